@@ -1,0 +1,3 @@
+//! Benchmarks that print the floor of the same run beside our figure.
+
+fn main() {}

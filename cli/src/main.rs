@@ -1,0 +1,3 @@
+//! The `nave` command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Ordered server-side apply, inventory, pruning and waiting.

@@ -1,0 +1,1 @@
+//! What every controller stands on: conditions, events, finalizers, requeue, metrics, shutdown, ports.

@@ -1,0 +1,1 @@
+//! Clients for any cluster: kubeconfigs made safe, impersonation, discovery, shared watches.

@@ -1,0 +1,1 @@
+//! Reconciles Flux Kustomizations: from an artifact to healthy objects in a cluster.

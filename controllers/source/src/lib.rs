@@ -1,0 +1,1 @@
+//! Reconciles Flux sources: from a remote to an artifact in the store.

@@ -1,0 +1,1 @@
+//! Artifacts: ignore rules, reproducible tarballs, manifests of files and chunks, digests.

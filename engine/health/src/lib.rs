@@ -1,0 +1,1 @@
+//! Whether a live object is current, in progress or failed, by kstatus rules.

@@ -1,0 +1,1 @@
+//! `kustomize build` as a pure function of an in-memory tree.

@@ -1,0 +1,1 @@
+//! Kubernetes objects as data: identity, YAML as Go reads and writes it, order, normal form.

@@ -1,0 +1,1 @@
+//! Which clusters a fleet object reaches, and the exact objects each of them gets.

@@ -1,0 +1,1 @@
+//! Flux's post-build variable substitution as a pure function.

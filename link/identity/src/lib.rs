@@ -1,0 +1,1 @@
+//! Keys, certificates, join tokens, root sets, and the rule that decides who a key is.

@@ -1,0 +1,1 @@
+//! What every outward call needs: TLS with custom roots and client certificates, proxies, redaction of secrets.

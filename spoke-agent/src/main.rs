@@ -1,0 +1,3 @@
+//! The agent: source and kustomize reconcilers on one cluster, joined to a hub or alone.
+
+fn main() {}

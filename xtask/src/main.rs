@@ -1,0 +1,3 @@
+//! Project chores: CI steps, generated files, the dependency map.
+
+fn main() {}
