@@ -1,1 +1,28 @@
-//! What every controller stands on: conditions, events, finalizers, requeue, metrics, shutdown, ports.
+//! What every controller stands on, whichever process runs it and whichever cluster it serves.
+//!
+//! ```text
+//! watch ─► controller ─► (a reconciler) ─► conditions, status, events, metrics
+//!             ▲                                │
+//!             └── schedule, triggers ◄─────────┘      ports: what hub and agent do differently
+//! ```
+
+pub mod conditions;
+pub mod controller;
+pub mod events;
+pub mod finalizer;
+pub mod leader;
+pub mod logging;
+pub mod metrics;
+pub mod ports;
+pub mod schedule;
+pub mod serve;
+pub mod status;
+pub mod tasks;
+pub mod watch;
+
+pub use conditions::{Condition, Conditions, Status};
+pub use controller::{Next, Reconciler};
+pub use events::{EventRecorder, Severity};
+pub use metrics::Metrics;
+pub use tasks::Tasks;
+pub use watch::Watched;

@@ -1,0 +1,150 @@
+//! kube-runtime's controller behind one door: what wakes a reconcile, how many run at once, and what is measured.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    fmt::Debug,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::{Stream, StreamExt, future};
+use kube::{
+    Resource, ResourceExt,
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        reflector::ObjectRef,
+    },
+};
+use serde::de::DeserializeOwned;
+
+use crate::{Metrics, Tasks, Watched};
+
+/// Asking for a reconcile by hand (`flux reconcile`): any change of its value counts.
+pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
+
+/// When to look at an object again if nothing happens meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// After this time.
+    After(Duration),
+    /// Only when something changes.
+    Await,
+}
+
+/// One reconcile of one object. It reports its own errors in the object's status; nothing is left for the caller to handle.
+pub trait Reconciler<K>: Send + Sync + 'static {
+    /// Brings the world to what `object` says and answers when to look again.
+    fn reconcile(&self, object: Arc<K>) -> impl Future<Output = Next> + Send;
+}
+
+/// Runs `reconciler` until shutdown, for every object whose generation, deletion or `requestedAt` changed, and for
+/// everything that `triggers` names. One object is never reconciled twice at once; what happens meanwhile is done after.
+pub async fn run<K, R>(
+    watched: &Watched<K>,
+    triggers: impl Stream<Item = ObjectRef<K>> + Send + 'static,
+    concurrency: u16,
+    metrics: &Metrics,
+    reconciler: Arc<R>,
+    tasks: &Tasks,
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    R: Reconciler<K>,
+{
+    let kind = K::kind(&()).into_owned();
+    if !watched.ready().await {
+        return; // shut down before the first list was complete
+    }
+    let seen = Mutex::new(HashMap::new());
+    let wakes = watched
+        .changes()
+        .filter(move |object| future::ready(is_news(&seen, object.as_ref())));
+    let active = metrics.active_workers(&kind.to_lowercase());
+    let metrics = metrics.clone();
+    let shutdown = tasks.shutdown_token().clone();
+    Controller::for_shared_stream(wakes, watched.store())
+        .with_config(Config::default().concurrency(concurrency))
+        .reconcile_on(triggers)
+        .graceful_shutdown_on(async move { shutdown.cancelled().await })
+        .run(
+            move |object: Arc<K>, reconciler: Arc<R>| {
+                let (active, metrics, kind) = (active.clone(), metrics.clone(), kind.clone());
+                async move {
+                    let (namespace, name) = crate::watch::key(object.as_ref());
+                    active.inc();
+                    let started = Instant::now();
+                    let next = reconciler.reconcile(object).await;
+                    metrics.reconciled(&kind, &namespace, &name, started.elapsed());
+                    active.dec();
+                    Ok::<Action, Infallible>(match next {
+                        Next::After(delay) => Action::requeue(delay),
+                        Next::Await => Action::await_change(),
+                    })
+                }
+            },
+            |_object, error: &Infallible, _context| match *error {},
+            reconciler,
+        )
+        // What remains are objects that were deleted while queued.
+        .for_each(|_| future::ready(()))
+        .await;
+}
+
+type Seen = HashMap<String, (Option<i64>, bool, Option<String>)>;
+
+/// Whether something changed that a reconcile acts on. Status and other metadata do not count, as in Flux.
+fn is_news<K: Resource<DynamicType = ()>>(seen: &Mutex<Seen>, object: &K) -> bool {
+    let meta = object.meta();
+    let Some(uid) = &meta.uid else { return true };
+    let state = (
+        meta.generation,
+        meta.deletion_timestamp.is_some(),
+        object.annotations().get(REQUESTED_AT).cloned(),
+    );
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    if meta.deletion_timestamp.is_some() && meta.finalizers.as_ref().is_none_or(Vec::is_empty) {
+        seen.remove(uid); // gone: nothing is left to reconcile
+        return false;
+    }
+    seen.insert(uid.clone(), state.clone()) != Some(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::{api::core::v1::ConfigMap, jiff::Timestamp};
+
+    fn object(generation: i64) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.uid = Some("u".into());
+        object.metadata.generation = Some(generation);
+        object
+    }
+
+    #[test]
+    fn only_generation_requests_and_deletion_wake_a_reconcile() {
+        let seen = Mutex::default();
+        assert!(is_news(&seen, &object(1)));
+        assert!(!is_news(&seen, &object(1)));
+        let mut relabelled = object(1);
+        relabelled.labels_mut().insert("a".into(), "b".into());
+        assert!(!is_news(&seen, &relabelled));
+        let mut requested = object(1);
+        requested
+            .annotations_mut()
+            .insert(REQUESTED_AT.into(), "now".into());
+        assert!(is_news(&seen, &requested));
+        assert!(!is_news(&seen, &requested));
+        assert!(is_news(&seen, &object(2)));
+        let mut leaving = object(2);
+        leaving.metadata.finalizers = Some(vec!["f".into()]);
+        leaving.metadata.deletion_timestamp = Some(
+            k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH),
+        );
+        assert!(is_news(&seen, &leaving));
+        leaving.metadata.finalizers = None;
+        assert!(!is_news(&seen, &leaving));
+    }
+}

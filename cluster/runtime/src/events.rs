@@ -1,0 +1,317 @@
+//! Kubernetes events, and the same facts for a notification-controller.
+//!
+//! Recording never blocks a reconcile: events wait in a bounded queue and are dropped, with a log line, when the API
+//! server is away for long. They are history, not state.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use backon::{ExponentialBuilder, Retryable};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Event, EventSource, ObjectReference},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::Tasks;
+
+/// A thousand Kustomizations with two events each fit while one request is slow.
+const QUEUE: usize = 2048;
+/// How many recent events are remembered to count repeats instead of writing new objects.
+const REMEMBERED: usize = 4096;
+/// A repeat within this time raises the count of the first one, as client-go's recorder does.
+const REPEAT_WINDOW: Duration = Duration::from_secs(600);
+/// The API server's bound on `Event.message` as client-go keeps it.
+const MAX_MESSAGE: usize = 39_000;
+
+/// What an event says about its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Severity {
+    /// Something worth telling happened.
+    Info,
+    /// Something failed.
+    Error,
+    /// For the object's event list only; never sent to a notification address.
+    Trace,
+}
+
+/// Records events of one controller.
+#[derive(Debug, Clone)]
+pub struct EventRecorder {
+    queue: mpsc::Sender<Recorded>,
+}
+
+#[derive(Debug, Clone)]
+struct Recorded {
+    object: ObjectReference,
+    severity: Severity,
+    reason: String,
+    message: String,
+    metadata: BTreeMap<String, String>,
+    time: Timestamp,
+}
+
+impl EventRecorder {
+    /// Events appear as coming from `controller` (`kustomize-controller`). `events_addr` is the address of a
+    /// notification-controller, as in Flux's `--events-addr`; none sends no notifications.
+    pub fn new(
+        client: Client,
+        controller: &'static str,
+        instance: String,
+        events_addr: Option<String>,
+        tasks: &Tasks,
+    ) -> Self {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        let writer = Writer {
+            client,
+            controller,
+            instance,
+            notifications: events_addr
+                .filter(|addr| !addr.is_empty())
+                .map(|addr| (reqwest::Client::new(), addr)),
+            recent: HashMap::new(),
+        };
+        let shutdown = tasks.shutdown_token().clone();
+        tasks.spawn("events", writer.run(receiver, shutdown));
+        EventRecorder { queue }
+    }
+
+    /// A recorder that forgets everything, for programs without a cluster.
+    pub fn nowhere() -> Self {
+        EventRecorder {
+            queue: mpsc::channel(1).0,
+        }
+    }
+
+    /// Records one event. `metadata` becomes annotations, and the `metadata` of a notification.
+    pub fn record(
+        &self,
+        object: ObjectReference,
+        severity: Severity,
+        reason: &str,
+        message: &str,
+        metadata: BTreeMap<String, String>,
+    ) {
+        let event = Recorded {
+            object,
+            severity,
+            reason: reason.to_owned(),
+            message: cut(message),
+            metadata,
+            time: Timestamp::now(),
+        };
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.queue.try_send(event) {
+            tracing::warn!(
+                object = event.object.name,
+                reason = event.reason,
+                "event dropped, too many are waiting"
+            );
+        }
+    }
+}
+
+struct Writer {
+    client: Client,
+    controller: &'static str,
+    instance: String,
+    notifications: Option<(reqwest::Client, String)>,
+    recent: HashMap<RepeatKey, Repeat>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct RepeatKey {
+    uid: String,
+    severity: Severity,
+    reason: String,
+    message: String,
+}
+
+struct Repeat {
+    event: String,
+    count: i32,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Writer {
+    async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Recorded>,
+        shutdown: tokio_util::sync::CancellationToken,
+    ) {
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = queue.recv() => event,
+                _ = shutdown.cancelled() => None, // the queue is empty: `biased` looked there first
+            };
+            let Some(event) = event else { return };
+            if let Err(error) = self.write(&event).await {
+                tracing::debug!(
+                    object = event.object.name,
+                    reason = event.reason,
+                    error = &error as &dyn std::error::Error,
+                    "writing event"
+                );
+            }
+            self.notify(event);
+        }
+    }
+
+    async fn write(&mut self, event: &Recorded) -> kube::Result<()> {
+        let namespace = event.object.namespace.as_deref().unwrap_or("default");
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let key = RepeatKey {
+            uid: event.object.uid.clone().unwrap_or_default(),
+            severity: event.severity,
+            reason: event.reason.clone(),
+            message: event.message.clone(),
+        };
+        if let Some(repeat) = self.recent.get_mut(&key)
+            && event.time.duration_since(repeat.first).unsigned_abs() < REPEAT_WINDOW
+        {
+            repeat.count += 1;
+            repeat.last = event.time;
+            let patch = json!({"count": repeat.count, "lastTimestamp": Time(event.time)});
+            let patched = api
+                .patch(&repeat.event, &PatchParams::default(), &Patch::Merge(patch))
+                .await;
+            match patched {
+                Err(kube::Error::Api(status)) if status.code == 404 => {} // expired on the server: write it anew
+                other => return other.map(drop),
+            }
+        }
+        let name = format!(
+            "{}.{:x}",
+            event.object.name.as_deref().unwrap_or_default(),
+            event.time.as_nanosecond()
+        );
+        self.make_room(event.time);
+        self.recent.insert(
+            key,
+            Repeat {
+                event: name.clone(),
+                count: 1,
+                first: event.time,
+                last: event.time,
+            },
+        );
+        let time = Time(event.time);
+        api.create(
+            &PostParams::default(),
+            &Event {
+                metadata: ObjectMeta {
+                    name: Some(name),
+                    namespace: Some(namespace.to_owned()),
+                    annotations: (!event.metadata.is_empty()).then(|| event.metadata.clone()),
+                    ..ObjectMeta::default()
+                },
+                involved_object: event.object.clone(),
+                reason: Some(event.reason.clone()),
+                message: Some(event.message.clone()),
+                type_: Some(
+                    if event.severity == Severity::Error {
+                        "Warning"
+                    } else {
+                        "Normal"
+                    }
+                    .to_owned(),
+                ),
+                source: Some(EventSource {
+                    component: Some(self.controller.to_owned()),
+                    host: None,
+                }),
+                reporting_component: Some(self.controller.to_owned()),
+                reporting_instance: Some(self.instance.clone()),
+                count: Some(1),
+                first_timestamp: Some(time.clone()),
+                last_timestamp: Some(time),
+                ..Event::default()
+            },
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Keeps the memory of repeats bounded: what is past its window goes first, then everything.
+    fn make_room(&mut self, now: Timestamp) {
+        if self.recent.len() < REMEMBERED {
+            return;
+        }
+        self.recent
+            .retain(|_, repeat| now.duration_since(repeat.first).unsigned_abs() < REPEAT_WINDOW);
+        if self.recent.len() >= REMEMBERED {
+            self.recent.clear();
+        }
+    }
+
+    /// Sends the event to the notification address in the background: a slow receiver delays nobody. 429 means that
+    /// the receiver has it already and is never retried (contract: Flux's events endpoint).
+    fn notify(&self, event: Recorded) {
+        let Some((client, addr)) = self.notifications.clone() else {
+            return;
+        };
+        if event.severity == Severity::Trace {
+            return;
+        }
+        let body = json!({
+            "involvedObject": event.object,
+            "severity": if event.severity == Severity::Error { "error" } else { "info" },
+            "timestamp": event.time,
+            "message": event.message,
+            "reason": event.reason,
+            "metadata": event.metadata,
+            "reportingController": self.controller,
+            "reportingInstance": self.instance,
+        });
+        tokio::spawn(async move {
+            let send = || async {
+                let answer = client
+                    .post(&addr)
+                    .timeout(Duration::from_secs(5))
+                    .header("content-type", "application/json")
+                    .body(body.to_string())
+                    .send()
+                    .await?;
+                if answer.status().is_server_error() {
+                    answer.error_for_status()?;
+                }
+                Ok::<(), reqwest::Error>(())
+            };
+            let retries = ExponentialBuilder::default()
+                .with_min_delay(Duration::from_secs(1))
+                .with_max_delay(Duration::from_secs(30))
+                .with_max_times(4);
+            if let Err(error) = send.retry(retries).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "sending an event to the notification address"
+                );
+            }
+        });
+    }
+}
+
+/// A reference to a typed object, as events carry it.
+pub fn reference<K: kube::Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
+    object.object_ref(&())
+}
+
+fn cut(message: &str) -> String {
+    if message.len() <= MAX_MESSAGE {
+        return message.to_owned();
+    }
+    let mut end = MAX_MESSAGE;
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &message[..end])
+}

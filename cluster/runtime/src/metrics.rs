@@ -1,0 +1,106 @@
+//! Metrics under Flux's names, so that its dashboards keep working.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector, exponential_buckets,
+};
+
+/// One registry with what every controller measures.
+#[derive(Clone)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    durations: HistogramVec,
+    active: IntGaugeVec,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// An empty registry with the shared series.
+    pub fn new() -> Self {
+        // Flux: ten exponential buckets from 10 ms to 30 min.
+        let factor = (1800.0_f64 / 0.01).powf(1.0 / 9.0);
+        let buckets =
+            exponential_buckets(0.01, factor, 10).expect("the start and the factor are positive");
+        let durations = HistogramVec::new(
+            HistogramOpts::new(
+                "gotk_reconcile_duration_seconds",
+                "The duration in seconds of a GitOps Toolkit resource reconciliation.",
+            )
+            .buckets(buckets),
+            &["kind", "name", "namespace"],
+        )
+        .expect("the metric is well formed");
+        let active = IntGaugeVec::new(
+            Opts::new(
+                "controller_runtime_active_workers",
+                "Number of currently used workers per controller.",
+            ),
+            &["controller"],
+        )
+        .expect("the metric is well formed");
+        let metrics = Metrics {
+            inner: Arc::new(Inner {
+                registry: Registry::new(),
+                durations,
+                active,
+            }),
+        };
+        metrics.register(metrics.inner.durations.clone());
+        metrics.register(metrics.inner.active.clone());
+        metrics
+    }
+
+    /// Adds a collector; a second one of the same name is a programming error.
+    pub fn register(&self, collector: impl Collector + 'static) {
+        self.inner
+            .registry
+            .register(Box::new(collector))
+            .expect("every metric name is registered once per process");
+    }
+
+    /// Records one reconcile.
+    pub fn reconciled(&self, kind: &str, namespace: &str, name: &str, took: Duration) {
+        self.inner
+            .durations
+            .with_label_values(&[kind, name, namespace])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Drops the series of an object that is gone.
+    pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
+        let _ = self
+            .inner
+            .durations
+            .remove_label_values(&[kind, name, namespace]); // it may never have been reconciled
+    }
+
+    /// The gauge of workers in use by one controller.
+    pub fn active_workers(&self, controller: &str) -> prometheus::IntGauge {
+        self.inner.active.with_label_values(&[controller])
+    }
+
+    /// The registry, for further collectors.
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// All series in Prometheus' text format.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.inner.registry.gather(), &mut text) {
+            tracing::error!(%error, "encoding metrics");
+        }
+        text
+    }
+}
