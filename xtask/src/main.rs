@@ -1,3 +1,54 @@
-//! Project chores: CI steps, generated files, the dependency map.
+//! Project chores: `cargo xtask <command>`.
 
-fn main() {}
+mod ci;
+mod crds;
+mod layers;
+mod soak;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Nave's project chores")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that CI checks, in order, with one closing line
+    Ci {
+        /// Run only the tests whose name contains this
+        #[arg(long, value_name = "PROMISE")]
+        only: Option<String>,
+    },
+    /// Write crds/yaml from the Rust types
+    Crds {
+        /// Change nothing; fail when a file is stale
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print which crate uses which and check the direction of the layers
+    Map,
+    /// Seeded fault rounds
+    Soak {
+        /// Which one; `list` shows them
+        name: String,
+        /// The first seed; a failing round prints its own
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many rounds
+        #[arg(long)]
+        rounds: Option<u64>,
+    },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Ci { only } => ci::run(only.as_deref()),
+        Command::Crds { check } => crds::run(check),
+        Command::Map => layers::run(),
+        Command::Soak { name, seed, rounds } => soak::run(&name, seed, rounds),
+    }
+}
