@@ -1,0 +1,79 @@
+//! The variables of one build, merged from several places.
+
+use std::collections::BTreeMap;
+
+/// Names and values; a later [`Variables::set`] of the same name wins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Variables(BTreeMap<String, String>);
+
+/// When substitution runs at all (`postBuild.substituteStrategy`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// Only when there is at least one variable; without any, `$${x}` stays as it is.
+    #[default]
+    WithVariables,
+    /// Also without variables, so that defaults and `$${x}` are always processed.
+    Always,
+}
+
+/// A variable that no manifest could refer to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "variable name {name:?} is invalid, it must consist of letters, digits and underscores and not start with a digit"
+)]
+pub struct VariableNameError {
+    /// The name as it was given.
+    pub name: String,
+}
+
+impl Variables {
+    /// No variables.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds or overwrites one. Newlines are removed from the value, since a value is inserted into YAML text.
+    pub fn set(&mut self, name: impl Into<String>, value: &str) {
+        self.0.insert(name.into(), value.replace('\n', ""));
+    }
+
+    /// The value of a variable, if it is set; it may be empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All variables, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(k, v)| (k.as_str(), v.as_str()))
+    }
+
+    /// # Errors
+    /// The first name that is not `[_A-Za-z][_A-Za-z0-9]*`.
+    pub fn validate(&self) -> Result<(), VariableNameError> {
+        for name in self.0.keys() {
+            let mut characters = name.chars();
+            let starts_well = characters
+                .next()
+                .is_some_and(|c| c == '_' || c.is_ascii_alphabetic());
+            if !starts_well || !characters.all(|c| c == '_' || c.is_ascii_alphanumeric()) {
+                return Err(VariableNameError { name: name.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<Name: Into<String>, Value: AsRef<str>> FromIterator<(Name, Value)> for Variables {
+    fn from_iter<T: IntoIterator<Item = (Name, Value)>>(pairs: T) -> Self {
+        let mut variables = Variables::new();
+        for (name, value) in pairs {
+            variables.set(name, value.as_ref());
+        }
+        variables
+    }
+}
