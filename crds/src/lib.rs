@@ -1,1 +1,31 @@
 //! The Kubernetes API that Nave serves: Flux kinds, fleet kinds, conditions and reasons.
+//!
+//! ```text
+//! meta ──┬─► source     GitRepository, ExternalArtifact        (source.toolkit.fluxcd.io/v1)
+//!        ├─► kustomize  Kustomization                          (kustomize.toolkit.fluxcd.io/v1)
+//!        └─► fleet      Cluster, JoinToken, FleetKustomization (fleet.nave.dev/v1alpha1)
+//! names: conditions, reasons, annotations, labels, finalizers, managers
+//! definitions: all() ─► schema::finish ─► render() ─► crds/yaml/*.yaml
+//! ```
+
+pub mod annotations;
+pub mod conditions;
+pub mod definitions;
+pub mod finalizers;
+pub mod fleet;
+pub mod kustomize;
+pub mod labels;
+pub mod managers;
+pub mod meta;
+pub mod reasons;
+mod render;
+mod schema;
+pub mod source;
+pub mod unknown;
+
+pub use definitions::all;
+pub use fleet::{Cluster, FleetKustomization, HubState, JoinToken, RetirementLog};
+pub use kustomize::Kustomization;
+pub use meta::{Artifact, Condition, Duration};
+pub use render::{file_name, render};
+pub use source::{ExternalArtifact, GitRepository};

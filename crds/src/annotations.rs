@@ -1,0 +1,39 @@
+//! Annotation keys and the values that mean something.
+
+/// Asks for a reconcile now; any new value counts. Copied to `status.lastHandledReconcileAt`.
+pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
+/// Asks a HelmRelease for a forced upgrade, when equal to [`REQUESTED_AT`].
+pub const FORCE_AT: &str = "reconcile.fluxcd.io/forceAt";
+/// On an object or its live form: `disabled` leaves it alone.
+pub const KUSTOMIZE_RECONCILE: &str = "kustomize.toolkit.fluxcd.io/reconcile";
+/// `disabled`: the object is never pruned.
+pub const KUSTOMIZE_PRUNE: &str = "kustomize.toolkit.fluxcd.io/prune";
+/// `Override` (default), `Merge`, `IfNotPresent` or `Ignore`.
+pub const KUSTOMIZE_SSA: &str = "kustomize.toolkit.fluxcd.io/ssa";
+/// `enabled`: re-create the object when an immutable field changed.
+pub const KUSTOMIZE_FORCE: &str = "kustomize.toolkit.fluxcd.io/force";
+/// `disabled`: no variable substitution in this object.
+pub const KUSTOMIZE_SUBSTITUTE: &str = "kustomize.toolkit.fluxcd.io/substitute";
+/// `disabled`: the object is not decrypted.
+pub const KUSTOMIZE_DECRYPT: &str = "kustomize.toolkit.fluxcd.io/decrypt";
+/// The value that switches a feature off.
+pub const DISABLED: &str = "disabled";
+/// The value that switches a feature on.
+pub const ENABLED: &str = "enabled";
+
+/// Key in a Kustomization event's metadata: the revision it is about.
+pub const KUSTOMIZE_REVISION: &str = "kustomize.toolkit.fluxcd.io/revision";
+/// Key in a Kustomization event's metadata: the revision before it was packed.
+pub const KUSTOMIZE_ORIGIN_REVISION: &str = "kustomize.toolkit.fluxcd.io/originRevision";
+/// Key in a source event's metadata: the revision of the new artifact.
+pub const SOURCE_REVISION: &str = "source.toolkit.fluxcd.io/revision";
+/// Key in a source event's metadata: the digest of the new artifact.
+pub const SOURCE_DIGEST: &str = "source.toolkit.fluxcd.io/digest";
+
+/// On an object of a spoke that Nave did not create: `true` lets a fleet object take it over.
+/// Without it an object of the same name is left alone and reported.
+pub const FLEET_ADOPT: &str = "fleet.nave.dev/adopt";
+/// On the template of a fleet object: `disabled` adds no `cluster_*` variables to `postBuild.substitute`.
+pub const FLEET_CLUSTER_VARIABLES: &str = "fleet.nave.dev/cluster-variables";
+/// On a HubState that is Behind: the incarnation an operator confirmed after seeing the consequences.
+pub const FLEET_CONFIRM_INCARNATION: &str = "fleet.nave.dev/confirm-incarnation";

@@ -1,0 +1,171 @@
+//! Condition reasons: Flux's, which clients compare, and those of the fleet kinds.
+
+/// Work goes on.
+pub const PROGRESSING: &str = "Progressing";
+/// Work goes on, and the attempt before failed.
+pub const PROGRESSING_WITH_RETRY: &str = "ProgressingWithRetry";
+/// It worked.
+pub const SUCCEEDED: &str = "Succeeded";
+/// It did not work, and no better reason is known.
+pub const FAILED: &str = "Failed";
+/// The object is suspended.
+pub const SUSPENDED: &str = "Suspended";
+/// A feature gate is off.
+pub const FEATURE_GATE_DISABLED: &str = "FeatureGateDisabled";
+/// A reference or an action is not allowed.
+pub const ACCESS_DENIED: &str = "AccessDenied";
+
+/// Reasons of the source kinds.
+pub mod source {
+    /// The URL cannot be used.
+    pub const URL_INVALID: &str = "URLInvalid";
+    /// Credentials are missing, wrong or refused.
+    pub const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";
+    /// A signature does not verify.
+    pub const VERIFICATION_ERROR: &str = "VerificationError";
+    /// A directory could not be made.
+    pub const DIRECTORY_CREATION_FAILED: &str = "DirectoryCreationFailed";
+    /// A file could not be looked at.
+    pub const STAT_OPERATION_FAILED: &str = "StatOperationFailed";
+    /// A file could not be read.
+    pub const READ_OPERATION_FAILED: &str = "ReadOperationFailed";
+    /// The lock of an artifact could not be taken.
+    pub const ACQUIRE_LOCK_FAILED: &str = "AcquireLockFailed";
+    /// A path leaves its root or does not exist.
+    pub const INVALID_PATH: &str = "InvalidPath";
+    /// The artifact could not be written.
+    pub const ARCHIVE_OPERATION_FAILED: &str = "ArchiveOperationFailed";
+    /// The link to the latest artifact could not be set.
+    pub const SYMLINK_UPDATE_FAILED: &str = "SymlinkUpdateFailed";
+    /// The stored artifact is of the current revision (trace event).
+    pub const ARTIFACT_UP_TO_DATE: &str = "ArtifactUpToDate";
+    /// A cache could not be used.
+    pub const CACHE_OPERATION_FAILED: &str = "CacheOperationFailed";
+    /// The object could not be patched.
+    pub const PATCH_OPERATION_FAILED: &str = "PatchOperationFailed";
+    /// `spec.provider` and the rest of the spec do not fit together.
+    pub const INVALID_PROVIDER_CONFIGURATION: &str = "InvalidProviderConfiguration";
+    /// The remote was read.
+    pub const GIT_OPERATION_SUCCEEDED: &str = "GitOperationSucceeded";
+    /// The remote could not be read.
+    pub const GIT_OPERATION_FAILED: &str = "GitOperationFailed";
+    /// The remote has no commit.
+    pub const EMPTY_GIT_REPOSITORY: &str = "EmptyGitRepository";
+    /// A `.sourceignore` could not be read.
+    pub const SOURCE_IGNORE_ERROR: &str = "SourceIgnoreError";
+    /// An include writes outside of the checkout.
+    pub const ILLEGAL_PATH: &str = "IllegalPath";
+    /// An included artifact could not be copied.
+    pub const COPY_FAILURE: &str = "CopyFailure";
+    /// An included repository does not exist.
+    pub const NOT_FOUND: &str = "NotFound";
+    /// An included repository has no artifact.
+    pub const NO_ARTIFACT: &str = "NoArtifact";
+    /// A new artifact was stored (event).
+    pub const NEW_ARTIFACT: &str = "NewArtifact";
+    /// The upstream moved on.
+    pub const NEW_REVISION: &str = "NewRevision";
+    /// What is included moved on.
+    pub const INCLUDE_CHANGE: &str = "IncludeChange";
+    /// A stored file does not have its digest any more (event).
+    pub const ARTIFACT_VERIFICATION_FAILED: &str = "ArtifactVerificationFailed";
+    /// Old artifacts were removed (trace event).
+    pub const GARBAGE_COLLECTION_SUCCEEDED: &str = "GarbageCollectionSucceeded";
+    /// Old artifacts could not be removed (event).
+    pub const GARBAGE_COLLECTION_FAILED: &str = "GarbageCollectionFailed";
+    /// `spec.verify.mode` and `spec.ref` do not fit together.
+    pub const INVALID_VERIFICATION_MODE: &str = "InvalidVerificationMode";
+    /// The object to verify carries no signature.
+    pub const INVALID_GIT_OBJECT: &str = "InvalidGitObject";
+    /// The tag's signature is wrong.
+    pub const INVALID_TAG_SIGNATURE: &str = "InvalidTagSignature";
+    /// The commit's signature is wrong.
+    pub const INVALID_COMMIT_SIGNATURE: &str = "InvalidCommitSignature";
+}
+
+/// Reasons of Kustomization.
+pub mod kustomize {
+    /// Everything was applied and, if asked for, is healthy.
+    pub const RECONCILIATION_SUCCEEDED: &str = "ReconciliationSucceeded";
+    /// Something failed that has no reason of its own.
+    pub const RECONCILIATION_FAILED: &str = "ReconciliationFailed";
+    /// The artifact is missing, cannot be fetched, or lacks `spec.path`.
+    pub const ARTIFACT_FAILED: &str = "ArtifactFailed";
+    /// The manifests could not be built.
+    pub const BUILD_FAILED: &str = "BuildFailed";
+    /// An object is not healthy, or was not in time.
+    pub const HEALTH_CHECK_FAILED: &str = "HealthCheckFailed";
+    /// A newer revision ended the wait for health.
+    pub const HEALTH_CHECK_CANCELED: &str = "HealthCheckCanceled";
+    /// A dependency is not ready.
+    pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
+    /// Objects that left the source could not be deleted.
+    pub const PRUNE_FAILED: &str = "PruneFailed";
+    /// A CEL expression does not compile.
+    pub const INVALID_CEL_EXPRESSION: &str = "InvalidCELExpression";
+    /// A working directory could not be made.
+    pub const DIRECTORY_CREATION_FAILED: &str = "DirectoryCreationFailed";
+    /// Deletions wait for a permit (ours; see `PrunePermits`).
+    pub const PRUNE_HELD: &str = "PruneHeld";
+}
+
+/// Reasons of the fleet kinds.
+pub mod fleet {
+    /// Every selected cluster has the target revision and is healthy there.
+    pub const ALL_READY: &str = "AllReady";
+    /// No cluster is selected.
+    pub const NO_CLUSTERS: &str = "NoClusters";
+    /// At least one cluster failed.
+    pub const CLUSTERS_FAILED: &str = "ClustersFailed";
+    /// At least one cluster has not reported the target yet.
+    pub const CLUSTERS_PROGRESSING: &str = "ClustersProgressing";
+    /// At least one cluster refused by grant or validation.
+    pub const CLUSTERS_DENIED: &str = "ClustersDenied";
+    /// The source does not exist.
+    pub const SOURCE_NOT_FOUND: &str = "SourceNotFound";
+    /// The source has no artifact yet, or is not ready.
+    pub const SOURCE_NOT_READY: &str = "SourceNotReady";
+    /// The artifact could not be cut down to a manifest.
+    pub const ARTIFACT_FAILED: &str = "ArtifactFailed";
+    /// A field of the fleet object does not make sense; the message names it.
+    pub const INVALID_SPEC: &str = "InvalidSpec";
+    /// A field is accepted by the API but not enforced by this version.
+    pub const NOT_ENFORCED: &str = "NotEnforced";
+    /// A listed secret is missing.
+    pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    /// A listed secret lacks the label that allows it to leave the hub.
+    pub const SECRET_NOT_DISTRIBUTABLE: &str = "SecretNotDistributable";
+    /// The grant of the cluster does not allow what the template asks for.
+    pub const DENIED: &str = "Denied";
+    /// Another fleet object owns an object of the same name there.
+    pub const CONFLICT: &str = "Conflict";
+    /// The owner of an object is unknown; the object is kept.
+    pub const ORPHANED: &str = "Orphaned";
+
+    /// The agent's key is accepted.
+    pub const KEY_ACCEPTED: &str = "KeyAccepted";
+    /// The agent waits for approval.
+    pub const PENDING_APPROVAL: &str = "PendingApproval";
+    /// No agent has joined as this cluster.
+    pub const NOT_JOINED: &str = "NotJoined";
+    /// A session is open.
+    pub const SESSION_OPEN: &str = "SessionOpen";
+    /// No session is open.
+    pub const SESSION_CLOSED: &str = "SessionClosed";
+    /// The hub waits before it calls a cluster disconnected.
+    pub const RECONNECTING: &str = "Reconnecting";
+    /// The kubeconfig works.
+    pub const KUBECONFIG_VALID: &str = "KubeConfigValid";
+    /// The kubeconfig Secret, or its key, does not exist.
+    pub const KUBECONFIG_MISSING: &str = "KubeConfigMissing";
+    /// The kubeconfig cannot be read.
+    pub const KUBECONFIG_MALFORMED: &str = "KubeConfigMalformed";
+    /// The kubeconfig asks for something the hub does not do (`exec`, file paths, loopback server, …).
+    pub const KUBECONFIG_REFUSED: &str = "KubeConfigRefused";
+    /// The cluster does not answer.
+    pub const UNREACHABLE: &str = "Unreachable";
+    /// The cluster answers 401 or 403.
+    pub const FORBIDDEN: &str = "Forbidden";
+    /// `spec.accepted` is false.
+    pub const NOT_ACCEPTED: &str = "NotAccepted";
+}
