@@ -122,9 +122,9 @@ pub enum AssembleError {
         /// The file.
         path: String,
         /// What the manifest says.
-        expected: Digest,
+        expected: Box<Digest>,
         /// What came out.
-        actual: Digest,
+        actual: Box<Digest>,
     },
 }
 
@@ -279,8 +279,8 @@ impl Manifest {
             if actual != file.digest {
                 return Err(AssembleError::File {
                     path: file.path.clone(),
-                    expected: file.digest,
-                    actual,
+                    expected: Box::new(file.digest),
+                    actual: Box::new(actual),
                 });
             }
             let content = File {
