@@ -1,0 +1,40 @@
+//! `fleet-examples/` as files in memory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+/// The folder `fleet-examples` of this checkout.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("tests/demo lies two folders below the root")
+        .join("fleet-examples")
+}
+
+/// All files below `folder`, with paths relative to it, sorted.
+pub fn files(folder: &Path) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    let mut pending = vec![folder.to_owned()];
+    while let Some(next) = pending.pop() {
+        for entry in fs::read_dir(&next).with_context(|| format!("reading {}", next.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                let name = path
+                    .strip_prefix(folder)
+                    .expect("it was found below the folder")
+                    .to_string_lossy()
+                    .into_owned();
+                found.push((name, fs::read_to_string(&path)?));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,12 @@
+//! What must hold, each a module named for its promise.
+
+mod a_commit_reaches_every_cluster;
+mod a_tutorial_runs_on_a_lone_agent;
+mod bad_kubeconfigs_are_named;
+mod examples_build;
+mod leaving_keeps_or_purges;
+mod nothing_is_recreated;
+mod secrets_leave_no_trace;
+mod strangers_are_refused;
+mod support;
+mod tenants_stay_in_their_grant;
