@@ -77,7 +77,12 @@ fn pad(out: &mut String, indent: usize) {
 fn flat(value: &Value) -> String {
     match value {
         Value::String(text) => scalar(text),
-        // Numbers, booleans, null, `{}` and `[]` are the same in JSON and YAML.
+        // Limits are floating point in the API's types; nobody writes `minLength: 1.0`.
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if float.fract() == 0.0 && float.abs() < 1e15 => (float as i64).to_string(),
+            _ => number.to_string(),
+        },
+        // Booleans, null, `{}` and `[]` are the same in JSON and YAML.
         other => other.to_string(),
     }
 }

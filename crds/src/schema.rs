@@ -90,6 +90,8 @@ pub(crate) struct Finish {
 /// - Formats and limits of Rust's own integers go.
 pub(crate) fn finish(crd: CustomResourceDefinition, finish: &Finish) -> CustomResourceDefinition {
     let mut value = serde_json::to_value(crd).expect("a definition is JSON");
+    let kind = value["spec"]["names"]["kind"].as_str().unwrap_or_default();
+    value["spec"]["names"]["listKind"] = json!(format!("{kind}List"));
     let root = value
         .pointer_mut("/spec/versions/0/schema/openAPIV3Schema")
         .expect("a derived definition has one version with a schema");

@@ -44,8 +44,7 @@ pub struct KustomizationStatus {
 pub struct ResourceInventory {
     /// One entry per object.
     // Go writes a nil slice as null.
-    #[serde(default, deserialize_with = "null_is_empty")]
-    #[schemars(required)]
+    #[serde(deserialize_with = "null_is_empty")]
     pub entries: Vec<ResourceRef>,
 }
 
