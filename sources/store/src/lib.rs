@@ -1,1 +1,23 @@
 //! The artifact store: atomic writes, digests, retention, and the HTTP file server that publishes it.
+//!
+//! ```text
+//! FileTree ─► put_tree ─► <dir>/<kind>/<namespace>/<name>/<file> ─► routes (HTTP, for other processes)
+//!                 └──────────────► trees by digest, in memory ────► tree   (for readers in this process)
+//! ```
+
+mod cache;
+mod place;
+mod read;
+mod retention;
+mod serve;
+mod store;
+mod verify;
+mod write;
+
+pub use place::{Owner, PlaceError};
+pub use read::ReadError;
+pub use retention::Retention;
+pub use serve::advertised_address;
+pub use store::{OpenError, Options, Store};
+pub use verify::{Verdict, VerifyError};
+pub use write::{PutError, StoredArtifact};

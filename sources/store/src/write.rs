@@ -1,0 +1,171 @@
+//! Writing artifacts so that nobody ever sees half of one.
+
+use std::{fs, io, io::Write, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+
+use nave_artifact::{Algorithm, Digest, FileTree, write_tarball};
+
+use crate::{
+    Owner, PlaceError,
+    store::{Store, blocking},
+};
+
+/// Files that begin so are half-written; opening the store removes them and the server does not show them.
+pub(crate) const TEMPORARY: &str = ".tmp-";
+
+/// What `status.artifact` says of a file in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredArtifact {
+    /// Relative path, `<kind>/<namespace>/<name>/<file>`.
+    pub path: String,
+    /// Where it is served.
+    pub url: String,
+    /// Digest of the file.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// An artifact that could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// Its name cannot be a path.
+    #[error("naming the artifact")]
+    Place(#[from] PlaceError),
+    /// The directory could not be made.
+    #[error("making directory {path}")]
+    Directory {
+        /// The directory.
+        path: String,
+        /// The disk's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The file could not be written; an earlier one of that name is untouched.
+    #[error("writing artifact {path}")]
+    Write {
+        /// The file.
+        path: String,
+        /// The disk's error.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Store {
+    /// Stores bytes under the owner's directory, replacing a file of that name.
+    ///
+    /// The file appears whole or not at all, and survives a crash once this returns.
+    ///
+    /// # Errors
+    /// A name that cannot be a path, or the disk's.
+    pub async fn put(
+        &self,
+        owner: &Owner,
+        file_name: &str,
+        data: Vec<u8>,
+    ) -> Result<StoredArtifact, PutError> {
+        self.write(owner, file_name, move |file| file.write_all(&data))
+            .await
+    }
+
+    /// Packs a tree and stores the tarball; the tree stays in memory for readers in this process.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub async fn put_tree(
+        &self,
+        owner: &Owner,
+        file_name: &str,
+        tree: Arc<FileTree>,
+    ) -> Result<StoredArtifact, PutError> {
+        let packed = tree.clone();
+        let stored = self
+            .write(owner, file_name, move |file| {
+                write_tarball(&packed, file).map(|_| ())
+            })
+            .await?;
+        self.inner.trees.insert(stored.digest, tree);
+        Ok(stored)
+    }
+
+    async fn write(
+        &self,
+        owner: &Owner,
+        file_name: &str,
+        content: impl FnOnce(&mut Counted<'_>) -> io::Result<()> + Send + 'static,
+    ) -> Result<StoredArtifact, PutError> {
+        let path = owner.file(file_name)?;
+        let target = self.directory().join(&path);
+        let algorithm = self.inner.options.algorithm;
+        let (digest, size) = blocking(move || write_file(&target, algorithm, content)).await?;
+        Ok(StoredArtifact {
+            url: self.url(&path),
+            path,
+            digest,
+            size,
+        })
+    }
+}
+
+fn write_file(
+    target: &Path,
+    algorithm: Algorithm,
+    content: impl FnOnce(&mut Counted<'_>) -> io::Result<()>,
+) -> Result<(Digest, u64), PutError> {
+    let directory = target
+        .parent()
+        .expect("artifacts lie below the owner's directory");
+    fs::create_dir_all(directory).map_err(|source| PutError::Directory {
+        path: directory.display().to_string(),
+        source,
+    })?;
+    let write = || -> io::Result<(Digest, u64)> {
+        let mut file = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .permissions(fs::Permissions::from_mode(0o600))
+            .tempfile_in(directory)?;
+        let mut counted = Counted {
+            inner: io::BufWriter::with_capacity(1 << 16, file.as_file_mut()),
+            hasher: nave_artifact::Hasher::new(algorithm),
+            size: 0,
+        };
+        content(&mut counted)?;
+        let (digest, size) = counted.finish()?;
+        // The content must be on the disk before its name is, and the name before anyone is told of it.
+        file.as_file().sync_all()?;
+        file.persist(target).map_err(|error| error.error)?;
+        fs::File::open(directory)?.sync_all()?;
+        Ok((digest, size))
+    };
+    write().map_err(|source| PutError::Write {
+        path: target.display().to_string(),
+        source,
+    })
+}
+
+/// Hashes and counts on the way to the file, so that it need not be read again.
+struct Counted<'a> {
+    inner: io::BufWriter<&'a mut fs::File>,
+    hasher: nave_artifact::Hasher,
+    size: u64,
+}
+
+impl Counted<'_> {
+    fn finish(mut self) -> io::Result<(Digest, u64)> {
+        self.inner.flush()?;
+        Ok((self.hasher.finish(), self.size))
+    }
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(data)?;
+        self.hasher.update(&data[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
