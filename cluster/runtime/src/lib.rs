@@ -8,8 +8,10 @@
 
 pub mod conditions;
 pub mod controller;
+pub mod definitions;
 pub mod events;
 pub mod finalizer;
+pub mod hints;
 pub mod leader;
 pub mod logging;
 pub mod metrics;
