@@ -1,1 +1,24 @@
 //! Clients for any cluster: kubeconfigs made safe, impersonation, discovery, shared watches.
+//!
+//! ```text
+//! kubeconfig bytes ─► kubeconfig (refused or safe) ─► one base client per cluster ─► Target = base + identity
+//!                                                          │                            │
+//!                                                          └─ discovery                 └─ KindWatch per kind: rows, health
+//! ```
+
+mod client;
+mod discovery;
+mod fingerprint;
+mod kind_watch;
+mod kubeconfig;
+mod request;
+mod target;
+mod targets;
+
+pub use discovery::{ResolveError, Resource};
+pub use fingerprint::{APPLY_MANAGER, Fingerprint};
+pub use kind_watch::{Judge, KindWatch, Known, Subscription};
+pub use kubeconfig::{KubeconfigError, KubeconfigPolicy};
+pub use request::{ApplyMode, DeleteMode, is_conflict, is_forbidden, is_not_found};
+pub use target::{ServiceAccount, Target};
+pub use targets::{TargetError, Targets};

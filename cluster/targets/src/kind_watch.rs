@@ -1,0 +1,496 @@
+//! One watch per kind and cluster, shared by everyone who wants to know whether an object still is as it was applied, and
+//! whether it is healthy. Objects are looked at once and dropped; what stays of each is a small row.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use kube::{
+    Api, Client,
+    core::{DynamicObject, ObjectMeta, PartialObjectMeta},
+    runtime::{WatchStreamExt, watcher},
+};
+use nave_health::Health;
+use serde_json::{Value, json};
+use tokio::{sync::Notify, task::AbortHandle};
+
+use crate::{discovery::Resource, fingerprint::Fingerprint, request::is_forbidden};
+
+/// After an error the rows are not believed for this long; kube's back-off retries within 30 s, so a connection that
+/// stays broken keeps saying so.
+const DOUBT: Duration = Duration::from_secs(60);
+/// Objects per page of the first list: bounds what is in memory at once.
+const PAGE: u32 = 250;
+
+/// Says how healthy an object is.
+pub type Judge = dyn Fn(&Value) -> Health + Send + Sync;
+
+/// What the watch knows of an object that we applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Compared with the one that was recorded when it was applied.
+    pub fingerprint: Fingerprint,
+    /// By the built-in rules.
+    pub health: Health,
+}
+
+/// The watch of one kind, in one namespace or all of them. Ends when dropped.
+pub struct KindWatch {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+/// Interest in some objects of one kind; their latest health is kept until it is dropped.
+pub struct Subscription {
+    shared: Arc<Shared>,
+    interest: Arc<Interest>,
+    keys: Vec<Box<str>>,
+}
+
+struct Shared(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Known objects that we applied, by `<namespace>/<name>`.
+    rows: HashMap<Box<str>, Known>,
+    interests: HashMap<Box<str>, Vec<Weak<Interest>>>,
+    /// Counts complete lists begun; zero before the first.
+    epoch: u64,
+    /// While a list is being read: what of interest it held so far.
+    listing: Option<HashSet<Box<str>>>,
+    synced: bool,
+    failed_at: Option<Instant>,
+    denied: bool,
+    used: Option<Instant>,
+}
+
+struct Interest {
+    judge: Arc<Judge>,
+    wake: Arc<Notify>,
+    epoch: u64,
+    latest: Mutex<HashMap<Box<str>, (u64, Health)>>,
+}
+
+impl Drop for KindWatch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl KindWatch {
+    /// Starts watching. `namespace` none means all of them.
+    pub(crate) fn start(client: Client, resource: &Resource, namespace: Option<&str>) -> Self {
+        let shared = Arc::new(Shared(Mutex::default()));
+        let api_resource = resource.api_resource();
+        let config = watcher::Config::default().page_size(PAGE);
+        let task = if is_judged_by_metadata(&resource.gvk.group, &resource.gvk.kind) {
+            let api: Api<PartialObjectMeta<DynamicObject>> = match namespace {
+                Some(namespace) => Api::namespaced_with(client, namespace, &api_resource),
+                None => Api::all_with(client, &api_resource),
+            };
+            let (api_version, kind) = (resource.gvk.api_version(), resource.gvk.kind.clone());
+            tokio::spawn(follow(api, config, shared.clone(), move |object| {
+                let deletion = &object.metadata.deletion_timestamp;
+                let value = json!({"apiVersion": api_version, "kind": kind, "metadata": {"deletionTimestamp": deletion}});
+                (object.metadata, value)
+            }))
+        } else {
+            let api: Api<DynamicObject> = match namespace {
+                Some(namespace) => Api::namespaced_with(client, namespace, &api_resource),
+                None => Api::all_with(client, &api_resource),
+            };
+            let (api_version, kind) = (resource.gvk.api_version(), resource.gvk.kind.clone());
+            tokio::spawn(follow(api, config, shared.clone(), move |object| {
+                let mut value = object.data;
+                if value.is_object() {
+                    value["apiVersion"] = json!(api_version); // items of a list do not say it
+                    value["kind"] = json!(kind);
+                    value["metadata"] = light_metadata(&object.metadata);
+                }
+                (object.metadata, value)
+            }))
+        };
+        KindWatch {
+            shared,
+            task: task.abort_handle(),
+        }
+    }
+
+    /// What is known of an object that we applied; none when it is not there, not ours, or the watch is not current.
+    pub fn known(&self, namespace: &str, name: &str) -> Option<Known> {
+        let mut state = self.shared.lock();
+        state.used = Some(Instant::now());
+        if !state.is_live() {
+            return None;
+        }
+        state.rows.get(&*key(namespace, name)).cloned()
+    }
+
+    /// Judges every change of these objects from now on and wakes `wake`.
+    pub fn subscribe(
+        &self,
+        objects: impl IntoIterator<Item = (String, String)>,
+        judge: Arc<Judge>,
+        wake: Arc<Notify>,
+    ) -> Subscription {
+        let keys: Vec<Box<str>> = objects
+            .into_iter()
+            .map(|(namespace, name)| key(&namespace, &name))
+            .collect();
+        let mut state = self.shared.lock();
+        state.used = Some(Instant::now());
+        let interest = Arc::new(Interest {
+            judge,
+            wake,
+            epoch: state.epoch,
+            latest: Mutex::default(),
+        });
+        for key in &keys {
+            state
+                .interests
+                .entry(key.clone())
+                .or_default()
+                .push(Arc::downgrade(&interest));
+        }
+        Subscription {
+            shared: self.shared.clone(),
+            interest,
+            keys,
+        }
+    }
+
+    /// Whether the identity may not watch this kind; nothing will come from this watch.
+    pub fn is_denied(&self) -> bool {
+        self.shared.lock().denied
+    }
+
+    /// Since when nobody has asked; none while somebody is subscribed.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let mut state = self.shared.lock();
+        state.interests.retain(|_, interests| {
+            interests.retain(|interest| interest.strong_count() > 0);
+            !interests.is_empty()
+        });
+        if state.interests.is_empty() {
+            state.used
+        } else {
+            None
+        }
+    }
+}
+
+impl Subscription {
+    /// The latest health of an object with its resource version; none before anything was seen.
+    pub fn latest(&self, namespace: &str, name: &str) -> Option<(u64, Health)> {
+        self.interest
+            .latest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&*key(namespace, name))
+            .cloned()
+    }
+
+    /// Whether the identity may not watch this kind; the caller has to ask for the objects itself.
+    pub fn is_denied(&self) -> bool {
+        self.shared.lock().denied
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let mine = Arc::downgrade(&self.interest);
+        for key in &self.keys {
+            if let Some(interests) = state.interests.get_mut(key) {
+                interests.retain(|interest| !interest.ptr_eq(&mine));
+                if interests.is_empty() {
+                    state.interests.remove(key);
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_live(&self) -> bool {
+        self.synced && !self.denied && self.failed_at.is_none_or(|failed| failed.elapsed() > DOUBT)
+    }
+
+    fn interested(&self, key: &str) -> Vec<Arc<Interest>> {
+        self.interests
+            .get(key)
+            .into_iter()
+            .flatten()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    fn begin_list(&mut self) {
+        self.epoch += 1;
+        self.listing = Some(HashSet::new());
+        self.synced = false;
+    }
+
+    fn end_list(&mut self) {
+        let listed = self.listing.take().unwrap_or_default();
+        self.rows.retain(|key, _| listed.contains(key));
+        self.synced = true;
+        self.failed_at = None;
+        for (key, interests) in &self.interests {
+            if listed.contains(key) {
+                continue;
+            }
+            for interest in interests.iter().filter_map(Weak::upgrade) {
+                // Who subscribed while the list was being read may have missed its page.
+                if interest.epoch < self.epoch {
+                    // The first list may be older than what the subscriber has just applied; a later one is not.
+                    let version = if self.epoch == 1 { 0 } else { u64::MAX };
+                    interest.set(key, version, Health::not_found());
+                }
+            }
+        }
+    }
+
+    fn wake_everyone(&self) {
+        for interest in self.interests.values().flatten().filter_map(Weak::upgrade) {
+            interest.wake.notify_one();
+        }
+    }
+}
+
+impl Interest {
+    fn set(&self, key: &str, version: u64, health: Health) {
+        self.latest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key.into(), (version, health));
+        self.wake.notify_one();
+    }
+}
+
+async fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    shared: Arc<Shared>,
+    open: impl Fn(K) -> (ObjectMeta, Value),
+) where
+    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let events = watcher(api, config).default_backoff();
+    futures::pin_mut!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Init) => shared.lock().begin_list(),
+            Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
+                let (meta, value) = open(object);
+                seen(&shared, &meta, &value);
+            }
+            Ok(watcher::Event::InitDone) => shared.lock().end_list(),
+            Ok(watcher::Event::Delete(object)) => gone(&shared, &open(object).0),
+            Err(error) => {
+                let denied = match &error {
+                    watcher::Error::InitialListFailed(error)
+                    | watcher::Error::WatchStartFailed(error)
+                    | watcher::Error::WatchFailed(error) => is_forbidden(error),
+                    watcher::Error::WatchError(status) => matches!(status.code, 401 | 403),
+                    watcher::Error::NoResourceVersion => false,
+                };
+                let mut state = shared.lock();
+                state.failed_at = Some(Instant::now());
+                state.denied = denied;
+                if denied {
+                    state.wake_everyone();
+                    return;
+                }
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "watch failed, trying again"
+                );
+            }
+        }
+    }
+}
+
+fn seen(shared: &Shared, meta: &ObjectMeta, value: &Value) {
+    let key = key_of(meta);
+    let fingerprint = Fingerprint::of(meta);
+    let interested = {
+        let mut state = shared.lock();
+        let interested = state.interested(&key);
+        if let Some(listed) = &mut state.listing
+            && (fingerprint.is_some() || !interested.is_empty())
+        {
+            listed.insert(key.clone());
+        }
+        match fingerprint {
+            Some(fingerprint) => {
+                let health = nave_health::status(value, Timestamp::now());
+                state.rows.insert(
+                    key.clone(),
+                    Known {
+                        fingerprint,
+                        health,
+                    },
+                );
+            }
+            None => {
+                state.rows.remove(&key);
+            }
+        }
+        interested
+    };
+    let version = version_of(meta);
+    for interest in interested {
+        let health = (interest.judge)(value); // may run user's expressions: not under the lock
+        interest.set(&key, version, health);
+    }
+}
+
+fn gone(shared: &Shared, meta: &ObjectMeta) {
+    let key = key_of(meta);
+    let interested = {
+        let mut state = shared.lock();
+        state.rows.remove(&key);
+        state.interested(&key)
+    };
+    for interest in interested {
+        interest.set(&key, version_of(meta), Health::not_found());
+    }
+}
+
+/// Rules and expressions about health read little of the metadata; managed fields are the larger half of many objects.
+fn light_metadata(meta: &ObjectMeta) -> Value {
+    json!({
+        "name": meta.name,
+        "namespace": meta.namespace,
+        "uid": meta.uid,
+        "resourceVersion": meta.resource_version,
+        "generation": meta.generation,
+        "labels": meta.labels,
+        "annotations": meta.annotations,
+        "creationTimestamp": meta.creation_timestamp,
+        "deletionTimestamp": meta.deletion_timestamp,
+    })
+}
+
+/// Kinds that are always current, so that their content need not be watched.
+fn is_judged_by_metadata(group: &str, kind: &str) -> bool {
+    matches!(
+        (group, kind),
+        (
+            "",
+            "ConfigMap" | "Secret" | "ServiceAccount" | "Namespace" | "LimitRange"
+        ) | (
+            "rbac.authorization.k8s.io",
+            "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding"
+        ) | (
+            "networking.k8s.io",
+            "Ingress" | "IngressClass" | "NetworkPolicy"
+        ) | ("scheduling.k8s.io", "PriorityClass")
+            | ("storage.k8s.io", "StorageClass")
+            | ("batch", "CronJob")
+    )
+}
+
+fn version_of(meta: &ObjectMeta) -> u64 {
+    meta.resource_version
+        .as_deref()
+        .and_then(|version| version.parse().ok())
+        .unwrap_or(u64::MAX)
+}
+
+fn key_of(meta: &ObjectMeta) -> Box<str> {
+    key(
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
+}
+
+fn key(namespace: &str, name: &str) -> Box<str> {
+    format!("{namespace}/{name}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use nave_health::Status;
+
+    use super::*;
+
+    fn meta(name: &str, version: &str) -> ObjectMeta {
+        ObjectMeta {
+            namespace: Some("n".into()),
+            name: Some(name.into()),
+            resource_version: Some(version.into()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn watch() -> KindWatch {
+        KindWatch {
+            shared: Arc::new(Shared(Mutex::default())),
+            task: tokio::spawn(async {}).abort_handle(),
+        }
+    }
+
+    fn subscribe(watch: &KindWatch, name: &str) -> Subscription {
+        watch.subscribe(
+            [("n".to_owned(), name.to_owned())],
+            Arc::new(|value: &Value| nave_health::status(value, Timestamp::UNIX_EPOCH)),
+            Arc::new(Notify::new()),
+        )
+    }
+
+    #[tokio::test]
+    async fn subscribers_hear_of_lists_changes_and_deletions() {
+        let watch = watch();
+        let (there, missing) = (subscribe(&watch, "there"), subscribe(&watch, "missing"));
+        watch.shared.lock().begin_list();
+        seen(&watch.shared, &meta("there", "5"), &json!({"kind": "X"}));
+        let late = subscribe(&watch, "late");
+        watch.shared.lock().end_list();
+        let status = |subscription: &Subscription, name: &str| {
+            subscription
+                .latest("n", name)
+                .map(|(version, health)| (version, health.status))
+        };
+        assert_eq!(status(&there, "there"), Some((5, Status::Current)));
+        assert_eq!(status(&missing, "missing"), Some((0, Status::NotFound)));
+        assert_eq!(status(&late, "late"), None);
+        gone(&watch.shared, &meta("there", "9"));
+        assert_eq!(status(&there, "there"), Some((9, Status::NotFound)));
+        watch.shared.lock().begin_list();
+        watch.shared.lock().end_list();
+        assert_eq!(status(&late, "late"), Some((u64::MAX, Status::NotFound)));
+        drop((there, missing, late));
+        assert!(watch.shared.lock().interests.is_empty());
+    }
+
+    #[tokio::test]
+    async fn rows_are_kept_for_applied_objects_only_and_believed_while_live() {
+        let watch = watch();
+        let mut applied = meta("a", "1");
+        applied.managed_fields = serde_json::from_value(json!([
+            {"manager": "kustomize-controller", "operation": "Apply", "fieldsV1": {"f:spec": {}}}
+        ]))
+        .expect("the entry is well formed");
+        watch.shared.lock().begin_list();
+        seen(&watch.shared, &applied, &json!({}));
+        seen(&watch.shared, &meta("b", "1"), &json!({}));
+        assert!(watch.known("n", "a").is_none(), "the list is not complete");
+        watch.shared.lock().end_list();
+        assert!(watch.known("n", "a").is_some());
+        assert!(watch.known("n", "b").is_none());
+        watch.shared.lock().failed_at = Some(Instant::now());
+        assert!(watch.known("n", "a").is_none(), "the watch has just failed");
+    }
+}
