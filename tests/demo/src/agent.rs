@@ -1,20 +1,19 @@
 //! `nave-agent` as a process beside its control plane, joined or alone.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
-use nave_bed::{Plane, Proc, free_port};
+use nave_bed::Plane;
+
+use crate::program::{Program, local_addresses};
 
 /// A running agent.
 pub struct Agent {
-    arguments: Vec<String>,
-    log: PathBuf,
-    health: String,
+    program: Program,
     /// `http://127.0.0.1:PORT/hint`.
     pub hint_url: String,
     /// `http://127.0.0.1:PORT/metrics`.
     pub metrics_url: String,
-    process: Option<Proc>,
 }
 
 impl Agent {
@@ -39,23 +38,22 @@ impl Agent {
         more: &[&str],
     ) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let [storage, metrics, health, hint] = std::array::from_fn(|_| free_port());
-        let local = |port: u16| format!("127.0.0.1:{port}");
+        let [storage, metrics, health, hint] = local_addresses()?;
         let mut arguments: Vec<String> = [
             "--kubeconfig",
             &plane.kubeconfig_path().to_string_lossy(),
             "--storage-path",
             &folder.join("artifacts").to_string_lossy(),
             "--storage-addr",
-            &local(storage),
+            &storage,
             "--storage-adv-addr",
-            &local(storage),
+            &storage,
             "--metrics-addr",
-            &local(metrics),
+            &metrics,
             "--health-addr",
-            &local(health),
+            &health,
             "--hint-addr",
-            &local(hint),
+            &hint,
             "--install-crds",
             "--allow-loopback-kubeconfig",
             "--log-encoding",
@@ -73,59 +71,45 @@ impl Agent {
         }
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         Ok(Agent {
-            arguments,
-            log: folder.join("agent.log"),
-            health: format!("http://{}/readyz", local(health)),
-            hint_url: format!("http://{}/hint", local(hint)),
-            metrics_url: format!("http://{}/metrics", local(metrics)),
-            process: None,
+            program: Program::new("nave-agent", arguments, &health),
+            hint_url: format!("http://{hint}/hint"),
+            metrics_url: format!("http://{metrics}/metrics"),
         })
     }
 
     /// Starts the process (again) and waits until it is ready.
     pub async fn restart(&mut self) -> Result<()> {
-        self.launch().await?;
-        if let Some(process) = &self.process {
-            process.wait_ready(&self.health).await?;
-        }
-        Ok(())
+        self.program.launch()?;
+        self.program.wait_ready().await
     }
 
     /// Starts the process and does not wait.
-    pub async fn launch(&mut self) -> Result<()> {
-        let binary = nave_bed::binary("nave-agent").await?;
-        self.process = Some(Proc::start(
-            "nave-agent",
-            &binary,
-            &self.arguments,
-            &[],
-            &self.log,
-        )?);
-        Ok(())
+    pub fn launch(&mut self) -> Result<()> {
+        self.program.launch()
     }
 
     /// Kills the process with -9 and leaves it dead.
     pub fn kill9(&mut self) {
-        if let Some(process) = self.process.take() {
-            process.kill9();
-        }
+        self.program.kill9();
     }
 
     /// Asks it to end (SIGTERM) and waits.
     pub async fn stop(&mut self) -> Result<()> {
-        if let Some(process) = self.process.take() {
-            process.stop().await?;
-        }
-        Ok(())
+        self.program.stop().await
     }
 
     /// The process id while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Proc::pid)
+        self.program.pid()
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> Result<u64> {
+        self.program.resident_kib()
     }
 
     /// Everything that it logged so far, over all restarts.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        self.program.log()
     }
 }

@@ -14,9 +14,9 @@ pub struct Nave {
 
 impl Nave {
     /// Builds the binary if need be.
-    pub async fn new(kubeconfig: impl Into<PathBuf>) -> Result<Self> {
+    pub fn new(kubeconfig: impl Into<PathBuf>) -> Result<Self> {
         Ok(Nave {
-            binary: nave_bed::binary("nave").await?,
+            binary: tokio::task::block_in_place(|| nave_bed::binary("nave"))?,
             kubeconfig: kubeconfig.into(),
         })
     }

@@ -6,6 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nave_object::yaml::{self, Dialect};
+use serde_json::Value;
 
 /// The folder `fleet-examples` of this checkout.
 pub fn folder() -> PathBuf {
@@ -37,4 +39,10 @@ pub fn files(folder: &Path) -> Result<Vec<(String, String)>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// The objects of a YAML file.
+pub fn objects(path: &Path) -> Result<Vec<Value>> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    yaml::read_documents(&text, Dialect::K8s).with_context(|| format!("reading {}", path.display()))
 }

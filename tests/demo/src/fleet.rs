@@ -95,7 +95,7 @@ impl Fleet {
         let hub = Hub::start(&hub_plane, &folder.path().join("hub"), &arguments).await?;
         progress("git server");
         let repository = ExampleRepository::start(Some(&hub.hint_url)).await?;
-        let nave = Nave::new(hub_plane.kubeconfig_path()).await?;
+        let nave = Nave::new(hub_plane.kubeconfig_path())?;
         Ok(Fleet {
             hub_plane,
             planes,
@@ -196,8 +196,7 @@ impl Fleet {
         let client = self.hub_plane.client();
         for name in ["source", "infrastructure", "apps"] {
             let path = examples::folder().join("platform/fleet").join(format!("{name}.yaml"));
-            let text = std::fs::read_to_string(&path)?;
-            for mut object in nave_bed::yaml(&text)? {
+            for mut object in examples::objects(&path)? {
                 if object["kind"] == "GitRepository" {
                     object["spec"]["url"] = json!(self.repository.url);
                 }

@@ -3,51 +3,47 @@
 use std::path::Path;
 
 use anyhow::Result;
-use nave_bed::{Plane, Proc, free_port};
+use nave_bed::Plane;
 
-use crate::Nave;
+use crate::{Nave, program::{Program, local_addresses}};
 
 /// A running hub. Its addresses stay the same over restarts, as those of a Service would.
 pub struct Hub {
-    arguments: Vec<String>,
-    log: std::path::PathBuf,
+    program: Program,
     /// `127.0.0.1:PORT` of the link.
     pub link: String,
     /// `http://127.0.0.1:PORT/hint`, for a git server's hook.
     pub hint_url: String,
     /// `http://127.0.0.1:PORT/metrics`.
     pub metrics_url: String,
-    health: String,
-    process: Option<Proc>,
 }
 
 impl Hub {
     /// Starts a hub against `plane`, with its storage and its log below `folder`.
     pub async fn start(plane: &Plane, folder: &Path, more: &[&str]) -> Result<Self> {
-        let [link, storage, metrics, health, hint] = std::array::from_fn(|_| free_port());
+        let [link, storage, metrics, health, hint] = local_addresses()?;
         std::fs::create_dir_all(folder)?;
-        let local = |port: u16| format!("127.0.0.1:{port}");
         let mut arguments: Vec<String> = [
             "--kubeconfig",
             &plane.kubeconfig_path().to_string_lossy(),
             "--namespace",
             "nave-system",
             "--listen",
-            &local(link),
+            &link,
             "--advertise",
-            &local(link),
+            &link,
             "--storage-path",
             &folder.join("artifacts").to_string_lossy(),
             "--storage-addr",
-            &local(storage),
+            &storage,
             "--storage-adv-addr",
-            &local(storage),
+            &storage,
             "--metrics-addr",
-            &local(metrics),
+            &metrics,
             "--health-addr",
-            &local(health),
+            &health,
             "--hint-addr",
-            &local(hint),
+            &hint,
             "--install-crds",
             "--allow-loopback-kubeconfig",
             "--log-encoding",
@@ -57,13 +53,10 @@ impl Hub {
         .to_vec();
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         let mut hub = Hub {
-            arguments,
-            log: folder.join("hub.log"),
-            link: local(link),
-            hint_url: format!("http://{}/hint", local(hint)),
-            metrics_url: format!("http://{}/metrics", local(metrics)),
-            health: format!("http://{}/readyz", local(health)),
-            process: None,
+            program: Program::new("nave-hub", arguments, &health),
+            link,
+            hint_url: format!("http://{hint}/hint"),
+            metrics_url: format!("http://{metrics}/metrics"),
         };
         hub.restart().await?;
         Ok(hub)
@@ -71,36 +64,28 @@ impl Hub {
 
     /// Starts the process (again) and waits until it is ready.
     pub async fn restart(&mut self) -> Result<()> {
-        let binary = nave_bed::binary("nave-hub").await?;
-        let process = Proc::start("nave-hub", &binary, &self.arguments, &[], &self.log)?;
-        process.wait_ready(&self.health).await?;
-        self.process = Some(process);
-        Ok(())
+        self.program.launch()?;
+        self.program.wait_ready().await
     }
 
     /// Kills the process with -9 and leaves it dead.
     pub fn kill9(&mut self) {
-        if let Some(process) = self.process.take() {
-            process.kill9();
-        }
+        self.program.kill9();
     }
 
     /// Asks it to end (SIGTERM) and waits.
     pub async fn stop(&mut self) -> Result<()> {
-        if let Some(process) = self.process.take() {
-            process.stop().await?;
-        }
-        Ok(())
+        self.program.stop().await
     }
 
     /// The process id while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Proc::pid)
+        self.program.pid()
     }
 
     /// Everything that it logged so far, over all restarts.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        self.program.log()
     }
 
     /// Makes a token with the CLI and gives back its text.

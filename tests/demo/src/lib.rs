@@ -11,6 +11,7 @@ pub mod cli;
 pub mod examples;
 pub mod fleet;
 pub mod hub;
+pub mod program;
 pub mod repository;
 
 pub use agent::Agent;

@@ -62,7 +62,7 @@ async fn demo(arguments: &Arguments) -> Result<bool> {
     let started = Instant::now();
     screen.step("programs");
     for program in ["nave", "nave-hub", "nave-agent"] {
-        nave_bed::binary(program).await?;
+        tokio::task::block_in_place(|| nave_bed::binary(program))?;
     }
     let fleet = Fleet::start_whole(&FleetOptions::default(), &|step| screen.step(step)).await?;
     screen.step("first roll-out");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nave_bed::{audit, eventually};
+use nave_bed::eventually;
 use nave_demo::{
     Fleet,
     fleet::{self, SPOKES, WORKSPACE},
@@ -30,7 +30,7 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
     let forbidden = fleet.planes["us-1"].service_account_kubeconfig("default", "default").await?;
     let server = fleet.planes["us-1"].url().to_owned();
     // Where nothing listens: the port was free a moment ago.
-    let unreachable = good.replace(&server, &format!("https://127.0.0.1:{}", nave_bed::free_port()));
+    let unreachable = good.replace(&server, &format!("https://127.0.0.1:{}", nave_bed::free_tcp_port()?));
     let exec = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "c", "cluster": {"server": server}}],
@@ -95,11 +95,11 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
     .await?;
 
     // Bounded retries: what the forbidden account asked of us-1 while it was refused.
-    let log = fleet.planes["us-1"].audit_log().context("the planes write audit logs")?;
-    let requests = audit::read(log)?
-        .into_iter()
-        .filter(|request| request.user == "system:serviceaccount:default:default")
-        .count();
+    let requests = fleet.planes["us-1"]
+        .audit()?
+        .since(nave_bed::Mark::default())?
+        .of_user("system:serviceaccount:default:default")
+        .len();
     assert!((1..=200).contains(&requests), "{requests} requests by an account that is refused every one");
     Ok(())
 }

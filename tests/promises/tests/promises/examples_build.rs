@@ -43,8 +43,8 @@ fn every_example_has_a_readme_and_fleet_objects_that_parse() -> Result<()> {
         assert!(files.iter().any(|(path, _)| *path == format!("{name}/README.md")), "{name} has no README");
     }
     let mut kinds = BTreeSet::new();
-    for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".yaml")) {
-        for object in nave_bed::yaml(text).with_context(|| format!("reading {path}"))? {
+    for (path, _) in files.iter().filter(|(path, _)| path.ends_with(".yaml")) {
+        for object in examples::objects(&folder.join(path))? {
             let kind = object["kind"].as_str().unwrap_or_default().to_owned();
             let version = object["apiVersion"].as_str().unwrap_or_default();
             if version.starts_with("fleet.nave.dev/") {

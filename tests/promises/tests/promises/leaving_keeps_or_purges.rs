@@ -12,7 +12,7 @@ async fn leaving_keeps_or_purges() -> Result<()> {
     with_fleet(|mut fleet| async move {
         // keep
         let client = fleet.planes["staging"].client();
-        let nave = Nave::new(fleet.planes["staging"].kubeconfig_path()).await?;
+        let nave = Nave::new(fleet.planes["staging"].kubeconfig_path())?;
         let before = observe::workload_uids(&client).await?;
         nave.run(&["leave", "--keep", "--yes"]).await?;
         assert_eq!(observe::workload_uids(&client).await?, before, "a workload was touched");
@@ -28,7 +28,7 @@ async fn leaving_keeps_or_purges() -> Result<()> {
 
         // purge: shown first, nothing happens without a yes.
         let client = fleet.planes["eu-1"].client();
-        let nave = Nave::new(fleet.planes["eu-1"].kubeconfig_path()).await?;
+        let nave = Nave::new(fleet.planes["eu-1"].kubeconfig_path())?;
         let before = observe::workload_uids(&client).await?;
         let preview = nave.output(&["leave", "--purge"]).await?;
         let text = String::from_utf8_lossy(&preview.stdout).into_owned() + &String::from_utf8_lossy(&preview.stderr);

@@ -66,7 +66,7 @@ async fn refused(fleet: &Fleet, plane: &'static str, name: &str, token: &str, na
     let folder = fleet.agent_folder(&format!("refused-{name}"));
     let before = fleet.hub.log().len();
     let mut agent = Agent::prepare(&fleet.planes[plane], &folder, Some(token), &[])?;
-    agent.launch().await?;
+    agent.launch()?;
     eventually(CHANGE, &format!("the {name} token refused on the agent's side"), || async {
         let log = agent.log().to_lowercase();
         anyhow::ensure!(log.contains(named) && log.contains("refused"), "{}", agent.log());

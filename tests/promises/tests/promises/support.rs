@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use anyhow::Result;
-use nave_bed::{Plane, eventually};
+use nave_bed::eventually;
 use nave_demo::{Fleet, FleetOptions};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -22,10 +22,10 @@ where
     F: Future<Output = Result<()>>,
 {
     let _turn = ONE_FLEET.lock().await;
-    if !workloads_run() {
+    let fleet = Fleet::start_whole(&FleetOptions::default(), &|step| eprintln!("fleet: {step}")).await?;
+    if no_workloads(&fleet) {
         return Ok(());
     }
-    let fleet = Fleet::start_whole(&FleetOptions::default(), &|step| eprintln!("fleet: {step}")).await?;
     if let Err(error) = fleet.wait_ready(None, START).await {
         explain(&fleet);
         return Err(error);
@@ -39,10 +39,10 @@ where
     F: Future<Output = Result<()>>,
 {
     let _turn = ONE_FLEET.lock().await;
-    if !workloads_run() {
+    let fleet = Fleet::start(&FleetOptions { audit: true, ..FleetOptions::default() }, &|step| eprintln!("fleet: {step}")).await?;
+    if no_workloads(&fleet) {
         return Ok(());
     }
-    let fleet = Fleet::start(&FleetOptions { audit: true, ..FleetOptions::default() }, &|step| eprintln!("fleet: {step}")).await?;
     promise(fleet).await
 }
 
@@ -60,12 +60,8 @@ fn tail(log: &str) -> String {
 }
 
 /// Says so where pods cannot run.
-fn workloads_run() -> bool {
-    let run = Plane::workloads_run();
-    if !run {
-        eprintln!("skipped: the control planes of KUBEBUILDER_ASSETS run no pods; unset it to use the built-in ones");
-    }
-    run
+fn no_workloads(fleet: &Fleet) -> bool {
+    fleet.hub_plane.skip("this promise", fleet.hub_plane.has_workloads(), "its planes run no pods")
 }
 
 /// Waits until the Ready condition of a fleet object satisfies `wanted(status, reason, message)`.

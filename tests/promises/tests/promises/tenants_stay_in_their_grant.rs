@@ -108,7 +108,7 @@ async fn prepare_tenant(spoke: &kube::Client) -> Result<()> {
 /// The tenants example with our repository, changed by a merge patch of its spec.
 async fn apply_tenant(fleet: &Fleet, change: Value) -> Result<()> {
     let path = nave_demo::examples::folder().join("tenants/fleet/service.yaml");
-    let mut object = nave_bed::yaml(&std::fs::read_to_string(path)?)?.pop().context("one object")?;
+    let mut object = nave_demo::examples::objects(&path)?.pop().context("one object")?;
     object["spec"]["source"]["template"]["spec"]["url"] = json!(fleet.repository.url);
     merge(&mut object["spec"], &change);
     fleet::apply(&fleet.hub_plane.client(), &object).await
