@@ -245,6 +245,11 @@ pub fn is_ready(object: &Value) -> bool {
             .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
+/// Applies every definition that Nave knows and waits until they are served.
+pub async fn install_crds(client: &Client) -> Result<()> {
+    Ok(nave_runtime::definitions::install(client.clone(), &nave_crds::all(), "platform-team").await?)
+}
+
 /// Server-side applies one object under the name of a person.
 pub async fn apply(client: &Client, object: &Value) -> Result<()> {
     let (api, name) = api_of(client, object)?;

@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod hub;
 pub mod program;
 pub mod repository;
+pub mod rollout;
 
 pub use agent::Agent;
 pub use cli::Nave;

@@ -1,15 +1,18 @@
 //! `make demo`: from a commit to three healthy clusters, on one machine.
 
-mod rollout;
 mod screen;
 
 use std::{process::ExitCode, time::{Duration, Instant}};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use nave_demo::{Fleet, FleetOptions, fleet::SPOKES};
+use nave_demo::{
+    Fleet, FleetOptions,
+    fleet::SPOKES,
+    rollout::{self, Rollout},
+};
 
-use crate::{rollout::Rollout, screen::Screen};
+use crate::screen::Screen;
 
 /// How long bringing everything up may take on a slow machine before the demo gives up.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(300);
