@@ -1,1 +1,37 @@
 //! Real control planes, git servers and processes for tests and the demo; none is ever left behind.
+//!
+//! ```text
+//!  test ─► Plane ──► controlplane (Go, built once) ─► etcd, API server, controllers, scheduler, imaginary nodes
+//!     ├──► Proc ───► nave-hub, nave-agent, … (binary())
+//!     ├──► GitServer ─► git http-backend             all of them ─► keeper: ended with us, however we end
+//!     └──► TcpRelay, UdpRelay: a network that can be cut, slow and lossy
+//! ```
+
+mod assets;
+mod audit;
+mod background;
+mod binaries;
+mod git;
+mod git_backend;
+mod git_repo;
+mod keeper;
+mod net;
+mod plane;
+mod ports;
+mod process;
+mod program;
+mod tls;
+mod wait;
+
+pub use audit::{AuditLog, Mark, Request, Requests};
+pub use binaries::binary;
+pub use git::{Auth, Fault, GitServer, GitServerOptions, SeenRequest};
+pub use git_repo::GitRepo;
+pub use keeper::scratch_dir;
+pub use net::{TcpRelay, UdpRelay};
+pub use plane::{Plane, PlaneOptions};
+pub use ports::{free_tcp_port, free_udp_port};
+pub use process::{Launch, Proc};
+pub use program::build_controlplane;
+pub use tls::{Authority, Issued, install_crypto_provider};
+pub use wait::eventually;
