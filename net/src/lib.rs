@@ -7,6 +7,7 @@
 
 mod auth;
 mod client;
+mod explain;
 mod proxy;
 mod redact;
 mod secret;
@@ -14,6 +15,7 @@ mod tls;
 
 pub use auth::{AuthError, BasicAuth, bearer_token};
 pub use client::{ClientError, http_client};
+pub use explain::{Explained, explain};
 pub use proxy::{ProxyError, ProxyOptions};
 pub use redact::{redact, redact_values};
 pub use secret::{SecretData, SecretText};
