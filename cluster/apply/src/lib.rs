@@ -1,1 +1,28 @@
 //! Ordered server-side apply, inventory, pruning and waiting.
+//!
+//! ```text
+//! objects ─► prepare ─► stages ─► examine (known? live, dry run, compare) ─► write ─► inventory ─► prune ─► wait
+//!                                      └── any problem: the stage writes nothing and names them all
+//! ```
+
+mod cleanup;
+mod compare;
+mod examine;
+mod ignore;
+mod inventory;
+mod prepare;
+mod problem;
+mod prune;
+mod rules;
+mod run;
+mod selector;
+mod wait;
+
+pub use examine::{Check, Memory};
+pub use ignore::{IgnoreError, IgnoreRules};
+pub use inventory::{Inventory, entry_of};
+pub use prepare::{CommonMetadata, PrepareError, prepare};
+pub use problem::{ApplyError, Problem};
+pub use prune::{PruneOutcome, plan, prune, wait_gone};
+pub use run::{Action, ApplyOptions, Change, Outcome, apply};
+pub use wait::{Unhealthy, WaitError, WaitItem, judge, wait};

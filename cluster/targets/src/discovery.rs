@@ -22,7 +22,7 @@ const FRESH: Duration = Duration::from_secs(600);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// A kind that a cluster serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Resource {
     /// Group, version and kind.
     pub gvk: Gvk,

@@ -25,12 +25,8 @@ pub(crate) fn by_kind(object: &Value, now: Timestamp) -> Option<Health> {
         ("", "PersistentVolumeClaim") => volume_claim(object),
         ("", "Service") => service(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
-        ("policy", "PodDisruptionBudget") => {
-            Health::current("AllowedDisruptions has been computed.")
-        }
-        ("", "Secret" | "ConfigMap") | ("batch", "CronJob") => {
-            Health::current("Resource is always ready")
-        }
+        ("policy", "PodDisruptionBudget") => Health::current("AllowedDisruptions has been computed."),
+        ("", "Secret" | "ConfigMap") | ("batch", "CronJob") => Health::current("Resource is always ready"),
         _ => return None,
     })
 }
@@ -61,9 +57,7 @@ fn deployment(object: &Value) -> Health {
     let ready = count(object, "/status/readyReplicas");
     // Without a deadline the controller does not report progress.
     let rolled_out = number(object, "/spec/progressDeadlineSeconds").is_none()
-        || progressing.is_some_and(|condition| {
-            condition.is_true() && condition.reason == "NewReplicaSetAvailable"
-        });
+        || progressing.is_some_and(|condition| condition.is_true() && condition.reason == "NewReplicaSetAvailable");
     short_of("Replicas", replicas, want)
         .or_else(|| short_of("Updated", updated, want))
         .or_else(|| too_many(replicas, want))
@@ -74,9 +68,7 @@ fn deployment(object: &Value) -> Health {
             (!condition(object, "Available").is_some_and(|condition| condition.is_true()))
                 .then(|| Health::in_progress("Deployment not Available"))
         })
-        .unwrap_or_else(|| {
-            Health::current(format!("Deployment is available. Replicas: {replicas}"))
-        })
+        .unwrap_or_else(|| Health::current(format!("Deployment is available. Replicas: {replicas}")))
 }
 
 fn stateful_set(object: &Value) -> Health {
@@ -95,20 +87,15 @@ fn stateful_set(object: &Value) -> Health {
     if let Some(partition) = number(object, "/spec/updateStrategy/rollingUpdate/partition")
         && partition != 0
     {
-        return short_of("updated", updated, want - partition).unwrap_or_else(|| {
-            Health::current(format!("Partition rollout complete. updated: {updated}"))
-        });
+        return short_of("updated", updated, want - partition)
+            .unwrap_or_else(|| Health::current(format!("Partition rollout complete. updated: {updated}")));
     }
     short_of("current", count(object, "/status/currentReplicas"), want)
         .or_else(|| {
             (text(object, "/status/currentRevision") != text(object, "/status/updateRevision"))
                 .then(|| Health::in_progress("Waiting for updated revision to match current"))
         })
-        .unwrap_or_else(|| {
-            Health::current(format!(
-                "All replicas scheduled as expected. Replicas: {replicas}"
-            ))
-        })
+        .unwrap_or_else(|| Health::current(format!("All replicas scheduled as expected. Replicas: {replicas}")))
 }
 
 fn daemon_set(object: &Value) -> Health {
@@ -126,11 +113,7 @@ fn daemon_set(object: &Value) -> Health {
     ]
     .into_iter()
     .find_map(|(what, pointer)| short_of(what, count(object, pointer), want))
-    .unwrap_or_else(|| {
-        Health::current(format!(
-            "All replicas scheduled as expected. Replicas: {want}"
-        ))
-    })
+    .unwrap_or_else(|| Health::current(format!("All replicas scheduled as expected. Replicas: {want}")))
 }
 
 fn replica_set(object: &Value) -> Health {
@@ -139,21 +122,11 @@ fn replica_set(object: &Value) -> Health {
     }
     let want = wanted_replicas(object);
     let replicas = count(object, "/status/replicas");
-    short_of(
-        "Labelled",
-        count(object, "/status/fullyLabeledReplicas"),
-        want,
-    )
-    .or_else(|| {
-        short_of(
-            "Available",
-            count(object, "/status/availableReplicas"),
-            want,
-        )
-    })
-    .or_else(|| short_of("Ready", count(object, "/status/readyReplicas"), want))
-    .or_else(|| too_many(replicas, want))
-    .unwrap_or_else(|| Health::current(format!("ReplicaSet is available. Replicas: {replicas}")))
+    short_of("Labelled", count(object, "/status/fullyLabeledReplicas"), want)
+        .or_else(|| short_of("Available", count(object, "/status/availableReplicas"), want))
+        .or_else(|| short_of("Ready", count(object, "/status/readyReplicas"), want))
+        .or_else(|| too_many(replicas, want))
+        .unwrap_or_else(|| Health::current(format!("ReplicaSet is available. Replicas: {replicas}")))
 }
 
 /// A started Job is not done: unlike kstatus, Flux waits for its end.
@@ -190,8 +163,7 @@ fn pod(object: &Value, now: Timestamp) -> Health {
             if condition(object, "Ready").is_some_and(|condition| condition.is_true()) {
                 return Health::current("Pod is Ready");
             }
-            crash_looping(object)
-                .unwrap_or_else(|| Health::in_progress("Pod is running but is not Ready"))
+            crash_looping(object).unwrap_or_else(|| Health::in_progress("Pod is running but is not Ready"))
         }
         "Pending" => pending_pod(object, now),
         "" => Health::in_progress("Pod phase not available"),
@@ -227,12 +199,7 @@ fn crash_looping(pod: &Value) -> Option<Health> {
         .filter(|container| text(container, "/state/waiting/reason") == "CrashLoopBackOff")
         .map(|container| text(container, "/name"))
         .collect();
-    (!names.is_empty()).then(|| {
-        Health::failed(format!(
-            "Containers in CrashLoop state: {}",
-            names.join(",")
-        ))
-    })
+    (!names.is_empty()).then(|| Health::failed(format!("Containers in CrashLoop state: {}", names.join(","))))
 }
 
 fn volume_claim(object: &Value) -> Health {

@@ -116,14 +116,22 @@ impl HealthExpressions {
                 current: Expression::compile(&entry.current, field("current"))?,
             };
             let kinds = format!("{group}/{}", entry.kind);
-            if rules
-                .insert((group, entry.kind.clone()), compiled)
-                .is_some()
-            {
+            if rules.insert((group, entry.kind.clone()), compiled).is_some() {
                 return Err(CelError::Duplicate { kinds });
             }
         }
         Ok(HealthExpressions(rules))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether an entry judges this kind.
+    pub fn covers(&self, group: &str, kind: &str) -> bool {
+        let has = |kind: &str| self.0.contains_key(&(group.to_owned(), kind.to_owned()));
+        has(kind) || has("")
     }
 
     /// The health that the expressions for the object's kind give; none when no entry is for it.
@@ -146,9 +154,7 @@ impl Rules {
             return health;
         }
         let fields = object.as_object().into_iter().flatten();
-        let variables: Vec<(&str, CelValue)> = fields
-            .map(|(name, value)| (name.as_str(), to_cel(value)))
-            .collect();
+        let variables: Vec<(&str, CelValue)> = fields.map(|(name, value)| (name.as_str(), to_cel(value))).collect();
         let holds = |expression: &Expression| expression.evaluate(&variables);
         let answer = || -> Result<Health, CelError> {
             if let Some(expression) = &self.in_progress
@@ -201,9 +207,7 @@ impl Expression {
             return Err(error("is empty".to_owned()));
         }
         if source.len() > MAX_EXPRESSION_BYTES {
-            return Err(error(format!(
-                "is longer than {MAX_EXPRESSION_BYTES} bytes"
-            )));
+            return Err(error(format!("is longer than {MAX_EXPRESSION_BYTES} bytes")));
         }
         match catch_unwind(|| Program::compile(source)) {
             Ok(Ok(program)) => Ok(Expression {
@@ -246,10 +250,9 @@ fn to_cel(value: &Value) -> CelValue {
     match value {
         Value::Null => CelValue::Null,
         Value::Bool(truth) => CelValue::Bool(*truth),
-        Value::Number(number) => number.as_i64().map_or_else(
-            || CelValue::Float(number.as_f64().unwrap_or(f64::NAN)),
-            CelValue::Int,
-        ),
+        Value::Number(number) => number
+            .as_i64()
+            .map_or_else(|| CelValue::Float(number.as_f64().unwrap_or(f64::NAN)), CelValue::Int),
         Value::String(text) => CelValue::String(Arc::new(text.clone())),
         Value::Array(items) => CelValue::List(Arc::new(items.iter().map(to_cel).collect())),
         Value::Object(fields) => fields
@@ -267,11 +270,7 @@ mod tests {
     use super::*;
     use crate::Status;
 
-    fn expressions(
-        in_progress: &str,
-        failed: &str,
-        current: &str,
-    ) -> Result<HealthExpressions, CelError> {
+    fn expressions(in_progress: &str, failed: &str, current: &str) -> Result<HealthExpressions, CelError> {
         HealthExpressions::compile(&[CustomHealth {
             api_version: "example.com/v1".into(),
             kind: "Widget".into(),
@@ -289,7 +288,8 @@ mod tests {
             "status.conditions.filter(c, c.type == 'Ready').all(c, c.status == 'True') && status.replicas + 1 == 4",
         )
         .expect("the expressions are valid");
-        let object = json!({"apiVersion": "example.com/v2", "kind": "Widget", "metadata": {"generation": 2}, "status": status});
+        let object =
+            json!({"apiVersion": "example.com/v2", "kind": "Widget", "metadata": {"generation": 2}, "status": status});
         assert_eq!(rules.evaluate(&object).map(|health| health.status), wanted);
     }
 
@@ -326,18 +326,9 @@ mod tests {
     #[test]
     fn only_the_named_kinds_are_judged() {
         let rules = expressions("false", "false", "true").unwrap();
-        let object =
-            |api_version: &str, kind: &str| json!({"apiVersion": api_version, "kind": kind});
-        assert!(
-            rules
-                .evaluate(&object("example.com/v1", "Widget"))
-                .is_some()
-        );
-        assert!(
-            rules
-                .evaluate(&object("example.com/v1", "Gadget"))
-                .is_none()
-        );
+        let object = |api_version: &str, kind: &str| json!({"apiVersion": api_version, "kind": kind});
+        assert!(rules.evaluate(&object("example.com/v1", "Widget")).is_some());
+        assert!(rules.evaluate(&object("example.com/v1", "Gadget")).is_none());
         assert!(rules.evaluate(&object("v1", "Widget")).is_none());
         let group = HealthExpressions::compile(&[CustomHealth {
             api_version: "example.com/v1".into(),
@@ -345,22 +336,13 @@ mod tests {
             ..CustomHealth::default()
         }])
         .unwrap();
-        assert!(
-            group
-                .evaluate(&object("example.com/v1", "Gadget"))
-                .is_some()
-        );
+        assert!(group.evaluate(&object("example.com/v1", "Gadget")).is_some());
     }
 
     #[test]
     fn bad_expressions_are_errors_that_name_the_field() {
         let error = expressions("false", "status.phase ==", "true").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("spec.healthCheckExprs[0].failed"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("spec.healthCheckExprs[0].failed"), "{error}");
         assert!(expressions("false", "false", "").is_err());
         for text in [
             "\u{0}", "((((", "a.b(", "'", "[1,", "{", "-", "1.", "has()", "x.all()", "size(", "\\",
@@ -374,10 +356,7 @@ mod tests {
             ..CustomHealth::default()
         };
         let error = HealthExpressions::compile(&[entry.clone(), entry]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "spec.healthCheckExprs has two entries for /Pod"
-        );
+        assert_eq!(error.to_string(), "spec.healthCheckExprs has two entries for /Pod");
     }
 
     #[test]
@@ -388,14 +367,8 @@ mod tests {
         )
         .unwrap();
         let labelled = |version: &str| json!({"metadata": {"labels": {"version": version}}});
-        assert_eq!(
-            expression.evaluate(&labelled("1"), &labelled("1")),
-            Ok(true)
-        );
-        assert_eq!(
-            expression.evaluate(&labelled("1"), &labelled("2")),
-            Ok(false)
-        );
+        assert_eq!(expression.evaluate(&labelled("1"), &labelled("1")), Ok(true));
+        assert_eq!(expression.evaluate(&labelled("1"), &labelled("2")), Ok(false));
         assert!(expression.evaluate(&labelled("1"), &json!({})).is_err());
         let number = ReadyExpression::compile("1 + 1", "f").unwrap();
         assert!(number.evaluate(&json!({}), &json!({})).is_err());

@@ -13,10 +13,7 @@ pub(crate) fn before_kind(object: &Value) -> Option<Health> {
         .pointer("/metadata/deletionTimestamp")
         .is_some_and(|time| !time.is_null())
     {
-        return Some(Health::new(
-            Status::Terminating,
-            "Resource scheduled for deletion",
-        ));
+        return Some(Health::new(Status::Terminating, "Resource scheduled for deletion"));
     }
     unobserved(object).or_else(|| {
         conditions(object).find_map(|condition| match condition.kind {

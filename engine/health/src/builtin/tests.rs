@@ -9,11 +9,7 @@ const NOW: &str = "2026-01-01T00:01:00Z";
 #[track_caller]
 fn check_status(object: Value, wanted: Status, message: &str) {
     let health = status(&object, NOW.parse().expect("the time is valid"));
-    assert_eq!(
-        (health.status, health.message.as_str()),
-        (wanted, message),
-        "{object}"
-    );
+    assert_eq!((health.status, health.message.as_str()), (wanted, message), "{object}");
 }
 
 fn object(api_version: &str, kind: &str, spec: Value, status: Value) -> Value {
@@ -45,9 +41,7 @@ fn every_kind() {
         "because No",
     );
     check_status(
-        custom(
-            json!({"conditions": [condition("Ready", "True", "Ok"), condition("Stalled", "True", "Bad")]}),
-        ),
+        custom(json!({"conditions": [condition("Ready", "True", "Ok"), condition("Stalled", "True", "Bad")]})),
         Failed,
         "because Bad",
     );
@@ -57,9 +51,7 @@ fn every_kind() {
         "because Busy",
     );
     check_status(
-        custom(
-            json!({"observedGeneration": 0, "conditions": [condition("Stalled", "True", "Bad")]}),
-        ),
+        custom(json!({"observedGeneration": 0, "conditions": [condition("Stalled", "True", "Bad")]})),
         InProgress,
         "Widget generation is 1, but latest observed generation is 0",
     );
@@ -117,18 +109,12 @@ fn deployments() {
         "Available: 1/3",
     );
     check_status(
-        deployment(
-            json!({"replicas": 3, "updatedReplicas": 3, "availableReplicas": 3, "readyReplicas": 2}),
-        ),
+        deployment(json!({"replicas": 3, "updatedReplicas": 3, "availableReplicas": 3, "readyReplicas": 2})),
         InProgress,
         "Ready: 2/3",
     );
     let counts = |conditions: Value| json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3, "readyReplicas": 3, "conditions": conditions});
-    check_status(
-        deployment(counts(json!([]))),
-        InProgress,
-        "ReplicaSet not Available",
-    );
+    check_status(deployment(counts(json!([]))), InProgress, "ReplicaSet not Available");
     check_status(
         deployment(counts(json!([done[0]]))),
         InProgress,
@@ -140,9 +126,7 @@ fn deployments() {
         "Deployment is available. Replicas: 3",
     );
     check_status(
-        deployment(
-            json!({"conditions": [condition("Progressing", "False", "ProgressDeadlineExceeded")]}),
-        ),
+        deployment(json!({"conditions": [condition("Progressing", "False", "ProgressDeadlineExceeded")]})),
         Failed,
         "Progress deadline exceeded",
     );
@@ -168,11 +152,7 @@ fn other_workloads() {
         "StatefulSet is using the ondelete update strategy",
     );
     check_status(set(json!({}), json!({})), InProgress, "Replicas: 0/1");
-    check_status(
-        set(json!({}), json!({"replicas": 1})),
-        InProgress,
-        "Ready: 0/1",
-    );
+    check_status(set(json!({}), json!({"replicas": 1})), InProgress, "Ready: 0/1");
     check_status(
         set(json!({}), json!({"replicas": 2, "readyReplicas": 2})),
         InProgress,
@@ -201,10 +181,7 @@ fn other_workloads() {
     );
     let partitioned = json!({"replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": 2}}});
     check_status(
-        set(
-            partitioned.clone(),
-            json!({"replicas": 3, "readyReplicas": 3}),
-        ),
+        set(partitioned.clone(), json!({"replicas": 3, "readyReplicas": 3})),
         InProgress,
         "updated: 0/1",
     );
@@ -218,20 +195,14 @@ fn other_workloads() {
     );
 
     let daemons = |status| object("apps/v1", "DaemonSet", json!({}), status);
-    check_status(
-        daemons(json!({})),
-        InProgress,
-        "Missing .status.desiredNumberScheduled",
-    );
+    check_status(daemons(json!({})), InProgress, "Missing .status.desiredNumberScheduled");
     check_status(
         daemons(json!({"desiredNumberScheduled": 0})),
         InProgress,
         "Controller has not observed the resource yet",
     );
     check_status(
-        daemons(
-            json!({"observedGeneration": 1, "desiredNumberScheduled": 2, "currentNumberScheduled": 1}),
-        ),
+        daemons(json!({"observedGeneration": 1, "desiredNumberScheduled": 2, "currentNumberScheduled": 1})),
         InProgress,
         "Current: 1/2",
     );
@@ -256,9 +227,7 @@ fn other_workloads() {
         "Replica Failure condition. Check Pods",
     );
     check_status(
-        replicas(
-            json!({"replicas": 1, "fullyLabeledReplicas": 1, "availableReplicas": 1, "readyReplicas": 1}),
-        ),
+        replicas(json!({"replicas": 1, "fullyLabeledReplicas": 1, "availableReplicas": 1, "readyReplicas": 1})),
         Current,
         "ReplicaSet is available. Replicas: 1",
     );
@@ -269,11 +238,7 @@ fn other_workloads() {
         InProgress,
         "Job in progress",
     );
-    check_status(
-        job(json!({"suspend": true}), json!({})),
-        Current,
-        "Job Suspended",
-    );
+    check_status(job(json!({"suspend": true}), json!({})), Current, "Job Suspended");
     check_status(
         job(
             json!({}),
@@ -350,11 +315,7 @@ fn pods() {
 fn the_rest() {
     use Status::*;
     let claim = |status| object("v1", "PersistentVolumeClaim", json!({}), status);
-    check_status(
-        claim(json!({})),
-        InProgress,
-        "PVC is not Bound. phase: unknown",
-    );
+    check_status(claim(json!({})), InProgress, "PVC is not Bound. phase: unknown");
     check_status(
         claim(json!({"phase": "Pending"})),
         InProgress,
@@ -367,11 +328,7 @@ fn the_rest() {
         InProgress,
         "ClusterIP not set. Service type: LoadBalancer",
     );
-    check_status(
-        service(json!({"type": "ClusterIP"})),
-        Current,
-        "Service is ready",
-    );
+    check_status(service(json!({"type": "ClusterIP"})), Current, "Service is ready");
     let definition = |conditions| {
         object(
             "apiextensions.k8s.io/v1",

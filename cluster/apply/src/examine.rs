@@ -1,0 +1,362 @@
+//! Deciding what has to be done with one object, without writing it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use nave_health::Health;
+use nave_object::{Object, ObjectId};
+use nave_runtime::ports;
+use nave_targets::{ApplyMode, Fingerprint, ResolveError, Resource, Target};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use crate::{
+    ApplyOptions, Problem, cleanup, compare, ignore,
+    rules::{self, Mode},
+};
+
+/// A kind whose CRD this apply has just written may be served a moment after the CRD says so.
+const KIND_DEADLINE: Duration = Duration::from_secs(10);
+const KIND_PAUSE: Duration = Duration::from_millis(200);
+
+/// How much is believed of what the watch says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// An object that is desired as before and unchanged since by the watch costs no request.
+    Known,
+    /// Every object is compared by a dry run.
+    Full,
+}
+
+/// What one owner applied, and what it looked like then. Lost at a restart: the next apply checks fully.
+#[derive(Debug, Default)]
+pub struct Memory {
+    target: String,
+    entries: HashMap<ObjectId, Remembered>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Remembered {
+    desired: [u8; 32],
+    fingerprint: Fingerprint,
+    uid: String,
+}
+
+/// What is to be done, and what was seen on the way.
+#[derive(Debug)]
+pub(crate) struct Examined {
+    pub resource: Option<Resource>,
+    pub verdict: Verdict,
+}
+
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// A label or annotation says so.
+    Skipped,
+    /// With the live object when it was read, to be remembered.
+    Unchanged(Seen, Option<Value>),
+    Write {
+        object: Value,
+        creates: bool,
+    },
+    Recreate {
+        object: Value,
+        uid: Option<String>,
+    },
+}
+
+/// A live object, as far as others need it.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    /// None when only the watch was asked and expressions judge the kind.
+    pub health: Option<Health>,
+    pub resource_version: u64,
+    pub uid: String,
+}
+
+pub(crate) struct Context<'a> {
+    pub target: &'a Target,
+    pub options: &'a ApplyOptions<'a>,
+    pub memory: &'a Memory,
+    /// Groups whose CRDs were written by this apply.
+    pub fresh_groups: &'a HashSet<String>,
+}
+
+impl Memory {
+    /// Nothing is known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets everything when the target is another one than before.
+    pub(crate) fn bind(&mut self, target: &Target) {
+        if self.target != target.id() {
+            self.entries.clear();
+            target.id().clone_into(&mut self.target);
+        }
+    }
+
+    pub(crate) fn remember(&mut self, object: &Object, live: &Value) {
+        match Fingerprint::of_value(live) {
+            Some(fingerprint) => {
+                let remembered = Remembered {
+                    desired: desired_digest(object),
+                    fingerprint,
+                    uid: uid_of(live),
+                };
+                self.entries.insert(object.id(), remembered);
+            }
+            None => {
+                self.entries.remove(&object.id());
+            }
+        }
+    }
+
+    /// Keeps what is still desired.
+    pub(crate) fn keep_only(&mut self, objects: &[Object]) {
+        let ids: HashSet<ObjectId> = objects.iter().map(Object::id).collect();
+        self.entries.retain(|id, _| ids.contains(id));
+    }
+
+    fn recall(&self, object: &Object) -> Option<&Remembered> {
+        self.entries
+            .get(&object.id())
+            .filter(|remembered| remembered.desired == desired_digest(object))
+    }
+}
+
+/// Looks at one object.
+pub(crate) async fn examine(context: &Context<'_>, object: &Object) -> Result<Examined, Problem> {
+    let (id, desired) = (object.id(), object.as_value());
+    if rules::is_left_alone(desired) {
+        return Ok(Examined {
+            resource: None,
+            verdict: Verdict::Skipped,
+        });
+    }
+    let options = context.options;
+    options
+        .policy
+        .check(
+            options.owner,
+            ports::Action::Apply,
+            &id.group,
+            &id.kind,
+            &id.namespace,
+            &id.name,
+        )
+        .map_err(|reason| Problem::new(&id, desired, "is not allowed here", reason))?;
+    let resource = resolve(context, object).await?;
+    if resource.namespaced && id.namespace.is_empty() {
+        let reason = "set metadata.namespace or spec.targetNamespace";
+        return Err(Problem::new(&id, desired, "has no namespace", reason));
+    }
+    let verdict = match known(context, object, &resource) {
+        Some(seen) => Verdict::Unchanged(seen, None),
+        None => compare_with_live(context, object, &resource).await?,
+    };
+    Ok(Examined {
+        resource: Some(resource),
+        verdict,
+    })
+}
+
+async fn resolve(context: &Context<'_>, object: &Object) -> Result<Resource, Problem> {
+    let gvk = object.gvk();
+    let deadline = Instant::now() + KIND_DEADLINE;
+    loop {
+        match context.target.resolve(&gvk).await {
+            Ok(resource) => return Ok(resource),
+            Err(ResolveError::NoMatch(_)) if context.fresh_groups.contains(&gvk.group) && Instant::now() < deadline => {
+                tokio::time::sleep(KIND_PAUSE).await;
+                context.target.forget_group(&gvk.group);
+            }
+            Err(error) => return Err(Problem::resolve(&object.id(), object.as_value(), &error)),
+        }
+    }
+}
+
+/// The live object by the watch, when it says that nothing changed since we applied the same.
+fn known(context: &Context<'_>, object: &Object, resource: &Resource) -> Option<Seen> {
+    if context.options.check == Check::Full || !context.target.keeps_rows() {
+        return None;
+    }
+    let remembered = context.memory.recall(object)?;
+    let row = context
+        .target
+        .watch(resource, object.namespace().unwrap_or_default())
+        .known(namespace_of(object, resource), object.name())?;
+    (row.fingerprint == remembered.fingerprint).then(|| Seen {
+        health: (!context
+            .options
+            .expressions
+            .covers(&resource.gvk.group, &resource.gvk.kind))
+        .then_some(row.health),
+        resource_version: 0,
+        uid: remembered.uid.clone(),
+    })
+}
+
+async fn compare_with_live(context: &Context<'_>, object: &Object, resource: &Resource) -> Result<Verdict, Problem> {
+    let (id, desired) = (object.id(), object.as_value());
+    let target = context.target;
+    let manager = nave_targets::APPLY_MANAGER;
+    let live = target
+        .get(resource, &id.namespace, &id.name)
+        .await
+        .map_err(|error| Problem::api(&id, desired, "cannot be read", &error))?;
+    let Some(mut live) = live else {
+        // The answer says whether it could be created, before anything of its stage is.
+        target
+            .apply(resource, &id.namespace, &id.name, manager, desired, ApplyMode::DryRun)
+            .await
+            .map_err(|error| Problem::api(&id, desired, "dry-run failed", &error))?;
+        return Ok(Verdict::Write {
+            object: desired.clone(),
+            creates: true,
+        });
+    };
+    let mode = rules::mode(desired);
+    if mode == Mode::IfNotPresent || rules::is_left_alone(&live) {
+        return Ok(Verdict::Skipped);
+    }
+    let mut cleaned = false;
+    if mode != Mode::Merge
+        && let Some(patch) = cleanup::patch(&live, context.options.override_managers)
+    {
+        live = target
+            .json_patch(resource, &id.namespace, &id.name, manager, &patch)
+            .await
+            .map_err(|error| Problem::api(&id, desired, "field manager clean-up failed", &error))?;
+        cleaned = true;
+    }
+    let ignored = context.options.ignore.paths(object);
+    let dry_run = target
+        .apply(resource, &id.namespace, &id.name, manager, desired, ApplyMode::DryRun)
+        .await;
+    match dry_run {
+        Ok(dry_run) => {
+            let differs = compare::differs(&ignore::without(&live, &ignored), &ignore::without(&dry_run, &ignored));
+            Ok(if differs || cleaned {
+                Verdict::Write {
+                    object: ignore::keep_live(desired, &live, &ignored),
+                    creates: false,
+                }
+            } else {
+                let seen = Seen::of(&live, context.options);
+                Verdict::Unchanged(seen, Some(live))
+            })
+        }
+        Err(error) if is_immutable(&error) && (context.options.force || rules::is_forced(desired)) => {
+            if would_be_created(target, resource, object).await {
+                Ok(Verdict::Recreate {
+                    object: desired.clone(),
+                    uid: Some(uid_of(&live)).filter(|uid| !uid.is_empty()),
+                })
+            } else {
+                // Deleting would lose the object: it could not be created again either.
+                Err(Problem::api(&id, desired, "dry-run failed", &error))
+            }
+        }
+        Err(error) => {
+            let mut problem = Problem::api(&id, desired, "dry-run failed", &error);
+            if is_immutable_by_text(&error) {
+                problem.reason.push_str(
+                    "; set spec.force or the annotation kustomize.toolkit.fluxcd.io/force: enabled to re-create it",
+                );
+            }
+            Err(problem)
+        }
+    }
+}
+
+/// Flux takes every conflict and every invalid object for a changed immutable field when it may re-create.
+fn is_immutable(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 409 | 422) || is_immutable_by_text(error),
+        _ => false,
+    }
+}
+
+fn is_immutable_by_text(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let text = status.message.to_lowercase();
+    text.contains("is immutable") || text.contains("immutable field")
+}
+
+/// Whether the API server would accept the object if it did not exist: asked under a name that nobody has. A re-creation
+/// that fails half-way would leave nothing.
+async fn would_be_created(target: &Target, resource: &Resource, object: &Object) -> bool {
+    let mut trial = object.clone();
+    let mut name: String = object.name().chars().take(40).collect();
+    name = format!("{}-nave-trial", name.trim_end_matches(['-', '.', ':']));
+    trial.set_name(&name);
+    if let Some(spec) = trial.as_value_mut().get_mut("spec").and_then(Value::as_object_mut)
+        && object.kind() == "Service"
+    {
+        // They are taken by the object that would be deleted first.
+        spec.remove("clusterIP");
+        spec.remove("clusterIPs");
+        for port in spec
+            .get_mut("ports")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+        {
+            port.remove("nodePort");
+        }
+    }
+    let namespace = object.namespace().unwrap_or_default();
+    target
+        .apply(
+            resource,
+            namespace,
+            &name,
+            nave_targets::APPLY_MANAGER,
+            trial.as_value(),
+            ApplyMode::DryRun,
+        )
+        .await
+        .is_ok()
+}
+
+impl Seen {
+    pub fn of(live: &Value, options: &ApplyOptions<'_>) -> Self {
+        Seen {
+            health: Some((options.judge)(live)),
+            resource_version: live
+                .pointer("/metadata/resourceVersion")
+                .and_then(Value::as_str)
+                .and_then(|version| version.parse().ok())
+                .unwrap_or(0),
+            uid: uid_of(live),
+        }
+    }
+}
+
+/// Cluster-scoped objects have no namespace on the server, whatever the manifest says.
+fn namespace_of<'a>(object: &'a Object, resource: &Resource) -> &'a str {
+    if resource.namespaced {
+        object.namespace().unwrap_or_default()
+    } else {
+        ""
+    }
+}
+
+fn uid_of(live: &Value) -> String {
+    live.pointer("/metadata/uid")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn desired_digest(object: &Object) -> [u8; 32] {
+    let text = serde_json::to_vec(object.as_value()).expect("a JSON value can always be written");
+    Sha256::digest(text).into()
+}

@@ -1,0 +1,362 @@
+//! Applying a set of objects, stage by stage.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use nave_crds::kustomize::ResourceRef;
+use nave_health::{Health, HealthExpressions};
+use nave_object::{
+    Object, ObjectId,
+    order::{Stage, stage_of},
+};
+use nave_runtime::ports::{ApplyPolicy, OwnerRef};
+use nave_targets::{ApplyMode, DeleteMode, Judge, Resource, Target};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    ApplyError, Check, IgnoreRules, Memory, Problem, WaitItem, entry_of,
+    examine::{Context, Examined, Seen, Verdict, examine},
+    wait,
+};
+
+/// How long definitions and classes may take to become ready (Flux: 60 s).
+const STAGE_DEADLINE: Duration = Duration::from_secs(60);
+/// How long an object may take to go before it is re-created.
+const GONE_DEADLINE: Duration = Duration::from_secs(60);
+const GONE_PAUSE: Duration = Duration::from_millis(250);
+
+/// How to apply.
+pub struct ApplyOptions<'a> {
+    /// On whose behalf.
+    pub owner: &'a OwnerRef,
+    /// Re-create objects whose immutable fields changed.
+    pub force: bool,
+    /// How much of the watch is believed.
+    pub check: Check,
+    /// Requests at once for this set (Flux's `--concurrent-ssa`).
+    pub concurrency: usize,
+    /// (group, kind) of the custom stage.
+    pub custom_stages: &'a [(String, String)],
+    /// Field managers whose fields are taken over beside kubectl's.
+    pub override_managers: &'a [String],
+    /// Fields that are left alone.
+    pub ignore: &'a IgnoreRules,
+    /// What the cluster's own policy says.
+    pub policy: &'a dyn ApplyPolicy,
+    /// Kinds that are judged by expressions.
+    pub expressions: &'a HealthExpressions,
+    /// Judges live objects; see [`crate::judge`].
+    pub judge: Arc<Judge>,
+}
+
+/// What happened to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It did not exist.
+    Created,
+    /// It was changed, or re-created.
+    Configured,
+    /// It was as desired.
+    Unchanged,
+    /// A label or annotation says to leave it alone.
+    Skipped,
+}
+
+impl Action {
+    /// As Flux's events say it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Created => "created",
+            Action::Configured => "configured",
+            Action::Unchanged => "unchanged",
+            Action::Skipped => "skipped",
+        }
+    }
+}
+
+/// One object and what was done.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Which object.
+    pub id: ObjectId,
+    /// Its inventory entry.
+    pub entry: ResourceRef,
+    /// What was done.
+    pub action: Action,
+    /// How its kind is addressed; none when skipped unseen.
+    pub resource: Option<Resource>,
+    /// UID of the live object, empty when not known.
+    pub uid: String,
+    health: Option<Health>,
+    resource_version: u64,
+    may_vanish: bool,
+}
+
+impl Change {
+    /// What to wait for; none when the object was skipped.
+    pub fn wait_item(&self) -> Option<WaitItem> {
+        if self.action == Action::Skipped {
+            return None;
+        }
+        Some(WaitItem {
+            id: self.id.clone(),
+            resource: self.resource.clone()?,
+            seen: self.health.clone().map(|health| (self.resource_version, health)),
+            may_vanish: self.may_vanish,
+        })
+    }
+}
+
+/// What was done, also when not all could be.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Objects that are as desired now, or are left alone, in the order of applying.
+    pub changes: Vec<Change>,
+    /// Why the rest was not applied.
+    pub error: Option<ApplyError>,
+}
+
+impl Outcome {
+    /// Whether anything was written.
+    pub fn changed(&self) -> bool {
+        self.changes
+            .iter()
+            .any(|change| matches!(change.action, Action::Created | Action::Configured))
+    }
+}
+
+/// Applies `objects`, which [`crate::prepare`] has put in order. Inside a stage nothing is written unless every object passes
+/// its dry run. What was applied before an error stays and is in [`Outcome::changes`].
+pub async fn apply(
+    target: &Arc<Target>,
+    objects: &[Object],
+    options: &ApplyOptions<'_>,
+    memory: &mut Memory,
+) -> Outcome {
+    memory.bind(target);
+    memory.keep_only(objects);
+    let mut outcome = Outcome {
+        changes: Vec::with_capacity(objects.len()),
+        error: None,
+    };
+    let mut fresh_groups = HashSet::new();
+    for stage in [Stage::Definitions, Stage::Classes, Stage::Custom, Stage::Rest] {
+        let members: Vec<&Object> = objects
+            .iter()
+            .filter(|object| stage_of(&object.gvk(), options.custom_stages) == stage)
+            .collect();
+        if members.is_empty() {
+            continue;
+        }
+        let first = outcome.changes.len();
+        let result = apply_stage(target, &members, options, memory, &fresh_groups, &mut outcome.changes).await;
+        let result = match result {
+            Ok(()) if matches!(stage, Stage::Definitions | Stage::Classes) => {
+                for change in &outcome.changes[first..] {
+                    if let (Action::Created | Action::Configured, Some(group)) =
+                        (change.action, defined_group(&members, change))
+                    {
+                        target.forget_group(&group);
+                        fresh_groups.insert(group);
+                    }
+                }
+                let items = outcome.changes[first..].iter().filter_map(Change::wait_item).collect();
+                wait::wait(target, items, options.judge.clone(), STAGE_DEADLINE, true)
+                    .await
+                    .map_err(ApplyError::NotReady)
+            }
+            other => other.map_err(ApplyError::Objects),
+        };
+        if let Err(error) = result {
+            outcome.error = Some(error);
+            break;
+        }
+    }
+    if target.keeps_rows() {
+        // The next check by interval finds the watches running.
+        for resource in outcome.changes.iter().filter_map(|change| change.resource.as_ref()) {
+            target.watch(resource, "");
+        }
+    }
+    outcome
+}
+
+async fn apply_stage(
+    target: &Target,
+    members: &[&Object],
+    options: &ApplyOptions<'_>,
+    memory: &mut Memory,
+    fresh_groups: &HashSet<String>,
+    changes: &mut Vec<Change>,
+) -> Result<(), Vec<Problem>> {
+    let concurrency = options.concurrency.max(1);
+    let context = Context {
+        target,
+        options,
+        memory,
+        fresh_groups,
+    };
+    let examined: Vec<Result<Examined, Problem>> = stream::iter(members)
+        .map(|object| examine(&context, object))
+        .buffered(concurrency)
+        .collect()
+        .await;
+    let (examined, problems) = split(examined);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut work: Vec<(&Object, Examined)> = members.iter().copied().zip(examined).collect();
+    let mut problems = Vec::new();
+    while !work.is_empty() && problems.is_empty() {
+        // Objects of one kind have no order among each other.
+        let kind = (work[0].0.gvk().group, work[0].0.kind().to_owned());
+        let same = work
+            .iter()
+            .take_while(|(object, _)| object.gvk().group == kind.0 && object.kind() == kind.1)
+            .count();
+        let rest = work.split_off(same);
+        let written: Vec<Result<Written, Problem>> = stream::iter(work)
+            .map(|(object, examined)| write(target, options, object, examined))
+            .buffered(concurrency)
+            .collect()
+            .await;
+        let (written, failed) = split(written);
+        for done in written {
+            if let Some(live) = &done.live {
+                memory.remember(done.object, live);
+            }
+            changes.push(done.change);
+        }
+        problems.extend(failed);
+        work = rest;
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+fn split<T>(results: Vec<Result<T, Problem>>) -> (Vec<T>, Vec<Problem>) {
+    let (mut done, mut problems) = (Vec::with_capacity(results.len()), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => done.push(value),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (done, problems)
+}
+
+struct Written<'a> {
+    object: &'a Object,
+    change: Change,
+    live: Option<Value>,
+}
+
+async fn write<'a>(
+    target: &Target,
+    options: &ApplyOptions<'_>,
+    object: &'a Object,
+    examined: Examined,
+) -> Result<Written<'a>, Problem> {
+    let change = |action: Action, seen: Option<Seen>| Change {
+        id: object.id(),
+        entry: entry_of(object),
+        action,
+        resource: examined.resource.clone(),
+        uid: seen.as_ref().map(|seen| seen.uid.clone()).unwrap_or_default(),
+        health: seen.as_ref().and_then(|seen| seen.health.clone()),
+        resource_version: seen.as_ref().map_or(0, |seen| seen.resource_version),
+        may_vanish: object.kind() == "Job" && object.pointer("/spec/ttlSecondsAfterFinished").is_some(),
+    };
+    let (desired, action, delete_first) = match examined.verdict {
+        Verdict::Skipped => {
+            return Ok(Written {
+                object,
+                change: change(Action::Skipped, None),
+                live: None,
+            });
+        }
+        Verdict::Unchanged(ref seen, ref live) => {
+            return Ok(Written {
+                object,
+                change: change(Action::Unchanged, Some(seen.clone())),
+                live: live.clone(),
+            });
+        }
+        Verdict::Write {
+            ref object,
+            creates: true,
+        } => (object, Action::Created, None),
+        Verdict::Write {
+            ref object,
+            creates: false,
+        } => (object, Action::Configured, None),
+        Verdict::Recreate { ref object, ref uid } => (object, Action::Configured, Some(uid.clone())),
+    };
+    let resource = examined
+        .resource
+        .as_ref()
+        .expect("only objects that were resolved are written");
+    let id = object.id();
+    if let Some(uid) = delete_first {
+        delete_and_wait(target, resource, object, uid).await?;
+    }
+    let live = target
+        .apply(
+            resource,
+            &id.namespace,
+            &id.name,
+            nave_targets::APPLY_MANAGER,
+            desired,
+            ApplyMode::Write,
+        )
+        .await
+        .map_err(|error| Problem::api(&id, object.as_value(), "apply failed", &error))?;
+    let seen = Seen::of(&live, options);
+    Ok(Written {
+        object,
+        change: change(action, Some(seen)),
+        live: Some(live),
+    })
+}
+
+async fn delete_and_wait(
+    target: &Target,
+    resource: &Resource,
+    object: &Object,
+    uid: Option<String>,
+) -> Result<(), Problem> {
+    let id = object.id();
+    let failed = |error: &kube::Error| Problem::api(&id, object.as_value(), "cannot be re-created", error);
+    let mode = DeleteMode { uid };
+    target
+        .delete(resource, &id.namespace, &id.name, &mode)
+        .await
+        .map_err(|error| failed(&error))?;
+    let deadline = Instant::now() + GONE_DEADLINE;
+    while target
+        .get(resource, &id.namespace, &id.name)
+        .await
+        .map_err(|error| failed(&error))?
+        .is_some()
+    {
+        if Instant::now() > deadline {
+            let reason = format!("it is still being deleted after {}s", GONE_DEADLINE.as_secs());
+            return Err(Problem::new(&id, object.as_value(), "cannot be re-created", reason));
+        }
+        tokio::time::sleep(GONE_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// The group whose kinds a CRD defines.
+fn defined_group(members: &[&Object], change: &Change) -> Option<String> {
+    if change.id.kind != "CustomResourceDefinition" {
+        return None;
+    }
+    members
+        .iter()
+        .find(|object| object.id() == change.id)?
+        .pointer("/spec/group")?
+        .as_str()
+        .map(str::to_owned)
+}
