@@ -1,0 +1,222 @@
+//! From a checked template to the objects that are placed.
+
+use nave_object::Object;
+use serde_json::{Map, Value, json};
+
+use crate::bundle::{ArtifactRequest, Bundle, SecretRequest};
+use crate::check::Checked;
+use crate::denial::Denial;
+use crate::grant::Grant;
+use crate::model::{Cluster, Delivery, FleetObject, Mode};
+use crate::names;
+
+/// The bundle for an agent: its objects belong on the spoke.
+pub(crate) fn for_agent(
+    fleet: &FleetObject,
+    cluster: &Cluster,
+    grant: Grant,
+    namespace: &str,
+    checked: Checked,
+    source_spec: Option<Map<String, Value>>,
+) -> Result<Bundle, Denial> {
+    let name = &fleet.owner.name;
+    let source = fleet.source.key(&fleet.owner);
+    let (source_object, artifact, source_kind) = match fleet.delivery {
+        Delivery::Artifact => (
+            json!({
+                "apiVersion": names::SOURCE_API,
+                "kind": "ExternalArtifact",
+                "metadata": metadata(fleet, name, namespace, Map::new(), Map::new()),
+                "spec": {"sourceRef": {
+                    "apiVersion": names::FLEET_API,
+                    "kind": fleet.owner.kind,
+                    "name": fleet.owner.name,
+                    "namespace": fleet.owner.namespace,
+                }},
+            }),
+            Some(ArtifactRequest {
+                source,
+                include: fleet.include.clone(),
+                namespace: namespace.to_owned(),
+                name: name.clone(),
+            }),
+            "ExternalArtifact".to_owned(),
+        ),
+        Delivery::Source => {
+            let mut spec = source_spec.ok_or_else(|| Denial::Unsupported {
+                field: "spec.source.ref".into(),
+                message: format!("{source} has no spec that could be copied to the cluster"),
+            })?;
+            if fleet.suspend {
+                spec.insert("suspend".into(), Value::Bool(true));
+            }
+            (
+                json!({
+                    "apiVersion": names::SOURCE_API,
+                    "kind": source.kind,
+                    "metadata": metadata(fleet, name, namespace, Map::new(), requested(fleet)),
+                    "spec": spec,
+                }),
+                None,
+                source.kind,
+            )
+        }
+    };
+    let reference = json!({"kind": source_kind, "name": name});
+    let kustomization = kustomization(fleet, cluster, name, namespace, checked, reference);
+    Ok(Bundle {
+        objects: vec![valid(source_object)?, valid(kustomization)?],
+        artifact,
+        secrets: fleet
+            .secrets
+            .iter()
+            .map(|secret| SecretRequest {
+                name: secret.name.clone(),
+                namespace: namespace.to_owned(),
+                optional: secret.optional,
+            })
+            .collect(),
+        grant,
+        suspend: fleet.suspend,
+        requested_at: fleet.requested_at.clone(),
+    })
+}
+
+/// The bundle for a kubeconfig cluster: one Kustomization on the hub, next to its fleet object.
+pub(crate) fn for_kubeconfig(
+    fleet: &FleetObject,
+    cluster: &Cluster,
+    grant: Grant,
+    mut checked: Checked,
+) -> Result<Bundle, Denial> {
+    let Mode::KubeConfig(kubeconfig) = &cluster.mode else {
+        unreachable!("called for kubeconfig clusters only");
+    };
+    let namespace = &fleet.owner.namespace;
+    let name = format!("{}-{}", fleet.owner.name, cluster.key.name);
+    if name.len() > names::LABEL_VALUE_LIMIT {
+        return Err(Denial::Unsupported {
+            field: "metadata.name".into(),
+            message: format!(
+                "the Kustomization for this cluster would be named {name:?}, longer than the {} characters of its owner label",
+                names::LABEL_VALUE_LIMIT
+            ),
+        });
+    }
+    // On a spoke, one fleet object is one Kustomization of its name; here it is one per cluster.
+    if let Some(Value::Array(list)) = checked.spec.get_mut("dependsOn") {
+        for one in list {
+            if let Some(Value::String(dependency)) = one.get_mut("name") {
+                *dependency = format!("{dependency}-{}", cluster.key.name);
+            }
+            if let Some(one) = one.as_object_mut() {
+                one.remove("namespace");
+            }
+        }
+    }
+    let mut secret = json!({"name": kubeconfig.secret});
+    if !kubeconfig.key.is_empty() {
+        secret["key"] = Value::String(kubeconfig.key.clone());
+    }
+    checked.spec.insert("kubeConfig".into(), json!({"secretRef": secret}));
+    let source = fleet.source.key(&fleet.owner);
+    let reference = json!({"kind": source.kind, "name": source.name});
+    let mut kustomization = kustomization(fleet, cluster, &name, namespace, checked, reference);
+    let labels = &mut kustomization["metadata"]["labels"];
+    labels[names::FLEET_CLUSTER] = json!(cluster.key.name);
+    labels[names::FLEET_CLUSTER_NAMESPACE] = json!(cluster.key.namespace);
+    Ok(Bundle {
+        objects: vec![valid(kustomization)?],
+        artifact: None,
+        secrets: Vec::new(),
+        grant,
+        suspend: fleet.suspend,
+        requested_at: fleet.requested_at.clone(),
+    })
+}
+
+fn kustomization(
+    fleet: &FleetObject,
+    cluster: &Cluster,
+    name: &str,
+    namespace: &str,
+    checked: Checked,
+    source: Value,
+) -> Value {
+    let Checked {
+        labels,
+        mut annotations,
+        mut spec,
+        variables,
+    } = checked;
+    annotations.extend(requested(fleet));
+    spec.insert("sourceRef".into(), source);
+    if fleet.suspend {
+        spec.insert("suspend".into(), Value::Bool(true));
+    }
+    if variables {
+        add_variables(&mut spec, cluster);
+    }
+    json!({
+        "apiVersion": names::KUSTOMIZE_API,
+        "kind": "Kustomization",
+        "metadata": metadata(fleet, name, namespace, labels, annotations),
+        "spec": spec,
+    })
+}
+
+/// Adds `cluster_*` to `postBuild.substitute`. What the template itself says wins.
+fn add_variables(spec: &mut Map<String, Value>, cluster: &Cluster) {
+    let post_build = spec.entry("postBuild").or_insert_with(|| Value::Object(Map::new()));
+    let Some(post_build) = post_build.as_object_mut() else {
+        return;
+    };
+    let substitute = post_build.entry("substitute").or_insert(Value::Null);
+    if substitute.is_null() {
+        *substitute = Value::Object(Map::new());
+    }
+    if let Some(substitute) = substitute.as_object_mut() {
+        for (name, value) in cluster.exported() {
+            substitute
+                .entry(name.as_str())
+                .or_insert_with(|| Value::String(value.clone()));
+        }
+    }
+}
+
+fn requested(fleet: &FleetObject) -> Map<String, Value> {
+    fleet
+        .requested_at
+        .iter()
+        .map(|at| (names::REQUESTED_AT.to_owned(), Value::String(at.clone())))
+        .collect()
+}
+
+fn metadata(
+    fleet: &FleetObject,
+    name: &str,
+    namespace: &str,
+    mut labels: Map<String, Value>,
+    annotations: Map<String, Value>,
+) -> Value {
+    for (key, value) in [
+        (names::FLEET_KIND, &fleet.owner.kind),
+        (names::FLEET_NAME, &fleet.owner.name),
+        (names::FLEET_NAMESPACE, &fleet.owner.namespace),
+        (names::FLEET_UID, &fleet.owner.uid),
+    ] {
+        labels.insert(key.to_owned(), Value::String(value.clone()));
+    }
+    let mut metadata = json!({"name": name, "namespace": namespace, "labels": labels});
+    if !annotations.is_empty() {
+        metadata["annotations"] = Value::Object(annotations);
+    }
+    metadata
+}
+
+fn valid(value: Value) -> Result<Object, Denial> {
+    Object::from_value(value).map_err(|error| Denial::Unsupported {
+        field: "spec.template".into(),
+        message: error.to_string(),
+    })
+}
