@@ -50,9 +50,9 @@ impl Bench {
         let plane = Plane::start(PlaneOptions { audit: true, audit_bodies: true, ..PlaneOptions::named("bench") }).await?;
         let folder = tempfile::tempdir()?;
         let agent = Agent::start(&plane, folder.path(), None, &["--log-level=error"]).await?;
-        let server = GitServer::start(GitServerOptions { hint: Some(agent.hint_url.clone()), ..GitServerOptions::default() }).await?;
-        let work = server.create("apps").await?;
-        let url = server.url("apps");
+        let server = GitServer::start(GitServerOptions { hint_url: Some(agent.hint_url.clone()), ..GitServerOptions::default() }).await?;
+        let work = server.create_repo("apps").await?;
+        let url = work.url().to_owned();
         let bench = Bench { plane, agent, _server: server, work, url, apps, _folder: folder };
         bench.commit("1.0.0").await?;
         fleet::apply(&bench.plane.client(), &namespace("flux-system")).await?;
@@ -62,7 +62,8 @@ impl Bench {
     async fn commit(&self, version: &str) -> Result<String> {
         let files: Vec<(String, String)> = (0..self.apps).map(|app| (format!("apps/{}/app.yaml", name(app)), manifest(app, version))).collect();
         let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-        self.work.commit_files(version, &files).await
+        self.work.write_files(&files)?;
+        self.work.commit(version).await
     }
 
     /// Creates source, Kustomizations and namespaces with twelve writers and waits until all are Ready.

@@ -1,3 +1,119 @@
 //! The agent: source and kustomize reconcilers on one cluster, joined to a hub or alone.
+//!
+//! ```text
+//! watches ─► source controller ─► store ─► kustomize controller ─► this cluster
+//!                                   ▲                │
+//!                 hub ══ link ══ joined: items, artifacts, grants; status, plans
+//! ```
 
-fn main() {}
+mod args;
+mod definitions;
+mod joined;
+mod leadership;
+mod ports;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use nave_runtime::{
+    Metrics, Tasks,
+    hints::Hints,
+    logging::{self, Encoding},
+    serve::{self, Ready},
+    tasks::shutdown_on_signal,
+};
+
+use crate::{
+    args::{Arguments, ControllerName, LogEncoding},
+    joined::Joined,
+    ports::Ports,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long reconciles in hand may take after a signal; below the pod's grace period.
+const DRAIN: Duration = Duration::from_secs(25);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::init(
+        &arguments.log_level,
+        match arguments.log_encoding {
+            LogEncoding::Json => Encoding::Json,
+            LogEncoding::Console => Encoding::Console,
+        },
+    );
+    nave_net::install_crypto_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Reconciling waits for others most of the time; more threads than this cost memory and win nothing.
+        .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(1, 4)))
+        .max_blocking_threads(16)
+        .thread_keep_alive(Duration::from_secs(5))
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(Arc::new(arguments))),
+        Err(error) => Err(error).context("starting the runtime"),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arc<Arguments>) -> Result<()> {
+    let shutdown = shutdown_on_signal().context("installing signal handlers")?;
+    let tasks = Tasks::new(shutdown.clone());
+    let metrics = Metrics::new();
+    let ready = Ready::default();
+    serve::metrics(&arguments.metrics_addr, metrics.clone(), &tasks).await?;
+    serve::health(&arguments.health_addr, ready.clone(), &tasks).await?;
+
+    let client = ports::client(&arguments).await?;
+    tokio::select! {
+        served = definitions::ensure(&client, arguments.install_crds) => served?,
+        _ = shutdown.cancelled() => return Ok(()),
+    }
+    if arguments.enable_leader_election && !leadership::take(&arguments, &client, &tasks).await {
+        return Ok(()); // asked to stop while waiting for our turn
+    }
+    let hints = Hints::new();
+    if !arguments.hint_addr.is_empty() {
+        hints.serve(&arguments.hint_addr, &tasks).await?;
+    }
+    let joined = Joined::prepare(&arguments, &client).await?;
+    let ports = Ports::build(&arguments, client, metrics, joined.as_ref(), hints, &tasks).await?;
+    start_controllers(&arguments, &ports, &tasks);
+    if let Some(joined) = joined {
+        joined.start(&ports, &tasks).await?;
+    }
+    let watching = ports.wait_until_watching();
+    tokio::select! {
+        watching = watching => if watching {
+            ready.set(true);
+            tracing::info!(version = env!("CARGO_PKG_VERSION"), controllers = ?arguments.controllers, "ready");
+        },
+        _ = shutdown.cancelled() => {}
+    }
+    shutdown.cancelled().await;
+    ready.set(false);
+    if !tasks.finish(DRAIN).await {
+        tracing::warn!("some work did not end in time and is left to the next start");
+    }
+    Ok(())
+}
+
+fn start_controllers(arguments: &Arguments, ports: &Ports, tasks: &Tasks) {
+    if arguments.runs(ControllerName::Source) {
+        tasks.spawn("source-controller", nave_source_controller::run(ports.source(), ports.source_options(arguments), ports.source_hints()));
+    }
+    if arguments.runs(ControllerName::Kustomize) {
+        tasks.spawn("kustomize-controller", nave_kustomize_controller::run(ports.kustomize(), ports.kustomize_options(arguments)));
+    }
+}

@@ -62,9 +62,10 @@ pub async fn wait_all(
 }
 
 fn is_complete(deployment: &Deployment, image: &str) -> bool {
-    let (Some(spec), Some(status)) = (&deployment.spec, &deployment.status) else {
+    let Some(status) = &deployment.status else {
         return false;
     };
+    let spec = &deployment.spec;
     let wanted = spec.replicas.unwrap_or(1);
     let runs = spec
         .template

@@ -55,7 +55,7 @@ pub async fn secret(client: &Client, namespace: &str, name: &str) -> Result<Opti
 
 /// The image of the first container of a Deployment.
 pub fn image(deployment: &Deployment) -> Option<&str> {
-    deployment.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.image.as_deref()
+    deployment.spec.template.spec.as_ref()?.containers.first()?.image.as_deref()
 }
 
 /// The messages of all events of a cluster.

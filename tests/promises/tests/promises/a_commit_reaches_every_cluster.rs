@@ -28,7 +28,7 @@ async fn overlays_and_variables_are_where_they_belong(fleet: &Fleet) -> Result<(
         let storefront = observe::deployment(&client, "shop", "storefront")
             .await?
             .with_context(|| format!("no storefront on {cluster}"))?;
-        let spec = storefront.spec.context("a Deployment has a spec")?;
+        let spec = storefront.spec;
         assert_eq!(spec.replicas, Some(replicas), "{cluster}");
         let name = spec.template.spec.context("a template has a spec")?.containers[0]
             .env_from
@@ -81,7 +81,7 @@ async fn removal(fleet: &Fleet) -> Result<()> {
 
 async fn broken_and_healed(fleet: &Fleet) -> Result<()> {
     let before = uids(fleet).await?;
-    let good = fleet.repository.work.read(CHECKOUT)?;
+    let good = fleet.repository.read(CHECKOUT)?;
     fleet
         .repository
         .write("Oops", CHECKOUT, &good.replace("  template:\n", "  template\n"))

@@ -5,6 +5,7 @@ mod a_tutorial_runs_on_a_lone_agent;
 mod bad_kubeconfigs_are_named;
 mod examples_build;
 mod leaving_keeps_or_purges;
+mod manifests_are_enough;
 mod nothing_is_recreated;
 mod secrets_leave_no_trace;
 mod strangers_are_refused;

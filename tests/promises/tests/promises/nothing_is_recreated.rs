@@ -72,7 +72,7 @@ async fn drift_is_corrected(spoke: &kube::Client) -> Result<()> {
         )
         .await?;
     eventually(Duration::from_secs(60), "drift corrected without the hub", || async {
-        let replicas = deployments.get("storefront").await?.spec.and_then(|spec| spec.replicas);
+        let replicas = deployments.get("storefront").await?.spec.replicas;
         anyhow::ensure!(replicas == Some(3), "replicas {replicas:?}");
         Ok(())
     })

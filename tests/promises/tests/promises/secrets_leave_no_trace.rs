@@ -34,7 +34,7 @@ async fn secrets_leave_no_trace() -> Result<()> {
 
 async fn promise(fleet: &mut Fleet) -> Result<()> {
     let hub = fleet.hub_plane.client();
-    fleet.repository.server.require_basic_auth("fleet", PASSWORD);
+    fleet.repository.require_basic_auth("fleet", PASSWORD);
     for (name, value, label) in [("listed", LISTED, Some("true")), ("unlabelled", UNLABELLED, None)] {
         let mut secret = json!({
             "apiVersion": "v1", "kind": "Secret",

@@ -1,0 +1,172 @@
+//! The files of an item: fetched as chunks, put together, and exposed as a Flux ExternalArtifact.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::future::BoxFuture;
+use nave_artifact::{Chunk, ChunkIndex, Digest, FileTree, Limits, Manifest, ManifestFile};
+use nave_proto::wire;
+
+use super::report::Refusal;
+
+/// Chunks asked for at once: 16 of at most 256 KiB are 4 MiB in memory.
+const CHUNKS_AT_ONCE: usize = 16;
+/// Trees remembered to take unchanged chunks from: the current one of each item of a busy cluster.
+const REMEMBERED: usize = 64;
+
+/// The hub's side of the chunk stream.
+pub trait Fetch: Send + Sync {
+    /// The manifest with that digest.
+    fn manifest<'a>(&'a self, digest: &'a [u8]) -> BoxFuture<'a, Result<wire::Manifest, String>>;
+    /// Chunks of that manifest, in the order asked for.
+    fn chunks<'a>(&'a self, manifest: &'a [u8], digests: &'a [Vec<u8>]) -> BoxFuture<'a, Result<Vec<Vec<u8>>, String>>;
+}
+
+/// What was put together lately, so that the next revision costs only what changed.
+#[derive(Clone, Default)]
+pub struct Assembled {
+    recent: Arc<Mutex<HashMap<String, (Manifest, Arc<FileTree>)>>>,
+}
+
+impl Assembled {
+    /// The files of manifest `digest`, for item `key`.
+    pub async fn tree(&self, key: &str, digest: &[u8], fetch: &dyn Fetch) -> Result<Arc<FileTree>, Refusal> {
+        let failed = |message: String| Refusal { reason: "ArtifactFailed", message };
+        let before = self.recent.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        if let Some((manifest, tree)) = &before
+            && manifest.digest().bytes() == digest
+        {
+            return Ok(tree.clone());
+        }
+        let manifest = read(fetch.manifest(digest).await.map_err(failed)?).map_err(failed)?;
+        if manifest.digest().bytes() != digest {
+            return Err(failed("the manifest is not the one that the item names".to_owned()));
+        }
+        let limits = Limits::default();
+        manifest.check(&limits).map_err(|error| failed(format!("the manifest is not sound: {error}")))?;
+        let mut chunks: HashMap<Digest, Arc<[u8]>> = HashMap::new();
+        let mut missing = Vec::new();
+        let known = before.as_ref().map(|(manifest, tree)| (ChunkIndex::new(manifest), tree));
+        for chunk in manifest.chunks() {
+            match known.as_ref().and_then(|(index, tree)| index.read(tree, &chunk.digest)) {
+                Some(bytes) => {
+                    chunks.insert(chunk.digest, bytes.into());
+                }
+                None => missing.push(chunk.digest),
+            }
+        }
+        for group in missing.chunks(CHUNKS_AT_ONCE) {
+            let asked: Vec<Vec<u8>> = group.iter().map(|digest| digest.bytes().to_vec()).collect();
+            let answers = fetch.chunks(digest, &asked).await.map_err(failed)?;
+            for (digest, bytes) in group.iter().zip(answers) {
+                chunks.insert(*digest, bytes.into());
+            }
+        }
+        let tree = manifest
+            .assemble(&limits, |digest| chunks.get(digest).cloned())
+            .map_err(|error| failed(format!("putting the artifact together: {error}")))?;
+        let tree = Arc::new(tree);
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= REMEMBERED && !recent.contains_key(key) {
+            recent.clear();
+        }
+        recent.insert(key.to_owned(), (manifest, tree.clone()));
+        Ok(tree)
+    }
+
+    /// Forgets an item that is gone.
+    pub fn forget(&self, key: &str) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// A manifest of the wire as one of ours; its digest is checked by the caller.
+fn read(manifest: wire::Manifest) -> Result<Manifest, String> {
+    let sha256 = |bytes: &[u8]| -> Result<Digest, String> {
+        let hex: String = super::items::hex(bytes);
+        format!("sha256:{hex}").parse().map_err(|error| format!("the manifest holds no digest: {error}"))
+    };
+    let mut files = Vec::with_capacity(manifest.files.len());
+    for file in manifest.files {
+        let mut chunks = Vec::with_capacity(file.chunks.len());
+        for chunk in &file.chunks {
+            chunks.push(Chunk { digest: sha256(&chunk.digest)?, size: chunk.size });
+        }
+        files.push(ManifestFile { path: file.path, mode: file.mode, size: file.size, digest: sha256(&file.digest)?, chunks });
+    }
+    Ok(Manifest { files })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nave_artifact::{File, Include};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    struct Hub {
+        tree: FileTree,
+        manifest: Manifest,
+        asked: AtomicUsize,
+    }
+
+    impl Hub {
+        fn new(files: &[(&str, &str)]) -> Self {
+            let mut tree = FileTree::new();
+            for (path, text) in files {
+                tree.insert(*path, File::plain(text.as_bytes().to_vec())).unwrap();
+            }
+            let all: [&str; 0] = [];
+            let manifest = Manifest::of(&tree, &Include::new(&all).unwrap());
+            Hub { tree, manifest, asked: AtomicUsize::new(0) }
+        }
+    }
+
+    impl Fetch for Hub {
+        fn manifest<'a>(&'a self, _digest: &'a [u8]) -> BoxFuture<'a, Result<wire::Manifest, String>> {
+            let chunk = |chunk: &Chunk| wire::ManifestChunk { digest: chunk.digest.bytes().to_vec(), size: chunk.size };
+            let file = |file: &ManifestFile| wire::ManifestFile {
+                path: file.path.clone(),
+                mode: file.mode,
+                size: file.size,
+                digest: file.digest.bytes().to_vec(),
+                chunks: file.chunks.iter().map(chunk).collect(),
+            };
+            let manifest = wire::Manifest { files: self.manifest.files.iter().map(file).collect(), evidence: vec![] };
+            Box::pin(async move { Ok(manifest) })
+        }
+
+        fn chunks<'a>(&'a self, _manifest: &'a [u8], digests: &'a [Vec<u8>]) -> BoxFuture<'a, Result<Vec<Vec<u8>>, String>> {
+            self.asked.fetch_add(digests.len(), Ordering::Relaxed);
+            let index = ChunkIndex::new(&self.manifest);
+            let find = |bytes: &Vec<u8>| {
+                let digest = format!("sha256:{}", super::super::items::hex(bytes)).parse().unwrap();
+                index.read(&self.tree, &digest).unwrap().to_vec()
+            };
+            let answers = digests.iter().map(find).collect();
+            Box::pin(async move { Ok(answers) })
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_changed_is_asked_for() {
+        let assembled = Assembled::default();
+        let first = Hub::new(&[("a.yaml", "one"), ("b.yaml", "two"), ("c/d.yaml", "three")]);
+        let tree = assembled.tree("k", first.manifest.digest().bytes(), &first).await.unwrap();
+        assert_eq!((tree.len(), first.asked.load(Ordering::Relaxed)), (3, 3));
+        let second = Hub::new(&[("a.yaml", "one"), ("b.yaml", "2"), ("c/d.yaml", "three")]);
+        let tree = assembled.tree("k", second.manifest.digest().bytes(), &second).await.unwrap();
+        assert_eq!(&*tree.get("b.yaml").unwrap().data, b"2");
+        assert_eq!(second.asked.load(Ordering::Relaxed), 1);
+        assembled.tree("k", second.manifest.digest().bytes(), &second).await.unwrap();
+        assert_eq!(second.asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_manifest_under_a_false_name_is_refused() {
+        let hub = Hub::new(&[("a.yaml", "one")]);
+        let error = Assembled::default().tree("k", &[1; 32], &hub).await.unwrap_err();
+        assert_eq!(error.reason, "ArtifactFailed");
+    }
+}

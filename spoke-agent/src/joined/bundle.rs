@@ -1,0 +1,248 @@
+//! An item of the hub, taken apart and checked before anything of it reaches the cluster.
+//!
+//! The hub has checked all this already. It is checked again because the spoke's owner trusts the hub only so far: what
+//! stands here holds against a hub that was taken over.
+
+use nave_crds::labels;
+use nave_object::Object;
+use bytes::Bytes;
+use nave_proto::wire::{ArtifactRef, Bundle, OwnerRef};
+use serde_json::Value;
+
+use super::{
+    policy::{Grant, SpokePolicy},
+    report::Refusal,
+};
+
+/// An item that may be applied.
+#[derive(Debug, Clone)]
+pub struct Unpacked {
+    /// The Flux objects, sources before Kustomizations.
+    pub objects: Vec<Object>,
+    /// The Secrets.
+    pub secrets: Vec<Object>,
+    /// The artifact behind the ExternalArtifact among the objects.
+    pub artifact: Option<ArtifactRef>,
+    /// What the workspace may do here.
+    pub grant: Grant,
+    /// The reconcile request.
+    pub requested_at: String,
+}
+
+impl Unpacked {
+    /// The Kustomization among the objects.
+    pub fn kustomization(&self) -> Option<&Object> {
+        self.objects.iter().find(|object| object.kind() == "Kustomization")
+    }
+
+    /// The ExternalArtifact among the objects.
+    pub fn external_artifact(&self) -> Option<&Object> {
+        self.objects.iter().find(|object| object.kind() == "ExternalArtifact")
+    }
+}
+
+/// The kinds that an item may hold, with the order they are applied in.
+const KINDS: [(&str, &str); 3] = [
+    ("source.toolkit.fluxcd.io", "ExternalArtifact"),
+    ("source.toolkit.fluxcd.io", "GitRepository"),
+    ("kustomize.toolkit.fluxcd.io", "Kustomization"),
+];
+
+/// Takes `payload`, sent for `owner`, apart.
+pub fn unpack(payload: Bytes, owner: &OwnerRef, policy: &SpokePolicy) -> Result<Unpacked, Refusal> {
+    let bundle: Bundle = Bundle::read(payload)
+        .map_err(|error| refused("ApplyFailed", format!("the hub's item cannot be read: {error}")))?;
+    let Some(grant) = bundle.grant else {
+        return Err(refused("Denied", "the hub's item carries no grant".to_owned()));
+    };
+    let grant = Grant {
+        workspace: grant.workspace,
+        admin: grant.admin,
+        service_account: grant.service_account,
+        namespaces: grant.namespaces,
+        lockdown: grant.lockdown,
+    };
+    let mut objects = Vec::with_capacity(bundle.objects.len());
+    for bytes in &bundle.objects {
+        let object = parse(bytes)?;
+        if !KINDS.contains(&(object.gvk().group.as_str(), object.kind())) {
+            return Err(refused("Denied", format!("{} is not a kind that a hub may send", object.id())));
+        }
+        check(&object, owner, &grant, policy)?;
+        objects.push(object);
+    }
+    objects.sort_by_key(|object| KINDS.iter().position(|(_, kind)| *kind == object.kind()));
+    let mut secrets = Vec::with_capacity(bundle.secrets.len());
+    for bytes in &bundle.secrets {
+        let secret = parse(bytes)?;
+        if (secret.api_version(), secret.kind()) != ("v1", "Secret") {
+            return Err(refused("Denied", format!("{} stands among the secrets", secret.id())));
+        }
+        check(&secret, owner, &grant, policy)?;
+        secrets.push(secret);
+    }
+    let unpacked = Unpacked {
+        objects,
+        secrets,
+        artifact: bundle.artifact,
+        grant,
+        requested_at: bundle.requested_at,
+    };
+    if unpacked.external_artifact().is_some() != unpacked.artifact.is_some() {
+        return Err(refused("ApplyFailed", "an artifact and the object that exposes it come together or not at all".to_owned()));
+    }
+    Ok(unpacked)
+}
+
+fn parse(bytes: &[u8]) -> Result<Object, Refusal> {
+    let unreadable = |error: String| refused("ApplyFailed", format!("an object of the hub's item cannot be read: {error}"));
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
+    Object::from_value(value).map_err(|error| unreadable(error.to_string()))
+}
+
+fn check(object: &Object, owner: &OwnerRef, grant: &Grant, policy: &SpokePolicy) -> Result<(), Refusal> {
+    let denied = |what: String| Err(refused("Denied", format!("{}: {what}", object.id())));
+    let namespace = object.namespace().unwrap_or_default();
+    if namespace.is_empty() {
+        return denied("metadata.namespace is missing".to_owned());
+    }
+    for (label, expected) in [
+        (labels::FLEET_KIND, &owner.kind),
+        (labels::FLEET_NAMESPACE, &owner.ns),
+        (labels::FLEET_NAME, &owner.name),
+        (labels::FLEET_UID, &owner.uid),
+    ] {
+        if object.label(label) != Some(expected.as_str()) {
+            return denied(format!("label {label} does not name the owner it was sent for"));
+        }
+    }
+    if policy.is_protected(&object.gvk().group, object.kind(), namespace, object.name()) {
+        return denied("it belongs to the agent".to_owned());
+    }
+    let within = |named: &str| grant.admin || grant.namespaces.iter().any(|granted| granted == named);
+    if !within(namespace) {
+        return denied(format!("workspace {} has no grant for namespace {namespace}", grant.workspace));
+    }
+    if object.kind() != "Kustomization" {
+        return Ok(());
+    }
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    if object.pointer("/spec/kubeConfig").is_some_and(|value| !value.is_null()) {
+        return denied("spec.kubeConfig would leave this cluster".to_owned());
+    }
+    let target = text("/spec/targetNamespace");
+    if !target.is_empty() && !within(target) {
+        return denied(format!("spec.targetNamespace: workspace {} has no grant for {target}", grant.workspace));
+    }
+    if !grant.admin && (grant.service_account.is_empty() || text("/spec/serviceAccountName") != grant.service_account) {
+        return denied(format!("spec.serviceAccountName must be {:?}", grant.service_account));
+    }
+    let source = text("/spec/sourceRef/namespace");
+    if !source.is_empty() && source != namespace && (!grant.admin || grant.lockdown) {
+        return denied(format!("spec.sourceRef.namespace {source} is another namespace"));
+    }
+    Ok(())
+}
+
+fn refused(reason: &'static str, message: String) -> Refusal {
+    Refusal { reason, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nave_proto::wire;
+    use prost::Message;
+    use serde_json::json;
+
+    fn owner() -> OwnerRef {
+        OwnerRef { kind: "FleetKustomization".into(), ns: "team-a".into(), name: "apps".into(), uid: "u1".into() }
+    }
+
+    fn tenant() -> wire::Grant {
+        wire::Grant {
+            admin: false,
+            service_account: "team-a".into(),
+            namespaces: vec!["team-a".into()],
+            lockdown: true,
+            workspace: "team-a".into(),
+        }
+    }
+
+    fn kustomization(change: Value) -> Value {
+        let mut object = json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"name": "apps", "namespace": "team-a", "labels": {
+                labels::FLEET_KIND: "FleetKustomization", labels::FLEET_NAMESPACE: "team-a",
+                labels::FLEET_NAME: "apps", labels::FLEET_UID: "u1",
+            }},
+            "spec": {"serviceAccountName": "team-a", "sourceRef": {"kind": "GitRepository", "name": "apps"}, "interval": "1m", "prune": true},
+        });
+        json_merge(&mut object, &change);
+        object
+    }
+
+    fn json_merge(target: &mut Value, change: &Value) {
+        match (target, change) {
+            (Value::Object(target), Value::Object(change)) => {
+                for (key, value) in change {
+                    json_merge(target.entry(key.clone()).or_insert(Value::Null), value);
+                }
+            }
+            (target, change) => *target = change.clone(),
+        }
+    }
+
+    #[track_caller]
+    fn check_bundle(objects: Vec<Value>, secrets: Vec<Value>, grant: Option<wire::Grant>, named: Option<&str>) {
+        let bytes = |values: Vec<Value>| values.iter().map(|value| Bytes::from(value.to_string())).collect();
+        let bundle = Bundle { objects: bytes(objects), secrets: bytes(secrets), grant, ..Bundle::default() };
+        let result = unpack(bundle.encode_to_vec().into(), &owner(), &SpokePolicy::new("flux-system"));
+        match named {
+            None => assert!(result.is_ok(), "{result:?}"),
+            Some(named) => {
+                let refusal = result.expect_err("it must be refused");
+                assert!(refusal.message.contains(named), "{}", refusal.message);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_grant_allows_is_taken() {
+        check_bundle(vec![kustomization(json!({}))], vec![], Some(tenant()), None);
+    }
+
+    #[test]
+    fn a_hub_that_was_taken_over_is_refused() {
+        for (change, named) in [
+            (json!({"metadata": {"namespace": "kube-system"}}), "kube-system"),
+            (json!({"metadata": {"labels": {labels::FLEET_UID: "u2"}}}), labels::FLEET_UID),
+            (json!({"spec": {"kubeConfig": {"secretRef": {"name": "x"}}}}), "kubeConfig"),
+            (json!({"spec": {"targetNamespace": "kube-system"}}), "targetNamespace"),
+            (json!({"spec": {"serviceAccountName": "default"}}), "serviceAccountName"),
+            (json!({"spec": {"serviceAccountName": null}}), "serviceAccountName"),
+            (json!({"spec": {"sourceRef": {"namespace": "flux-system"}}}), "sourceRef"),
+            (json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding"}), "RoleBinding"),
+        ] {
+            check_bundle(vec![kustomization(change)], vec![], Some(tenant()), Some(named));
+        }
+        check_bundle(vec![kustomization(json!({}))], vec![], None, Some("grant"));
+        let not_a_secret = kustomization(json!({}));
+        check_bundle(vec![], vec![not_a_secret], Some(tenant()), Some("among the secrets"));
+    }
+
+    #[test]
+    fn the_agents_own_secret_is_not_for_a_hub_to_write() {
+        let secret = kustomization(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "nave-agent-hub", "namespace": "flux-system"},
+        }));
+        let admin = wire::Grant { admin: true, ..wire::Grant::default() };
+        check_bundle(vec![], vec![secret], Some(admin), Some("belongs to the agent"));
+    }
+
+    #[test]
+    fn noise_is_an_error() {
+        let result = unpack(Bytes::from_static(&[0xff; 64]), &owner(), &SpokePolicy::new("flux-system"));
+        assert_eq!(result.expect_err("noise is no item").reason, "ApplyFailed");
+    }
+}

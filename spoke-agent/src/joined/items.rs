@@ -1,0 +1,184 @@
+//! Which of the hub's items are in the cluster: what survives a restart, so that a resume sends only what differs.
+//!
+//! Payloads are not kept: what they say is in the cluster, and secrets must not be on a disk. What is kept are digests,
+//! owners and grants. Losing the file costs one full resend and nothing else.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{policy::Grant, report::Applied};
+
+/// One item as it was applied.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StoredItem {
+    /// Leaf digest, hexadecimal.
+    pub digest: String,
+    /// Kind, namespace, name and UID of the fleet object.
+    pub owner: StoredOwner,
+    /// What its workspace may do.
+    pub grant: Grant,
+    /// Namespace of its Kustomization.
+    pub namespace: String,
+    /// Name of its Kustomization.
+    pub name: String,
+    /// Manifest digest, hexadecimal; empty without an artifact.
+    pub manifest: String,
+    /// Revision of its artifact.
+    pub revision: String,
+    /// The reconcile request that it carried.
+    pub requested_at: String,
+}
+
+/// A fleet object.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoredOwner {
+    /// `FleetKustomization`.
+    pub kind: String,
+    /// The workspace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+}
+
+impl StoredItem {
+    /// What reports on it need.
+    pub fn applied(&self) -> Applied {
+        Applied {
+            payload: unhex(&self.digest),
+            manifest: unhex(&self.manifest),
+            revision: self.revision.clone(),
+            requested_at: self.requested_at.clone(),
+        }
+    }
+}
+
+/// All items, in memory and on disk. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Items {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    items: Mutex<BTreeMap<String, StoredItem>>,
+}
+
+impl Items {
+    /// Reads what was kept in `folder`. A file that cannot be read is set aside and counts as empty.
+    pub fn open(folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+        let path = folder.join("items.json");
+        let items = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                tracing::warn!(path = %path.display(), %error, "the list of items cannot be read; the hub sends them again");
+                BTreeMap::new()
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        };
+        Ok(Items { inner: Arc::new(Inner { path, items: Mutex::new(items) }) })
+    }
+
+    /// Everything that is held.
+    pub fn all(&self) -> BTreeMap<String, StoredItem> {
+        self.lock().clone()
+    }
+
+    /// One item.
+    pub fn get(&self, key: &str) -> Option<StoredItem> {
+        self.lock().get(key).cloned()
+    }
+
+    /// The item whose Kustomization has that namespace and name.
+    pub fn of_kustomization(&self, namespace: &str, name: &str) -> Option<(String, StoredItem)> {
+        self.lock()
+            .iter()
+            .find(|(_, item)| item.namespace == namespace && item.name == name)
+            .map(|(key, item)| (key.clone(), item.clone()))
+    }
+
+    /// Keeps one item.
+    pub fn put(&self, key: &str, item: StoredItem) -> Result<()> {
+        self.change(|items| {
+            items.insert(key.to_owned(), item);
+        })
+    }
+
+    /// Forgets one item.
+    pub fn remove(&self, key: &str) -> Result<()> {
+        self.change(|items| {
+            items.remove(key);
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, StoredItem>)) -> Result<()> {
+        let mut items = self.lock();
+        change(&mut items);
+        let text = serde_json::to_vec(&*items)?;
+        // Written under the lock, so that the file never goes back in time. It is small and rarely written.
+        write(&self.inner.path, &text).with_context(|| format!("writing {}", self.inner.path.display()))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, StoredItem>> {
+        self.inner.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = std::fs::File::create(&fresh)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)
+}
+
+/// Hexadecimal text of bytes.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes of hexadecimal text; empty when it is not.
+pub fn unhex(text: &str) -> Vec<u8> {
+    let digits: Option<Vec<u8>> = text.chars().map(|digit| digit.to_digit(16).map(|value| value as u8)).collect();
+    match digits {
+        Some(digits) if digits.len() % 2 == 0 => digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_survive_a_restart_and_a_damaged_file_is_not_fatal() {
+        let folder = tempfile::tempdir().unwrap();
+        let items = Items::open(folder.path()).unwrap();
+        let item = StoredItem { digest: hex(&[7; 32]), namespace: "flux-system".into(), name: "apps".into(), ..StoredItem::default() };
+        items.put("a", item.clone()).unwrap();
+        items.put("b", StoredItem::default()).unwrap();
+        items.remove("b").unwrap();
+        let again = Items::open(folder.path()).unwrap();
+        assert_eq!(again.all().len(), 1);
+        assert_eq!(again.of_kustomization("flux-system", "apps"), Some(("a".into(), item)));
+        std::fs::write(folder.path().join("items.json"), "{oops").unwrap();
+        assert!(Items::open(folder.path()).unwrap().all().is_empty());
+    }
+
+    #[test]
+    fn hexadecimal_text_goes_both_ways() {
+        assert_eq!(unhex(&hex(&[0, 15, 255])), [0, 15, 255]);
+        assert!(unhex("xyz").is_empty() && unhex("abc").is_empty());
+    }
+}

@@ -1,0 +1,152 @@
+//! The Flux objects of an item in the agent's own cluster: applied, taken away, never taken from somebody else.
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
+};
+use nave_crds::{annotations, labels};
+use nave_object::Object;
+use nave_proto::wire::OwnerRef;
+use serde_json::json;
+
+use super::report::Refusal;
+
+/// Field manager of what the agent writes for the hub.
+pub const MANAGER: &str = "nave-agent";
+
+/// The kinds that an item may leave in the cluster, in the order they are taken away: a Kustomization first, so that it
+/// still finds its source while it prunes.
+const KINDS: [(&str, &str, &str); 4] = [
+    ("kustomize.toolkit.fluxcd.io", "v1", "Kustomization"),
+    ("source.toolkit.fluxcd.io", "v1", "ExternalArtifact"),
+    ("source.toolkit.fluxcd.io", "v1", "GitRepository"),
+    ("", "v1", "Secret"),
+];
+
+/// The objects of fleet owners in one cluster.
+#[derive(Clone)]
+pub struct FleetObjects {
+    client: Client,
+}
+
+impl FleetObjects {
+    /// Of the cluster behind `client`.
+    pub fn new(client: Client) -> Self {
+        FleetObjects { client }
+    }
+
+    /// Creates the namespace when it is missing and the workspace may make one.
+    pub async fn ensure_namespace(&self, name: &str, admin: bool) -> Result<(), Refusal> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let failed = |error: kube::Error| Refusal {
+            reason: "ApplyFailed",
+            message: format!("namespace {name}: {error}"),
+        };
+        if api.get_metadata_opt(name).await.map_err(failed)?.is_some() {
+            return Ok(());
+        }
+        if !admin {
+            return Err(Refusal {
+                reason: "Denied",
+                message: format!("namespace {name} does not exist, and the workspace may not make one"),
+            });
+        }
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(name.to_owned());
+        match api.create(&PostParams::default(), &namespace).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Applies one object for `owner`. An object of that name which somebody else made is left alone, unless it carries
+    /// the annotation that allows it; `former` is the owner that the hub has replaced by this one, if any.
+    pub async fn apply(&self, object: &Object, owner: &OwnerRef, former: Option<&str>) -> Result<(), Refusal> {
+        let api = self.api(object);
+        let failed = |error: kube::Error| Refusal {
+            reason: "ApplyFailed",
+            message: format!("{}: {error}", object.id()),
+        };
+        if let Some(existing) = api.get_metadata_opt(object.name()).await.map_err(failed)? {
+            let uid = existing.labels().get(labels::FLEET_UID).map(String::as_str);
+            let ours = uid == Some(owner.uid.as_str()) || (uid.is_some() && uid == former);
+            let offered = uid.is_none()
+                && existing.annotations().get(annotations::FLEET_ADOPT).is_some_and(|value| value == "true");
+            if !ours && !offered {
+                let holder = match (existing.labels().get(labels::FLEET_NAMESPACE), existing.labels().get(labels::FLEET_NAME)) {
+                    (Some(namespace), Some(name)) => format!("belongs to fleet object {namespace}/{name}"),
+                    _ => format!("was not made by the fleet; annotate it with {}=true to hand it over", annotations::FLEET_ADOPT),
+                };
+                return Err(Refusal {
+                    reason: "Conflict",
+                    message: format!("{} exists and {holder}", object.id()),
+                });
+            }
+        }
+        api.patch(object.name(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(object.as_value()))
+            .await
+            .map(drop)
+            .map_err(failed)
+    }
+
+    /// Everything of the fleet object with `uid` that is not among `keep`, in the order it is to be taken away.
+    pub async fn others_of(&self, uid: &str, keep: &[&Object]) -> Result<Vec<(ApiResource, DynamicObject)>> {
+        let mut others = Vec::new();
+        let selector = ListParams::default().labels(&format!("{}={uid}", labels::FLEET_UID));
+        for (group, version, kind) in KINDS {
+            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+            let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+            let list = api.list_metadata(&selector).await.with_context(|| format!("listing {kind} objects of the fleet"))?;
+            for item in list {
+                let kept = keep.iter().any(|object| {
+                    object.kind() == kind
+                        && object.name() == item.name_any()
+                        && object.namespace() == item.namespace().as_deref()
+                });
+                if !kept {
+                    let mut object = DynamicObject::new(&item.name_any(), &resource);
+                    object.metadata = item.metadata;
+                    others.push((resource.clone(), object));
+                }
+            }
+        }
+        Ok(others)
+    }
+
+    /// Deletes one object; gone already is fine. A Kustomization whose objects are to stay is told so first.
+    pub async fn delete(&self, resource: &ApiResource, object: &DynamicObject, orphan: bool) -> Result<()> {
+        let namespace = object.namespace().unwrap_or_default();
+        let name = object.name_any();
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, resource);
+        if orphan && resource.kind == "Kustomization" {
+            let patch = json!({"spec": {"deletionPolicy": "Orphan"}});
+            not_found_is_fine(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop))
+                .with_context(|| format!("telling {}/{namespace}/{name} to leave its objects", resource.kind))?;
+        }
+        not_found_is_fine(api.delete(&name, &DeleteParams::default()).await.map(drop))
+            .with_context(|| format!("deleting {}/{namespace}/{name}", resource.kind))
+    }
+
+    /// Whether an object of that kind and name is still there.
+    pub async fn exists(&self, resource: &ApiResource, object: &DynamicObject) -> Result<bool> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &object.namespace().unwrap_or_default(), resource);
+        Ok(api.get_metadata_opt(&object.name_any()).await?.is_some())
+    }
+
+    fn api(&self, object: &Object) -> Api<DynamicObject> {
+        let gvk = object.gvk();
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(&gvk.group, &gvk.version, &gvk.kind));
+        Api::namespaced_with(self.client.clone(), object.namespace().unwrap_or_default(), &resource)
+    }
+}
+
+fn not_found_is_fine(result: kube::Result<()>) -> kube::Result<()> {
+    match result {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,190 @@
+//! The spoke's own cap on the hub: what no fleet object may touch here, and what each workspace may.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use nave_runtime::ports::{Action, ApplyPolicy, OwnerRef};
+use serde::{Deserialize, Serialize};
+
+/// What a workspace may do on this cluster, as the hub said and as it is checked here once more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Grant {
+    /// The workspace.
+    pub workspace: String,
+    /// Everything but the protected set.
+    pub admin: bool,
+    /// The account that it acts as; not for admins.
+    pub service_account: String,
+    /// The namespaces that it may touch; not for admins.
+    pub namespaces: Vec<String>,
+    /// Some workspace on this cluster is no admin: accounts are forced and references across namespaces refused.
+    pub lockdown: bool,
+}
+
+/// The grants in force, by UID of the fleet object, and the protected set.
+#[derive(Clone)]
+pub struct SpokePolicy {
+    agent_namespace: Arc<str>,
+    grants: Arc<RwLock<HashMap<String, Grant>>>,
+}
+
+impl SpokePolicy {
+    /// No grants yet: what carries a fleet owner is refused until its grant is known.
+    pub fn new(agent_namespace: &str) -> Self {
+        SpokePolicy {
+            agent_namespace: agent_namespace.into(),
+            grants: Arc::default(),
+        }
+    }
+
+    /// The grant of one fleet object from now on.
+    pub fn set(&self, fleet_uid: &str, grant: Grant) {
+        self.grants
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(fleet_uid.to_owned(), grant);
+    }
+
+    /// Forgets a fleet object.
+    pub fn remove(&self, fleet_uid: &str) {
+        self.grants
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(fleet_uid);
+    }
+
+    /// What belongs to the agent itself: its namespace, and everything in it or cluster-wide that carries its name.
+    pub fn is_protected(&self, group: &str, kind: &str, namespace: &str, name: &str) -> bool {
+        let named_for_agent = name == "nave-agent" || name.starts_with("nave-agent-");
+        (group.is_empty() && kind == "Namespace" && name == &*self.agent_namespace)
+            || (namespace == &*self.agent_namespace
+                && (named_for_agent || (kind == "Service" && name == "source-controller")))
+            || (namespace.is_empty() && named_for_agent)
+            || (group == "apiextensions.k8s.io"
+                && (name.ends_with(".fluxcd.io") || name.ends_with(".fleet.nave.dev")))
+    }
+}
+
+impl ApplyPolicy for SpokePolicy {
+    fn check(
+        &self,
+        owner: &OwnerRef,
+        _action: Action,
+        group: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), String> {
+        // What the cluster's own people apply is theirs to decide.
+        let Some(fleet) = &owner.fleet else {
+            return Ok(());
+        };
+        if self.is_protected(group, kind, namespace, name) {
+            return Err(format!(
+                "{kind} {} belongs to the agent; no fleet object may change it",
+                display(namespace, name)
+            ));
+        }
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(grant) = grants.get(&fleet.uid) else {
+            return Err(format!(
+                "the grant of {} {}/{} on this cluster is not known",
+                fleet.kind, fleet.namespace, fleet.name
+            ));
+        };
+        if grant.admin || grant.namespaces.iter().any(|granted| granted == namespace) {
+            return Ok(());
+        }
+        // A tenant may restate the namespaces that it was given.
+        if group.is_empty() && kind == "Namespace" && grant.namespaces.iter().any(|granted| granted == name) {
+            return Ok(());
+        }
+        Err(format!(
+            "workspace {} has no grant for {kind} {}; it may use the namespaces {}",
+            grant.workspace,
+            display(namespace, name),
+            grant.namespaces.join(", ")
+        ))
+    }
+}
+
+fn display(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{namespace}/{name}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nave_runtime::ports::FleetRef;
+
+    fn owner(uid: &str) -> OwnerRef {
+        OwnerRef {
+            kind: "Kustomization".into(),
+            namespace: "flux-system".into(),
+            name: "apps".into(),
+            fleet: (!uid.is_empty()).then(|| FleetRef {
+                kind: "FleetKustomization".into(),
+                namespace: "team-a".into(),
+                name: "apps".into(),
+                uid: uid.into(),
+            }),
+        }
+    }
+
+    fn policy() -> SpokePolicy {
+        let policy = SpokePolicy::new("flux-system");
+        policy.set("admin", Grant { admin: true, workspace: "platform".into(), ..Grant::default() });
+        policy.set(
+            "tenant",
+            Grant {
+                workspace: "team-a".into(),
+                service_account: "team-a".into(),
+                namespaces: vec!["team-a".into()],
+                lockdown: true,
+                ..Grant::default()
+            },
+        );
+        policy
+    }
+
+    #[track_caller]
+    fn check(uid: &str, object: (&str, &str, &str, &str), allowed: bool) {
+        let (group, kind, namespace, name) = object;
+        let verdict = policy().check(&owner(uid), Action::Apply, group, kind, namespace, name);
+        assert_eq!(verdict.is_ok(), allowed, "{uid} {object:?}: {verdict:?}");
+    }
+
+    #[test]
+    fn admins_touch_everything_but_the_agent() {
+        check("admin", ("apps", "Deployment", "shop", "web"), true);
+        check("admin", ("", "Namespace", "", "shop"), true);
+        check("admin", ("", "ConfigMap", "flux-system", "settings"), true);
+        check("admin", ("", "Namespace", "", "flux-system"), false);
+        check("admin", ("", "Secret", "flux-system", "nave-agent-hub"), false);
+        check("admin", ("apps", "Deployment", "flux-system", "nave-agent"), false);
+        check("admin", ("rbac.authorization.k8s.io", "ClusterRoleBinding", "", "nave-agent-reconciler-flux-system"), false);
+        check("admin", ("apiextensions.k8s.io", "CustomResourceDefinition", "", "kustomizations.kustomize.toolkit.fluxcd.io"), false);
+    }
+
+    #[test]
+    fn tenants_stay_in_their_namespaces() {
+        check("tenant", ("apps", "Deployment", "team-a", "web"), true);
+        check("tenant", ("", "Namespace", "", "team-a"), true);
+        check("tenant", ("apps", "Deployment", "shop", "web"), false);
+        check("tenant", ("", "Namespace", "", "shop"), false);
+        check("tenant", ("rbac.authorization.k8s.io", "ClusterRole", "", "mine"), false);
+    }
+
+    #[test]
+    fn an_unknown_fleet_owner_is_refused_and_the_cluster_itself_is_not() {
+        check("stranger", ("apps", "Deployment", "team-a", "web"), false);
+        check("", ("", "Namespace", "", "flux-system"), true);
+    }
+}

@@ -1,0 +1,99 @@
+//! Tells the hub what became of its items: from the Kustomizations' own status, the moment it changes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use kube::ResourceExt;
+use nave_crds::{Kustomization, labels};
+use nave_proto::wire::{OwnerRef, StatusPayload};
+use nave_runtime::{Tasks, Watched};
+use prost::Message;
+
+use super::{
+    items::Items,
+    report::{self, Applied, Refusal},
+};
+
+/// Where reports go: the status map of the link, which keeps the latest of each item across sessions.
+pub trait StatusSink: Send + Sync {
+    /// The item's latest report.
+    fn put(&self, key: &str, owner: &OwnerRef, payload: Bytes);
+    /// The item is gone.
+    fn remove(&self, key: &str, owner: &OwnerRef);
+}
+
+/// Folds Kustomizations into reports. Cheap to clone.
+#[derive(Clone)]
+pub struct Reporter {
+    items: Items,
+    kustomizations: Watched<Kustomization>,
+    sink: Arc<dyn StatusSink>,
+}
+
+impl Reporter {
+    /// Reports to `sink` on the items in `items`.
+    pub fn new(items: Items, kustomizations: Watched<Kustomization>, sink: Arc<dyn StatusSink>) -> Self {
+        Reporter { items, kustomizations, sink }
+    }
+
+    /// Reports every change of a Kustomization that belongs to an item.
+    pub fn start(&self, tasks: &Tasks) {
+        let reporter = self.clone();
+        let shutdown = tasks.shutdown_token().clone();
+        tasks.spawn("status-reports", async move {
+            let changes = reporter.kustomizations.changes();
+            futures::pin_mut!(changes);
+            loop {
+                let object = tokio::select! {
+                    _ = shutdown.cancelled() => return,
+                    object = changes.next() => object,
+                };
+                let Some(object) = object else { return };
+                if object.labels().contains_key(labels::FLEET_UID) {
+                    reporter.report(&object);
+                }
+            }
+        });
+    }
+
+    /// Reports on an item whose objects were just applied.
+    pub fn look_again(&self, key: &str) {
+        let Some(item) = self.items.get(key) else { return };
+        if let Some(object) = self.kustomizations.get(&item.namespace, &item.name) {
+            self.report(&object);
+        }
+    }
+
+    /// Reports that an item was refused.
+    pub fn refused(&self, key: &str, owner: &OwnerRef, refusal: &Refusal, applied: &Applied) {
+        let object = format!("{}/{}/{}", owner.kind, owner.ns, owner.name);
+        self.send(key, owner, report::of_refusal(refusal, applied, &object));
+    }
+
+    /// Takes the report of an item away.
+    pub fn gone(&self, key: &str, owner: &OwnerRef) {
+        self.sink.remove(key, owner);
+    }
+
+    fn report(&self, object: &Kustomization) {
+        let namespace = object.namespace().unwrap_or_default();
+        let Some((key, item)) = self.items.of_kustomization(&namespace, &object.name_any()) else {
+            return;
+        };
+        if object.labels().get(labels::FLEET_UID) != Some(&item.owner.uid) {
+            return; // of the same name, but not the item's
+        }
+        let owner = OwnerRef {
+            kind: item.owner.kind.clone(),
+            ns: item.owner.namespace.clone(),
+            name: item.owner.name.clone(),
+            uid: item.owner.uid.clone(),
+        };
+        self.send(&key, &owner, report::of_kustomization(object, &item.applied()));
+    }
+
+    fn send(&self, key: &str, owner: &OwnerRef, payload: StatusPayload) {
+        self.sink.put(key, owner, payload.encode_to_vec().into());
+    }
+}

@@ -1,0 +1,201 @@
+//! Carries the hub's items out in the agent's own cluster, one at a time per item.
+
+use std::{collections::{BTreeMap, BTreeSet}, time::Duration};
+
+use bytes::Bytes;
+use nave_object::Object;
+use nave_proto::wire::{DeletePolicy, FailCode, OwnerRef};
+use nave_source_controller::external_artifact;
+use nave_store::{Owner, Store};
+
+use super::{
+    artifacts::{Assembled, Fetch},
+    bundle::{self, Unpacked},
+    items::{Items, StoredItem, StoredOwner, hex},
+    objects::FleetObjects,
+    policy::SpokePolicy,
+    report::{Applied, Refusal},
+    reporter::Reporter,
+};
+
+/// How long a deleted Kustomization may take to prune before the rest of its item goes.
+const PRUNED_WITHIN: Duration = Duration::from_secs(120);
+/// Between two looks whether it is gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Everything that carrying out an item needs.
+#[derive(Clone)]
+pub struct Worker {
+    /// The cluster's fleet objects.
+    pub objects: FleetObjects,
+    /// What is applied.
+    pub items: Items,
+    /// What was fetched.
+    pub assembled: Assembled,
+    /// Where artifacts are served from.
+    pub store: Store,
+    /// The agent's client, for artifact statuses.
+    pub client: kube::Client,
+    /// The cap on the hub.
+    pub policy: SpokePolicy,
+    /// Where outcomes go.
+    pub reporter: Reporter,
+}
+
+/// An item that was not carried out.
+pub struct Failure {
+    /// For the hub's program.
+    pub code: FailCode,
+    /// For people.
+    pub message: String,
+}
+
+impl Worker {
+    /// Brings the cluster to what the item says.
+    pub async fn put(
+        &self,
+        key: &str,
+        owner: &OwnerRef,
+        digest: &[u8],
+        payload: Bytes,
+        fetch: &dyn Fetch,
+    ) -> Result<(), Failure> {
+        let applied = Applied { payload: digest.to_vec(), ..Applied::default() };
+        let outcome = match bundle::unpack(payload, owner, &self.policy) {
+            Ok(unpacked) => self.apply(key, owner, digest, &unpacked, fetch).await,
+            Err(refusal) => Err(refusal),
+        };
+        outcome.map_err(|refusal| {
+            tracing::warn!(item = key, reason = refusal.reason, message = refusal.message, "item refused");
+            self.reporter.refused(key, owner, &refusal, &applied);
+            let code = match refusal.reason {
+                "Denied" => FailCode::Denied,
+                "Conflict" => FailCode::Conflict,
+                _ => FailCode::Internal,
+            };
+            Failure { code, message: refusal.message }
+        })
+    }
+
+    async fn apply(
+        &self,
+        key: &str,
+        owner: &OwnerRef,
+        digest: &[u8],
+        unpacked: &Unpacked,
+        fetch: &dyn Fetch,
+    ) -> Result<(), Refusal> {
+        let before = self.items.get(key);
+        let former = before.as_ref().map(|item| item.owner.uid.as_str());
+        self.policy.set(&owner.uid, unpacked.grant.clone());
+        let namespaces: BTreeSet<&str> =
+            unpacked.objects.iter().chain(&unpacked.secrets).filter_map(Object::namespace).collect();
+        for namespace in namespaces {
+            self.objects.ensure_namespace(namespace, unpacked.grant.admin).await?;
+        }
+        for secret in &unpacked.secrets {
+            self.objects.apply(secret, owner, former).await?;
+        }
+        for object in &unpacked.objects {
+            // The source is whole before what reads it changes: objects come sorted that way.
+            self.objects.apply(object, owner, former).await?;
+            if let Some(artifact) = unpacked.artifact.as_ref().filter(|_| object.kind() == "ExternalArtifact") {
+                let tree = self.assembled.tree(key, &artifact.manifest_digest, fetch).await?;
+                let (namespace, name) = (object.namespace().unwrap_or_default(), object.name());
+                let metadata = origin(&artifact.origin);
+                external_artifact::publish(&self.client, &self.store, namespace, name, tree, &artifact.revision, metadata)
+                    .await
+                    .map_err(|error| Refusal { reason: "ArtifactFailed", message: chain(&error) })?;
+            }
+        }
+        self.remove_others(owner, &unpacked.objects, &unpacked.secrets).await?;
+        let kustomization = unpacked.kustomization();
+        let stored = StoredItem {
+            digest: hex(digest),
+            owner: StoredOwner {
+                kind: owner.kind.clone(),
+                namespace: owner.ns.clone(),
+                name: owner.name.clone(),
+                uid: owner.uid.clone(),
+            },
+            grant: unpacked.grant.clone(),
+            namespace: kustomization.and_then(Object::namespace).unwrap_or_default().to_owned(),
+            name: kustomization.map(Object::name).unwrap_or_default().to_owned(),
+            manifest: unpacked.artifact.as_ref().map(|artifact| hex(&artifact.manifest_digest)).unwrap_or_default(),
+            revision: unpacked.artifact.as_ref().map(|artifact| artifact.revision.clone()).unwrap_or_default(),
+            requested_at: unpacked.requested_at.clone(),
+        };
+        self.items
+            .put(key, stored)
+            .map_err(|error| Refusal { reason: "ApplyFailed", message: format!("keeping the item: {error:#}") })?;
+        tracing::info!(item = key, revision = unpacked.artifact.as_ref().map(|artifact| artifact.revision.as_str()), "item applied");
+        self.reporter.look_again(key);
+        Ok(())
+    }
+
+    /// What an earlier form of the item left and this one does not have: a source of the other kind, a secret that is
+    /// listed no longer.
+    async fn remove_others(&self, owner: &OwnerRef, objects: &[Object], secrets: &[Object]) -> Result<(), Refusal> {
+        let keep: Vec<&Object> = objects.iter().chain(secrets).collect();
+        let failed = |error: anyhow::Error| Refusal { reason: "ApplyFailed", message: format!("{error:#}") };
+        for (resource, object) in self.objects.others_of(&owner.uid, &keep).await.map_err(failed)? {
+            self.objects.delete(&resource, &object, false).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an item away: its Kustomization, which prunes or leaves what it applied, then its sources and secrets.
+    pub async fn delete(&self, key: &str, owner: &OwnerRef, policy: DeletePolicy) -> Result<(), Failure> {
+        let failed = |error: anyhow::Error| Failure { code: FailCode::Internal, message: format!("{error:#}") };
+        let orphan = policy == DeletePolicy::Orphan;
+        let others = self.objects.others_of(&owner.uid, &[]).await.map_err(failed)?;
+        for (resource, object) in &others {
+            self.objects.delete(resource, object, orphan).await.map_err(failed)?;
+            if resource.kind == "Kustomization" {
+                let deadline = tokio::time::Instant::now() + PRUNED_WITHIN;
+                while self.objects.exists(resource, object).await.map_err(failed)? {
+                    if tokio::time::Instant::now() >= deadline {
+                        return Err(Failure {
+                            code: FailCode::Internal,
+                            message: format!("Kustomization of item {key} is still pruning after {PRUNED_WITHIN:?}"),
+                        });
+                    }
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
+        for (resource, object) in others.iter().filter(|(resource, _)| resource.kind == "ExternalArtifact") {
+            let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            if let Ok(place) = Owner::new(&resource.kind, namespace, name)
+                && let Err(error) = self.store.remove_all(&place).await
+            {
+                tracing::warn!(item = key, %error, "removing the artifact's files");
+            }
+        }
+        self.assembled.forget(key);
+        self.items.remove(key).map_err(failed)?;
+        self.policy.remove(&owner.uid);
+        self.reporter.gone(key, owner);
+        tracing::info!(item = key, orphan, "item removed");
+        Ok(())
+    }
+}
+
+/// Where the files come from, under the key that Flux reads an origin's revision from.
+fn origin(revision: &str) -> BTreeMap<String, String> {
+    if revision.is_empty() {
+        return BTreeMap::new();
+    }
+    BTreeMap::from([("org.opencontainers.image.revision".to_owned(), revision.to_owned())])
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}

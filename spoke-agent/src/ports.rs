@@ -1,0 +1,250 @@
+//! What the agent lends to its controllers. The hub has a file of the same name; the controllers are the same.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, future, stream, stream::BoxStream};
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+    runtime::{reflector::ObjectRef, watcher},
+};
+use nave_crds::{ExternalArtifact, GitRepository, Kustomization};
+use nave_git::Git;
+use nave_kustomize_controller::{ArtifactReader, StoreOrHttp};
+use nave_runtime::{
+    EventRecorder, Metrics, Tasks, Watched,
+    hints::{self, Hints},
+    ports::{AllowAll, ApplyPolicy, PermitItself, PrunePermits},
+    serve,
+    watch::without_managed_fields,
+};
+use nave_store::{Retention, Store, advertised_address};
+use nave_targets::{KubeconfigPolicy, Targets};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::{args::Arguments, joined::Joined};
+
+/// How often a download of an artifact is tried (Flux's `--http-retry`).
+const DOWNLOAD_TRIES: u32 = 9;
+
+/// Everything outside of the controllers.
+pub struct Ports {
+    /// The agent's cluster, as the agent.
+    pub client: Client,
+    /// Artifacts of this process.
+    pub store: Store,
+    /// The Kustomizations of the cluster.
+    pub kustomizations: Watched<Kustomization>,
+    git: Git,
+    git_repositories: Watched<GitRepository>,
+    external_artifacts: Watched<ExternalArtifact>,
+    targets: Arc<Targets>,
+    permits: Arc<dyn PrunePermits>,
+    policy: Arc<dyn ApplyPolicy>,
+    source_events: EventRecorder,
+    kustomize_events: EventRecorder,
+    metrics: Metrics,
+    hints: Hints,
+    tasks: Tasks,
+}
+
+impl Ports {
+    /// Opens the store, starts its server and the watches.
+    pub async fn build(
+        arguments: &Arguments,
+        client: Client,
+        metrics: Metrics,
+        joined: Option<&Joined>,
+        hints: Hints,
+        tasks: &Tasks,
+    ) -> Result<Self> {
+        let hostname = std::env::var("HOSTNAME").ok();
+        let address =
+            advertised_address(Some(&arguments.storage_adv_addr), &arguments.storage_addr, hostname.as_deref());
+        let mut options = nave_store::Options::new(&arguments.storage_path, address);
+        options.retention =
+            Retention { ttl: arguments.artifact_retention_ttl, records: arguments.artifact_retention_records };
+        let store = Store::open(options).context("opening the artifact store")?;
+        serve::serve(&arguments.storage_addr, "artifacts", store.routes(), tasks).await?;
+        // Beside the artifacts and not among them: the directory is served.
+        let git = Git::open(nave_git::Options::new(side_folder(arguments, "git"))).context("opening the git object stores")?;
+        let policy = KubeconfigPolicy {
+            allow_exec: arguments.insecure_kubeconfig_exec,
+            allow_insecure_tls: arguments.insecure_kubeconfig_tls,
+            allow_local_servers: arguments.allow_loopback_kubeconfig,
+            allow_proxy: false,
+        };
+        let instance = hostname.unwrap_or_else(|| "nave-agent".to_owned());
+        let events = |controller| {
+            EventRecorder::new(client.clone(), controller, instance.clone(), Some(arguments.events_addr.clone()), tasks)
+        };
+        Ok(Ports {
+            git_repositories: Watched::start(api(arguments, &client), selected(arguments), without_managed_fields, tasks),
+            external_artifacts: Watched::start(api(arguments, &client), watcher::Config::default(), without_managed_fields, tasks),
+            kustomizations: Watched::start(api(arguments, &client), selected(arguments), without_managed_fields, tasks),
+            targets: Arc::new(Targets::new(client.clone(), policy)),
+            permits: joined.map_or_else(|| Arc::new(PermitItself) as Arc<dyn PrunePermits>, Joined::permits),
+            policy: joined.map_or_else(|| Arc::new(AllowAll) as Arc<dyn ApplyPolicy>, Joined::policy),
+            source_events: events("source-controller"),
+            kustomize_events: events("kustomize-controller"),
+            git,
+            store,
+            client,
+            metrics,
+            hints,
+            tasks: tasks.clone(),
+        })
+    }
+
+    /// Waits for the first complete list of every kind. False when shutdown came first.
+    pub async fn wait_until_watching(&self) -> bool {
+        let (sources, artifacts, kustomizations) =
+            tokio::join!(self.git_repositories.ready(), self.external_artifacts.ready(), self.kustomizations.ready());
+        sources && artifacts && kustomizations
+    }
+
+    /// For the source controller.
+    pub fn source(&self) -> nave_source_controller::Ports {
+        nave_source_controller::Ports {
+            client: self.client.clone(),
+            store: Arc::new(self.store.clone()),
+            git: Arc::new(self.git.clone()),
+            events: self.source_events.clone(),
+            metrics: self.metrics.clone(),
+            watched: self.git_repositories.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Flags of the source controller.
+    pub fn source_options(&self, arguments: &Arguments) -> nave_source_controller::Options {
+        nave_source_controller::Options {
+            concurrent: arguments.concurrent,
+            interval_jitter: arguments.interval_jitter_percentage,
+            requeue_dependency: arguments.requeue_dependency,
+            min_retry_delay: arguments.min_retry_delay,
+            max_retry_delay: arguments.max_retry_delay,
+            ..nave_source_controller::Options::default()
+        }
+    }
+
+    /// The repositories that hints name.
+    pub fn source_hints(&self) -> BoxStream<'static, ObjectRef<GitRepository>> {
+        let watched = self.git_repositories.clone();
+        let addresses = stream::unfold(self.hints.addresses(), |mut receiver| async move {
+            loop {
+                match receiver.recv().await {
+                    Ok(address) => return Some((address, receiver)),
+                    Err(RecvError::Lagged(_)) => {} // found at the next poll
+                    Err(RecvError::Closed) => return future::pending().await,
+                }
+            }
+        });
+        addresses
+            .flat_map(move |address| {
+                let named: Vec<ObjectRef<GitRepository>> = watched
+                    .store()
+                    .state()
+                    .iter()
+                    .filter(|source| hints::normalised(&source.spec.url) == address)
+                    .map(|source| ObjectRef::from_obj(source.as_ref()))
+                    .collect();
+                stream::iter(named)
+            })
+            .boxed()
+    }
+
+    /// For the kustomize controller.
+    pub fn kustomize(&self) -> nave_kustomize_controller::Ports {
+        nave_kustomize_controller::Ports {
+            client: self.client.clone(),
+            targets: self.targets.clone(),
+            artifacts: Arc::new(StoreOrHttp::new(Some(self.store.clone()), http_client(), DOWNLOAD_TRIES))
+                as Arc<dyn ArtifactReader>,
+            events: self.kustomize_events.clone(),
+            metrics: self.metrics.clone(),
+            kustomizations: self.kustomizations.clone(),
+            git_repositories: self.git_repositories.clone(),
+            external_artifacts: self.external_artifacts.clone(),
+            permits: self.permits.clone(),
+            policy: self.policy.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Flags of the kustomize controller.
+    pub fn kustomize_options(&self, arguments: &Arguments) -> nave_kustomize_controller::Options {
+        nave_kustomize_controller::Options {
+            concurrent: arguments.concurrent,
+            concurrent_ssa: arguments.concurrent_ssa,
+            requeue_dependency: arguments.requeue_dependency,
+            interval_jitter: arguments.interval_jitter_percentage,
+            default_service_account: arguments.default_service_account.clone(),
+            no_cross_namespace_refs: arguments.no_cross_namespace_refs,
+            no_remote_bases: arguments.no_remote_bases,
+            ..nave_kustomize_controller::Options::default()
+        }
+    }
+}
+
+/// The agent's client: from the file, or from where a pod or a person has it.
+pub async fn client(arguments: &Arguments) -> Result<Client> {
+    let mut config = match &arguments.kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("using {}", path.display()))?
+        }
+        None => Config::infer().await.context("finding the cluster; --kubeconfig names one")?,
+    };
+    config.headers.push((
+        http::header::USER_AGENT,
+        http::HeaderValue::from_static(concat!("nave-agent/", env!("CARGO_PKG_VERSION"))),
+    ));
+    // Watches are long and everything else has a deadline of its own.
+    config.connect_timeout = Some(Duration::from_secs(10));
+    let client = Client::try_from(config).context("making a client for the cluster")?;
+    client.apiserver_version().await.context("the cluster's API server does not answer")?;
+    Ok(client)
+}
+
+/// A folder next to the served one: `/data` has `/data.git` beside it when it may be made there, else a temporary one.
+fn side_folder(arguments: &Arguments, what: &str) -> std::path::PathBuf {
+    let mut beside = arguments.storage_path.as_os_str().to_owned();
+    beside.push(format!(".{what}"));
+    let beside = std::path::PathBuf::from(beside);
+    if std::fs::create_dir_all(&beside).is_ok() {
+        return beside;
+    }
+    // A container with a read-only root has its volume and /tmp.
+    std::env::temp_dir().join(format!("nave-{what}"))
+}
+
+/// The folder for what the link keeps.
+pub fn link_folder(arguments: &Arguments) -> std::path::PathBuf {
+    side_folder(arguments, "link")
+}
+
+fn http_client() -> reqwest::Client {
+    reqwest::Client::new()
+}
+
+fn api<K>(arguments: &Arguments, client: &Client) -> Api<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    if arguments.watch_all_namespaces {
+        Api::all(client.clone())
+    } else {
+        Api::namespaced(client.clone(), &arguments.namespace)
+    }
+}
+
+fn selected(arguments: &Arguments) -> watcher::Config {
+    match arguments.watch_label_selector.as_str() {
+        "" => watcher::Config::default(),
+        selector => watcher::Config::default().labels(selector),
+    }
+}
