@@ -23,7 +23,7 @@ pub struct Gvk {
 /// `metadata.name`.
 ///
 /// Those three fields are checked once, in [`Object::from_value`]; code that edits the value
-/// through [`Object::as_value_mut`] keeps them.
+/// through [`Object::as_value_mut`] keeps them. Only [`Object::unchecked`] lets others in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object(Value);
 
@@ -101,6 +101,13 @@ impl Object {
             }
         }
         Ok(Object(value))
+    }
+
+    /// Takes any map, also one without `apiVersion` or name, such as kustomize lets through.
+    ///
+    /// Accessors of what is missing give an empty text.
+    pub fn unchecked(map: Map<String, Value>) -> Object {
+        Object(Value::Object(map))
     }
 
     /// The JSON.

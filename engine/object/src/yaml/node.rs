@@ -29,6 +29,8 @@ pub enum Tag {
     Merge,
     /// Any tag of the user's own.
     Other,
+    /// None yet: a scalar made by a program, which is what it looks like once written.
+    Implicit,
 }
 
 /// How a scalar was written.
@@ -114,6 +116,11 @@ impl Node {
             style: Style::Plain,
             line: 0,
         })
+    }
+
+    /// A scalar without a tag: what it is shows when it is written.
+    pub fn implicit(text: impl Into<SmolStr>) -> Node {
+        Node::Scalar(Scalar { tag: Tag::Implicit, ..Scalar::str(text) })
     }
 
     /// A list node.
@@ -239,7 +246,7 @@ impl Node {
         })
     }
 
-    /// A node that reads back as this JSON.
+    /// A node that reads back as this JSON; texts that look like something else are quoted.
     pub fn from_value(value: &Value) -> Node {
         let plain = |text: String, tag| {
             Node::Scalar(Scalar {
@@ -256,7 +263,14 @@ impl Node {
                 Some(float) if number.is_f64() => plain(format_float_json(float), Tag::Float),
                 _ => plain(number.to_string(), Tag::Int),
             },
-            Value::String(text) => Node::str(text.as_str()),
+            Value::String(text) => {
+                let style = match resolve(text, Dialect::K8s) {
+                    Tag::Str if text.contains('\n') => Style::Literal,
+                    Tag::Str => Style::Plain,
+                    _ => Style::Double,
+                };
+                Node::Scalar(Scalar { style, ..Scalar::str(text.as_str()) })
+            }
             Value::Array(items) => Node::seq(items.iter().map(Node::from_value).collect()),
             Value::Object(entries) => Node::Map(Arc::new(
                 entries
@@ -370,13 +384,20 @@ fn key_text(key: &Scalar, dialect: Dialect, top: bool) -> Result<String, YamlErr
         ))
     };
     match (dialect, key.tag) {
-        (_, Tag::Str | Tag::Other | Tag::Binary | Tag::Timestamp) => Ok(key.text.to_string()),
+        (_, Tag::Str | Tag::Other | Tag::Binary | Tag::Timestamp | Tag::Implicit) => {
+            Ok(key.text.to_string())
+        }
         (Dialect::K8s, Tag::Merge) | (_, Tag::Null) => refuse("null"),
         (Dialect::K8s, Tag::Int | Tag::Bool) => Ok(match scalar_value(key, dialect)? {
             Value::String(text) => text,
             value => value.to_string(),
         }),
         (Dialect::K8s, Tag::Float) => {
+            // Infinities may be keys, though not values.
+            let name = key.text.trim_start_matches('+').to_ascii_lowercase();
+            if name.trim_start_matches('-') == ".inf" {
+                return Ok(name);
+            }
             let number: f64 = key.text.replace('_', "").parse().unwrap_or(f64::NAN);
             // Go formats float keys with 32 bits of precision.
             Ok(super::number::format_float32(number as f32))

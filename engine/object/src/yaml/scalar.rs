@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::number::{parse_float, parse_int};
-use super::{Dialect, Scalar, Tag, YamlError};
+use super::{Dialect, Scalar, Style, Tag, YamlError};
 
 /// The tag that go-yaml (2 for [`Dialect::K8s`], 3 for [`Dialect::Kyaml`]) gives a plain text.
 pub fn resolve(text: &str, dialect: Dialect) -> Tag {
@@ -18,7 +18,12 @@ pub fn resolve(text: &str, dialect: Dialect) -> Tag {
         }
         b'.' => match text {
             ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" => Tag::Float,
-            _ if parse_float(text).is_some() => Tag::Float,
+            // Go's own parser takes a `_` between two digits here.
+            _ if !text.contains("__") && !text.ends_with('_') && !text.contains("._")
+                && parse_float(&without_underscores(text)).is_some() =>
+            {
+                Tag::Float
+            }
             _ => Tag::Str,
         },
         b'+' | b'-' | b'0'..=b'9' => resolve_number(text),
@@ -73,8 +78,15 @@ pub fn scalar_value(scalar: &Scalar, dialect: Dialect) -> Result<Value, YamlErro
             format!("`{text}` cannot be read as {what}"),
         ))
     };
-    match scalar.tag {
-        Tag::Str | Tag::Other | Tag::Merge => Ok(Value::String(text.to_owned())),
+    let tag = match scalar.tag {
+        // go-yaml 3 writes a node with quotes whatever its tag says, if the tag goes without
+        // saying, and reads it back as a text. Explicit tags have lost their quotes in the parser.
+        _ if dialect == Dialect::Kyaml && scalar.style != Style::Plain => Tag::Str,
+        Tag::Implicit => resolve(text, dialect),
+        tag => tag,
+    };
+    match tag {
+        Tag::Str | Tag::Other | Tag::Merge | Tag::Implicit => Ok(Value::String(text.to_owned())),
         Tag::Null => match text {
             "" | "~" | "null" | "Null" | "NULL" => Ok(Value::Null),
             _ => refuse("null"),

@@ -1,0 +1,413 @@
+//! Which fields of which kinds the built-in transformers touch: the default configuration of
+//! kustomize 5.8 as facts.
+
+use super::fields::FieldSpec;
+use super::{NameReference, TransformerConfig};
+
+fn spec(group: &str, version: &str, kind: &str, path: &str, create: bool) -> FieldSpec {
+    FieldSpec::new(group, version, kind, path, create)
+}
+
+/// The default configuration, unsorted; see [`TransformerConfig::standard`].
+pub(super) fn defaults() -> TransformerConfig {
+    TransformerConfig {
+        name_prefix: name_prefix(),
+        name_suffix: name_suffix(),
+        namespace: namespace(),
+        common_labels: common_labels(),
+        template_labels: template_labels(),
+        common_annotations: common_annotations(),
+        var_reference: var_reference(),
+        images: images(),
+        replicas: replicas(),
+        labels: Vec::new(),
+        name_reference: name_reference(),
+    }
+}
+
+fn name_prefix() -> Vec<FieldSpec> {
+    vec![
+        spec("", "", "", "metadata/name", false),
+    ]
+}
+
+fn name_suffix() -> Vec<FieldSpec> {
+    vec![
+        spec("", "", "", "metadata/name", false),
+    ]
+}
+
+fn namespace() -> Vec<FieldSpec> {
+    vec![
+        spec("", "", "Namespace", "metadata/name", true),
+        spec("apiregistration.k8s.io", "", "APIService", "spec/service/namespace", true),
+        spec("apiextensions.k8s.io", "", "CustomResourceDefinition", "spec/conversion/webhook/clientConfig/service/namespace", false),
+    ]
+}
+
+fn common_labels() -> Vec<FieldSpec> {
+    vec![
+        spec("", "v1", "Service", "spec/selector", true),
+        spec("", "v1", "ReplicationController", "spec/selector", true),
+        spec("", "", "Deployment", "spec/selector/matchLabels", true),
+        spec("apps", "", "Deployment", "spec/template/spec/affinity/podAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels", false),
+        spec("apps", "", "Deployment", "spec/template/spec/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels", false),
+        spec("apps", "", "Deployment", "spec/template/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels", false),
+        spec("apps", "", "Deployment", "spec/template/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels", false),
+        spec("apps", "", "Deployment", "spec/template/spec/topologySpreadConstraints/labelSelector/matchLabels", false),
+        spec("", "", "ReplicaSet", "spec/selector/matchLabels", true),
+        spec("", "", "DaemonSet", "spec/selector/matchLabels", true),
+        spec("apps", "", "StatefulSet", "spec/selector/matchLabels", true),
+        spec("apps", "", "StatefulSet", "spec/template/spec/affinity/podAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels", false),
+        spec("apps", "", "StatefulSet", "spec/template/spec/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels", false),
+        spec("apps", "", "StatefulSet", "spec/template/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels", false),
+        spec("apps", "", "StatefulSet", "spec/template/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels", false),
+        spec("apps", "", "StatefulSet", "spec/template/spec/topologySpreadConstraints/labelSelector/matchLabels", false),
+        spec("batch", "", "Job", "spec/selector/matchLabels", false),
+        spec("batch", "", "CronJob", "spec/jobTemplate/spec/selector/matchLabels", false),
+        spec("policy", "", "PodDisruptionBudget", "spec/selector/matchLabels", false),
+        spec("networking.k8s.io", "", "NetworkPolicy", "spec/podSelector/matchLabels", false),
+        spec("networking.k8s.io", "", "NetworkPolicy", "spec/ingress/from/podSelector/matchLabels", false),
+        spec("networking.k8s.io", "", "NetworkPolicy", "spec/egress/to/podSelector/matchLabels", false),
+        spec("", "", "", "metadata/labels", true),
+        spec("", "v1", "ReplicationController", "spec/template/metadata/labels", true),
+        spec("", "", "Deployment", "spec/template/metadata/labels", true),
+        spec("", "", "ReplicaSet", "spec/template/metadata/labels", true),
+        spec("", "", "DaemonSet", "spec/template/metadata/labels", true),
+        spec("apps", "", "StatefulSet", "spec/template/metadata/labels", true),
+        spec("apps", "", "StatefulSet", "spec/volumeClaimTemplates[]/metadata/labels", true),
+        spec("batch", "", "Job", "spec/template/metadata/labels", true),
+        spec("batch", "", "CronJob", "spec/jobTemplate/metadata/labels", true),
+        spec("batch", "", "CronJob", "spec/jobTemplate/spec/template/metadata/labels", true),
+    ]
+}
+
+fn template_labels() -> Vec<FieldSpec> {
+    vec![
+        spec("", "", "", "metadata/labels", true),
+        spec("", "v1", "ReplicationController", "spec/template/metadata/labels", true),
+        spec("", "", "Deployment", "spec/template/metadata/labels", true),
+        spec("", "", "ReplicaSet", "spec/template/metadata/labels", true),
+        spec("", "", "DaemonSet", "spec/template/metadata/labels", true),
+        spec("apps", "", "StatefulSet", "spec/template/metadata/labels", true),
+        spec("apps", "", "StatefulSet", "spec/volumeClaimTemplates[]/metadata/labels", true),
+        spec("batch", "", "Job", "spec/template/metadata/labels", true),
+        spec("batch", "", "CronJob", "spec/jobTemplate/metadata/labels", true),
+        spec("batch", "", "CronJob", "spec/jobTemplate/spec/template/metadata/labels", true),
+    ]
+}
+
+fn common_annotations() -> Vec<FieldSpec> {
+    vec![
+        spec("", "", "", "metadata/annotations", true),
+        spec("", "v1", "ReplicationController", "spec/template/metadata/annotations", true),
+        spec("", "", "Deployment", "spec/template/metadata/annotations", true),
+        spec("", "", "ReplicaSet", "spec/template/metadata/annotations", true),
+        spec("", "", "DaemonSet", "spec/template/metadata/annotations", true),
+        spec("", "", "StatefulSet", "spec/template/metadata/annotations", true),
+        spec("batch", "", "Job", "spec/template/metadata/annotations", true),
+        spec("batch", "", "CronJob", "spec/jobTemplate/metadata/annotations", true),
+        spec("batch", "", "CronJob", "spec/jobTemplate/spec/template/metadata/annotations", true),
+    ]
+}
+
+fn var_reference() -> Vec<FieldSpec> {
+    vec![
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/containers/args", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/containers/command", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/containers/env/value", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/containers/volumeMounts/mountPath", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/initContainers/args", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/initContainers/command", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/initContainers/env/value", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/initContainers/volumeMounts/mountPath", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/volumes/nfs/server", false),
+        spec("", "", "DaemonSet", "spec/template/spec/containers/args", false),
+        spec("", "", "DaemonSet", "spec/template/spec/containers/command", false),
+        spec("", "", "DaemonSet", "spec/template/spec/containers/env/value", false),
+        spec("", "", "DaemonSet", "spec/template/spec/containers/volumeMounts/mountPath", false),
+        spec("", "", "DaemonSet", "spec/template/spec/initContainers/args", false),
+        spec("", "", "DaemonSet", "spec/template/spec/initContainers/command", false),
+        spec("", "", "DaemonSet", "spec/template/spec/initContainers/env/value", false),
+        spec("", "", "DaemonSet", "spec/template/spec/initContainers/volumeMounts/mountPath", false),
+        spec("", "", "DaemonSet", "spec/template/spec/volumes/nfs/server", false),
+        spec("", "", "Deployment", "spec/template/spec/containers/args", false),
+        spec("", "", "Deployment", "spec/template/spec/containers/command", false),
+        spec("", "", "Deployment", "spec/template/spec/containers/env/value", false),
+        spec("", "", "Deployment", "spec/template/spec/containers/volumeMounts/mountPath", false),
+        spec("", "", "Deployment", "spec/template/spec/initContainers/args", false),
+        spec("", "", "Deployment", "spec/template/spec/initContainers/command", false),
+        spec("", "", "Deployment", "spec/template/spec/initContainers/env/value", false),
+        spec("", "", "Deployment", "spec/template/spec/initContainers/volumeMounts/mountPath", false),
+        spec("", "", "Deployment", "spec/template/spec/volumes/nfs/server", false),
+        spec("", "", "Deployment", "spec/template/metadata/annotations", false),
+        spec("", "", "Ingress", "spec/rules/host", false),
+        spec("", "", "Ingress", "spec/tls/hosts", false),
+        spec("", "", "Ingress", "spec/tls/secretName", false),
+        spec("", "", "Job", "spec/template/spec/containers/args", false),
+        spec("", "", "Job", "spec/template/spec/containers/command", false),
+        spec("", "", "Job", "spec/template/spec/containers/env/value", false),
+        spec("", "", "Job", "spec/template/spec/containers/volumeMounts/mountPath", false),
+        spec("", "", "Job", "spec/template/spec/initContainers/args", false),
+        spec("", "", "Job", "spec/template/spec/initContainers/command", false),
+        spec("", "", "Job", "spec/template/spec/initContainers/env/value", false),
+        spec("", "", "Job", "spec/template/spec/initContainers/volumeMounts/mountPath", false),
+        spec("", "", "Job", "spec/template/spec/volumes/nfs/server", false),
+        spec("", "", "Pod", "spec/containers/args", false),
+        spec("", "", "Pod", "spec/containers/command", false),
+        spec("", "", "Pod", "spec/containers/env/value", false),
+        spec("", "", "Pod", "spec/containers/volumeMounts/mountPath", false),
+        spec("", "", "Pod", "spec/initContainers/args", false),
+        spec("", "", "Pod", "spec/initContainers/command", false),
+        spec("", "", "Pod", "spec/initContainers/env/value", false),
+        spec("", "", "Pod", "spec/initContainers/volumeMounts/mountPath", false),
+        spec("", "", "Pod", "spec/volumes/nfs/server", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/containers/args", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/containers/command", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/containers/env/value", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/containers/volumeMounts/mountPath", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/initContainers/args", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/initContainers/command", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/initContainers/env/value", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/initContainers/volumeMounts/mountPath", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/volumes/nfs/server", false),
+        spec("", "", "Service", "spec/ports/port", false),
+        spec("", "", "Service", "spec/ports/targetPort", false),
+        spec("", "", "StatefulSet", "spec/template/spec/containers/args", false),
+        spec("", "", "StatefulSet", "spec/template/spec/containers/command", false),
+        spec("", "", "StatefulSet", "spec/template/spec/containers/env/value", false),
+        spec("", "", "StatefulSet", "spec/template/spec/containers/volumeMounts/mountPath", false),
+        spec("", "", "StatefulSet", "spec/template/spec/initContainers/args", false),
+        spec("", "", "StatefulSet", "spec/template/spec/initContainers/command", false),
+        spec("", "", "StatefulSet", "spec/template/spec/initContainers/env/value", false),
+        spec("", "", "StatefulSet", "spec/template/spec/initContainers/volumeMounts/mountPath", false),
+        spec("", "", "StatefulSet", "spec/volumeClaimTemplates/spec/nfs/server", false),
+        spec("", "", "PersistentVolume", "spec/nfs/server", false),
+        spec("", "", "", "metadata/labels", false),
+        spec("", "", "", "metadata/annotations", false),
+    ]
+}
+
+fn images() -> Vec<FieldSpec> {
+    vec![
+        spec("", "", "", "spec/containers[]/image", true),
+        spec("", "", "", "spec/initContainers[]/image", true),
+        spec("", "", "", "spec/volumes[]/image/reference", true),
+        spec("", "", "", "spec/template/spec/containers[]/image", true),
+        spec("", "", "", "spec/template/spec/initContainers[]/image", true),
+        spec("", "", "", "spec/template/spec/volumes[]/image/reference", true),
+    ]
+}
+
+fn replicas() -> Vec<FieldSpec> {
+    vec![
+        spec("", "", "Deployment", "spec/replicas", true),
+        spec("", "", "ReplicationController", "spec/replicas", true),
+        spec("", "", "ReplicaSet", "spec/replicas", true),
+        spec("", "", "StatefulSet", "spec/replicas", true),
+    ]
+}
+
+fn name_reference() -> Vec<NameReference> {
+    vec![
+    NameReference::new("", "", "Deployment", vec![
+        spec("", "", "HorizontalPodAutoscaler", "spec/scaleTargetRef/name", false),
+    ]),
+    NameReference::new("", "", "ReplicationController", vec![
+        spec("", "", "HorizontalPodAutoscaler", "spec/scaleTargetRef/name", false),
+    ]),
+    NameReference::new("", "", "ReplicaSet", vec![
+        spec("", "", "HorizontalPodAutoscaler", "spec/scaleTargetRef/name", false),
+    ]),
+    NameReference::new("", "", "StatefulSet", vec![
+        spec("", "", "HorizontalPodAutoscaler", "spec/scaleTargetRef/name", false),
+    ]),
+    NameReference::new("", "v1", "ConfigMap", vec![
+        spec("", "v1", "Pod", "spec/volumes/configMap/name", false),
+        spec("", "v1", "Pod", "spec/containers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "v1", "Pod", "spec/initContainers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "v1", "Pod", "spec/containers/envFrom/configMapRef/name", false),
+        spec("", "v1", "Pod", "spec/initContainers/envFrom/configMapRef/name", false),
+        spec("", "v1", "Pod", "spec/volumes/projected/sources/configMap/name", false),
+        spec("", "", "PodTemplate", "template/spec/volumes/configMap/name", false),
+        spec("", "", "PodTemplate", "template/spec/containers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "PodTemplate", "template/spec/initContainers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "PodTemplate", "template/spec/containers/envFrom/configMapRef/name", false),
+        spec("", "", "PodTemplate", "template/spec/initContainers/envFrom/configMapRef/name", false),
+        spec("", "", "PodTemplate", "template/spec/volumes/projected/sources/configMap/name", false),
+        spec("", "", "Deployment", "spec/template/spec/volumes/configMap/name", false),
+        spec("", "", "Deployment", "spec/template/spec/containers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "Deployment", "spec/template/spec/initContainers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "Deployment", "spec/template/spec/containers/envFrom/configMapRef/name", false),
+        spec("", "", "Deployment", "spec/template/spec/initContainers/envFrom/configMapRef/name", false),
+        spec("", "", "Deployment", "spec/template/spec/volumes/projected/sources/configMap/name", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/volumes/configMap/name", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/containers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/initContainers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/containers/envFrom/configMapRef/name", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/initContainers/envFrom/configMapRef/name", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/volumes/projected/sources/configMap/name", false),
+        spec("", "", "DaemonSet", "spec/template/spec/volumes/configMap/name", false),
+        spec("", "", "DaemonSet", "spec/template/spec/containers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "DaemonSet", "spec/template/spec/initContainers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "DaemonSet", "spec/template/spec/containers/envFrom/configMapRef/name", false),
+        spec("", "", "DaemonSet", "spec/template/spec/initContainers/envFrom/configMapRef/name", false),
+        spec("", "", "DaemonSet", "spec/template/spec/volumes/projected/sources/configMap/name", false),
+        spec("", "", "StatefulSet", "spec/template/spec/volumes/configMap/name", false),
+        spec("", "", "StatefulSet", "spec/template/spec/containers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "StatefulSet", "spec/template/spec/initContainers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "StatefulSet", "spec/template/spec/containers/envFrom/configMapRef/name", false),
+        spec("", "", "StatefulSet", "spec/template/spec/initContainers/envFrom/configMapRef/name", false),
+        spec("", "", "StatefulSet", "spec/template/spec/volumes/projected/sources/configMap/name", false),
+        spec("", "", "Job", "spec/template/spec/volumes/configMap/name", false),
+        spec("", "", "Job", "spec/template/spec/containers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "Job", "spec/template/spec/initContainers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "Job", "spec/template/spec/containers/envFrom/configMapRef/name", false),
+        spec("", "", "Job", "spec/template/spec/initContainers/envFrom/configMapRef/name", false),
+        spec("", "", "Job", "spec/template/spec/volumes/projected/sources/configMap/name", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/volumes/configMap/name", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/volumes/projected/sources/configMap/name", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/containers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/initContainers/env/valueFrom/configMapKeyRef/name", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/containers/envFrom/configMapRef/name", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/initContainers/envFrom/configMapRef/name", false),
+        spec("", "", "Node", "spec/configSource/configMap", false),
+        spec("", "", "Role", "rules/resourceNames", false),
+        spec("", "", "ClusterRole", "rules/resourceNames", false),
+        spec("", "", "Ingress", "metadata/annotations/nginx.ingress.kubernetes.io\\/fastcgi-params-configmap", false),
+    ]),
+    NameReference::new("", "v1", "Secret", vec![
+        spec("", "v1", "Pod", "spec/volumes/secret/secretName", false),
+        spec("", "v1", "Pod", "spec/containers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "v1", "Pod", "spec/initContainers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "v1", "Pod", "spec/containers/envFrom/secretRef/name", false),
+        spec("", "v1", "Pod", "spec/initContainers/envFrom/secretRef/name", false),
+        spec("", "v1", "Pod", "spec/imagePullSecrets/name", false),
+        spec("", "v1", "Pod", "spec/volumes/projected/sources/secret/name", false),
+        spec("", "", "PodTemplate", "template/spec/volumes/secret/secretName", false),
+        spec("", "", "PodTemplate", "template/spec/containers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "PodTemplate", "template/spec/initContainers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "PodTemplate", "template/spec/containers/envFrom/secretRef/name", false),
+        spec("", "", "PodTemplate", "template/spec/initContainers/envFrom/secretRef/name", false),
+        spec("", "", "PodTemplate", "template/spec/imagePullSecrets/name", false),
+        spec("", "", "PodTemplate", "template/spec/volumes/projected/sources/secret/name", false),
+        spec("", "", "Deployment", "spec/template/spec/volumes/secret/secretName", false),
+        spec("", "", "Deployment", "spec/template/spec/containers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "Deployment", "spec/template/spec/initContainers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "Deployment", "spec/template/spec/containers/envFrom/secretRef/name", false),
+        spec("", "", "Deployment", "spec/template/spec/initContainers/envFrom/secretRef/name", false),
+        spec("", "", "Deployment", "spec/template/spec/imagePullSecrets/name", false),
+        spec("", "", "Deployment", "spec/template/spec/volumes/projected/sources/secret/name", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/volumes/secret/secretName", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/containers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/initContainers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/containers/envFrom/secretRef/name", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/initContainers/envFrom/secretRef/name", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/imagePullSecrets/name", false),
+        spec("", "", "ReplicaSet", "spec/template/spec/volumes/projected/sources/secret/name", false),
+        spec("", "", "DaemonSet", "spec/template/spec/volumes/secret/secretName", false),
+        spec("", "", "DaemonSet", "spec/template/spec/containers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "DaemonSet", "spec/template/spec/initContainers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "DaemonSet", "spec/template/spec/containers/envFrom/secretRef/name", false),
+        spec("", "", "DaemonSet", "spec/template/spec/initContainers/envFrom/secretRef/name", false),
+        spec("", "", "DaemonSet", "spec/template/spec/imagePullSecrets/name", false),
+        spec("", "", "DaemonSet", "spec/template/spec/volumes/projected/sources/secret/name", false),
+        spec("", "", "StatefulSet", "spec/template/spec/volumes/secret/secretName", false),
+        spec("", "", "StatefulSet", "spec/template/spec/containers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "StatefulSet", "spec/template/spec/initContainers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "StatefulSet", "spec/template/spec/containers/envFrom/secretRef/name", false),
+        spec("", "", "StatefulSet", "spec/template/spec/initContainers/envFrom/secretRef/name", false),
+        spec("", "", "StatefulSet", "spec/template/spec/imagePullSecrets/name", false),
+        spec("", "", "StatefulSet", "spec/template/spec/volumes/projected/sources/secret/name", false),
+        spec("", "", "Job", "spec/template/spec/volumes/secret/secretName", false),
+        spec("", "", "Job", "spec/template/spec/containers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "Job", "spec/template/spec/initContainers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "Job", "spec/template/spec/containers/envFrom/secretRef/name", false),
+        spec("", "", "Job", "spec/template/spec/initContainers/envFrom/secretRef/name", false),
+        spec("", "", "Job", "spec/template/spec/imagePullSecrets/name", false),
+        spec("", "", "Job", "spec/template/spec/volumes/projected/sources/secret/name", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/volumes/secret/secretName", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/volumes/projected/sources/secret/name", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/containers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/initContainers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/containers/envFrom/secretRef/name", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/initContainers/envFrom/secretRef/name", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/imagePullSecrets/name", false),
+        spec("", "", "Ingress", "spec/tls/secretName", false),
+        spec("", "", "Ingress", "metadata/annotations/ingress.kubernetes.io\\/auth-secret", false),
+        spec("", "", "Ingress", "metadata/annotations/nginx.ingress.kubernetes.io\\/auth-secret", false),
+        spec("", "", "Ingress", "metadata/annotations/nginx.ingress.kubernetes.io\\/auth-tls-secret", false),
+        spec("", "", "Ingress", "spec/tls/secretName", false),
+        spec("", "", "ServiceAccount", "imagePullSecrets/name", false),
+        spec("", "", "StorageClass", "parameters/secretName", false),
+        spec("", "", "StorageClass", "parameters/adminSecretName", false),
+        spec("", "", "StorageClass", "parameters/userSecretName", false),
+        spec("", "", "StorageClass", "parameters/secretRef", false),
+        spec("", "", "Role", "rules/resourceNames", false),
+        spec("", "", "ClusterRole", "rules/resourceNames", false),
+        spec("serving.knative.dev", "v1", "Service", "spec/template/spec/containers/env/valueFrom/secretKeyRef/name", false),
+        spec("", "", "PersistentVolume", "spec/azureFile/secretName", false),
+    ]),
+    NameReference::new("", "v1", "Service", vec![
+        spec("apps", "", "StatefulSet", "spec/serviceName", false),
+        spec("", "", "Ingress", "spec/rules/http/paths/backend/serviceName", false),
+        spec("", "", "Ingress", "spec/backend/serviceName", false),
+        spec("", "", "Ingress", "spec/rules/http/paths/backend/service/name", false),
+        spec("", "", "Ingress", "spec/defaultBackend/service/name", false),
+        spec("apiregistration.k8s.io", "", "APIService", "spec/service/name", false),
+        spec("admissionregistration.k8s.io", "", "ValidatingWebhookConfiguration", "webhooks/clientConfig/service", false),
+        spec("admissionregistration.k8s.io", "", "MutatingWebhookConfiguration", "webhooks/clientConfig/service", false),
+    ]),
+    NameReference::new("rbac.authorization.k8s.io", "", "Role", vec![
+        spec("rbac.authorization.k8s.io", "", "RoleBinding", "roleRef/name", false),
+    ]),
+    NameReference::new("rbac.authorization.k8s.io", "", "ClusterRole", vec![
+        spec("rbac.authorization.k8s.io", "", "RoleBinding", "roleRef/name", false),
+        spec("rbac.authorization.k8s.io", "", "ClusterRoleBinding", "roleRef/name", false),
+    ]),
+    NameReference::new("", "v1", "ServiceAccount", vec![
+        spec("rbac.authorization.k8s.io", "", "RoleBinding", "subjects", false),
+        spec("rbac.authorization.k8s.io", "", "ClusterRoleBinding", "subjects", false),
+        spec("", "", "Pod", "spec/serviceAccountName", false),
+        spec("", "", "StatefulSet", "spec/template/spec/serviceAccountName", false),
+        spec("", "", "Deployment", "spec/template/spec/serviceAccountName", false),
+        spec("", "", "ReplicationController", "spec/template/spec/serviceAccountName", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/serviceAccountName", false),
+        spec("", "", "Job", "spec/template/spec/serviceAccountName", false),
+        spec("", "", "DaemonSet", "spec/template/spec/serviceAccountName", false),
+    ]),
+    NameReference::new("", "v1", "PersistentVolumeClaim", vec![
+        spec("", "", "Pod", "spec/volumes/persistentVolumeClaim/claimName", false),
+        spec("", "", "StatefulSet", "spec/template/spec/volumes/persistentVolumeClaim/claimName", false),
+        spec("", "", "Deployment", "spec/template/spec/volumes/persistentVolumeClaim/claimName", false),
+        spec("", "", "ReplicationController", "spec/template/spec/volumes/persistentVolumeClaim/claimName", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/volumes/persistentVolumeClaim/claimName", false),
+        spec("", "", "Job", "spec/template/spec/volumes/persistentVolumeClaim/claimName", false),
+        spec("", "", "DaemonSet", "spec/template/spec/volumes/persistentVolumeClaim/claimName", false),
+    ]),
+    NameReference::new("", "v1", "PersistentVolume", vec![
+        spec("", "", "PersistentVolumeClaim", "spec/volumeName", false),
+        spec("", "", "ClusterRole", "rules/resourceNames", false),
+    ]),
+    NameReference::new("storage.k8s.io", "v1", "StorageClass", vec![
+        spec("", "", "PersistentVolume", "spec/storageClassName", false),
+        spec("", "", "PersistentVolumeClaim", "spec/storageClassName", false),
+        spec("", "", "StatefulSet", "spec/volumeClaimTemplates/spec/storageClassName", false),
+    ]),
+    NameReference::new("scheduling.k8s.io", "v1", "PriorityClass", vec![
+        spec("", "", "Pod", "spec/priorityClassName", false),
+        spec("", "", "StatefulSet", "spec/template/spec/priorityClassName", false),
+        spec("", "", "Deployment", "spec/template/spec/priorityClassName", false),
+        spec("", "", "ReplicationController", "spec/template/spec/priorityClassName", false),
+        spec("", "", "CronJob", "spec/jobTemplate/spec/template/spec/priorityClassName", false),
+        spec("", "", "Job", "spec/template/spec/priorityClassName", false),
+        spec("", "", "DaemonSet", "spec/template/spec/priorityClassName", false),
+    ]),
+    NameReference::new("networking.k8s.io/v1", "v1", "IngressClass", vec![
+        spec("", "", "Ingress", "spec/ingressClassName", false),
+    ]),
+    NameReference::new("admissionregistration.k8s.io", "", "ValidatingAdmissionPolicy", vec![
+        spec("admissionregistration.k8s.io", "", "ValidatingAdmissionPolicyBinding", "spec/policyName", false),
+    ]),
+    ]
+}

@@ -1,0 +1,288 @@
+//! Name references: where an object names another one whose name has changed, it follows.
+
+use std::collections::{HashMap, HashSet};
+
+use nave_object::yaml::{Node, SmolStr};
+
+use crate::config::{Create, FieldSpec, NameReference};
+use crate::edit::{self, raw_text};
+use crate::error::BuildError;
+use crate::ids::{Gvk, Id};
+use crate::resource::{ResMap, Resource};
+use crate::schema::Schemas;
+
+/// Follows changed names everywhere.
+///
+/// # Errors
+/// A name that two objects could have had, with different names now.
+pub(crate) fn fix_references(
+    resources: &mut ResMap,
+    tables: &[NameReference],
+    schemas: &Schemas,
+) -> Result<(), BuildError> {
+    let candidates = Candidates::new(resources, schemas);
+    // Nothing ever had another name: nothing to follow.
+    if candidates.by_name.is_empty() {
+        return Ok(());
+    }
+    for index in 0..resources.list.len() {
+        let original = resources.list[index].original_id(schemas);
+        let current_gvk = resources.list[index].gvk();
+        let mut subset: Option<Subset> = None;
+        for table in tables {
+            for field in &table.referrers {
+                if !original.gvk.is_selected(&field.gvk) {
+                    continue;
+                }
+                let subset = match &subset {
+                    Some(subset) => subset,
+                    None => subset.insert(candidates.visible_from(&resources.list[index], schemas)),
+                };
+                let mut node = std::mem::replace(&mut resources.list[index].node, Node::null());
+                let finder = Finder {
+                    candidates: &candidates,
+                    subset,
+                    referrer: &resources.list[index],
+                    referrer_id: &candidates.rows[index].current,
+                    target: &table.target,
+                    role: role_of(&node, field),
+                };
+                let own = FieldSpec { gvk: current_gvk.clone(), ..field.clone() };
+                let applied =
+                    own.apply(&current_gvk, &mut node, Create::Nothing, &mut |node| finder.set(node));
+                resources.list[index].node = node;
+                applied.map_err(|problem| resources.list[index].error(problem))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is known of one object that can be named.
+struct Row {
+    current: Id,
+    previous: Vec<Id>,
+    name: SmolStr,
+    namespace: SmolStr,
+    prefixes: Vec<SmolStr>,
+    suffixes: Vec<SmolStr>,
+    original_namespace: SmolStr,
+}
+
+struct Candidates {
+    rows: Vec<Row>,
+    /// Places of objects by every name they had before.
+    by_name: HashMap<SmolStr, Vec<usize>>,
+}
+
+/// Which objects a referrer can see.
+enum Subset {
+    All,
+    Some(HashSet<usize>),
+}
+
+impl Candidates {
+    fn new(resources: &ResMap, schemas: &Schemas) -> Candidates {
+        let mut by_name: HashMap<SmolStr, Vec<usize>> = HashMap::new();
+        let rows = resources
+            .list
+            .iter()
+            .enumerate()
+            .map(|(index, resource)| {
+                for previous in &resource.previous {
+                    let places = by_name.entry(previous.name.clone()).or_default();
+                    if places.last() != Some(&index) {
+                        places.push(index);
+                    }
+                }
+                Row {
+                    current: resource.current_id(schemas),
+                    previous: resource.previous_ids().collect(),
+                    name: resource.name().into(),
+                    namespace: resource.namespace().into(),
+                    prefixes: resource.prefixes.clone(),
+                    suffixes: resource.suffixes.clone(),
+                    original_namespace: resource.original_id(schemas).effective_namespace().into(),
+                }
+            })
+            .collect();
+        Candidates { rows, by_name }
+    }
+
+    fn visible_from(&self, referrer: &Resource, schemas: &Schemas) -> Subset {
+        let id = referrer.current_id(schemas);
+        if id.cluster_scoped {
+            return Subset::All;
+        }
+        let mut more: Vec<&str> = Vec::new();
+        if referrer.kind() == "RoleBinding" {
+            for subject in referrer.node.get("subjects").and_then(Node::as_seq).unwrap_or_default() {
+                if subject.get("kind").and_then(Node::text) == Some("ServiceAccount") {
+                    more.extend(subject.get("namespace").and_then(Node::text));
+                }
+            }
+        }
+        let visible = self.rows.iter().enumerate().filter(|(_, row)| {
+            row.current.cluster_scoped
+                || row.current.same_namespace(&id)
+                || more.contains(&row.namespace.as_str())
+        });
+        Subset::Some(visible.map(|(index, _)| index).collect())
+    }
+}
+
+struct Finder<'a> {
+    candidates: &'a Candidates,
+    subset: &'a Subset,
+    referrer: &'a Resource,
+    referrer_id: &'a Id,
+    target: &'a Gvk,
+    /// The kind that a role binding says it refers to.
+    role: Option<Gvk>,
+}
+
+fn role_of(node: &Node, field: &FieldSpec) -> Option<Gvk> {
+    if !field.path.ends_with("roleRef/name") {
+        return None;
+    }
+    let role = node.get("roleRef")?;
+    let (group, kind) = (role.get("apiGroup")?, role.get("kind")?);
+    Some(Gvk::new(raw_text(group), "", raw_text(kind)))
+}
+
+impl Finder<'_> {
+    fn set(&self, node: &mut Node) -> Result<(), String> {
+        match node {
+            node if node.is_null() => Ok(()),
+            Node::Scalar(_) => self.set_scalar(node),
+            Node::Map(_) => self.set_map(node),
+            Node::Seq(_) => {
+                for item in node.as_seq_mut().into_iter().flatten() {
+                    match item {
+                        item if item.is_null() => {}
+                        Node::Scalar(_) => self.set_scalar(item)?,
+                        Node::Map(_) => self.set_map(item)?,
+                        Node::Seq(_) => return Err("expected texts or maps in the list, found a list".to_owned()),
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn set_scalar(&self, node: &mut Node) -> Result<(), String> {
+        let old = SmolStr::from(raw_text(node));
+        let same = |places: &[usize]| {
+            let first = &self.candidates.rows[places[0]];
+            places.iter().all(|place| self.candidates.rows[*place].name == first.name)
+        };
+        let Some(row) = self.select(&old, |_| true, same)? else { return Ok(()) };
+        if row.name == old {
+            return Ok(());
+        }
+        edit::set_implicit(node, row.name.clone())
+    }
+
+    fn set_map(&self, node: &mut Node) -> Result<(), String> {
+        let Some(name) = node.get("name") else {
+            return Err("expected a map with a `name`".to_owned());
+        };
+        let old = SmolStr::from(raw_text(name));
+        let namespace = node.get("namespace").map(|node| SmolStr::from(raw_text(node)));
+        let rows = &self.candidates.rows;
+        // With a namespace, only objects that are there count: by where they were, if any was
+        // there, else by where they are.
+        let by_original = namespace.as_ref().is_some_and(|namespace| {
+            rows.iter().enumerate().any(|(index, row)| {
+                self.sees(index) && row.original_namespace == *namespace && *namespace != crate::ids::NO_NAMESPACE
+            })
+        });
+        let in_namespace = |row: &Row| match &namespace {
+            None => true,
+            Some(namespace) if by_original => row.original_namespace == *namespace,
+            Some(namespace) => {
+                row.current.effective_namespace() == namespace.as_str() && !row.current.cluster_scoped
+            }
+        };
+        let same = |places: &[usize]| {
+            let first = &rows[places[0]];
+            places
+                .iter()
+                .all(|place| rows[*place].name == first.name && rows[*place].namespace == first.namespace)
+        };
+        let Some(row) = self.select(&old, in_namespace, same)? else { return Ok(()) };
+        if row.name == old && row.namespace.is_empty() {
+            return Ok(());
+        }
+        edit::set_field(node, "name", Node::implicit(row.name.clone()))?;
+        if !row.namespace.is_empty() {
+            edit::set_field(node, "namespace", Node::implicit(row.namespace.clone()))?;
+        }
+        Ok(())
+    }
+
+    fn sees(&self, index: usize) -> bool {
+        match self.subset {
+            Subset::All => true,
+            Subset::Some(places) => places.contains(&index),
+        }
+    }
+
+    /// The object that was called `old`; `None` when there is none, and so nothing to do.
+    fn select(
+        &self,
+        old: &SmolStr,
+        accept: impl Fn(&Row) -> bool,
+        same: impl Fn(&[usize]) -> bool,
+    ) -> Result<Option<&Row>, String> {
+        let rows = &self.candidates.rows;
+        let Some(places) = self.candidates.by_name.get(old) else { return Ok(None) };
+        let was = |row: &Row, gvk: &Gvk| row.previous.iter().any(|id| id.gvk.is_selected(gvk));
+        let mut found: Vec<usize> = places
+            .iter()
+            .copied()
+            .filter(|place| {
+                let row = &rows[*place];
+                self.sees(*place)
+                    && accept(row)
+                    && was(row, self.target)
+                    && self.role.as_ref().is_none_or(|role| was(row, role))
+                    && (self.referrer_id.cluster_scoped
+                        || row.current.cluster_scoped
+                        || row.current.gvk.kind == "ServiceAccount"
+                        || self.referrer_id.same_namespace(&row.current))
+            })
+            .collect();
+        if found.len() != 1 {
+            found.retain(|place| self.same_affixes(&rows[*place], true));
+            if found.len() > 1 {
+                found.retain(|place| self.same_affixes(&rows[*place], false));
+            }
+        }
+        match found.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(&rows[*one])),
+            several if same(several) => Ok(Some(&rows[several[0]])),
+            several => {
+                let names: Vec<String> =
+                    several.iter().map(|place| rows[*place].current.to_string()).collect();
+                Err(format!("`{old}` could mean each of {}", names.join(", ")))
+            }
+        }
+    }
+
+    /// Whether both went through the same prefixes and suffixes, seen from the outermost.
+    fn same_affixes(&self, row: &Row, allow_none: bool) -> bool {
+        let same = |ours: &[SmolStr], theirs: &[SmolStr]| {
+            if allow_none && (ours.is_empty() || theirs.is_empty()) {
+                return true;
+            }
+            let shortest = ours.len().min(theirs.len());
+            if shortest == 0 {
+                return ours.len() == theirs.len();
+            }
+            ours[ours.len() - shortest..] == theirs[theirs.len() - shortest..]
+        };
+        same(&row.prefixes, &self.referrer.prefixes) && same(&row.suffixes, &self.referrer.suffixes)
+    }
+}
