@@ -29,8 +29,8 @@ pub struct Checkout {
     pub commit: Commit,
     /// Its files. Symbolic links and submodules are left out, as artifacts leave them out.
     pub tree: FileTree,
-    /// Ignore patterns that could not be read, as `<directory>: <pattern>`.
-    pub invalid_patterns: Vec<String>,
+    /// The rules that left files out; whatever is added to the tree should be asked of them too.
+    pub ignore: Ignore,
 }
 
 /// Reading a commit either fails for good, or because the store is damaged.
@@ -166,7 +166,7 @@ pub(crate) fn read(
             seconds,
         },
         tree,
-        invalid_patterns: ignore.invalid().to_vec(),
+        ignore,
     })
 }
 

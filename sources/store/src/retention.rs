@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -75,7 +75,7 @@ fn list(directory: &Path) -> io::Result<Vec<(String, SystemTime)>> {
         if name.starts_with('.') || name.ends_with(".lock") {
             continue;
         }
-        let metadata = match fs::symlink_metadata(PathBuf::from(entry.path())) {
+        let metadata = match fs::symlink_metadata(entry.path()) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),

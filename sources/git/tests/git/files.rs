@@ -86,7 +86,7 @@ async fn ignore_rules_of_files_and_spec_apply() {
     let spec = Selection::new(&[], Some("/*\n!/deploy\n/deploy/**/*.md\nbad[z-a]\n".into())).unwrap();
     let found = checkout(&repository, &spec).await.unwrap();
     assert_eq!(paths(&found), ["deploy/a.yaml"]);
-    assert_eq!(found.invalid_patterns, ["/: bad[z-a]"]);
+    assert_eq!(found.ignore.invalid(), ["/: bad[z-a]"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
