@@ -193,7 +193,7 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
         });
     }
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         _ => Err(CertificateError::Unreadable { what: WHAT }),
     }
 }

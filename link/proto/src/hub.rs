@@ -1,0 +1,605 @@
+//! The hub's end of a session: a state machine that is fed frames and time, and asked for frames, events and deadlines.
+//!
+//! ```text
+//!  Awaiting ── Hello ──► Deciding ── admit ──► Live(mode)
+//!      └────── JoinRequest ─► Deciding ── answer_join ──► Answered (the agent closes and connects again)
+//! ```
+//!
+//! The session decides nothing about identity, fencing or Behind: it asks its owner with an [`Event`] and is told. It
+//! owns no map: those of the cluster outlive it and are passed in.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::close::{Close, CloseCode};
+use crate::digest::Digest;
+use crate::frame::MAX_ITEM;
+use crate::map::ItemMap;
+use crate::replica::Replica;
+use crate::sync::{IncomingDelete, IncomingPut, ItemFailure, ProtocolError, Receiver, Sender, SenderEvent, Step};
+use crate::time::Now;
+use crate::tree::Key;
+use crate::wire::{
+    self, ControlBody, EventMsg, FailCode, Fence, FenceReply, Heartbeat, Hello, JoinReply, JoinRequest, Mode,
+    PrunePermit, PrunePlan, RenewReply, RootSets, SetKind, StateBody, Welcome,
+};
+
+/// The protocol's major version.
+pub const MAJOR: u32 = 1;
+
+/// How long an agent may take for its first message, and for closing after a join reply.
+const FIRST_MESSAGE_MS: u64 = 10_000;
+/// How long a process may take to look up whether it is fenced.
+const FENCE_MS: u64 = 10_000;
+/// An agent that was silent for so many heartbeats is gone.
+const SILENT_HEARTBEATS: u64 = 3;
+/// Every so many heartbeats the hub sends one of its own, so that an agent notices a hub that hears and does not think.
+const ECHO_EVERY: u64 = 4;
+/// Messages that wait for the control stream. Permits and root sets are the only ones without a question before them;
+/// a reader this far behind is not reading at all.
+const CONTROL_QUEUE: usize = 256;
+
+/// What is the same for all sessions of a hub.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// UID of the hub.
+    pub hub_uid: String,
+    /// Feature bits that this hub knows.
+    pub features: u64,
+    /// How often an agent shall send a heartbeat.
+    pub heartbeat_ms: u32,
+    /// Within which time agents come back after the connection was lost.
+    pub reconnect_window_ms: u32,
+    /// Largest status payload taken.
+    pub max_status_bytes: u32,
+}
+
+/// What the key registry said about the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// An accepted cluster.
+    Member,
+    /// A cluster that waits for approval.
+    Pending,
+    /// A cluster whose certificate must be renewed first.
+    RenewOnly,
+    /// Nobody yet.
+    Joining,
+}
+
+/// The owner's answer to `Hello`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// What the session may do; an entry that is not a member overrides it.
+    pub mode: Mode,
+    /// Why the mode is not normal, for people.
+    pub reason: String,
+    /// Namespace of the cluster object.
+    pub cluster_ns: String,
+    /// Name of the cluster object.
+    pub cluster_name: String,
+    /// The signed root sets after the agent's version, in order; as many as fit a frame are sent.
+    pub root_sets: Vec<Vec<u8>>,
+}
+
+/// The maps of the session's cluster.
+pub struct Maps<'a> {
+    /// What should be on the spoke.
+    pub desired: &'a mut ItemMap,
+    /// What the spoke says is.
+    pub status: &'a mut Replica,
+}
+
+/// What the owner must do or may want to know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Answer with [`Session::admit`], [`Session::fence`] or a close.
+    Hello(Box<Hello>),
+    /// Answer with [`Session::answer_join`] or a close.
+    Join(Box<JoinRequest>),
+    /// Answer with [`Session::answer_renew`].
+    Renew {
+        /// DER certificate request.
+        csr: Vec<u8>,
+    },
+    /// Store it, then [`Session::settle`].
+    Status(IncomingPut),
+    /// Remove it, then [`Session::settle`].
+    StatusGone(IncomingDelete),
+    /// The agent took this version of a desired item.
+    Taken {
+        /// The item.
+        key: Key,
+        /// Its version.
+        version: u64,
+    },
+    /// The agent did not take it; nothing else is affected.
+    Failed {
+        /// The item.
+        key: Key,
+        /// Its version.
+        version: u64,
+        /// Why.
+        code: FailCode,
+        /// For people.
+        message: String,
+    },
+    /// The agent holds an item that the hub does not know. With positive knowledge about the owner, delete it through
+    /// the map; otherwise report it as orphaned and leave it.
+    Orphan {
+        /// The item.
+        key: Key,
+        /// UID of its owner.
+        owner_uid: Arc<str>,
+    },
+    /// The agent holds exactly what it should.
+    InSync,
+    /// An event of the spoke.
+    Spoke(EventMsg),
+    /// The agent holds deletions; answer with [`Session::permit`], now or later.
+    Plan(PrunePlan),
+    /// The answer to [`Session::fence`].
+    FenceReply(FenceReply),
+    /// There was no answer.
+    FenceUnanswered,
+    /// A heartbeat, with the agent's clock.
+    Heartbeat {
+        /// Milliseconds since 1970.
+        clock_ms: i64,
+    },
+}
+
+/// The hub's end of a session.
+#[derive(Debug)]
+pub struct Session {
+    config: Arc<Config>,
+    entry: Entry,
+    phase: Phase,
+    desired: Sender,
+    status: Receiver,
+    hello: Option<Box<HelloFacts>>,
+    control: VecDeque<ControlBody>,
+    events: VecDeque<Event>,
+    sender_events: VecDeque<SenderEvent>,
+    heard: u64,
+    heartbeats: u64,
+    beat: bool,
+    fence_deadline: Option<u64>,
+    renewing: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Awaiting { deadline: u64 },
+    Deciding,
+    Answered { deadline: u64 },
+    Live(Mode),
+}
+
+/// What is needed of `Hello` when the owner has decided.
+#[derive(Debug)]
+struct HelloFacts {
+    features: u64,
+    desired_root: Vec<u8>,
+    clock_ms: i64,
+    max_item: usize,
+    last: Option<wire::Checkpoint>,
+}
+
+impl Session {
+    /// A session for a peer that the registry let in.
+    pub fn new(now: Now, config: Arc<Config>, entry: Entry) -> Self {
+        let max_status = config.max_status_bytes as usize;
+        Self {
+            config,
+            entry,
+            phase: Phase::Awaiting {
+                deadline: now.mono + FIRST_MESSAGE_MS,
+            },
+            desired: Sender::new(SetKind::Desired),
+            status: Receiver::new(SetKind::Status, max_status),
+            hello: None,
+            control: VecDeque::new(),
+            events: VecDeque::new(),
+            sender_events: VecDeque::new(),
+            heard: now.mono,
+            heartbeats: 0,
+            beat: false,
+            fence_deadline: None,
+            renewing: false,
+        }
+    }
+
+    /// What the session may do, once it is live.
+    pub fn mode(&self) -> Option<Mode> {
+        match self.phase {
+            Phase::Live(mode) => Some(mode),
+            _ => None,
+        }
+    }
+
+    /// A frame of the control stream.
+    pub fn handle_control(&mut self, now: Now, frame: Bytes, maps: &mut Maps<'_>) -> Result<(), ProtocolError> {
+        self.heard = now.mono;
+        // A message of a later version is no error: its sender knows from our features that we ignore it.
+        let Some(body) = wire::decode::<ControlBody>(frame)? else {
+            return Ok(());
+        };
+        match (body, self.phase) {
+            (ControlBody::Hello(hello), Phase::Awaiting { .. }) if self.entry != Entry::Joining => {
+                self.handle_hello(hello)
+            }
+            (ControlBody::JoinRequest(request), Phase::Awaiting { .. }) if self.entry == Entry::Joining => {
+                check_major(request.major)?;
+                self.phase = Phase::Deciding;
+                self.events.push_back(Event::Join(Box::new(request)));
+                Ok(())
+            }
+            (ControlBody::Heartbeat(heartbeat), Phase::Live(mode)) => {
+                self.handle_heartbeat(heartbeat, mode, maps);
+                Ok(())
+            }
+            (ControlBody::RenewRequest(request), Phase::Live(mode)) if may_renew(mode) && !self.renewing => {
+                self.renewing = true;
+                self.events.push_back(Event::Renew { csr: request.csr });
+                Ok(())
+            }
+            (ControlBody::PrunePlan(plan), Phase::Live(mode)) if status_flows(mode) => {
+                self.events.push_back(Event::Plan(plan));
+                Ok(())
+            }
+            (ControlBody::FenceReply(reply), _) if self.fence_deadline.take().is_some() => {
+                self.events.push_back(Event::FenceReply(reply));
+                Ok(())
+            }
+            // The deadline passed before the answer arrived.
+            (ControlBody::FenceReply(_), _) => Ok(()),
+            (body, phase) => Err(unexpected(&body, phase, self.entry)),
+        }
+    }
+
+    /// A frame of the state stream.
+    pub fn handle_state(&mut self, now: Now, frame: Bytes, maps: &mut Maps<'_>) -> Result<(), ProtocolError> {
+        self.heard = now.mono;
+        let Some(body) = wire::decode::<StateBody>(frame)? else {
+            return Ok(());
+        };
+        let not_now = |message| {
+            Err(ProtocolError::Unexpected {
+                message,
+                why: "this session's mode does not allow it",
+            })
+        };
+        let mode = self.mode();
+        let (up, down) = (mode.is_some_and(status_flows), mode.is_some_and(desired_flows));
+        match body {
+            StateBody::ItemPut(put) if up && put.set == SetKind::Status as i32 => {
+                let step = self.status.handle_put(maps.status, put)?;
+                self.take_step(step);
+            }
+            StateBody::ItemDelete(delete) if up && delete.set == SetKind::Status as i32 => {
+                let step = self.status.handle_delete(maps.status, delete)?;
+                self.take_step(step);
+            }
+            StateBody::TreeRequest(request) if up && request.set == SetKind::Status as i32 => {
+                self.status.handle_request(maps.status, request)?;
+            }
+            StateBody::TreeReply(reply) if down && reply.set == SetKind::Desired as i32 => {
+                self.desired
+                    .handle_reply(maps.desired, reply, &mut self.sender_events)?;
+            }
+            StateBody::Ack(ack) if down && ack.set == SetKind::Desired as i32 => {
+                self.desired.handle_ack(maps.desired, ack, &mut self.sender_events)?;
+            }
+            StateBody::Event(event) if up => self.events.push_back(Event::Spoke(event)),
+            StateBody::ItemPut(_) => return not_now("ItemPut"),
+            StateBody::ItemDelete(_) => return not_now("ItemDelete"),
+            StateBody::TreeRequest(_) => return not_now("TreeRequest"),
+            StateBody::TreeReply(_) => return not_now("TreeReply"),
+            StateBody::Ack(_) => return not_now("Ack"),
+            StateBody::Event(_) => return not_now("EventMsg"),
+            StateBody::Checkpoint(_) => return not_now("Checkpoint"),
+        }
+        self.collect();
+        Ok(())
+    }
+
+    /// A deadline passed. `Some` ends the session.
+    pub fn handle_timeout(&mut self, now: Now) -> Option<Close> {
+        if self.fence_deadline.take_if(|deadline| now.mono >= *deadline).is_some() {
+            self.events.push_back(Event::FenceUnanswered);
+        }
+        match self.phase {
+            Phase::Awaiting { deadline } if now.mono >= deadline => {
+                Some(Close::new(CloseCode::Idle, "no hello and no join request came in time"))
+            }
+            Phase::Answered { deadline } if now.mono >= deadline => {
+                Some(Close::new(CloseCode::Reconnect, "join request answered; connect again"))
+            }
+            Phase::Live(_) if now.mono >= self.silence_deadline() => {
+                Some(Close::new(CloseCode::Idle, "no heartbeat came in time"))
+            }
+            _ => None,
+        }
+    }
+
+    /// When [`Session::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let phase = match self.phase {
+            Phase::Awaiting { deadline } | Phase::Answered { deadline } => Some(deadline),
+            Phase::Deciding => None,
+            Phase::Live(_) => Some(self.silence_deadline()),
+        };
+        [phase, self.fence_deadline].into_iter().flatten().min()
+    }
+
+    /// The next thing for the owner.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next frame for the control stream.
+    pub fn poll_control(&mut self, now: Now, maps: &mut Maps<'_>) -> Option<Vec<u8>> {
+        if let Some(body) = self.control.pop_front() {
+            return Some(wire::encode(body));
+        }
+        if !std::mem::take(&mut self.beat) {
+            return None;
+        }
+        Some(wire::encode(ControlBody::Heartbeat(Heartbeat {
+            desired_root8: maps.desired.root().short(),
+            status_root8: maps.status.root().short(),
+            seq: self.heartbeats,
+            clock_ms: now.wall,
+        })))
+    }
+
+    /// The next frame for the state stream. Call it again when the map has changed.
+    pub fn poll_state(&mut self, maps: &mut Maps<'_>) -> Option<Vec<u8>> {
+        let mode = self.mode()?;
+        if !status_flows(mode) {
+            return None;
+        }
+        let body = self
+            .status
+            .poll()
+            .or_else(|| self.desired.poll(maps.desired, &mut self.sender_events));
+        if body.is_none() {
+            self.desired.poll_in_sync(maps.desired, &mut self.sender_events);
+        }
+        self.collect();
+        body.map(wire::encode)
+    }
+
+    /// The answer to [`Event::Hello`]: sends `Welcome`, and in a mode that allows it compares what both ends have.
+    pub fn admit(&mut self, now: Now, admission: Admission, maps: &mut Maps<'_>) {
+        let Some(hello) = self.hello.take() else { return };
+        let mode = match self.entry {
+            Entry::Member => admission.mode,
+            Entry::RenewOnly => Mode::RenewOnly,
+            Entry::Pending | Entry::Joining => Mode::Pending,
+        };
+        // Half a frame for root sets; an agent that needs more gets the rest next time.
+        let mut room = 32 * 1024_usize;
+        let fits = |set: &Vec<u8>| room.checked_sub(set.len() + 8).map(|rest| room = rest).is_some();
+        let root_sets = admission.root_sets.into_iter().take_while(fits).take(8).collect();
+        self.control.push_back(ControlBody::Welcome(Welcome {
+            features: self.config.features & hello.features,
+            hub_uid: self.config.hub_uid.clone(),
+            now_ms: now.wall,
+            mode: mode as i32,
+            desired_root: maps.desired.root().to_vec(),
+            status_root: maps.status.root().to_vec(),
+            reconnect_window_ms: self.config.reconnect_window_ms,
+            heartbeat_ms: self.config.heartbeat_ms,
+            clock_ms: hello.clock_ms,
+            max_item_bytes: self.config.max_status_bytes,
+            root_sets,
+            reason: admission.reason,
+            cluster_ns: admission.cluster_ns,
+            cluster_name: admission.cluster_name,
+        }));
+        self.heard = now.mono;
+        self.phase = Phase::Live(mode);
+        if desired_flows(mode) {
+            self.desired
+                .start(maps.desired, &hello.desired_root, hello.max_item, hello.last);
+        }
+    }
+
+    /// Asks the process at the other end whether it still is the spoke's agent. Possible before and after `Welcome`.
+    pub fn fence(&mut self, now: Now, fence: Fence) {
+        self.fence_deadline = Some(now.mono + FENCE_MS);
+        self.control.push_back(ControlBody::Fence(fence));
+    }
+
+    /// The answer to [`Event::Join`] when it is accepted; a refusal is a close.
+    pub fn answer_join(&mut self, now: Now, reply: JoinReply) {
+        self.phase = Phase::Answered {
+            deadline: now.mono + FIRST_MESSAGE_MS,
+        };
+        self.control.push_back(ControlBody::JoinReply(reply));
+    }
+
+    /// The answer to [`Event::Renew`].
+    pub fn answer_renew(&mut self, reply: RenewReply) {
+        self.renewing = false;
+        self.control.push_back(ControlBody::RenewReply(reply));
+    }
+
+    /// The owner has dealt with a status item. `false` when no such item waits.
+    pub fn settle(&mut self, version: u64, result: Result<(), ItemFailure>, maps: &mut Maps<'_>) -> bool {
+        self.status.settle(maps.status, version, result)
+    }
+
+    /// The hub's word on a plan. `false` when the control stream is not being read, or the mode forbids permits.
+    pub fn permit(&mut self, permit: PrunePermit) -> bool {
+        let allowed = self.mode() == Some(Mode::Normal) || (self.mode() == Some(Mode::Behind) && !permit.granted);
+        if !allowed || self.control.len() >= CONTROL_QUEUE {
+            return false;
+        }
+        self.control.push_back(ControlBody::PrunePermit(permit));
+        true
+    }
+
+    /// Pushes root sets that follow the agent's. `false` when the session is not live or the stream is not being read.
+    pub fn push_root_sets(&mut self, signed: Vec<Vec<u8>>) -> bool {
+        if self.mode().is_none() || self.control.len() >= CONTROL_QUEUE {
+            return false;
+        }
+        self.control.push_back(ControlBody::RootSets(RootSets { signed }));
+        true
+    }
+
+    /// Sends a heartbeat now, for example because the map changed while nothing else is sent.
+    pub fn beat(&mut self) {
+        self.beat = self.mode().is_some();
+    }
+
+    fn handle_hello(&mut self, hello: Hello) -> Result<(), ProtocolError> {
+        check_major(hello.major)?;
+        let max_item = match hello.max_item_bytes as usize {
+            0 => MAX_ITEM,
+            bytes => bytes.min(MAX_ITEM),
+        };
+        self.hello = Some(Box::new(HelloFacts {
+            features: hello.features,
+            desired_root: hello.desired_root.clone(),
+            clock_ms: hello.clock_ms,
+            max_item,
+            last: hello.last.clone(),
+        }));
+        self.phase = Phase::Deciding;
+        self.events.push_back(Event::Hello(Box::new(hello)));
+        Ok(())
+    }
+
+    fn handle_heartbeat(&mut self, heartbeat: Heartbeat, mode: Mode, maps: &mut Maps<'_>) {
+        self.heartbeats += 1;
+        self.status.heartbeat();
+        if desired_flows(mode) {
+            self.desired.compare(maps.desired, heartbeat.desired_root8);
+        }
+        // The agent is the one to walk its own map; our roots tell it that there is a difference.
+        let differs = status_flows(mode) && heartbeat.status_root8 != maps.status.root().short();
+        self.beat |= differs || self.heartbeats.is_multiple_of(ECHO_EVERY);
+        self.events.push_back(Event::Heartbeat {
+            clock_ms: heartbeat.clock_ms,
+        });
+    }
+
+    fn silence_deadline(&self) -> u64 {
+        self.heard + u64::from(self.config.heartbeat_ms) * SILENT_HEARTBEATS
+    }
+
+    fn take_step(&mut self, step: Option<Step>) {
+        self.events.extend(step.map(|step| match step {
+            Step::Put(put) => Event::Status(put),
+            Step::Delete(delete) => Event::StatusGone(delete),
+        }));
+    }
+
+    fn collect(&mut self) {
+        self.events
+            .extend(self.sender_events.drain(..).map(|event| match event {
+                SenderEvent::Taken { key, version } => Event::Taken { key, version },
+                SenderEvent::Failed {
+                    key,
+                    version,
+                    code,
+                    message,
+                } => Event::Failed {
+                    key,
+                    version,
+                    code,
+                    message,
+                },
+                SenderEvent::Orphan { key, owner_uid } => Event::Orphan { key, owner_uid },
+                SenderEvent::InSync => Event::InSync,
+            }));
+    }
+}
+
+impl Default for Config {
+    /// A heartbeat in 30 s keeps most address translators open and costs 20 KiB an hour.
+    fn default() -> Self {
+        Self {
+            hub_uid: String::new(),
+            features: 0,
+            heartbeat_ms: 30_000,
+            reconnect_window_ms: 2_000,
+            max_status_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// Whether desired items flow to the agent.
+pub(crate) fn desired_flows(mode: Mode) -> bool {
+    mode == Mode::Normal
+}
+
+/// Whether status flows to the hub.
+pub(crate) fn status_flows(mode: Mode) -> bool {
+    matches!(mode, Mode::Normal | Mode::Behind)
+}
+
+/// Whether an agent may ask for a new certificate. A hub that is Behind still renews what has not expired.
+pub(crate) fn may_renew(mode: Mode) -> bool {
+    matches!(mode, Mode::Normal | Mode::Behind | Mode::RenewOnly)
+}
+
+pub(crate) fn check_major(theirs: u32) -> Result<(), ProtocolError> {
+    if theirs == MAJOR {
+        Ok(())
+    } else {
+        Err(ProtocolError::Version { theirs, ours: MAJOR })
+    }
+}
+
+pub(crate) fn control_name(body: &ControlBody) -> &'static str {
+    match body {
+        ControlBody::Hello(_) => "Hello",
+        ControlBody::Welcome(_) => "Welcome",
+        ControlBody::Heartbeat(_) => "Heartbeat",
+        ControlBody::Fence(_) => "Fence",
+        ControlBody::FenceReply(_) => "FenceReply",
+        ControlBody::JoinRequest(_) => "JoinRequest",
+        ControlBody::JoinReply(_) => "JoinReply",
+        ControlBody::RenewRequest(_) => "RenewRequest",
+        ControlBody::RenewReply(_) => "RenewReply",
+        ControlBody::RootSets(_) => "RootSets",
+        ControlBody::PrunePlan(_) => "PrunePlan",
+        ControlBody::PrunePermit(_) => "PrunePermit",
+    }
+}
+
+fn unexpected(body: &ControlBody, phase: Phase, entry: Entry) -> ProtocolError {
+    let why = match (phase, entry) {
+        (Phase::Awaiting { .. }, Entry::Joining) => "this key is not known, so a JoinRequest must come first",
+        (Phase::Awaiting { .. }, _) => "this key is known, so a Hello must come first",
+        (Phase::Deciding, _) => "the first message is not answered yet",
+        (Phase::Answered { .. }, _) => "the join request is answered; connect again",
+        (Phase::Live(_), _) => "this session's mode does not allow it",
+    };
+    ProtocolError::Unexpected {
+        message: control_name(body),
+        why,
+    }
+}
+
+impl From<&ProtocolError> for Close {
+    fn from(error: &ProtocolError) -> Self {
+        let code = match error {
+            ProtocolError::Version { .. } => CloseCode::Version,
+            _ => CloseCode::Protocol,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// The digest of nothing held, which an agent without items announces.
+pub fn empty_root(set: SetKind) -> Digest {
+    Replica::new(set).root()
+}

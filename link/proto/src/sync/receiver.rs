@@ -1,0 +1,336 @@
+//! The receiving end of one map in one session.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::ProtocolError;
+use crate::digest::{Digest, Salt};
+use crate::replica::Replica;
+use crate::tree::{Key, Node, Snapshot};
+use crate::wire::{
+    Ack, DeleteCause, DeletePolicy, FailCode, FailedItem, ItemDelete, ItemPut, OwnerRef, SetKind, StateBody, TreeEntry,
+    TreeReply, TreeRequest,
+};
+
+/// Most replies that wait to be sent: as many as a sender asks for at once, and some more for a later version's.
+const REPLIES: usize = 32;
+
+/// An item to be taken. The owner of the replica stores it and then settles it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IncomingPut {
+    /// Names the item.
+    pub key: Key,
+    /// The sender's version, by which it is settled.
+    pub version: u64,
+    /// Where it comes from.
+    pub owner: OwnerRef,
+    /// Its content.
+    pub payload: Bytes,
+    /// Its leaf digest, checked.
+    pub digest: Digest,
+    /// Present for sensitive items; to be stored with the payload, or the digest cannot be computed again.
+    pub salt: Option<Salt>,
+}
+
+/// An item to be deleted. The owner of the replica notes that durably and then settles it; what the item made is
+/// deleted later, under the brake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncomingDelete {
+    /// Names the item.
+    pub key: Key,
+    /// The sender's version, by which it is settled.
+    pub version: u64,
+    /// Whose item goes; the same owner as that of what is held.
+    pub owner: OwnerRef,
+    /// Why.
+    pub cause: DeleteCause,
+    /// What happens to what it made.
+    pub policy: DeletePolicy,
+    /// The change that causes it.
+    pub change_id: String,
+}
+
+/// Why an item was not taken. It fails alone: the others go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ItemFailure {
+    /// For the program.
+    pub code: FailCode,
+    /// For people.
+    pub message: String,
+}
+
+/// What is to be done with an item that came.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Step {
+    Put(IncomingPut),
+    Delete(IncomingDelete),
+}
+
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    set: SetKind,
+    max_item: usize,
+    snapshot: Option<Box<Snapshot>>,
+    /// Whether the snapshot was asked for since the last heartbeat.
+    asked: bool,
+    replies: VecDeque<StateBody>,
+    unsettled: Option<Unsettled>,
+}
+
+#[derive(Debug)]
+struct Unsettled {
+    key: Key,
+    version: u64,
+    put: Option<(Digest, String)>,
+}
+
+impl ItemFailure {
+    /// A failure.
+    pub fn new(code: FailCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+impl Receiver {
+    pub(crate) fn new(set: SetKind, max_item: usize) -> Self {
+        Self {
+            set,
+            max_item,
+            snapshot: None,
+            asked: false,
+            replies: VecDeque::new(),
+            unsettled: None,
+        }
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<StateBody> {
+        self.replies.pop_front()
+    }
+
+    pub(crate) fn handle_request(&mut self, replica: &Replica, request: TreeRequest) -> Result<(), ProtocolError> {
+        if self.replies.len() >= REPLIES {
+            let why = "the answers to earlier ones are not read";
+            return Err(ProtocolError::Unexpected {
+                message: "TreeRequest",
+                why,
+            });
+        }
+        self.asked = true;
+        let TreeRequest {
+            snapshot_root, prefix, ..
+        } = request;
+        let held = self
+            .snapshot
+            .as_ref()
+            .is_some_and(|held| *held.root().as_bytes() == *snapshot_root);
+        let mut gone = false;
+        if !held {
+            let current = Box::new(replica.snapshot());
+            gone = !snapshot_root.is_empty() && *current.root().as_bytes() != *snapshot_root;
+            self.snapshot = Some(current);
+        }
+        let snapshot = self.snapshot.as_ref().expect("set above when there was none");
+        let mut reply = TreeReply {
+            set: self.set as i32,
+            snapshot_root: snapshot.root().to_vec(),
+            prefix,
+            children: Vec::new(),
+            entries: Vec::new(),
+            gone,
+        };
+        let mut complete = false;
+        if !gone {
+            match snapshot.node(&reply.prefix) {
+                Node::Few(leaves) => {
+                    complete = reply.prefix.is_empty();
+                    let entry = |leaf: &crate::tree::Leaf| TreeEntry {
+                        key: leaf.key.to_string(),
+                        digest: leaf.digest.to_vec(),
+                        owner_uid: leaf.owner_uid.to_string(),
+                    };
+                    reply.entries = leaves.iter().map(entry).collect();
+                }
+                Node::Many(digests) => reply.children = digests.iter().map(|digest| digest.to_vec()).collect(),
+            }
+        }
+        if complete {
+            // Everything was told at once; a session must not hold a copy of all keys for longer than it is needed.
+            self.snapshot = None;
+        }
+        self.replies.push_back(StateBody::TreeReply(reply));
+        Ok(())
+    }
+
+    /// Deals with an item: what is already held is acknowledged, what cannot be right fails, the rest is for the owner.
+    pub(crate) fn handle_put(&mut self, replica: &Replica, put: ItemPut) -> Result<Option<Step>, ProtocolError> {
+        self.expect_settled("ItemPut")?;
+        let ItemPut {
+            key,
+            version,
+            owner,
+            digest,
+            payload,
+            chunks,
+            sensitive,
+            salt,
+            ..
+        } = put;
+        let refuse = |code, message: &str| Err(ItemFailure::new(code, message));
+        let salt = Salt::try_from(salt.as_slice()).ok();
+        let owner = owner.unwrap_or_default();
+        let actual = Digest::leaf(self.set as u32, &key, false, &owner.uid, salt.as_ref(), &payload);
+        let checked = if !chunks.is_empty() {
+            refuse(
+                FailCode::Unsupported,
+                "payloads in chunks are not supported by this version",
+            )
+        } else if payload.len() > self.max_item {
+            let message = format!(
+                "the payload has {} bytes, this end takes {}",
+                payload.len(),
+                self.max_item
+            );
+            refuse(FailCode::TooLarge, &message)
+        } else if sensitive != salt.is_some() {
+            refuse(
+                FailCode::Malformed,
+                "a salt belongs to sensitive items and to no others",
+            )
+        } else if *actual.as_bytes() != *digest {
+            refuse(FailCode::BadDigest, "the digest does not fit the content")
+        } else {
+            Ok(())
+        };
+        if let Err(failure) = checked {
+            self.acknowledge(&key, version, Err(failure));
+            return Ok(None);
+        }
+        if replica.get(&key).is_some_and(|held| held.digest == actual) {
+            self.acknowledge(&key, version, Ok(()));
+            return Ok(None);
+        }
+        let key: Key = key.into();
+        self.unsettled = Some(Unsettled {
+            key: key.clone(),
+            version,
+            put: Some((actual, owner.uid.clone())),
+        });
+        Ok(Some(Step::Put(IncomingPut {
+            key,
+            version,
+            owner,
+            payload,
+            digest: actual,
+            salt,
+        })))
+    }
+
+    pub(crate) fn handle_delete(
+        &mut self,
+        replica: &Replica,
+        delete: ItemDelete,
+    ) -> Result<Option<Step>, ProtocolError> {
+        self.expect_settled("ItemDelete")?;
+        let ItemDelete {
+            key,
+            version,
+            owner,
+            cause,
+            policy,
+            change_id,
+            ..
+        } = delete;
+        let owner = owner.unwrap_or_default();
+        let cause = DeleteCause::try_from(cause)
+            .ok()
+            .filter(|cause| *cause != DeleteCause::Unspecified);
+        // An unknown policy must not become the one that deletes more.
+        let policy = DeletePolicy::try_from(policy);
+        let (Some(cause), Ok(policy)) = (cause, policy) else {
+            let failure = ItemFailure::new(
+                FailCode::Unsupported,
+                "its cause or policy is not known to this version",
+            );
+            self.acknowledge(&key, version, Err(failure));
+            return Ok(None);
+        };
+        match replica.get(&key) {
+            None => self.acknowledge(&key, version, Ok(())),
+            Some(held) if *held.owner_uid != *owner.uid => {
+                let message = format!(
+                    "the item held is of owner {:?}, not of {:?}",
+                    &*held.owner_uid, owner.uid
+                );
+                self.acknowledge(&key, version, Err(ItemFailure::new(FailCode::OwnerMismatch, message)));
+            }
+            Some(_) => {
+                let key: Key = key.into();
+                self.unsettled = Some(Unsettled {
+                    key: key.clone(),
+                    version,
+                    put: None,
+                });
+                return Ok(Some(Step::Delete(IncomingDelete {
+                    key,
+                    version,
+                    owner,
+                    cause,
+                    policy,
+                    change_id,
+                })));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The owner has dealt with the item: only now is it held (or gone), and acknowledged.
+    pub(crate) fn settle(&mut self, replica: &mut Replica, version: u64, result: Result<(), ItemFailure>) -> bool {
+        let Some(Unsettled { key, put, .. }) = self.unsettled.take_if(|unsettled| unsettled.version == version) else {
+            return false;
+        };
+        if result.is_ok() {
+            match put {
+                Some((digest, owner_uid)) => replica.insert(&key, digest, &owner_uid),
+                None => drop(replica.remove(&key)),
+            }
+        }
+        self.acknowledge(&key, version, result);
+        true
+    }
+
+    /// A heartbeat passed: a snapshot that nobody has asked about since the last one is not kept.
+    pub(crate) fn heartbeat(&mut self) {
+        if !std::mem::take(&mut self.asked) {
+            self.snapshot = None;
+        }
+    }
+
+    fn expect_settled(&self, message: &'static str) -> Result<(), ProtocolError> {
+        match &self.unsettled {
+            None => Ok(()),
+            Some(_) => Err(ProtocolError::Unexpected {
+                message,
+                why: "this end has not settled the item before it",
+            }),
+        }
+    }
+
+    fn acknowledge(&mut self, key: &str, version: u64, result: Result<(), ItemFailure>) {
+        let failed = result.err().map(|failure| FailedItem {
+            key: key.to_owned(),
+            code: failure.code as i32,
+            message: failure.message,
+        });
+        let ack = Ack {
+            set: self.set as i32,
+            version,
+            failed: failed.into_iter().collect(),
+        };
+        self.replies.push_back(StateBody::Ack(ack));
+    }
+}
