@@ -99,6 +99,14 @@ impl Memory {
         }
     }
 
+    pub(crate) fn is_of(&self, target: &Target) -> bool {
+        self.target == target.id()
+    }
+
+    pub(crate) fn fingerprint_of(&self, id: &ObjectId) -> Option<Fingerprint> {
+        self.entries.get(id).map(|remembered| remembered.fingerprint)
+    }
+
     pub(crate) fn remember(&mut self, object: &Object, live: &Value) {
         match Fingerprint::of_value(live) {
             Some(fingerprint) => {

@@ -94,6 +94,13 @@ pub struct Change {
 }
 
 impl Change {
+    pub(crate) fn unchanged(mut self, health: Option<Health>) -> Self {
+        self.action = Action::Unchanged;
+        self.health = health;
+        self.resource_version = 0;
+        self
+    }
+
     /// What to wait for; none when the object was skipped.
     pub fn wait_item(&self) -> Option<WaitItem> {
         if self.action == Action::Skipped {

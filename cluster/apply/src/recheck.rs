@@ -1,0 +1,34 @@
+//! The cheapest check there is: nothing is built, compared or asked for.
+
+use nave_health::HealthExpressions;
+use nave_targets::Target;
+
+use crate::{Action, Change, Memory};
+
+/// What an apply with the same inputs as `last` would find, by what the watches say; none when that is in doubt for any
+/// object. Makes no request.
+pub fn recheck(
+    target: &Target,
+    last: &[Change],
+    memory: &Memory,
+    expressions: &HealthExpressions,
+) -> Option<Vec<Change>> {
+    if !target.keeps_rows() || !memory.is_of(target) {
+        return None;
+    }
+    last.iter()
+        .map(|change| {
+            if change.action == Action::Skipped {
+                return Some(change.clone());
+            }
+            let resource = change.resource.as_ref()?;
+            let namespace = if resource.namespaced { &change.id.namespace } else { "" };
+            let known = target.watch(resource, namespace).known(namespace, &change.id.name)?;
+            if memory.fingerprint_of(&change.id)? != known.fingerprint {
+                return None;
+            }
+            let judged_by_rules = !expressions.covers(&resource.gvk.group, &resource.gvk.kind);
+            Some(change.clone().unchanged(judged_by_rules.then_some(known.health)))
+        })
+        .collect()
+}

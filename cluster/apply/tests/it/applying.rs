@@ -1,0 +1,292 @@
+//! Creating, comparing, correcting and refusing.
+
+use anyhow::{Context, Result};
+use nave_apply::Check;
+use nave_bed::eventually;
+use serde_json::json;
+
+use crate::world::{DEADLINE, World};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_as_desired_is_not_written_and_soon_not_even_asked_for() -> Result<()> {
+    let mut world = World::new("noop").await?;
+    let objects = |world: &World| {
+        vec![
+            world.deployment("web", 0, json!({})),
+            world.config("settings", json!({"a": "1"})),
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web", "namespace": world.namespace}}),
+        ]
+    };
+    let desired = objects(&world);
+    assert_eq!(
+        world.apply(desired.clone()).await?,
+        [
+            "ServiceAccount/web created",
+            "ConfigMap/settings created",
+            "Deployment/web created"
+        ]
+    );
+    let unchanged = [
+        "ServiceAccount/web unchanged",
+        "ConfigMap/settings unchanged",
+        "Deployment/web unchanged",
+    ];
+    let Some(audit) = world
+        .plane
+        .audit_log()
+        .is_some()
+        .then(|| world.plane.audit())
+        .transpose()?
+    else {
+        eprintln!("skipped: this cluster has no audit log");
+        return Ok(());
+    };
+    let namespace = world.namespace.clone();
+    let ours = |request: &nave_bed::Request| request.namespace == namespace && request.agent.starts_with("kube");
+    let mark = audit.mark()?;
+    world.check = Check::Full;
+    assert_eq!(world.apply(desired.clone()).await?, unchanged);
+    let writes = audit.since(mark)?.only(|request| ours(request)).writes();
+    assert_eq!(writes.len(), 0, "{}", writes.summary());
+
+    // The watches need a moment to see what was written.
+    world.check = Check::Known;
+    let world = tokio::sync::Mutex::new(world);
+    eventually(DEADLINE, "a check without requests", || async {
+        let mark = audit.mark()?;
+        assert_eq!(world.lock().await.apply(desired.clone()).await?, unchanged);
+        let requests = audit
+            .since(mark)?
+            .only(|request| ours(request) && request.verb != "watch" && !request.name.is_empty());
+        anyhow::ensure!(
+            requests
+                .only(
+                    |request| request.resource.starts_with("configmaps") && request.name == "settings"
+                        || request.name == "web"
+                )
+                .is_empty(),
+            "{}",
+            requests.summary()
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drift_is_corrected_also_when_the_watch_is_trusted() -> Result<()> {
+    let mut world = World::new("drift").await?;
+    let desired = vec![
+        world.config("settings", json!({"a": "1"})),
+        world.deployment("web", 0, json!({})),
+    ];
+    world.apply(desired.clone()).await?;
+    world.apply(desired.clone()).await?;
+    world
+        .patch(
+            "v1",
+            "ConfigMap",
+            "settings",
+            "someone",
+            json!({"data": {"a": "2", "b": "3"}}),
+        )
+        .await?;
+    world
+        .patch(
+            "apps/v1",
+            "Deployment",
+            "web",
+            "someone",
+            json!({"spec": {"replicas": 2}}),
+        )
+        .await?;
+    // A watch that has not heard of it yet says that nothing changed; a full check never does.
+    world.check = Check::Full;
+    assert_eq!(
+        world.apply(desired.clone()).await?,
+        ["ConfigMap/settings configured", "Deployment/web configured"]
+    );
+    let settings = world.get("v1", "ConfigMap", "settings").await?.context("it exists")?;
+    assert_eq!(settings["data"], json!({"a": "1", "b": "3"}), "what others added stays");
+    assert_eq!(
+        world.get("apps/v1", "Deployment", "web").await?.context("it exists")?["spec"]["replicas"],
+        0
+    );
+
+    world
+        .patch("v1", "ConfigMap", "settings", "someone", json!({"data": {"a": "4"}}))
+        .await?;
+    world.check = Check::Known;
+    let world = tokio::sync::Mutex::new(world);
+    eventually(DEADLINE, "the drift is noticed by watch", || async {
+        let mut world = world.lock().await;
+        world.apply(desired.clone()).await?;
+        let settings = world.get("v1", "ConfigMap", "settings").await?.context("it exists")?;
+        anyhow::ensure!(settings["data"]["a"] == "1", "{settings}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stage_with_any_problem_writes_nothing_and_names_them_all() -> Result<()> {
+    let mut world = World::new("problems").await?;
+    let mut bad = world.deployment("bad", 1, json!({}));
+    bad["spec"]["replicas"] = json!("many");
+    let outcome = world
+        .try_apply(vec![
+            world.config("fine", json!({})),
+            bad,
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "Bad_Name", "namespace": world.namespace}}),
+            json!({"apiVersion": "example.com/v1", "kind": "Unknown", "metadata": {"name": "x", "namespace": world.namespace}}),
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "homeless"}}),
+        ])
+        .await?;
+    assert!(outcome.changes.is_empty(), "{:?}", outcome.changes);
+    let text = outcome.error.context("it has to fail")?.to_string();
+    for part in [
+        "4 objects failed",
+        "Deployment/",
+        "ConfigMap/problems",
+        "Bad_Name dry-run failed",
+        "Unknown/",
+        "does not serve kind Unknown",
+        "homeless has no namespace",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    assert!(world.get("v1", "ConfigMap", "fine").await?.is_none());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn immutable_fields_need_force_and_force_never_loses_an_object() -> Result<()> {
+    let mut world = World::new("force").await?;
+    world.apply(vec![world.deployment("web", 0, json!({}))]).await?;
+    let before = world.get("apps/v1", "Deployment", "web").await?.context("it exists")?;
+    let mut moved = world.deployment("web", 0, json!({}));
+    moved["spec"]["selector"]["matchLabels"]["app"] = json!("other");
+    moved["spec"]["template"]["metadata"]["labels"]["app"] = json!("other");
+    let error = world
+        .apply(vec![moved.clone()])
+        .await
+        .expect_err("the selector is immutable")
+        .to_string();
+    assert!(error.contains("immutable") && error.contains("spec.force"), "{error}");
+
+    world.force = true;
+    let mut invalid = moved.clone();
+    invalid["spec"]["template"]["spec"]["containers"] = json!([]);
+    world
+        .apply(vec![invalid])
+        .await
+        .expect_err("no Deployment has no containers");
+    let still = world
+        .get("apps/v1", "Deployment", "web")
+        .await?
+        .context("it must not be deleted")?;
+    assert_eq!(still["metadata"]["uid"], before["metadata"]["uid"]);
+
+    assert_eq!(world.apply(vec![moved.clone()]).await?, ["Deployment/web configured"]);
+    let after = world
+        .get("apps/v1", "Deployment", "web")
+        .await?
+        .context("it was re-created")?;
+    assert_ne!(after["metadata"]["uid"], before["metadata"]["uid"]);
+
+    world.force = false;
+    let mut back = world.deployment("web", 0, json!({}));
+    back["metadata"]["annotations"] = json!({"kustomize.toolkit.fluxcd.io/force": "Enabled"});
+    assert_eq!(world.apply(vec![back]).await?, ["Deployment/web configured"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn annotations_leave_objects_alone() -> Result<()> {
+    let mut world = World::new("skips").await?;
+    let with = |world: &World, name: &str, annotations: serde_json::Value, value: &str| {
+        let mut object = world.config(name, json!({"a": value}));
+        object["metadata"]["annotations"] = annotations;
+        object
+    };
+    let once = json!({"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"});
+    let ignored = json!({"kustomize.toolkit.fluxcd.io/ssa": "ignore"});
+    let first = vec![
+        with(&world, "once", once.clone(), "1"),
+        with(&world, "never", ignored, "1"),
+        world.config("live", json!({"a": "1"})),
+    ];
+    assert_eq!(
+        world.apply(first).await?,
+        [
+            "ConfigMap/live created",
+            "ConfigMap/never skipped",
+            "ConfigMap/once created"
+        ]
+    );
+    assert!(world.get("v1", "ConfigMap", "never").await?.is_none());
+    world
+        .patch(
+            "v1",
+            "ConfigMap",
+            "live",
+            "someone",
+            json!({"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}}),
+        )
+        .await?;
+    let second = vec![with(&world, "once", once, "2"), world.config("live", json!({"a": "2"}))];
+    assert_eq!(
+        world.apply(second).await?,
+        ["ConfigMap/live skipped", "ConfigMap/once skipped"]
+    );
+    for name in ["once", "live"] {
+        let object = world.get("v1", "ConfigMap", name).await?.context("it exists")?;
+        assert_eq!(object["data"]["a"], "1", "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_and_its_object_are_applied_together() -> Result<()> {
+    let mut world = World::new("definitions").await?;
+    let group = format!("{}.example.com", world.namespace);
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("widgets.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Widget", "plural": "widgets"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+    let widget = json!({"apiVersion": format!("{group}/v1"), "kind": "Widget", "metadata": {"name": "one", "namespace": world.namespace}, "spec": {"size": 1}});
+    let other = format!("{}-inner", world.namespace);
+    let inner = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}});
+    let inside = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "inside", "namespace": other}});
+    let changes = world.apply(vec![widget, inside, definition, inner]).await?;
+    assert_eq!(changes.len(), 4);
+    assert!(
+        changes[0].starts_with("CustomResourceDefinition/") && changes[1].starts_with("Namespace/"),
+        "{changes:?}"
+    );
+    assert!(changes.contains(&"Widget/one created".to_owned()), "{changes:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kubectl_applied_is_taken_over_whole() -> Result<()> {
+    let mut world = World::new("takeover").await?;
+    let mut created = world.config("old", json!({"a": "1", "kubectl": "1"}));
+    created["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"});
+    let api: kube::Api<k8s_openapi::api::core::v1::ConfigMap> =
+        kube::Api::namespaced(world.client.clone(), &world.namespace);
+    let parameters = kube::api::PostParams {
+        field_manager: Some("kubectl-client-side-apply".into()),
+        ..Default::default()
+    };
+    api.create(&parameters, &serde_json::from_value(created)?).await?;
+    assert_eq!(
+        world.apply(vec![world.config("old", json!({"a": "1"}))]).await?,
+        ["ConfigMap/old configured"]
+    );
+    let taken = world.get("v1", "ConfigMap", "old").await?.context("it exists")?;
+    assert_eq!(taken["data"], json!({"a": "1"}));
+    assert!(taken["metadata"].get("annotations").is_none(), "{taken}");
+    Ok(())
+}
