@@ -1,3 +1,7 @@
-//! The `nave` command line.
+//! The `nave` program; everything is in the library so that tests reach it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nave_cli::main()
+}

@@ -1,0 +1,171 @@
+//! The root of the command line: global flags and verbs.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{connection::ConnectionArguments, verbs};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  an error, printed with ✗ and, where the reader can act, followed by hint: lines
+  2  the command line could not be understood
+
+Environment:
+  KUBECONFIG                 kubeconfig files, as for kubectl
+  FLUX_SYSTEM_NAMESPACE      default of --namespace for Flux objects
+  NAVE_WORKSPACE             default of --namespace for fleet objects
+  NO_COLOR                   no colour, even on a terminal";
+
+/// GitOps for fleets of Kubernetes clusters.
+///
+/// One cluster or many: `nave install --agent` makes a cluster reconcile Flux objects; `nave install --hub`,
+/// `nave hub token create` and `nave join` make a fleet of several.
+#[derive(Debug, Parser)]
+#[command(name = "nave", version, after_help = AFTER_HELP, max_term_width = 100, propagate_version = false)]
+pub struct CommandLine {
+    #[command(flatten)]
+    connection: ConnectionArguments,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Install(verbs::install::Arguments),
+    Uninstall(verbs::uninstall::Arguments),
+    Check(verbs::check::Arguments),
+    Hub(verbs::hub::Arguments),
+    Join(verbs::join::Arguments),
+    Leave(verbs::leave::Arguments),
+    Forget(verbs::forget::Arguments),
+    Get(verbs::get::Arguments),
+    Describe(verbs::describe::Arguments),
+    Reconcile(verbs::reconcile::Arguments),
+    Suspend(verbs::suspend::Arguments),
+    Resume(verbs::resume::Arguments),
+    Events(verbs::events::Arguments),
+    Build(verbs::build::Arguments),
+    Version(verbs::version::Arguments),
+    Completion(verbs::completion::Arguments),
+    Docgen(verbs::docgen::Arguments),
+}
+
+impl CommandLine {
+    /// Does what was typed.
+    ///
+    /// # Errors
+    /// Whatever kept the command from being done; [`crate::failure::Quiet`] when all was said already.
+    pub async fn run(self) -> Result<()> {
+        let connection = self.connection;
+        connection.check()?;
+        match self.verb {
+            Verb::Install(arguments) => Box::pin(verbs::install::run(arguments, &connection)).await,
+            Verb::Uninstall(arguments) => Box::pin(verbs::uninstall::run(arguments, &connection)).await,
+            Verb::Check(arguments) => Box::pin(verbs::check::run(arguments, &connection)).await,
+            Verb::Hub(arguments) => Box::pin(verbs::hub::run(arguments, &connection)).await,
+            Verb::Join(arguments) => Box::pin(verbs::join::run(arguments, &connection)).await,
+            Verb::Leave(arguments) => Box::pin(verbs::leave::run(arguments, &connection)).await,
+            Verb::Forget(arguments) => Box::pin(verbs::forget::run(arguments, &connection)).await,
+            Verb::Get(arguments) => Box::pin(verbs::get::run(arguments, &connection)).await,
+            Verb::Describe(arguments) => Box::pin(verbs::describe::run(arguments, &connection)).await,
+            Verb::Reconcile(arguments) => Box::pin(verbs::reconcile::run(arguments, &connection)).await,
+            Verb::Suspend(arguments) => Box::pin(verbs::suspend::run(arguments, &connection)).await,
+            Verb::Resume(arguments) => Box::pin(verbs::resume::run(arguments, &connection)).await,
+            Verb::Events(arguments) => Box::pin(verbs::events::run(arguments, &connection)).await,
+            Verb::Build(arguments) => Box::pin(verbs::build::run(arguments, &connection)).await,
+            Verb::Version(arguments) => Box::pin(verbs::version::run(arguments, &connection)).await,
+            Verb::Completion(arguments) => verbs::completion::run(&arguments),
+            Verb::Docgen(arguments) => verbs::docgen::run(&arguments),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    fn check(line: &str) {
+        let words = line.split_whitespace();
+        if let Err(error) = CommandLine::try_parse_from(words) {
+            panic!("{line}: {error}");
+        }
+    }
+
+    fn check_refused(line: &str, kind: ErrorKind) {
+        let error = CommandLine::try_parse_from(line.split_whitespace()).expect_err(line);
+        assert_eq!(error.kind(), kind, "{line}: {error}");
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+
+    #[test]
+    fn lines_that_people_type_are_understood() {
+        for line in [
+            "nave install --agent",
+            "nave install --hub --export --image registry.example/hub:1 -n hub",
+            "nave install --hub --advertise hub.example.com:9443",
+            "nave uninstall --agent --keep-crds -s",
+            "nave check --pre",
+            "nave hub token create eu-1 --cluster eu-1 --label env=prod --variable overlay=eu --ttl 30m -n platform",
+            "nave hub token create many --name-prefix edge- --uses 100 --address a:1 --address b:2",
+            "nave hub token create eu-1 --access platform=admin --access team-a=team-a/team-a",
+            "nave hub token list -A",
+            "nave hub token revoke eu-1",
+            "nave --context spoke join --token nave1.abc --name eu-1",
+            "nave join --token nave1.abc --print-config -",
+            "nave leave --keep",
+            "nave leave --purge --yes",
+            "nave forget eu-1 -n platform --yes",
+            "nave get clusters -o wide",
+            "nave get fleet --watch",
+            "nave get all -A",
+            "nave get ks apps -n team -o json",
+            "nave get kustomizations --status-selector ready=false --no-header",
+            "nave get sources git -l app=x",
+            "nave get source external",
+            "nave describe cluster eu-1",
+            "nave describe fleet apps -n platform",
+            "nave reconcile ks apps --with-source",
+            "nave reconcile fleet apps --timeout 30s",
+            "nave reconcile source git flux-system",
+            "nave suspend cluster eu-1",
+            "nave suspend ks a b",
+            "nave resume source git --all --wait",
+            "nave events --for Kustomization/apps --types Warning,Normal -A",
+            "nave build kustomization ./apps --kustomization-file ks.yaml --dry-run",
+            "nave build ks ./apps",
+            "nave version --client -o json",
+            "nave completion zsh",
+        ] {
+            check(line);
+        }
+    }
+
+    #[test]
+    fn lines_that_make_no_sense_are_refused() {
+        check_refused("nave install", ErrorKind::MissingRequiredArgument);
+        check_refused("nave install --agent --hub", ErrorKind::ArgumentConflict);
+        check_refused("nave leave", ErrorKind::MissingRequiredArgument);
+        check_refused("nave leave --keep --purge", ErrorKind::ArgumentConflict);
+        check_refused("nave join", ErrorKind::MissingRequiredArgument);
+        check_refused("nave hub token create x --label a", ErrorKind::ValueValidation);
+        check_refused("nave hub token create x --ttl 5", ErrorKind::ValueValidation);
+        check_refused("nave hub token create x --uses 0", ErrorKind::ValueValidation);
+        check_refused("nave hub token create x --cluster a --name-prefix b", ErrorKind::ArgumentConflict);
+        check_refused("nave hub token create x --access team-a", ErrorKind::ValueValidation);
+        check_refused("nave get clusters -o xml", ErrorKind::InvalidValue);
+        check_refused("nave get ks --status-selector ready", ErrorKind::ValueValidation);
+        check_refused("nave suspend ks", ErrorKind::MissingRequiredArgument);
+        check_refused("nave suspend ks a --all", ErrorKind::ArgumentConflict);
+        check_refused("nave completion tcsh", ErrorKind::InvalidValue);
+        check_refused("nave --timeout 5 check", ErrorKind::ValueValidation);
+        check_refused("nave frobnicate", ErrorKind::InvalidSubcommand);
+    }
+}

@@ -1,0 +1,118 @@
+//! The kinds that verbs work on.
+
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+};
+
+/// What the command line has to know of a kind.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// API group.
+    pub group: &'static str,
+    /// Version that is asked for.
+    pub version: &'static str,
+    /// Kind.
+    pub kind: &'static str,
+    /// Plural, in lower case, as in addresses.
+    pub plural: &'static str,
+    /// The kind as people type it after a verb.
+    pub word: &'static str,
+    /// Where objects of the kind live.
+    pub home: Home,
+}
+
+/// Where objects of a kind live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// In `flux-system`, as a rule.
+    Flux,
+    /// In a workspace of the hub; looked for in all of them.
+    Workspace,
+}
+
+/// A spoke.
+pub static CLUSTER: Kind = fleet("Cluster", "clusters", "cluster");
+/// A Kustomization for many clusters.
+pub static FLEET_KUSTOMIZATION: Kind = fleet("FleetKustomization", "fleetkustomizations", "fleet");
+/// A token that lets agents join.
+pub static JOIN_TOKEN: Kind = fleet("JoinToken", "jointokens", "token");
+/// A Flux Kustomization.
+pub static KUSTOMIZATION: Kind = Kind {
+    group: nave_crds::kustomize::GROUP,
+    version: nave_crds::kustomize::VERSION,
+    kind: "Kustomization",
+    plural: "kustomizations",
+    word: "kustomization",
+    home: Home::Flux,
+};
+/// A Git repository.
+pub static GIT_REPOSITORY: Kind = source("GitRepository", "gitrepositories", "source git");
+/// An artifact that somebody else made.
+pub static EXTERNAL_ARTIFACT: Kind = source("ExternalArtifact", "externalartifacts", "source external");
+
+/// Every kind with a status to look at: fleet kinds, then sources, then what uses them.
+pub static ALL: [&Kind; 5] = [&CLUSTER, &FLEET_KUSTOMIZATION, &GIT_REPOSITORY, &EXTERNAL_ARTIFACT, &KUSTOMIZATION];
+
+const fn fleet(kind: &'static str, plural: &'static str, word: &'static str) -> Kind {
+    Kind { group: "fleet.nave.dev", version: "v1alpha1", kind, plural, word, home: Home::Workspace }
+}
+
+const fn source(kind: &'static str, plural: &'static str, word: &'static str) -> Kind {
+    Kind { group: "source.toolkit.fluxcd.io", version: "v1", kind, plural, word, home: Home::Flux }
+}
+
+impl Kind {
+    /// The kind by its Kubernetes name, in any case.
+    pub fn by_name(name: &str) -> Option<&'static Kind> {
+        ALL.into_iter().chain([&JOIN_TOKEN]).find(|kind| kind.kind.eq_ignore_ascii_case(name))
+    }
+
+    /// `group/version`.
+    pub fn api_version(&self) -> String {
+        format!("{}/{}", self.group, self.version)
+    }
+
+    /// What kube needs to know.
+    pub fn resource(&self) -> ApiResource {
+        let gvk = GroupVersionKind::gvk(self.group, self.version, self.kind);
+        ApiResource::from_gvk_with_plural(&gvk, self.plural)
+    }
+
+    /// Objects of one namespace.
+    pub fn api(&self, client: &Client, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(client.clone(), namespace, &self.resource())
+    }
+
+    /// Objects of one namespace or of all.
+    pub fn api_in(&self, client: &Client, namespace: Option<&str>) -> Api<DynamicObject> {
+        match namespace {
+            Some(namespace) => self.api(client, namespace),
+            None => Api::all_with(client.clone(), &self.resource()),
+        }
+    }
+
+    /// How `flux get all` names an object: `kustomization/apps`.
+    pub fn prefixed(&self, name: &str) -> String {
+        format!("{}/{name}", self.kind.to_lowercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_those_of_the_api() {
+        let definitions = nave_crds::all();
+        for kind in ALL.into_iter().chain([&JOIN_TOKEN]) {
+            let definition = definitions
+                .iter()
+                .find(|definition| definition.spec.names.kind == kind.kind && definition.spec.group == kind.group)
+                .unwrap_or_else(|| panic!("no definition of {}", kind.kind));
+            assert_eq!(definition.spec.names.plural, kind.plural);
+            assert!(definition.spec.versions.iter().any(|version| version.name == kind.version));
+            assert_eq!(definition.spec.scope, "Namespaced");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The command line of Nave: what was typed, what it means, what is printed.
+//!
+//! ```text
+//! arguments ─► verbs/<verb> ─► connection ─► api server
+//!                  │               └─ files of kubectl: kubeconfig, context, impersonation
+//!                  ├─► table, output      data, to stdout
+//!                  └─► say, progress      everything else, to stderr
+//! failure, hints: an error, and what its reader can do
+//! ```
+//!
+//! Exit codes: 0 done; 1 an error, printed with `✗`; 2 the command line could not be understood.
+
+mod age;
+mod api;
+mod arguments;
+mod confirm;
+mod connection;
+mod disk_tree;
+mod failure;
+mod fields;
+mod fleet_owned;
+mod hints;
+mod kinds;
+mod manifests;
+mod output;
+mod progress;
+mod reference;
+mod run;
+mod say;
+mod server_apply;
+mod table;
+mod verbs;
+mod wait;
+
+pub use arguments::CommandLine;
+pub use manifests::{Component, InstallOptions, manifests};
+pub use reference::reference;
+pub use run::main;

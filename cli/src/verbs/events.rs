@@ -1,0 +1,334 @@
+//! `nave events`: what controllers said, oldest first.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1;
+use kube::{
+    Api, ResourceExt,
+    api::ListParams,
+    runtime::watcher::{self, Event},
+};
+
+use crate::{
+    age, api,
+    connection::{Connection, ConnectionArguments},
+    failure::advised,
+    fields,
+    kinds::{self, Kind},
+    table::Table,
+};
+
+/// Show events of Flux and fleet objects, oldest first
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nave events
+  nave events --for Kustomization/apps --types Warning
+  nave events -A --watch")]
+pub struct Arguments {
+    /// Look in every namespace
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// Go on showing new events
+    #[arg(short, long)]
+    watch: bool,
+    /// Only events of this object, and of its source: Kind/name
+    #[arg(long = "for", value_name = "KIND/NAME", value_parser = subject)]
+    subject: Option<Subject>,
+    /// Only events of these types: Normal, Warning
+    #[arg(long, value_delimiter = ',', value_name = "TYPES")]
+    types: Vec<String>,
+}
+
+/// `Kind/name`, or a kind alone.
+#[derive(Debug, Clone)]
+struct Subject {
+    kind: &'static Kind,
+    name: Option<String>,
+}
+
+/// An event as far as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Namespace of the event.
+    pub namespace: String,
+    /// `Normal` or `Warning`.
+    pub type_: String,
+    /// Its reason.
+    pub reason: String,
+    /// Kind of the object.
+    pub kind: String,
+    /// Name of the object.
+    pub name: String,
+    /// What was said.
+    pub message: String,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+    count: i32,
+}
+
+/// Lists, and watches when asked to.
+pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
+    if arguments.all_namespaces && to.namespace.is_some() {
+        anyhow::bail!("-A and -n exclude each other");
+    }
+    let connection = to.connect().await?;
+    let workspace = arguments.subject.as_ref().is_some_and(|subject| subject.kind.home == kinds::Home::Workspace);
+    let namespace = match (arguments.all_namespaces, workspace) {
+        (true, _) => None,
+        (false, true) => to.workspace_filter(&connection),
+        (false, false) => Some(to.flux_namespace(&connection)),
+    };
+    let subjects = match &arguments.subject {
+        Some(subject) => Some(subject.with_source(&connection, namespace.as_deref()).await?),
+        None => None,
+    };
+    let filter = Filter { subjects, types: arguments.types.clone() };
+    let mut events = list(&connection, namespace.as_deref()).await?;
+    events.retain(|event| filter.selects(event));
+    if events.is_empty() && !arguments.watch {
+        return Err(match (&arguments.subject, &namespace) {
+            (Some(subject), _) => anyhow::anyhow!("no events found for {subject}"),
+            (None, Some(namespace)) => advised(
+                format!("no events found in {namespace:?} namespace"),
+                "look in every namespace with -A, or choose one with -n; events are kept for about an hour",
+            ),
+            (None, None) => anyhow::anyhow!("no events found in any namespace"),
+        });
+    }
+    let mut table = headers(namespace.is_none());
+    let mut shown = BTreeSet::new();
+    let now = Timestamp::now();
+    for event in &events {
+        shown.insert(event.key());
+        table.row(event.row(namespace.is_none(), now));
+    }
+    table.print(true)?;
+    if !arguments.watch {
+        return Ok(());
+    }
+    let api = events_api(&connection, namespace.as_deref());
+    let mut stream = std::pin::pin!(watcher::watcher(api, watcher::Config::default()));
+    while let Some(event) = stream.try_next().await.context("watching events")? {
+        let (Event::Apply(event) | Event::InitApply(event)) = event else {
+            continue;
+        };
+        let event = Seen::of(event);
+        if filter.selects(&event) && shown.insert(event.key()) {
+            table.row(event.row(namespace.is_none(), Timestamp::now()));
+            table.print(false)?;
+        }
+    }
+    Ok(())
+}
+
+/// Events about some objects of a namespace, oldest first.
+pub async fn about(connection: &Connection, namespace: &str, subjects: &[(String, String)]) -> Result<Vec<Seen>> {
+    let mut events = list(connection, Some(namespace)).await?;
+    events.retain(|event| subjects.iter().any(|(kind, name)| event.kind == *kind && event.name == *name));
+    Ok(events)
+}
+
+struct Filter {
+    /// Kinds and names; a name that is empty stands for all.
+    subjects: Option<Vec<(String, String)>>,
+    types: Vec<String>,
+}
+
+impl Filter {
+    fn selects(&self, event: &Seen) -> bool {
+        let of_type = self.types.is_empty() || self.types.iter().any(|wanted| wanted.eq_ignore_ascii_case(&event.type_));
+        let of_subject = self.subjects.as_ref().is_none_or(|subjects| {
+            subjects.iter().any(|(kind, name)| event.kind == *kind && (name.is_empty() || event.name == *name))
+        });
+        of_type && of_subject && Kind::by_name(&event.kind).is_some()
+    }
+}
+
+impl Subject {
+    /// The object, and the source that it is made from: that is where most reasons lie.
+    async fn with_source(&self, connection: &Connection, namespace: Option<&str>) -> Result<Vec<(String, String)>> {
+        let mut subjects = vec![(self.kind.kind.to_owned(), self.name.clone().unwrap_or_default())];
+        let Some(name) = &self.name else {
+            return Ok(subjects);
+        };
+        let object = match api::find(&connection.client, self.kind, namespace, name).await {
+            Ok(object) => object,
+            // Events outlive their object.
+            Err(error) if api::api_code(&error).is_none() => return Ok(subjects),
+            Err(error) => return Err(error),
+        };
+        for pointer in ["/spec/sourceRef", "/spec/source/ref"] {
+            let reference = |name: &str| fields::text(&object, &format!("{pointer}/{name}")).to_owned();
+            if !reference("name").is_empty() {
+                subjects.push((reference("kind"), reference("name")));
+            }
+        }
+        Ok(subjects)
+    }
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{}/{name}", self.kind.kind),
+            None => f.write_str(self.kind.kind),
+        }
+    }
+}
+
+impl Seen {
+    fn of(event: v1::Event) -> Seen {
+        let namespace = event.namespace().unwrap_or_default();
+        let created = event.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        // Newer clients write a series in place of the old fields.
+        let (series_count, series_last) =
+            event.series.map_or((None, None), |series| (series.count, series.last_observed_time.map(|time| time.0)));
+        let first = event.first_timestamp.map(|time| time.0).or(event.event_time.map(|time| time.0)).or(created);
+        Seen {
+            namespace,
+            type_: event.type_.unwrap_or_default(),
+            reason: event.reason.unwrap_or_default(),
+            kind: event.involved_object.kind.unwrap_or_default(),
+            name: event.involved_object.name.unwrap_or_default(),
+            message: event.message.unwrap_or_default(),
+            last: series_last.or(event.last_timestamp.map(|time| time.0)).or(first),
+            first,
+            count: series_count.or(event.count).unwrap_or(1),
+        }
+    }
+
+    /// `3m`, or `3m (x4 over 20m)` when it came several times.
+    pub fn last_seen(&self, now: Timestamp) -> String {
+        let since = |time: Option<Timestamp>| time.map_or("<unknown>".to_owned(), |time| age::since(time, now));
+        match self.count {
+            ..=1 => since(self.last),
+            count => format!("{} (x{count} over {})", since(self.last), since(self.first)),
+        }
+    }
+
+    fn key(&self) -> (String, String, String, Option<Timestamp>, i32) {
+        let object = format!("{}/{}/{}", self.namespace, self.kind, self.name);
+        (object, self.reason.clone(), self.message.clone(), self.last, self.count)
+    }
+
+    fn row(&self, namespace: bool, now: Timestamp) -> Vec<String> {
+        let mut cells = Vec::new();
+        if namespace {
+            cells.push(self.namespace.clone());
+        }
+        cells.extend([
+            self.last_seen(now),
+            self.type_.clone(),
+            self.reason.clone(),
+            format!("{}/{}", self.kind, self.name),
+            fields::shorten(&self.message),
+        ]);
+        cells
+    }
+}
+
+async fn list(connection: &Connection, namespace: Option<&str>) -> Result<Vec<Seen>> {
+    let api = events_api(connection, namespace);
+    let mut params = ListParams::default().limit(500);
+    let mut events = Vec::new();
+    loop {
+        let page = api.list(&params).await.context("listing events")?;
+        events.extend(page.items.into_iter().map(Seen::of));
+        match page.metadata.continue_ {
+            Some(token) if !token.is_empty() => params = params.continue_token(&token),
+            _ => break,
+        }
+    }
+    events.sort_by_key(|event| event.last);
+    Ok(events)
+}
+
+fn events_api(connection: &Connection, namespace: Option<&str>) -> Api<v1::Event> {
+    match namespace {
+        Some(namespace) => Api::namespaced(connection.client.clone(), namespace),
+        None => Api::all(connection.client.clone()),
+    }
+}
+
+fn headers(namespace: bool) -> Table {
+    let columns = ["Last seen", "Type", "Reason", "Object", "Message"];
+    Table::new(namespace.then_some("Namespace").into_iter().chain(columns))
+}
+
+fn subject(text: &str) -> Result<Subject, String> {
+    let (kind, name) = match text.split_once('/') {
+        Some((kind, name)) => (kind, Some(name.to_owned()).filter(|name| !name.is_empty())),
+        None => (text, None),
+    };
+    let kind = Kind::by_name(kind).ok_or_else(|| {
+        let known: Vec<&str> = kinds::ALL.iter().map(|kind| kind.kind).collect();
+        format!("unknown kind {kind:?}; known are {}", known.join(", "))
+    })?;
+    Ok(Subject { kind, name })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(value: serde_json::Value) -> Seen {
+        Seen::of(serde_json::from_value(value).expect("an event"))
+    }
+
+    #[test]
+    fn repeated_events_say_how_often() {
+        let now = "2026-11-21T08:00:00Z".parse().expect("a time");
+        let once = event(json!({
+            "metadata": {"name": "a", "namespace": "x"}, "type": "Normal", "reason": "NewArtifact",
+            "involvedObject": {"kind": "GitRepository", "name": "platform"}, "message": "stored",
+            "firstTimestamp": "2026-11-21T07:40:00Z", "lastTimestamp": "2026-11-21T07:57:00Z"
+        }));
+        assert_eq!(
+            once.row(true, now),
+            ["x", "3m", "Normal", "NewArtifact", "GitRepository/platform", "stored"]
+        );
+        let often = event(json!({
+            "metadata": {"name": "a"}, "involvedObject": {}, "count": 4,
+            "firstTimestamp": "2026-11-21T07:40:00Z", "lastTimestamp": "2026-11-21T07:57:00Z"
+        }));
+        assert_eq!(often.last_seen(now), "3m (x4 over 20m)");
+        let series = event(json!({
+            "metadata": {"name": "a"}, "involvedObject": {}, "eventTime": "2026-11-21T07:00:00.000000Z",
+            "series": {"count": 2, "lastObservedTime": "2026-11-21T07:59:00.000000Z"}
+        }));
+        assert_eq!(series.last_seen(now), "60s (x2 over 60m)");
+    }
+
+    #[test]
+    fn only_kinds_of_ours_are_shown() {
+        let of = |kind: &str, type_: &str| {
+            event(json!({"metadata": {}, "type": type_, "involvedObject": {"kind": kind, "name": "apps"}}))
+        };
+        let check = |subjects: Option<Vec<(&str, &str)>>, types: &[&str], event: Seen, selected: bool| {
+            let subjects = subjects
+                .map(|list| list.into_iter().map(|(kind, name)| (kind.to_owned(), name.to_owned())).collect());
+            let types = types.iter().map(|&text| text.to_owned()).collect();
+            assert_eq!(Filter { subjects, types }.selects(&event), selected, "{event:?}");
+        };
+        check(None, &[], of("Kustomization", "Normal"), true);
+        check(None, &[], of("Pod", "Normal"), false);
+        check(None, &["warning"], of("Kustomization", "Normal"), false);
+        check(None, &["warning"], of("Kustomization", "Warning"), true);
+        check(Some(vec![("Kustomization", "apps")]), &[], of("Kustomization", "Normal"), true);
+        check(Some(vec![("Kustomization", "other")]), &[], of("Kustomization", "Normal"), false);
+        check(Some(vec![("Kustomization", "")]), &[], of("Kustomization", "Normal"), true);
+    }
+
+    #[test]
+    fn subjects_are_kinds_and_names() {
+        assert_eq!(subject("kustomization/apps").expect("known").to_string(), "Kustomization/apps");
+        assert_eq!(subject("Cluster").expect("known").to_string(), "Cluster");
+        assert!(subject("Pod/x").is_err());
+    }
+}

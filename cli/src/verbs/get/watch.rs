@@ -1,0 +1,111 @@
+//! `nave get … --watch`: the table, then a line for each change.
+
+use std::{collections::BTreeMap, io::Write};
+
+use anyhow::{Context, Result};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use kube::{
+    ResourceExt,
+    api::DynamicObject,
+    runtime::watcher::{self, Event},
+};
+
+use super::{Columns, Options, Request};
+use crate::{
+    connection::{Connection, ConnectionArguments},
+    output::{self, DataFormat, Format},
+    table::Table,
+};
+
+/// Prints until the API server or the reader goes away.
+pub(super) async fn run(
+    request: &Request,
+    options: &Options,
+    connection: &Connection,
+    to: &ConnectionArguments,
+) -> Result<()> {
+    let [kind] = request.kinds[..] else {
+        anyhow::bail!("--watch works on one kind at a time");
+    };
+    let namespace = options.namespace(kind, connection, to);
+    let mut config = watcher::Config::default();
+    if let Some(name) = &request.name {
+        config = config.fields(&format!("metadata.name={name}"));
+    }
+    if let Some(selector) = &options.label_selector {
+        config = config.labels(selector);
+    }
+    let api = kind.api_in(&connection.client, namespace.as_deref());
+    let columns = request.columns(kind, namespace.as_deref(), options);
+    let mut printer = Printer::new(columns, options.output, !options.no_header);
+    let mut initial = Vec::new();
+    let mut events = std::pin::pin!(watcher::watcher(api, config));
+    while let Some(event) = events.try_next().await.with_context(|| format!("watching {} objects", kind.kind))? {
+        match event {
+            Event::Init => initial.clear(),
+            Event::InitApply(object) => initial.push(object),
+            Event::InitDone => {
+                for object in initial.drain(..).filter(|object| options.selects(object)) {
+                    printer.add(object, kind)?;
+                }
+                printer.flush()?;
+            }
+            Event::Apply(object) if options.selects(&object) => {
+                printer.add(object, kind)?;
+                printer.flush()?;
+            }
+            Event::Apply(_) | Event::Delete(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Remembers what it printed, so that a change of something that is not shown prints nothing.
+struct Printer {
+    columns: Columns,
+    format: Option<Format>,
+    table: Table,
+    headers: bool,
+    /// The last row of each object, by namespace and name.
+    rows: BTreeMap<(String, String), Vec<String>>,
+}
+
+impl Printer {
+    fn new(columns: Columns, format: Option<Format>, headers: bool) -> Printer {
+        Printer { columns, format, table: columns.table(), headers, rows: BTreeMap::new() }
+    }
+
+    fn add(&mut self, mut object: DynamicObject, kind: &crate::kinds::Kind) -> Result<()> {
+        object.types = Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_owned() });
+        let format = match self.format {
+            Some(Format::Json) => DataFormat::Json,
+            Some(Format::Yaml) => {
+                output::print_text("---\n")?;
+                DataFormat::Yaml
+            }
+            Some(Format::Name) => {
+                let mut out = std::io::stdout().lock();
+                writeln!(out, "{}", output::object_name(&object))?;
+                return Ok(());
+            }
+            None | Some(Format::Wide) => {
+                let row = self.columns.row(&object, Timestamp::now());
+                let key = (object.namespace().unwrap_or_default(), object.name_any());
+                if self.rows.get(&key) != Some(&row) {
+                    self.table.row(row.clone());
+                    self.rows.insert(key, row);
+                }
+                return Ok(());
+            }
+        };
+        output::print_value(&output::object_value(&object)?, format)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if !self.table.is_empty() {
+            self.table.print(std::mem::take(&mut self.headers))?;
+        }
+        Ok(())
+    }
+}

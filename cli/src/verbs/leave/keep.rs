@@ -1,0 +1,248 @@
+//! `nave leave --keep`: what runs stays, as plain Flux objects.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result};
+use kube::{
+    ResourceExt,
+    api::{DynamicObject, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    api,
+    connection::{Connection, ConnectionArguments},
+    fields::{self, field, text},
+    fleet_owned::{self, FleetOwned},
+    hints,
+    kinds::{EXTERNAL_ARTIFACT, GIT_REPOSITORY, KUSTOMIZATION, Kind},
+    progress::Progress,
+    say, wait,
+};
+
+/// On an ExternalArtifact whose files came over the link: the source behind it, as `{"kind": …, "spec": …}`.
+pub const REAL_SOURCE: &str = "fleet.nave.dev/source";
+/// On a Kustomization that was suspended when its cluster left a hub: why, and what to do.
+pub const SUSPENDED_BECAUSE: &str = "nave.dev/suspended-because";
+/// A source that cannot be fetched within this time counts as out of reach.
+const REACH: Duration = Duration::from_secs(60);
+
+/// What becomes of a Kustomization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    /// Its source is on this cluster and stays.
+    Unchanged,
+    /// Its files came over the link; the real source is tried.
+    Converted(Value),
+    /// Its files came over the link, and nobody says from where.
+    Suspended,
+}
+
+/// Says what will be done.
+pub(super) fn show(owned: &FleetOwned) {
+    let sources = real_sources(owned);
+    for kustomization in &owned.kustomizations {
+        let name = fields::full_name(kustomization);
+        say::action(&match fate(kustomization, &sources) {
+            Fate::Unchanged => format!("Kustomization {name}: stays as it is"),
+            Fate::Converted(source) => {
+                format!("Kustomization {name}: fetches from {} itself", url_of(&source))
+            }
+            Fate::Suspended => format!("Kustomization {name}: is suspended until it is given a source"),
+        });
+    }
+    let others = owned.sources.len() + owned.secrets.len();
+    say::detail(&format!("labels of the fleet come off {} objects", others + owned.kustomizations.len()));
+}
+
+/// Converts or suspends, then takes the labels off. Each step can be repeated.
+pub(super) async fn execute(connection: &Connection, owned: &FleetOwned, to: &ConnectionArguments) -> Result<()> {
+    let sources = real_sources(owned);
+    // Several Kustomizations may share one source: it is tried once.
+    let mut tried: BTreeMap<String, Result<(), String>> = BTreeMap::new();
+    for kustomization in &owned.kustomizations {
+        let name = fields::full_name(kustomization);
+        let artifact = source_name(kustomization);
+        let outcome = match fate(kustomization, &sources) {
+            Fate::Unchanged => continue,
+            Fate::Suspended => Err("its files came over the link, and the hub did not say where they are from".to_owned()),
+            Fate::Converted(source) => {
+                if !tried.contains_key(&artifact) {
+                    let reached = reach(connection, &artifact, &source, to).await?;
+                    tried.insert(artifact.clone(), reached);
+                }
+                tried[&artifact].clone()
+            }
+        };
+        match outcome {
+            Ok(()) => {
+                let patch = json!({"spec": {"sourceRef": {"kind": GIT_REPOSITORY.kind}}});
+                api::merge(&connection.client, &KUSTOMIZATION, kustomization, &patch).await?;
+                say::success(&format!("Kustomization {name} fetches from GitRepository {artifact}"));
+            }
+            Err(reason) => {
+                let advice = format!("{reason}; set spec.sourceRef to a source that this cluster can reach, then resume");
+                let patch = json!({
+                    "metadata": {"annotations": {SUSPENDED_BECAUSE: advice}},
+                    "spec": {"suspend": true},
+                });
+                api::merge(&connection.client, &KUSTOMIZATION, kustomization, &patch).await?;
+                say::warning(&format!("Kustomization {name} suspended: {reason}"));
+            }
+        }
+    }
+    take_labels_off(connection, owned).await
+}
+
+async fn take_labels_off(connection: &Connection, owned: &FleetOwned) -> Result<()> {
+    let total = owned.kustomizations.len() + owned.sources.len() + owned.secrets.len();
+    let progress = Progress::bar(total, "taking labels off");
+    let mut changed = 0;
+    let kustomizations = owned.kustomizations.iter().map(|object| (&KUSTOMIZATION, object));
+    let sources = owned.sources.iter().map(|(kind, object)| (*kind, object));
+    for (kind, object) in kustomizations.chain(sources) {
+        if let Some(patch) = fleet_owned::unlabel(object) {
+            api::merge(&connection.client, kind, object, &patch).await?;
+            changed += 1;
+        }
+        progress.step();
+    }
+    let params = PatchParams::apply(api::FIELD_MANAGER);
+    for secret in &owned.secrets {
+        let (name, namespace) = (secret.name_any(), secret.namespace().unwrap_or_default());
+        if let Some(patch) = fleet_owned::unlabel(secret) {
+            let secrets = kube::Api::<DynamicObject>::namespaced_with(
+                connection.client.clone(),
+                &namespace,
+                &fleet_owned::secret_resource(),
+            );
+            secrets
+                .patch_metadata(&name, &params, &Patch::Merge(&patch))
+                .await
+                .with_context(|| format!("taking labels off Secret {namespace}/{name}"))?;
+            changed += 1;
+        }
+        progress.step();
+    }
+    drop(progress);
+    say::success(&format!("labels of the fleet taken off {changed} objects"));
+    Ok(())
+}
+
+/// Makes the real source beside the artifact and waits for its first fetch. A source that cannot be reached is
+/// removed again.
+async fn reach(
+    connection: &Connection,
+    full_name: &str,
+    source: &Value,
+    to: &ConnectionArguments,
+) -> Result<Result<(), String>> {
+    let (namespace, name) = full_name.split_once('/').unwrap_or_default();
+    let sources = GIT_REPOSITORY.api(&connection.client, namespace);
+    if sources.get_opt(name).await.with_context(|| format!("looking for GitRepository {full_name}"))?.is_some() {
+        return Ok(Err(format!("a GitRepository {full_name} of another origin exists already")));
+    }
+    let mut spec = source["spec"].clone();
+    // Credentials stay on the hub.
+    if let Some(fields) = spec.as_object_mut() {
+        for field in ["secretRef", "proxySecretRef", "suspend"] {
+            fields.remove(field);
+        }
+    }
+    let object = json!({
+        "apiVersion": GIT_REPOSITORY.api_version(),
+        "kind": GIT_REPOSITORY.kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    });
+    let params = PatchParams::apply(api::FIELD_MANAGER);
+    sources
+        .patch(name, &params, &Patch::Apply(&object))
+        .await
+        .with_context(|| format!("creating GitRepository {full_name}"))?;
+    let what = format!("trying {}", url_of(source));
+    match wait::until(sources.clone(), name, &what, REACH.min(to.timeout), wait::observed).await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) => {
+            sources
+                .delete(name, &Default::default())
+                .await
+                .with_context(|| format!("removing GitRepository {full_name}, which cannot be fetched"))?;
+            Ok(Err(format!("its source cannot be fetched from here: {}", hints::describe(&error))))
+        }
+    }
+}
+
+/// The sources behind artifacts, by the artifacts' full names.
+fn real_sources(owned: &FleetOwned) -> BTreeMap<String, Value> {
+    let artifacts = owned.sources.iter().filter(|(kind, _)| **kind == EXTERNAL_ARTIFACT);
+    artifacts
+        .filter_map(|(_, artifact)| {
+            let source: Value = serde_json::from_str(artifact.annotations().get(REAL_SOURCE)?).ok()?;
+            (field(&source, "kind") == GIT_REPOSITORY.kind).then(|| (fields::full_name(artifact), source))
+        })
+        .collect()
+}
+
+fn fate(kustomization: &DynamicObject, sources: &BTreeMap<String, Value>) -> Fate {
+    let kind: &Kind = &EXTERNAL_ARTIFACT;
+    if text(kustomization, "/spec/sourceRef/kind") != kind.kind {
+        return Fate::Unchanged;
+    }
+    match sources.get(&source_name(kustomization)) {
+        Some(source) => Fate::Converted(source.clone()),
+        None => Fate::Suspended,
+    }
+}
+
+fn source_name(kustomization: &DynamicObject) -> String {
+    let namespace = match text(kustomization, "/spec/sourceRef/namespace") {
+        "" => kustomization.namespace().unwrap_or_default(),
+        namespace => namespace.to_owned(),
+    };
+    format!("{namespace}/{}", text(kustomization, "/spec/sourceRef/name"))
+}
+
+fn url_of(source: &Value) -> &str {
+    source.pointer("/spec/url").and_then(Value::as_str).unwrap_or("its source")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(kind: &str, spec: Value, annotation: Option<&str>) -> DynamicObject {
+        let mut object: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": kind, "metadata": {"name": "apps", "namespace": "team"}, "spec": spec
+        }))
+        .expect("an object");
+        if let Some(source) = annotation {
+            object.annotations_mut().insert(REAL_SOURCE.to_owned(), source.to_owned());
+        }
+        object
+    }
+
+    #[test]
+    fn only_what_came_over_the_link_needs_another_source() {
+        let check = |source: Option<&str>, reference: Value, want: &str| {
+            let owned = FleetOwned {
+                sources: vec![(&EXTERNAL_ARTIFACT, object("ExternalArtifact", json!({}), source))],
+                ..FleetOwned::default()
+            };
+            let kustomization = object("Kustomization", json!({"sourceRef": reference}), None);
+            let fate = match fate(&kustomization, &real_sources(&owned)) {
+                Fate::Unchanged => "unchanged".to_owned(),
+                Fate::Suspended => "suspended".to_owned(),
+                Fate::Converted(source) => url_of(&source).to_owned(),
+            };
+            assert_eq!(fate, want);
+        };
+        let git = r#"{"kind": "GitRepository", "spec": {"url": "https://git/x"}}"#;
+        let artifact = json!({"kind": "ExternalArtifact", "name": "apps"});
+        check(Some(git), artifact.clone(), "https://git/x");
+        check(Some(git), json!({"kind": "GitRepository", "name": "apps"}), "unchanged");
+        check(Some(git), json!({"kind": "ExternalArtifact", "name": "other"}), "suspended");
+        check(Some("not json"), artifact.clone(), "suspended");
+        check(None, artifact, "suspended");
+    }
+}

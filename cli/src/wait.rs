@@ -1,0 +1,220 @@
+//! Waiting for what an object reports, by watch.
+
+use std::{cell::RefCell, time::Duration};
+
+use anyhow::{Context, Result};
+use kube::{
+    Api, ResourceExt,
+    api::DynamicObject,
+    runtime::wait::await_condition,
+};
+
+use crate::{
+    failure::advised,
+    fields::{self, ConditionView},
+    progress::Progress,
+};
+
+/// What a look at an object says about a wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not yet, and what it does meanwhile.
+    Waiting(String),
+    /// As wanted; the text is its message.
+    Done(String),
+    /// It tried and failed; the text is its message.
+    Failed(String),
+}
+
+/// Waits until `judge` gives a verdict other than waiting.
+///
+/// # Errors
+/// The object failed or vanished, the time is over, or the API server does not answer.
+pub async fn until(
+    api: Api<DynamicObject>,
+    name: &str,
+    what: &str,
+    timeout: Duration,
+    judge: impl Fn(&DynamicObject) -> Verdict,
+) -> Result<String> {
+    let progress = Progress::spinner(what.to_owned());
+    let last = RefCell::new(String::new());
+    let finished = |object: Option<&DynamicObject>| match object.map(&judge) {
+        Some(Verdict::Waiting(doing)) => {
+            if !doing.is_empty() {
+                progress.message(format!("{what}: {doing}"));
+            }
+            *last.borrow_mut() = doing;
+            false
+        }
+        Some(Verdict::Done(_) | Verdict::Failed(_)) | None => true,
+    };
+    let waited = tokio::time::timeout(timeout, await_condition(api, name, finished)).await;
+    match waited {
+        Ok(object) => match object.with_context(|| what.to_owned())?.as_ref().map(&judge) {
+            Some(Verdict::Done(message)) => Ok(message),
+            Some(Verdict::Failed(message)) => Err(anyhow::anyhow!("{name}: {message}")),
+            Some(Verdict::Waiting(_)) | None => Err(anyhow::anyhow!("{name} was deleted meanwhile")),
+        },
+        Err(_elapsed) => Err(timed_out(name, timeout, &last.borrow())),
+    }
+}
+
+/// Waits until an object is gone.
+///
+/// # Errors
+/// The time is over, or the API server does not answer.
+pub async fn until_gone(api: Api<DynamicObject>, name: &str, timeout: Duration) -> Result<bool> {
+    let gone = |object: Option<&DynamicObject>| object.is_none();
+    match tokio::time::timeout(timeout, await_condition(api, name, gone)).await {
+        Ok(Ok(_)) => Ok(true),
+        Ok(Err(error)) => Err(error).with_context(|| format!("waiting for the end of {name}")),
+        Err(_elapsed) => Ok(false),
+    }
+}
+
+/// Judges an object after a request to reconcile it: `previous` is the request handled before.
+pub fn reconciled(previous: &str) -> impl Fn(&DynamicObject) -> Verdict {
+    move |object| {
+        if fields::text(object, "/status/lastHandledReconcileAt") == previous {
+            return Verdict::Waiting(progress_of(object));
+        }
+        verdict(object)
+    }
+}
+
+/// Judges an object after a change of its spec.
+pub fn observed(object: &DynamicObject) -> Verdict {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let seen = match fields::condition(object, "Ready") {
+        Some(ready) if ready.observed_generation > 0 => ready.observed_generation,
+        _ => fields::number(object, "/status/observedGeneration"),
+    };
+    if seen < 1 || seen != generation {
+        return Verdict::Waiting(progress_of(object));
+    }
+    verdict(object)
+}
+
+/// By the Ready condition. A failure that the controller will try again counts as failed, where flux waits until its
+/// time is over: whoever waits wants to see the reason now.
+fn verdict(object: &DynamicObject) -> Verdict {
+    let Some(ready) = fields::condition(object, "Ready") else {
+        return Verdict::Waiting(progress_of(object));
+    };
+    let on_its_way = fields::condition(object, "Progressing").is_some_and(|progressing| progressing.status == "True");
+    match ready.status {
+        "True" => Verdict::Done(fields::shorten(ready.message)),
+        "False" if !on_its_way && !is_progress(&ready) => Verdict::Failed(fields::shorten(ready.message)),
+        _ => Verdict::Waiting(progress_of(object)),
+    }
+}
+
+fn is_progress(ready: &ConditionView<'_>) -> bool {
+    matches!(ready.reason, "Progressing" | "ProgressingWithRetry")
+}
+
+/// What an object says it is doing.
+fn progress_of(object: &DynamicObject) -> String {
+    ["Reconciling", "Progressing", "Ready"]
+        .into_iter()
+        .filter_map(|kind| fields::condition(object, kind))
+        .map(|condition| fields::shorten(condition.message))
+        .find(|message| !message.is_empty())
+        .unwrap_or_default()
+}
+
+fn timed_out(name: &str, timeout: Duration, last: &str) -> anyhow::Error {
+    let timeout = nave_object::duration::format(timeout);
+    let message = match last {
+        "" => format!("{name} said nothing within {timeout}"),
+        last => format!("{name} was not ready within {timeout}: {last}"),
+    };
+    advised(message, "`nave check` shows whether its controller runs; wait longer with --timeout")
+}
+
+/// Judges a Deployment: `needed` replicas of its newest generation serve and no older ones are left.
+pub fn deployment(object: &DynamicObject, needed: i64) -> Verdict {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let observed = fields::number(object, "/status/observedGeneration");
+    let (updated, available) =
+        (fields::number(object, "/status/updatedReplicas"), fields::number(object, "/status/availableReplicas"));
+    let old = fields::number(object, "/status/replicas") - updated;
+    if let Some(failure) = fields::condition(object, "ReplicaFailure").filter(|condition| condition.status == "True") {
+        return Verdict::Failed(failure.message.to_owned());
+    }
+    if let Some(progressing) = fields::condition(object, "Progressing")
+        && progressing.reason == "ProgressDeadlineExceeded"
+        && observed >= generation
+    {
+        return Verdict::Failed(progressing.message.to_owned());
+    }
+    if observed >= generation && updated >= needed && available >= needed && old <= 0 {
+        Verdict::Done(format!("{} is ready", object.name_any()))
+    } else {
+        Verdict::Waiting(format!("{available} of {needed} replicas are ready"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(status: Value) -> DynamicObject {
+        serde_json::from_value(json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+            "kind": "Kustomization",
+            "metadata": {"name": "apps", "generation": 3},
+            "status": status
+        }))
+        .expect("an object")
+    }
+
+    fn condition(kind: &str, status: &str, reason: &str) -> Value {
+        json!({"type": kind, "status": status, "reason": reason, "message": format!("{kind} {reason}"), "observedGeneration": 3})
+    }
+
+    #[test]
+    fn a_request_is_judged_once_it_was_handled() {
+        let check = |handled: &str, conditions: Vec<Value>, verdict: Verdict| {
+            let object = object(json!({"lastHandledReconcileAt": handled, "conditions": conditions}));
+            assert_eq!(reconciled("before")(&object), verdict);
+        };
+        let (ready, failed) = (condition("Ready", "True", "ReconciliationSucceeded"), condition("Ready", "False", "BuildFailed"));
+        let retry = condition("Reconciling", "True", "ProgressingWithRetry");
+        check("before", vec![ready.clone()], Verdict::Waiting("Ready ReconciliationSucceeded".into()));
+        check("now", vec![ready], Verdict::Done("Ready ReconciliationSucceeded".into()));
+        check("now", vec![failed.clone(), retry], Verdict::Failed("Ready BuildFailed".into()));
+        check("now", vec![condition("Ready", "Unknown", "Progressing")], Verdict::Waiting("Ready Progressing".into()));
+        check(
+            "now",
+            vec![failed, condition("Progressing", "True", "Waiting")],
+            Verdict::Waiting("Progressing Waiting".into()),
+        );
+        check("now", vec![], Verdict::Waiting(String::new()));
+    }
+
+    #[test]
+    fn a_change_is_judged_once_its_generation_was_seen() {
+        let mut old = condition("Ready", "True", "ReconciliationSucceeded");
+        old["observedGeneration"] = json!(2);
+        assert!(matches!(observed(&object(json!({"conditions": [old.clone()]}))), Verdict::Waiting(_)));
+        old["observedGeneration"] = json!(0);
+        let seen = object(json!({"observedGeneration": 3, "conditions": [old]}));
+        assert!(matches!(observed(&seen), Verdict::Done(_)));
+        assert!(matches!(observed(&object(json!({}))), Verdict::Waiting(_)));
+    }
+
+    #[test]
+    fn a_deployment_is_ready_when_only_new_replicas_are_left() {
+        let check = |status: Value, done: bool| {
+            assert_eq!(matches!(deployment(&object(status.clone()), 1), Verdict::Done(_)), done, "{status}");
+        };
+        check(json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}), true);
+        check(json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}), false);
+        check(json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 1}), false);
+        check(json!({"observedGeneration": 3, "replicas": 1, "updatedReplicas": 1}), false);
+    }
+}
