@@ -55,8 +55,12 @@ func (p *plane) startAPIServer(ctx context.Context, failed chan<- error) error {
 		"--endpoint-reconciler-type=none",
 	}
 	if p.auditLog != "" {
+		policy := "audit-policy.yaml"
+		if p.auditBody {
+			policy = "audit-policy-with-bodies.yaml"
+		}
 		arguments = append(arguments,
-			"--audit-policy-file="+p.files.path("audit-policy.yaml"),
+			"--audit-policy-file="+p.files.path(policy),
 			"--audit-log-path="+p.auditLog,
 			"--audit-log-format=json",
 			// Written before the answer is complete, so that a test that has its answer finds it in the log.
@@ -100,9 +104,9 @@ func (p *plane) startControllerManager(ctx context.Context, failed chan<- error)
 		"--kube-api-qps=500",
 		"--kube-api-burst=1000",
 		// The imaginary nodes have no heartbeat to watch, no volumes to attach and nothing to scale by; a plane that
-		// was paused must not come back to find its pods evicted.
+		// was paused must not come back to find its pods evicted. For namespaces see namespaces.go.
 		"--controllers=*,-node-lifecycle-controller,-taint-eviction-controller,-device-taint-eviction-controller," +
-			"-node-ipam-controller,-ttl-controller,-persistentvolume-attach-detach-controller," +
+			"-node-ipam-controller,-namespace-controller,-ttl-controller,-persistentvolume-attach-detach-controller," +
 			"-persistentvolume-expander-controller,-horizontal-pod-autoscaler-controller," +
 			"-legacy-serviceaccount-token-cleaner-controller",
 	})

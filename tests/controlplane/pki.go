@@ -42,6 +42,18 @@ rules:
 - level: Metadata
 `
 
+// The same with the bodies of writes, for a benchmark that sends them again. Secrets stay out of it.
+const auditPolicyWithBodies = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  resources: [{group: "", resources: [secrets, serviceaccounts/token]}]
+- level: Request
+  verbs: [create, update, patch, delete]
+- level: Metadata
+`
+
 type authority struct {
 	certificate *x509.Certificate
 	key         crypto.Signer
@@ -58,7 +70,8 @@ func writeFiles(dir, name, url string) (files, error) {
 	if err != nil {
 		return f, err
 	}
-	contents := map[string][]byte{"ca.crt": ca.pem, "ca.key": caKey, "audit-policy.yaml": []byte(auditPolicy)}
+	contents := map[string][]byte{"ca.crt": ca.pem, "ca.key": caKey, "audit-policy.yaml": []byte(auditPolicy),
+		"audit-policy-with-bodies.yaml": []byte(auditPolicyWithBodies)}
 
 	for _, issue := range []struct {
 		file     string

@@ -21,6 +21,7 @@ type options struct {
 	port       int
 	etcd       string
 	auditLog   string
+	auditBody  bool
 	nodes      int
 	watchStdin bool
 	verbosity  int
@@ -57,6 +58,7 @@ func parse(arguments []string) (options, error) {
 	set.IntVar(&o.port, "port", 0, "port of the API server on 127.0.0.1 (default: any free one)")
 	set.StringVar(&o.etcd, "etcd", "embedded", "'embedded', or the client URL of an etcd to share; each plane then keeps to a prefix of its name")
 	set.StringVar(&o.auditLog, "audit-log", "", "file for the audit log: metadata level, one JSON object per line")
+	set.BoolVar(&o.auditBody, "audit-bodies", false, "record the bodies of writes as well")
 	set.IntVar(&o.nodes, "nodes", 1, "number of imaginary nodes")
 	set.BoolVar(&o.watchStdin, "watch-stdin", true, "stop when standard input closes or the parent dies")
 	set.IntVar(&o.verbosity, "v", 0, "verbosity of the logs on standard error")
@@ -160,6 +162,9 @@ func run(ctx context.Context, o options, started time.Time) error {
 		return err
 	}
 	if err = p.startKwok(ctx); err != nil {
+		return err
+	}
+	if err = p.startNamespaces(ctx); err != nil {
 		return err
 	}
 	if err = seed(ctx, admin, o.nodes); err != nil {

@@ -48,6 +48,7 @@ impl Assets {
             ("ca.crt", authority.pem()),
             ("apiserver.crt", &server.certificate),
             ("apiserver.key", &server.key),
+            ("service-account.crt", &signing.certificate),
             ("service-account.key", &signing.key),
             ("audit-policy.yaml", AUDIT_POLICY),
         ] {
@@ -77,29 +78,53 @@ impl Assets {
         let mut launch = Launch::new(format!("{}-apiserver", options.name), binaries.join("kube-apiserver"))
             .arg(format!("--etcd-servers={etcd_url}"))
             .arg(format!("--etcd-prefix=/planes/{}", options.name))
-            .args(["--bind-address=127.0.0.1", "--endpoint-reconciler-type=none", "--authorization-mode=Node,RBAC"])
-            .args(["--service-account-issuer=https://kubernetes.default.svc.cluster.local", "--allow-privileged=true"])
+            .args([
+                "--bind-address=127.0.0.1",
+                "--endpoint-reconciler-type=none",
+                "--authorization-mode=Node,RBAC",
+            ])
+            .args([
+                "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+                "--allow-privileged=true",
+            ])
             .args(["--service-cluster-ip-range=10.96.0.0/16", "--profiling=false"])
             .arg(format!("--secure-port={port}"))
             .arg(format!("--client-ca-file={}", file("ca.crt")))
             .arg(format!("--tls-cert-file={}", file("apiserver.crt")))
             .arg(format!("--tls-private-key-file={}", file("apiserver.key")))
-            .arg(format!("--service-account-key-file={}", file("service-account.key")))
-            .arg(format!("--service-account-signing-key-file={}", file("service-account.key")));
+            .arg(format!("--service-account-key-file={}", file("service-account.crt")))
+            .arg(format!(
+                "--service-account-signing-key-file={}",
+                file("service-account.key")
+            ));
         if let Some(path) = &audit_log {
             launch = launch
                 .arg(format!("--audit-policy-file={}", file("audit-policy.yaml")))
                 .arg(format!("--audit-log-path={}", path.display()))
-                .args(["--audit-log-format=json", "--audit-log-mode=blocking", "--audit-log-maxsize=4096"]);
+                .args([
+                    "--audit-log-format=json",
+                    "--audit-log-mode=blocking",
+                    "--audit-log-maxsize=4096",
+                ]);
         }
         let api_server = launch.start()?;
         api_server.wait_ready(&format!("{url}/readyz"), DEADLINE).await?;
         wait_for_default_namespace(&kubeconfig).await?;
-        Ok(Assets { url, etcd_url, kubeconfig, audit_log, api_server, etcd })
+        Ok(Assets {
+            url,
+            etcd_url,
+            kubeconfig,
+            audit_log,
+            api_server,
+            etcd,
+        })
     }
 
     pub(crate) fn processes(&self) -> Vec<&Proc> {
-        [Some(&self.api_server), self.etcd.as_ref()].into_iter().flatten().collect()
+        [Some(&self.api_server), self.etcd.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

@@ -104,7 +104,11 @@ impl AuditLog {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole
             .lines()
-            .filter_map(|line| Request::parse(line).with_context(|| format!("reading the audit entry {line}")).transpose())
+            .filter_map(|line| {
+                Request::parse(line)
+                    .with_context(|| format!("reading the audit entry {line}"))
+                    .transpose()
+            })
             .collect::<Result<_>>()
             .map(Requests)
     }
@@ -113,8 +117,10 @@ impl AuditLog {
 impl Request {
     /// Whether it could change an object. Reviews (of access and tokens) are created but change nothing.
     pub fn is_write(&self) -> bool {
-        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
-            && !self.resource.ends_with("reviews.authorization.k8s.io")
+        matches!(
+            self.verb.as_str(),
+            "create" | "update" | "patch" | "delete" | "deletecollection"
+        ) && !self.resource.ends_with("reviews.authorization.k8s.io")
             && !self.resource.ends_with("reviews.authentication.k8s.io")
             && !self.uri.contains("dryRun=All")
     }
@@ -130,7 +136,11 @@ impl Request {
         if event.stage == "ResponseComplete" && runs_long && code < 400 {
             return Ok(None);
         }
-        let group = if object.api_group.is_empty() { String::new() } else { format!(".{}", object.api_group) };
+        let group = if object.api_group.is_empty() {
+            String::new()
+        } else {
+            format!(".{}", object.api_group)
+        };
         Ok(Some(Request {
             verb: event.verb,
             user: event.impersonated_user.unwrap_or(event.user).username,
@@ -189,13 +199,30 @@ impl Requests {
     /// failed tests.
     pub fn summary(&self) -> String {
         let counts = self.count_by(|request| {
-            let subresource =
-                if request.subresource.is_empty() { String::new() } else { format!("/{}", request.subresource) };
-            let what = if request.resource.is_empty() { &request.uri } else { &request.resource };
-            let namespace = if request.namespace.is_empty() { "-" } else { &request.namespace };
-            format!("{} {what}{subresource} in {namespace} by {}", request.verb, request.user)
+            let subresource = if request.subresource.is_empty() {
+                String::new()
+            } else {
+                format!("/{}", request.subresource)
+            };
+            let what = if request.resource.is_empty() {
+                &request.uri
+            } else {
+                &request.resource
+            };
+            let namespace = if request.namespace.is_empty() {
+                "-"
+            } else {
+                &request.namespace
+            };
+            format!(
+                "{} {what}{subresource} in {namespace} by {}",
+                request.verb, request.user
+            )
         });
-        counts.iter().map(|(what, count)| format!("{count:>6} {what}\n")).collect()
+        counts
+            .iter()
+            .map(|(what, count)| format!("{count:>6} {what}\n"))
+            .collect()
     }
 }
 
@@ -233,19 +260,31 @@ mod tests {
 
     #[test]
     fn requests_are_counted_once() {
-        let all = requests(&[LIST, PATCH, WATCH_BEGINS, WATCH_ENDS, WATCH_REFUSED, REVIEW], &LIST[..40]);
+        let all = requests(
+            &[LIST, PATCH, WATCH_BEGINS, WATCH_ENDS, WATCH_REFUSED, REVIEW],
+            &LIST[..40],
+        );
         let counts = all.count_by(|request| format!("{} {}", request.verb, request.resource));
         let seen: Vec<_> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
         assert_eq!(
             seen,
-            ["1 create selfsubjectaccessreviews.authorization.k8s.io", "1 list pods", "1 patch deployments.apps", "1 watch pods", "1 watch secrets"]
+            [
+                "1 create selfsubjectaccessreviews.authorization.k8s.io",
+                "1 list pods",
+                "1 patch deployments.apps",
+                "1 watch pods",
+                "1 watch secrets"
+            ]
         );
     }
 
     #[test]
     fn writes_are_attributed_to_who_was_impersonated() {
         let all = requests(&[LIST, PATCH, REVIEW], "");
-        assert_eq!(all.writes().summary(), "     1 patch deployments.apps/status in a by v\n");
+        assert_eq!(
+            all.writes().summary(),
+            "     1 patch deployments.apps/status in a by v\n"
+        );
         assert_eq!(all.of_user("v").len(), 1);
         assert_eq!(all.writes().iter().next().unwrap().code, 409);
     }

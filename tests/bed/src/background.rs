@@ -8,8 +8,11 @@ pub(crate) struct Background(Option<Runtime>);
 
 impl Background {
     pub(crate) fn start(name: &str) -> std::io::Result<Background> {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(name)
+            .enable_all()
+            .build()?;
         Ok(Background(Some(runtime)))
     }
 

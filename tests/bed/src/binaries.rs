@@ -29,11 +29,22 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 fn build(name: &str) -> Result<PathBuf> {
     let package = package_of(name)?;
     let mut cargo = cargo();
-    cargo.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--bin", name, "-p", &package]);
+    cargo.args([
+        "build",
+        "--quiet",
+        "--message-format=json-render-diagnostics",
+        "--bin",
+        name,
+        "-p",
+        &package,
+    ]);
     if let Some(profile) = profile() {
         cargo.args(["--profile", &profile]);
     }
-    let output = cargo.stderr(std::process::Stdio::inherit()).output().context("running cargo build")?;
+    let output = cargo
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("running cargo build")?;
     if !output.status.success() {
         bail!("cargo build -p {package} --bin {name} ended with {}", output.status);
     }
@@ -54,14 +65,27 @@ fn package_of(name: &str) -> Result<String> {
         bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     let metadata: Value = serde_json::from_slice(&output.stdout).context("reading the answer of cargo metadata")?;
-    let packages = metadata["packages"].as_array().context("cargo metadata listed no packages")?;
+    let packages = metadata["packages"]
+        .as_array()
+        .context("cargo metadata listed no packages")?;
     let has_binary = |package: &&Value| {
         package["targets"].as_array().is_some_and(|targets| {
-            targets.iter().any(|target| target["name"] == name && target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin")))
+            targets.iter().any(|target| {
+                target["name"] == name
+                    && target["kind"]
+                        .as_array()
+                        .is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"))
+            })
         })
     };
-    let package = packages.iter().find(has_binary).with_context(|| format!("no package of the workspace has a binary {name}"))?;
-    Ok(package["name"].as_str().context("cargo metadata gave a package without a name")?.to_owned())
+    let package = packages
+        .iter()
+        .find(has_binary)
+        .with_context(|| format!("no package of the workspace has a binary {name}"))?;
+    Ok(package["name"]
+        .as_str()
+        .context("cargo metadata gave a package without a name")?
+        .to_owned())
 }
 
 fn cargo() -> Command {
@@ -77,7 +101,11 @@ fn profile() -> Option<String> {
 
 fn profile_of(executable: &Path) -> Option<String> {
     let folder = executable.parent()?;
-    let folder = if folder.ends_with("deps") || folder.ends_with("examples") { folder.parent()? } else { folder };
+    let folder = if folder.ends_with("deps") || folder.ends_with("examples") {
+        folder.parent()?
+    } else {
+        folder
+    };
     match folder.file_name()?.to_str()? {
         "debug" => None,
         profile => Some(profile.to_owned()),
@@ -94,13 +122,19 @@ mod tests {
         assert_eq!(profile("/t/debug/deps/x-1"), None);
         assert_eq!(profile("/t/debug/bed"), None);
         assert_eq!(profile("/t/release/deps/x-1"), Some("release".into()));
-        assert_eq!(profile("/t/x86_64-unknown-linux-gnu/bench/deps/x-1"), Some("bench".into()));
+        assert_eq!(
+            profile("/t/x86_64-unknown-linux-gnu/bench/deps/x-1"),
+            Some("bench".into())
+        );
     }
 
     #[test]
     fn a_binary_is_found_by_its_name() {
         assert_eq!(package_of("bed").unwrap(), "nave-bed");
         let text = format!("{:#}", binary("no-such-program").unwrap_err());
-        assert_eq!(text, "building no-such-program: no package of the workspace has a binary no-such-program");
+        assert_eq!(
+            text,
+            "building no-such-program: no package of the workspace has a binary no-such-program"
+        );
     }
 }

@@ -57,7 +57,7 @@ pub struct GitServerOptions {
     pub auth: Auth,
     /// Whether to speak TLS with a certificate for `127.0.0.1` and `localhost`, see [`GitServer::ca_pem`].
     pub tls: bool,
-    /// Where each push is announced: a POST of `{"repository": …, "updates": [{"ref", "before", "after"}]}`.
+    /// Where each push is announced: a POST of `{"repository": …, "url": …, "updates": [{"ref", "before", "after"}]}`.
     pub hint_url: Option<String>,
 }
 
@@ -95,6 +95,7 @@ pub(crate) struct State {
     pub(crate) root: PathBuf,
     auth: Mutex<Auth>,
     hint_url: Mutex<Option<String>>,
+    url: String,
     /// The faults of the next requests, and the one of all requests after them.
     faults: Mutex<(VecDeque<Fault>, Option<Fault>)>,
     seen: Mutex<Vec<SeenRequest>>,
@@ -111,24 +112,33 @@ impl GitServer {
             .timeout(Duration::from_secs(10))
             .build()
             .context("building an HTTP client")?;
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("listening for git clients")?;
+        let address = listener.local_addr().context("reading the address of the git server")?;
+        let url = format!("{}://{address}", if options.tls { "https" } else { "http" });
         let state = Arc::new(State {
             root: dir.path().to_owned(),
             auth: Mutex::new(options.auth),
             hint_url: Mutex::new(options.hint_url),
+            url: url.clone(),
             faults: Mutex::default(),
             seen: Mutex::default(),
             http,
         });
-        let authority = if options.tls { Some(Authority::new("git-server")?) } else { None };
-        let certificate =
-            authority.as_ref().map(|authority| authority.server(&["127.0.0.1", "localhost"])).transpose()?;
+        let authority = if options.tls {
+            Some(Authority::new("git-server")?)
+        } else {
+            None
+        };
+        let certificate = authority
+            .as_ref()
+            .map(|authority| authority.server(&["127.0.0.1", "localhost"]))
+            .transpose()?;
 
         let background = Background::start("git-server").context("starting the threads of a git server")?;
         let router = Router::new().fallback(git_backend::answer).with_state(state.clone());
-        let address = serve(&background, certificate.as_ref(), router).await?;
-        let scheme = if options.tls { "https" } else { "http" };
+        serve(&background, listener, address, certificate.as_ref(), router)?;
         Ok(GitServer {
-            url: format!("{scheme}://{address}"),
+            url,
             address,
             ca_pem: authority.map(|authority| authority.pem().to_owned()),
             state,
@@ -190,7 +200,10 @@ impl GitServer {
     /// How many requests were seen for a repository: each look for news is one, each fetch at least two more.
     pub fn request_count(&self, repository: &str) -> usize {
         let prefix = format!("/{repository}.git/");
-        lock(&self.state.seen).iter().filter(|seen| seen.path.starts_with(&prefix)).count()
+        lock(&self.state.seen)
+            .iter()
+            .filter(|seen| seen.path.starts_with(&prefix))
+            .count()
     }
 
     /// Forgets the requests seen so far.
@@ -230,19 +243,34 @@ impl State {
     /// error, as it is none for a real server.
     pub(crate) async fn announce(&self, repository: &str, updates: serde_json::Value) {
         let url = lock(&self.hint_url).clone();
-        let Some(url) = url.filter(|_| updates.as_array().is_some_and(|updates| !updates.is_empty())) else { return };
-        let body = serde_json::json!({"repository": repository, "updates": updates});
-        let sent = self.http.post(&url).header("content-type", "application/json").body(body.to_string()).send().await;
+        let Some(url) = url.filter(|_| updates.as_array().is_some_and(|updates| !updates.is_empty())) else {
+            return;
+        };
+        let own_url = format!("{}/{repository}.git", self.url);
+        let body = serde_json::json!({"repository": repository, "url": own_url, "updates": updates});
+        let sent = self
+            .http
+            .post(&url)
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await;
         if let Err(error) = sent {
             tracing::debug!(%url, error = &error as &dyn std::error::Error, "nobody took the hint");
         }
     }
 }
 
-async fn serve(background: &Background, certificate: Option<&Issued>, router: Router) -> Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("listening for git clients")?;
-    let address = listener.local_addr().context("reading the address of the git server")?;
-    listener.set_nonblocking(true).context("preparing the listener of the git server")?;
+fn serve(
+    background: &Background,
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    certificate: Option<&Issued>,
+    router: Router,
+) -> Result<()> {
+    listener
+        .set_nonblocking(true)
+        .context("preparing the listener of the git server")?;
     let _inside = background.handle().enter();
     let listener = TcpListener::from_std(listener).context("preparing the listener of the git server")?;
     match certificate {
@@ -255,7 +283,7 @@ async fn serve(background: &Background, certificate: Option<&Issued>, router: Ro
             background.handle().spawn(axum::serve(listener, router).into_future());
         }
     }
-    Ok(address)
+    Ok(())
 }
 
 /// Hands out connections after their handshake; one that is slow keeps nobody waiting.
@@ -265,7 +293,12 @@ struct TlsListener {
 }
 
 impl TlsListener {
-    fn start(background: &Background, listener: TcpListener, acceptor: TlsAcceptor, address: SocketAddr) -> TlsListener {
+    fn start(
+        background: &Background,
+        listener: TcpListener,
+        acceptor: TlsAcceptor,
+        address: SocketAddr,
+    ) -> TlsListener {
         // axum takes connections as fast as they come; a few may finish their handshake at the same moment.
         let (sender, connections) = mpsc::channel(8);
         background.handle().spawn(async move {
@@ -319,5 +352,7 @@ pub(crate) fn git_environment(root: &Path) -> [(&'static str, String); 12] {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds a lock of the git server")
+    mutex
+        .lock()
+        .expect("nothing panics while it holds a lock of the git server")
 }

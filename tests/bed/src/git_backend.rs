@@ -31,7 +31,10 @@ pub(crate) async fn answer(Extract(state): Extract<Arc<State>>, request: Request
     let fault = state.next_fault();
     let response = match fault {
         Some(Fault::Hang) => std::future::pending().await,
-        Some(Fault::Status(code)) => plain(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), ""),
+        Some(Fault::Status(code)) => plain(
+            StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            "",
+        ),
         Some(Fault::Cut(_)) | None => match respond(&state, request).await {
             Ok(response) => response,
             Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}\n")),
@@ -48,8 +51,15 @@ async fn respond(state: &Arc<State>, request: Request<Body>) -> Result<Response<
     let auth = state.auth();
     let Some(user) = authenticate(&auth, request.headers()) else {
         let mut response = plain(StatusCode::UNAUTHORIZED, "credentials are needed\n");
-        let challenge = if matches!(auth, Auth::Bearer(_)) { "Bearer" } else { "Basic realm=\"git\"" };
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge.parse().context("writing the challenge")?);
+        let challenge = if matches!(auth, Auth::Bearer(_)) {
+            "Bearer"
+        } else {
+            "Basic realm=\"git\""
+        };
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            challenge.parse().context("writing the challenge")?,
+        );
         return Ok(response);
     };
     let path = request.uri().path().to_owned();
@@ -57,16 +67,23 @@ async fn respond(state: &Arc<State>, request: Request<Body>) -> Result<Response<
     if !pushes {
         let (child, output) = start(state, request, &user).await?;
         let (response, output) = read_head(output).await?;
-        return Ok(response.body(stream_body(child, output)).context("building the answer")?);
+        return response.body(stream_body(child, output)).context("building the answer");
     }
     // The announcement follows the push, so this answer is collected before it is sent.
-    let repository = path.trim_start_matches('/').trim_end_matches("/git-receive-pack").trim_end_matches(".git").to_owned();
+    let repository = path
+        .trim_start_matches('/')
+        .trim_end_matches("/git-receive-pack")
+        .trim_end_matches(".git")
+        .to_owned();
     let bare = state.bare(&repository);
     let before = references(&bare).await?;
     let (mut child, output) = start(state, request, &user).await?;
     let (response, mut output) = read_head(output).await?;
     let mut body = Vec::new();
-    output.read_to_end(&mut body).await.context("reading the answer of git http-backend")?;
+    output
+        .read_to_end(&mut body)
+        .await
+        .context("reading the answer of git http-backend")?;
     child.wait().await.context("waiting for git http-backend")?;
     let updates = changes(&before, &references(&bare).await?);
     state.announce(&repository, updates).await;
@@ -136,18 +153,28 @@ async fn read_head(
     let mut line = String::new();
     loop {
         line.clear();
-        if output.read_line(&mut line).await.context("reading the head of git http-backend")? == 0 {
+        if output
+            .read_line(&mut line)
+            .await
+            .context("reading the head of git http-backend")?
+            == 0
+        {
             bail!("git http-backend ended before its answer began");
         }
         let header = line.trim_end();
         if header.is_empty() {
             return Ok((response, output));
         }
-        let (name, value) = header.split_once(':').with_context(|| format!("reading the CGI header {header:?}"))?;
+        let (name, value) = header
+            .split_once(':')
+            .with_context(|| format!("reading the CGI header {header:?}"))?;
         let value = value.trim();
         if name.eq_ignore_ascii_case("status") {
             let code = value.split(' ').next().unwrap_or_default();
-            response = response.status(code.parse::<u16>().with_context(|| format!("reading the CGI status {value:?}"))?);
+            response = response.status(
+                code.parse::<u16>()
+                    .with_context(|| format!("reading the CGI status {value:?}"))?,
+            );
         } else {
             response = response.header(name, value);
         }
@@ -156,16 +183,19 @@ async fn read_head(
 
 /// Streams the rest of the output; the child is kept until it has ended or the client is gone.
 fn stream_body(child: Child, output: BufReader<ChildStdout>) -> Body {
-    Body::from_stream(stream::try_unfold((child, output), |(mut child, mut output)| async move {
-        let mut chunk = vec![0; CHUNK];
-        let length = output.read(&mut chunk).await?;
-        if length == 0 {
-            child.wait().await?;
-            return Ok::<_, std::io::Error>(None);
-        }
-        chunk.truncate(length);
-        Ok(Some((Bytes::from(chunk), (child, output))))
-    }))
+    Body::from_stream(stream::try_unfold(
+        (child, output),
+        |(mut child, mut output)| async move {
+            let mut chunk = vec![0; CHUNK];
+            let length = output.read(&mut chunk).await?;
+            if length == 0 {
+                child.wait().await?;
+                return Ok::<_, std::io::Error>(None);
+            }
+            chunk.truncate(length);
+            Ok(Some((Bytes::from(chunk), (child, output))))
+        },
+    ))
 }
 
 /// The same answer, ended by an error after so many bytes; hyper then closes the connection in the middle.
@@ -188,7 +218,11 @@ fn cut(response: Response<Body>, after: usize) -> Response<Body> {
 
 /// A header as text, or nothing.
 fn text(headers: &HeaderMap, name: &str) -> String {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<Body> {

@@ -32,9 +32,16 @@ impl GitRepo {
             bail!("repository {name} exists already");
         }
         fs::create_dir_all(&work).with_context(|| format!("creating {}", work.display()))?;
-        let repo = GitRepo { name: name.to_owned(), url, bare, work, state };
+        let repo = GitRepo {
+            name: name.to_owned(),
+            url,
+            bare,
+            work,
+            state,
+        };
         let bare_path = repo.bare.display().to_string();
-        repo.run(&["init", "--quiet", "--bare", "--initial-branch=main", &bare_path]).await?;
+        repo.run(&["init", "--quiet", "--bare", "--initial-branch=main", &bare_path])
+            .await?;
         // Forges allow both: fetching a commit by its name, and partial clones.
         for (key, value) in [
             ("http.receivepack", "true"),
@@ -81,7 +88,8 @@ impl GitRepo {
     /// Copies a folder with all its files into the work tree (below `to`, which may be empty), commits and pushes.
     pub async fn commit_dir(&self, from: &Path, to: &str) -> Result<String> {
         copy(from, &self.inside(to)?)?;
-        self.commit(&format!("Copy {}", from.file_name().unwrap_or_default().display())).await
+        self.commit(&format!("Copy {}", from.file_name().unwrap_or_default().display()))
+            .await
     }
 
     /// Removes files or folders, commits and pushes. A path that is not there is an error.
@@ -113,7 +121,8 @@ impl GitRepo {
     /// Commits whatever the work tree holds, without pushing.
     pub async fn commit_local(&self, message: &str) -> Result<String> {
         self.run(&["add", "--all"]).await?;
-        self.run(&["commit", "--quiet", "--allow-empty", "--no-gpg-sign", "-m", message]).await?;
+        self.run(&["commit", "--quiet", "--allow-empty", "--no-gpg-sign", "-m", message])
+            .await?;
         self.head().await
     }
 
@@ -125,8 +134,15 @@ impl GitRepo {
     /// Switches to a branch, which begins here when it is new.
     pub async fn branch(&self, name: &str) -> Result<()> {
         let reference = format!("refs/heads/{name}");
-        let known = self.run(&["rev-parse", "--verify", "--quiet", &reference]).await.is_ok();
-        let arguments: &[&str] = if known { &["switch", "--quiet", name] } else { &["switch", "--quiet", "--create", name] };
+        let known = self
+            .run(&["rev-parse", "--verify", "--quiet", &reference])
+            .await
+            .is_ok();
+        let arguments: &[&str] = if known {
+            &["switch", "--quiet", name]
+        } else {
+            &["switch", "--quiet", "--create", name]
+        };
         self.run(arguments).await.map(drop)
     }
 
@@ -145,7 +161,8 @@ impl GitRepo {
     /// Pushes the current branch and all tags, by force, and announces it where hints go.
     pub async fn push(&self) -> Result<()> {
         let before = references(&self.bare).await?;
-        self.run(&["push", "--quiet", "--force", "--tags", "origin", "HEAD"]).await?;
+        self.run(&["push", "--quiet", "--force", "--tags", "origin", "HEAD"])
+            .await?;
         let updates = changes(&before, &references(&self.bare).await?);
         self.state.announce(&self.name, updates).await;
         Ok(())
@@ -173,7 +190,11 @@ pub(crate) async fn check_git() -> Result<()> {
 /// All references of a bare repository with the object they name.
 pub(crate) async fn references(bare: &Path) -> Result<BTreeMap<String, String>> {
     let output = git(bare, bare, &["for-each-ref", "--format=%(refname) %(objectname)"]).await?;
-    Ok(output.lines().filter_map(|line| line.split_once(' ')).map(|(name, id)| (name.into(), id.into())).collect())
+    Ok(output
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, id)| (name.into(), id.into()))
+        .collect())
 }
 
 /// What differs, as the updates of an announcement; a reference that was not there, or is no more, is all zeros.
@@ -201,7 +222,13 @@ async fn git(dir: &Path, root: &Path, arguments: &[&str]) -> Result<String> {
         .with_context(|| format!("running git {}", arguments.join(" ")))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("git {} in {} ended with {}: {}", arguments.join(" "), dir.display(), output.status, said.trim());
+        bail!(
+            "git {} in {} ended with {}: {}",
+            arguments.join(" "),
+            dir.display(),
+            output.status,
+            said.trim()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -211,7 +238,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| format!("listing {}", from.display()))? {
         let entry = entry.with_context(|| format!("listing {}", from.display()))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type().with_context(|| format!("looking at {}", source.display()))?.is_dir() {
+        if entry
+            .file_type()
+            .with_context(|| format!("looking at {}", source.display()))?
+            .is_dir()
+        {
             copy(&source, &target)?;
         } else {
             fs::copy(&source, &target).with_context(|| format!("copying {}", source.display()))?;

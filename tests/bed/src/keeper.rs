@@ -64,7 +64,10 @@ pub(crate) fn spawn(command: Command) -> Result<Child> {
         .expect("nothing panics while it holds the sender")
         .send(Request { command, reply })
         .expect("the spawning thread never ends");
-    let child = answer.recv().expect("the spawning thread answers every request").context(what)?;
+    let child = answer
+        .recv()
+        .expect("the spawning thread answers every request")
+        .context(what)?;
     keeper.tell('+', child.id());
     Ok(child)
 }
@@ -112,7 +115,11 @@ impl Keeper {
                 }
             })
             .context("starting the spawning thread")?;
-        Ok(Keeper { root, script: Mutex::new(script), requests: Mutex::new(requests) })
+        Ok(Keeper {
+            root,
+            script: Mutex::new(script),
+            requests: Mutex::new(requests),
+        })
     }
 
     fn tell(&self, verb: char, group: u32) {

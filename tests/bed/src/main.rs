@@ -38,7 +38,9 @@ async fn main() -> Result<()> {
     match Cli::parse().verb {
         Verb::Up { planes, nodes, audit } => up(planes, nodes, audit).await,
         Verb::Build => {
-            let program = tokio::task::spawn_blocking(build_controlplane).await.context("building")??;
+            let program = tokio::task::spawn_blocking(build_controlplane)
+                .await
+                .context("building")??;
             println!("{}", program.display());
             Ok(())
         }
@@ -48,7 +50,12 @@ async fn main() -> Result<()> {
 async fn up(planes: u32, nodes: u32, audit: bool) -> Result<()> {
     let started = Instant::now();
     let options = (1..=planes)
-        .map(|number| PlaneOptions { name: format!("plane-{number}"), audit, nodes, ..PlaneOptions::default() })
+        .map(|number| PlaneOptions {
+            name: format!("plane-{number}"),
+            audit,
+            nodes,
+            ..PlaneOptions::default()
+        })
         .collect();
     let planes = tokio::select! {
         planes = Plane::start_many(options) => planes?,
@@ -56,7 +63,8 @@ async fn up(planes: u32, nodes: u32, audit: bool) -> Result<()> {
     };
     let mut out = std::io::stdout().lock();
     for plane in &planes {
-        writeln!(out, "export KUBECONFIG={}", plane.kubeconfig_path().display()).context("writing to standard output")?;
+        writeln!(out, "export KUBECONFIG={}", plane.kubeconfig_path().display())
+            .context("writing to standard output")?;
         eprintln!("{}: {}", plane.name, plane.url());
         if let Some(path) = plane.audit_log() {
             eprintln!("{}: requests are recorded in {}", plane.name, path.display());
@@ -64,7 +72,11 @@ async fn up(planes: u32, nodes: u32, audit: bool) -> Result<()> {
     }
     out.flush().context("writing to standard output")?;
     drop(out);
-    eprintln!("{} planes are up after {:.1} s; Ctrl-C ends them", planes.len(), started.elapsed().as_secs_f64());
+    eprintln!(
+        "{} planes are up after {:.1} s; Ctrl-C ends them",
+        planes.len(),
+        started.elapsed().as_secs_f64()
+    );
     tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
     for plane in planes {
         plane.stop().await;

@@ -35,7 +35,12 @@ enum Fate {
 
 impl Weather {
     fn fair() -> Weather {
-        let now = Now { cut: false, delay: Duration::ZERO, loss: 0.0, dice: StdRng::seed_from_u64(7) };
+        let now = Now {
+            cut: false,
+            delay: Duration::ZERO,
+            loss: 0.0,
+            dice: StdRng::seed_from_u64(7),
+        };
         Weather { now: Mutex::new(now) }
     }
 
@@ -53,6 +58,10 @@ impl Weather {
             let loss = now.loss.min(1.0);
             now.dice.random_bool(loss)
         };
-        if now.cut || lost { Fate::Lost } else { Fate::After(now.delay) }
+        if now.cut || lost {
+            Fate::Lost
+        } else {
+            Fate::After(now.delay)
+        }
     }
 }

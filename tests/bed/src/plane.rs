@@ -30,6 +30,8 @@ pub struct PlaneOptions {
     pub name: String,
     /// Whether requests are recorded, see [`Plane::audit`].
     pub audit: bool,
+    /// Whether the bodies of writes are recorded as well; only by our own planes.
+    pub audit_bodies: bool,
     /// How many imaginary nodes it has.
     pub nodes: u32,
     /// The port of the API server; any free one by default.
@@ -79,14 +81,24 @@ static BORROWED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 
 impl Default for PlaneOptions {
     fn default() -> PlaneOptions {
-        PlaneOptions { name: "plane".into(), audit: false, nodes: 1, port: None, etcd: None }
+        PlaneOptions {
+            name: "plane".into(),
+            audit: false,
+            audit_bodies: false,
+            nodes: 1,
+            port: None,
+            etcd: None,
+        }
     }
 }
 
 impl PlaneOptions {
     /// The default with a name.
     pub fn named(name: impl Into<String>) -> PlaneOptions {
-        PlaneOptions { name: name.into(), ..PlaneOptions::default() }
+        PlaneOptions {
+            name: name.into(),
+            ..PlaneOptions::default()
+        }
     }
 }
 
@@ -144,7 +156,9 @@ impl Plane {
 
     /// The audit log, parsed. Fails when the plane was started without, or is somebody's own cluster.
     pub fn audit(&self) -> Result<AuditLog> {
-        let path = self.audit_log().with_context(|| format!("plane {} was started without an audit log", self.name))?;
+        let path = self
+            .audit_log()
+            .with_context(|| format!("plane {} was started without an audit log", self.name))?;
         Ok(AuditLog::new(path))
     }
 
@@ -192,17 +206,26 @@ impl Plane {
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
         let request = TokenRequest {
-            spec: Some(TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() }),
+            spec: Some(TokenRequestSpec {
+                expiration_seconds: Some(3600),
+                ..TokenRequestSpec::default()
+            }),
             ..TokenRequest::default()
         };
         let answer = accounts
             .create_token_request(name, &PostParams::default(), &request)
             .await
             .with_context(|| format!("requesting a token of service account {namespace}/{name}"))?;
-        let token = answer.status.and_then(|status| status.token).context("the token request was answered without a token")?;
+        let token = answer
+            .status
+            .and_then(|status| status.token)
+            .context("the token request was answered without a token")?;
         let mut config = parse(&self.kubeconfig)?;
         for user in &mut config.auth_infos {
-            user.auth_info = Some(kube::config::AuthInfo { token: Some(token.clone().into()), ..Default::default() });
+            user.auth_info = Some(kube::config::AuthInfo {
+                token: Some(token.clone().into()),
+                ..Default::default()
+            });
         }
         for context in &mut config.contexts {
             if let Some(context) = &mut context.context {
@@ -253,6 +276,9 @@ impl Plane {
             .hold_stdin();
         if let Some(path) = &audit_log {
             launch = launch.arg("--audit-log").arg(path);
+            if options.audit_bodies {
+                launch = launch.arg("--audit-bodies");
+            }
         }
         if let Some(etcd) = &options.etcd {
             launch = launch.args(["--etcd", etcd.as_str()]);
@@ -300,9 +326,14 @@ impl Plane {
         }
         let number = {
             let mut borrowed = BORROWED.lock().expect("nothing panics while it holds the list");
-            let number = (0..paths.len()).find(|number| !borrowed.contains(number)).with_context(|| {
-                format!("NAVE_TEST_KUBECONFIGS names {} clusters, and all are in use", paths.len())
-            })?;
+            let number = (0..paths.len())
+                .find(|number| !borrowed.contains(number))
+                .with_context(|| {
+                    format!(
+                        "NAVE_TEST_KUBECONFIGS names {} clusters, and all are in use",
+                        paths.len()
+                    )
+                })?;
             borrowed.push(number);
             number
         };
@@ -310,7 +341,9 @@ impl Plane {
         let kind = Kind::Borrowed(number);
         let path = paths[number].clone();
         let kubeconfig = read(&path)?;
-        let config = client_config(&kubeconfig).await.with_context(|| format!("using {}", path.display()))?;
+        let config = client_config(&kubeconfig)
+            .await
+            .with_context(|| format!("using {}", path.display()))?;
         let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         Ok(Plane {
             name: options.name,
@@ -330,7 +363,10 @@ impl Plane {
         match &self.kind {
             Kind::Whole(process) => action(process),
             Kind::Assets(assets) => assets.processes().into_iter().try_for_each(action),
-            Kind::Borrowed(_) => bail!("plane {} is a cluster of the user's own and cannot be {done}", self.name),
+            Kind::Borrowed(_) => bail!(
+                "plane {} is a cluster of the user's own and cannot be {done}",
+                self.name
+            ),
         }
     }
 }
@@ -338,7 +374,10 @@ impl Plane {
 impl Drop for Kind {
     fn drop(&mut self) {
         if let Kind::Borrowed(number) = self {
-            BORROWED.lock().expect("nothing panics while it holds the list").retain(|other| other != number);
+            BORROWED
+                .lock()
+                .expect("nothing panics while it holds the list")
+                .retain(|other| other != number);
         }
     }
 }
@@ -355,7 +394,10 @@ async fn wait_ready(process: &Proc, file: &Path) -> Result<Ready> {
             bail!("it ended with {status}; its log ends with:\n{}", tail());
         }
         if started.elapsed() > START_DEADLINE {
-            bail!("it was not ready within {START_DEADLINE:?}; its log ends with:\n{}", tail());
+            bail!(
+                "it was not ready within {START_DEADLINE:?}; its log ends with:\n{}",
+                tail()
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -41,7 +41,12 @@ pub struct Proc {
 impl Launch {
     /// Prepares `program` under a name that is used in messages and for its log file.
     pub fn new(name: impl Into<String>, program: impl AsRef<OsStr>) -> Launch {
-        Launch { name: name.into(), command: Command::new(program), stdout: None, hold_stdin: false }
+        Launch {
+            name: name.into(),
+            command: Command::new(program),
+            stdout: None,
+            hold_stdin: false,
+        }
     }
 
     /// Adds one argument.
@@ -95,7 +100,12 @@ impl Launch {
 
     /// Starts the process. Its log goes to the folder named by `NAVE_BED_LOGS`, where it stays, or to a scratch folder.
     pub fn start(self) -> Result<Proc> {
-        let Launch { name, mut command, stdout, hold_stdin } = self;
+        let Launch {
+            name,
+            mut command,
+            stdout,
+            hold_stdin,
+        } = self;
         let dir = keeper::scratch_dir(&name)?;
         let log = match std::env::var_os("NAVE_BED_LOGS") {
             Some(logs) => {
@@ -114,7 +124,14 @@ impl Launch {
         command.stderr(errors);
         command.stdin(if hold_stdin { Stdio::piped() } else { Stdio::null() });
         let mut child = keeper::spawn(command).with_context(|| format!("starting {name}"))?;
-        Ok(Proc { name, pid: child.id(), log, _stdin: child.stdin.take(), child: Mutex::new(child), _dir: dir })
+        Ok(Proc {
+            name,
+            pid: child.id(),
+            log,
+            _stdin: child.stdin.take(),
+            child: Mutex::new(child),
+            _dir: dir,
+        })
     }
 }
 
@@ -136,7 +153,9 @@ impl Proc {
 
     /// All it has written so far.
     pub fn log(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// The last lines it has written.
@@ -176,7 +195,11 @@ impl Proc {
     /// Waits until the log contains `text`. Fails at once when the process ends without it.
     pub async fn wait_log(&self, text: &str, deadline: Duration) -> Result<()> {
         self.wait_until(&format!("{text:?} in its log"), deadline, || async {
-            if self.log().contains(text) { Ok(()) } else { bail!("it is not there") }
+            if self.log().contains(text) {
+                Ok(())
+            } else {
+                bail!("it is not there")
+            }
         })
         .await
     }
@@ -184,9 +207,11 @@ impl Proc {
     /// Waits until it ends by itself.
     pub async fn wait_exit(&self, deadline: Duration) -> Result<ExitStatus> {
         let what = format!("{} to end", self.name);
-        eventually(deadline, &what, || async { self.exit_status().context("it is running") })
-            .await
-            .with_context(|| self.last_words())
+        eventually(deadline, &what, || async {
+            self.exit_status().context("it is running")
+        })
+        .await
+        .with_context(|| self.last_words())
     }
 
     /// Asks it to end (SIGTERM) and kills it when it has not after `grace`. Returns how it ended.
@@ -226,7 +251,14 @@ impl Proc {
         let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
+            .find_map(|line| {
+                line.strip_prefix("VmRSS:")?
+                    .trim()
+                    .strip_suffix(" kB")?
+                    .trim()
+                    .parse()
+                    .ok()
+            })
             .with_context(|| format!("finding VmRSS in {path}"))
     }
 

@@ -40,9 +40,16 @@ impl Authority {
         params.distinguished_name = subject(name, None);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let pem = params.self_signed(&key).with_context(|| format!("signing authority {name}"))?.pem();
+        let pem = params
+            .self_signed(&key)
+            .with_context(|| format!("signing authority {name}"))?
+            .pem();
         let key_pem = key.serialize_pem();
-        Ok(Authority { issuer: Issuer::new(params, key), pem, key_pem })
+        Ok(Authority {
+            issuer: Issuer::new(params, key),
+            pem,
+            key_pem,
+        })
     }
 
     /// Its certificate, PEM.
@@ -59,7 +66,8 @@ impl Authority {
     pub fn server(&self, names: &[&str]) -> Result<Issued> {
         let common_name = names.first().context("a server certificate needs a name")?;
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let mut params = CertificateParams::new(names.clone()).with_context(|| format!("reading the names {names:?}"))?;
+        let mut params =
+            CertificateParams::new(names.clone()).with_context(|| format!("reading the names {names:?}"))?;
         params.distinguished_name = subject(common_name, None);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(params)
@@ -78,7 +86,10 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().context("generating a key")?;
         let certificate = params.signed_by(&key, &self.issuer).context("signing a certificate")?;
-        Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Issued {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 }
 

@@ -26,7 +26,8 @@ where
         }
         if started.elapsed() + pause >= deadline {
             let error = last.expect("it is set by every turn of the loop that gets here");
-            return Err(error).with_context(|| format!("waiting for {what}: not within {deadline:?} (asked {asked} times)"));
+            return Err(error)
+                .with_context(|| format!("waiting for {what}: not within {deadline:?} (asked {asked} times)"));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(500));
@@ -43,16 +44,25 @@ mod tests {
         let asked = Cell::new(0);
         let answer = eventually(Duration::from_secs(5), "three", || async {
             asked.set(asked.get() + 1);
-            if asked.get() == 3 { Ok("yes") } else { Err(anyhow::anyhow!("no")) }
+            if asked.get() == 3 {
+                Ok("yes")
+            } else {
+                Err(anyhow::anyhow!("no"))
+            }
         });
         assert_eq!((answer.await.unwrap(), asked.get()), ("yes", 3));
     }
 
     #[tokio::test]
     async fn says_what_it_waited_for_and_the_last_answer() {
-        let never = eventually(Duration::from_millis(100), "godot", || async { Err::<(), _>(anyhow::anyhow!("not today")) });
+        let never = eventually(Duration::from_millis(100), "godot", || async {
+            Err::<(), _>(anyhow::anyhow!("not today"))
+        });
         let text = format!("{:#}", never.await.unwrap_err());
-        assert!(text.starts_with("waiting for godot: not within 100ms (asked "), "{text}");
+        assert!(
+            text.starts_with("waiting for godot: not within 100ms (asked "),
+            "{text}"
+        );
         assert!(text.ends_with(": not today"), "{text}");
     }
 }

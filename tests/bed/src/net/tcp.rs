@@ -39,8 +39,15 @@ impl TcpRelay {
         drop(inside);
         let weather = Arc::new(Weather::fair());
         let cuts = watch::Sender::new(0);
-        background.handle().spawn(accept(listener, target, weather.clone(), cuts.subscribe()));
-        Ok(TcpRelay { address, weather, cuts, _background: background })
+        background
+            .handle()
+            .spawn(accept(listener, target, weather.clone(), cuts.subscribe()));
+        Ok(TcpRelay {
+            address,
+            weather,
+            cuts,
+            _background: background,
+        })
     }
 
     /// Where to connect to.
@@ -71,7 +78,8 @@ impl TcpRelay {
 
     /// Ends all that is wrong. Connections that were cut stay closed.
     pub fn heal(&self) {
-        self.weather.set(|now| (now.cut, now.delay, now.loss) = (false, Duration::ZERO, 0.0));
+        self.weather
+            .set(|now| (now.cut, now.delay, now.loss) = (false, Duration::ZERO, 0.0));
     }
 }
 
@@ -97,7 +105,10 @@ async fn relay(client: TcpStream, target: SocketAddr, weather: &Weather) -> io::
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    tokio::try_join!(carry(from_client, to_server, weather), carry(from_server, to_client, weather))?;
+    tokio::try_join!(
+        carry(from_client, to_server, weather),
+        carry(from_server, to_client, weather)
+    )?;
     Ok(())
 }
 

@@ -57,7 +57,12 @@ impl UdpRelay {
             lost: AtomicU64::new(0),
         });
         background.handle().spawn(receive(clients.clone()));
-        Ok(UdpRelay { address, weather, clients, _background: background })
+        Ok(UdpRelay {
+            address,
+            weather,
+            clients,
+            _background: background,
+        })
     }
 
     /// Where to send to.
@@ -82,18 +87,26 @@ impl UdpRelay {
 
     /// Ends all that is wrong.
     pub fn heal(&self) {
-        self.weather.set(|now| (now.cut, now.delay, now.loss) = (false, Duration::ZERO, 0.0));
+        self.weather
+            .set(|now| (now.cut, now.delay, now.loss) = (false, Duration::ZERO, 0.0));
     }
 
     /// Speaks to the target from new ports from now on, as a router does that forgot its table. Answers to the old
     /// ports are lost.
     pub fn rebind(&self) {
-        self.clients.upstream.lock().expect("nothing panics while it holds the table").clear();
+        self.clients
+            .upstream
+            .lock()
+            .expect("nothing panics while it holds the table")
+            .clear();
     }
 
     /// Packets carried and packets lost, both directions.
     pub fn packets(&self) -> (u64, u64) {
-        (self.clients.carried.load(Ordering::Relaxed), self.clients.lost.load(Ordering::Relaxed))
+        (
+            self.clients.carried.load(Ordering::Relaxed),
+            self.clients.lost.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -110,21 +123,37 @@ async fn receive(clients: Arc<Clients>) {
     let mut packet = vec![0; 65_536];
     loop {
         // An error here is the ICMP answer to an earlier packet; the socket goes on.
-        let Ok((length, client)) = clients.listener.recv_from(&mut packet).await else { continue };
+        let Ok((length, client)) = clients.listener.recv_from(&mut packet).await else {
+            continue;
+        };
         while tasks.try_join_next().is_some() {}
-        let Ok(socket) = upstream(&clients, client, &mut tasks).await else { continue };
-        clients.carry(&packet[..length], move |packet| async move { socket.send(&packet).await });
+        let Ok(socket) = upstream(&clients, client, &mut tasks).await else {
+            continue;
+        };
+        clients.carry(
+            &packet[..length],
+            move |packet| async move { socket.send(&packet).await },
+        );
     }
 }
 
 async fn upstream(clients: &Arc<Clients>, client: SocketAddr, tasks: &mut JoinSet<()>) -> io::Result<Arc<UdpSocket>> {
-    let known = clients.upstream.lock().expect("nothing panics while it holds the table").get(&client).cloned();
+    let known = clients
+        .upstream
+        .lock()
+        .expect("nothing panics while it holds the table")
+        .get(&client)
+        .cloned();
     if let Some(socket) = known {
         return Ok(socket);
     }
     let socket = Arc::new(UdpSocket::bind(("127.0.0.1", 0)).await?);
     socket.connect(clients.target).await?;
-    clients.upstream.lock().expect("nothing panics while it holds the table").insert(client, socket.clone());
+    clients
+        .upstream
+        .lock()
+        .expect("nothing panics while it holds the table")
+        .insert(client, socket.clone());
     tasks.spawn(answer(clients.clone(), client, socket.clone()));
     Ok(socket)
 }
@@ -138,12 +167,19 @@ async fn answer(clients: Arc<Clients>, client: SocketAddr, socket: Arc<UdpSocket
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
         };
-        let current = clients.upstream.lock().expect("nothing panics while it holds the table").get(&client).cloned();
+        let current = clients
+            .upstream
+            .lock()
+            .expect("nothing panics while it holds the table")
+            .get(&client)
+            .cloned();
         if !current.is_some_and(|current| Arc::ptr_eq(&current, &socket)) {
             return;
         }
         let sender = clients.clone();
-        clients.carry(&packet[..length], move |packet| async move { sender.listener.send_to(&packet, client).await });
+        clients.carry(&packet[..length], move |packet| async move {
+            sender.listener.send_to(&packet, client).await
+        });
     }
 }
 
@@ -193,7 +229,9 @@ mod tests {
         socket.send(b"ping").await.unwrap();
         let mut answer = [0; 64];
         let received = tokio::time::timeout(Duration::from_millis(500), socket.recv(&mut answer)).await;
-        received.ok().map(|length| String::from_utf8_lossy(&answer[..length.unwrap()]).into_owned())
+        received
+            .ok()
+            .map(|length| String::from_utf8_lossy(&answer[..length.unwrap()]).into_owned())
     }
 
     #[tokio::test]
@@ -224,7 +262,11 @@ mod tests {
         crate::wait::eventually(Duration::from_secs(5), "all packets to be carried or lost", || async {
             let (_, lost) = relay.packets();
             // 200 there and about 100 back, half of each lost: 150, give or take six standard deviations.
-            if (100..200).contains(&lost) { Ok(()) } else { anyhow::bail!("{lost} were lost") }
+            if (100..200).contains(&lost) {
+                Ok(())
+            } else {
+                anyhow::bail!("{lost} were lost")
+            }
         })
         .await
         .unwrap();

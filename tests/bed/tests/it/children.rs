@@ -14,7 +14,13 @@ use crate::{DEADLINE, planes};
 /// Starts this program again to run nothing but `child`, which does what `role` says.
 pub fn start_child(role: &str, environment: &[(&str, &OsStr)]) -> Result<Proc> {
     let mut launch = Launch::new(role, std::env::current_exe()?)
-        .args(["--exact", "children::child", "--ignored", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "children::child",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env_remove("KUBEBUILDER_ASSETS")
         .env_remove("NAVE_TEST_KUBECONFIGS")
         .env_remove("NAVE_BED_LOGS")
@@ -37,7 +43,11 @@ async fn child() -> Result<()> {
 
 async fn succeeds(child: &Proc) -> Result<()> {
     let status = child.wait_exit(DEADLINE * 3).await?;
-    if status.success() { Ok(()) } else { bail!("it ended with {status}:\n{}", child.log()) }
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("it ended with {status}:\n{}", child.log())
+    }
 }
 
 /// The program is also etcd and kube-apiserver when it is called so, which makes it an assets folder.
@@ -48,13 +58,25 @@ async fn a_plane_can_come_from_an_assets_folder() -> Result<()> {
     for name in ["etcd", "kube-apiserver"] {
         symlink(&program, folder.path().join(name)).context("linking the program")?;
     }
-    succeeds(&start_child("assets", &[("KUBEBUILDER_ASSETS", folder.path().as_os_str())])?).await
+    succeeds(&start_child(
+        "assets",
+        &[("KUBEBUILDER_ASSETS", folder.path().as_os_str())],
+    )?)
+    .await
 }
 
 async fn assets() -> Result<()> {
-    let first = Plane::start(PlaneOptions { audit: true, ..PlaneOptions::named("first") }).await?;
+    let first = Plane::start(PlaneOptions {
+        audit: true,
+        ..PlaneOptions::named("first")
+    })
+    .await?;
     let shared = first.etcd_url().map(str::to_owned);
-    let second = Plane::start(PlaneOptions { etcd: shared, ..PlaneOptions::named("second") }).await?;
+    let second = Plane::start(PlaneOptions {
+        etcd: shared,
+        ..PlaneOptions::named("second")
+    })
+    .await?;
     for plane in [&first, &second] {
         assert!(plane.skip("workloads", plane.has_workloads(), "it has no controllers"));
         let namespaces: Api<Namespace> = Api::all(plane.client());
@@ -62,8 +84,20 @@ async fn assets() -> Result<()> {
     }
     let namespace: Namespace = serde_json::from_value(serde_json::json!({"metadata": {"name": "only-here"}}))?;
     Api::all(first.client()).create(&Default::default(), &namespace).await?;
-    assert!(Api::<Namespace>::all(second.client()).get_opt("only-here").await?.is_none());
-    assert!(!first.audit()?.since(Default::default())?.of_user("bed-admin").writes().is_empty());
+    assert!(
+        Api::<Namespace>::all(second.client())
+            .get_opt("only-here")
+            .await?
+            .is_none()
+    );
+    assert!(
+        !first
+            .audit()?
+            .since(Default::default())?
+            .of_user("bed-admin")
+            .writes()
+            .is_empty()
+    );
     first.pause()?;
     let answer = tokio::time::timeout(Duration::from_millis(300), first.client().apiserver_version()).await;
     assert!(answer.is_err(), "it answered while it was paused");
@@ -86,7 +120,9 @@ async fn a_cluster_can_be_borrowed_and_is_given_back() -> Result<()> {
 async fn borrowed() -> Result<()> {
     let mut planes = Plane::start_many(vec![PlaneOptions::named("a"), PlaneOptions::named("b")]).await?;
     assert_ne!(planes[0].url(), planes[1].url());
-    let error = Plane::start(PlaneOptions::named("c")).await.expect_err("there are two clusters");
+    let error = Plane::start(PlaneOptions::named("c"))
+        .await
+        .expect_err("there are two clusters");
     assert_eq!(
         format!("{error:#}"),
         "starting control plane c: NAVE_TEST_KUBECONFIGS names 2 clusters, and all are in use"

@@ -21,7 +21,13 @@ pub async fn child(role: &str) -> Result<()> {
     process.wait_log("children ", DEADLINE).await?;
     process.pause()?;
     let root = folder.path().parent().context("the folder has a parent")?;
-    eprintln!("{}root {}\nready", process.log(), root.display());
+    eprintln!("\n{}root {}\nready", process.log(), root.display());
+    // Whoever started us looks first at what there is to lose.
+    let go = PathBuf::from(std::env::var_os("BED_GO").context("BED_GO names a file")?);
+    eventually(DEADLINE, "the word to go", || async {
+        go.exists().then_some(()).context("no word")
+    })
+    .await?;
     match role {
         "returns" => {
             // Neither is dropped, as nothing is that stands in a static.
@@ -41,30 +47,47 @@ pub async fn child(role: &str) -> Result<()> {
 }
 
 async fn check_leaves_nothing(role: &str, signal: Option<Signal>) -> Result<()> {
-    let child = start_child(role, &[])?;
+    let folder = scratch_dir("go")?;
+    let go = folder.path().join("go");
+    let child = start_child(role, &[("BED_GO", go.as_os_str())])?;
     child.wait_log("\nready", DEADLINE).await?;
     let (pids, root) = read_log(&child.log())?;
+    fs::write(&go, "")?;
     if let Some(signal) = signal {
         // To the process alone: its group would include nobody else, but a terminal is not always there.
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.pid())?), signal)?;
     }
     child.wait_exit(DEADLINE).await?;
-    eventually(Duration::from_secs(10), &format!("nothing to be left of a child that {role} ({signal:?})"), || async {
-        let left: Vec<_> = pids.iter().filter(|&&pid| is_alive(pid)).collect();
-        let keepers = keepers_of(&root)?;
-        if left.is_empty() && keepers.is_empty() && !root.exists() {
-            Ok(())
-        } else {
-            bail!("processes {left:?}, keepers {keepers:?}, folder there: {}", root.exists())
-        }
-    })
+    eventually(
+        Duration::from_secs(10),
+        &format!("nothing to be left of a child that {role} ({signal:?})"),
+        || async {
+            let left: Vec<_> = pids.iter().filter(|&&pid| is_alive(pid)).collect();
+            let keepers = keepers_of(&root)?;
+            if left.is_empty() && keepers.is_empty() && !root.exists() {
+                Ok(())
+            } else {
+                bail!(
+                    "processes {left:?}, keepers {keepers:?}, folder there: {}",
+                    root.exists()
+                )
+            }
+        },
+    )
     .await
 }
 
 /// The two process ids and the scratch folder the child spoke of.
 fn read_log(log: &str) -> Result<(Vec<u32>, PathBuf)> {
-    let after = |word: &str| log.lines().find_map(|line| line.strip_prefix(word)).with_context(|| format!("no {word:?} in {log}"));
-    let pids = after("children ")?.split(' ').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
+    let after = |word: &str| {
+        log.lines()
+            .find_map(|line| line.strip_prefix(word))
+            .with_context(|| format!("no {word:?} in {log}"))
+    };
+    let pids = after("children ")?
+        .split(' ')
+        .map(str::parse)
+        .collect::<Result<Vec<u32>, _>>()?;
     let root = PathBuf::from(after("root ")?);
     if pids.len() != 2 || !pids.iter().all(|&pid| is_alive(pid)) || !root.exists() || keepers_of(&root)?.len() != 1 {
         bail!("the child has not what it should lose: {log}");
@@ -82,7 +105,9 @@ fn is_alive(pid: u32) -> bool {
 fn keepers_of(root: &Path) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let last = format!("nave-bed-keeper\0{}\0", root.display());
         if command.ends_with(last.as_bytes()) && is_alive(pid) {
@@ -119,15 +144,24 @@ async fn a_process_is_gone_when_its_handle_is() -> Result<()> {
     assert!(pids.iter().all(|&pid| is_alive(pid)));
     drop(process);
     eventually(DEADLINE, "both to be gone", || async {
-        if pids.iter().any(|&pid| is_alive(pid)) { bail!("one is there") } else { Ok(()) }
+        if pids.iter().any(|&pid| is_alive(pid)) {
+            bail!("one is there")
+        } else {
+            Ok(())
+        }
     })
     .await
 }
 
 #[tokio::test]
 async fn a_process_that_ends_early_says_why() -> Result<()> {
-    let process = Launch::new("short", "/bin/sh").args(["-c", "echo the reason >&2; exit 3"]).start()?;
-    let error = process.wait_log("never", DEADLINE).await.expect_err("it never says that");
+    let process = Launch::new("short", "/bin/sh")
+        .args(["-c", "echo the reason >&2; exit 3"])
+        .start()?;
+    let error = process
+        .wait_log("never", DEADLINE)
+        .await
+        .expect_err("it never says that");
     let text = format!("{error:#}");
     assert!(text.contains("exit status: 3") && text.contains("the reason"), "{text}");
     Ok(())

@@ -24,8 +24,14 @@ pub async fn planes() -> &'static [Plane] {
     static PLANES: OnceCell<Vec<Plane>> = OnceCell::const_new();
     PLANES
         .get_or_init(|| async {
-            let one = PlaneOptions { audit: true, nodes: 2, ..PlaneOptions::named("one") };
-            Plane::start_many(vec![one, PlaneOptions::named("two")]).await.expect("two control planes start")
+            let one = PlaneOptions {
+                audit: true,
+                nodes: 2,
+                ..PlaneOptions::named("one")
+            };
+            Plane::start_many(vec![one, PlaneOptions::named("two")])
+                .await
+                .expect("two control planes start")
         })
         .await
 }
@@ -34,9 +40,14 @@ pub async fn planes() -> &'static [Plane] {
 /// so that a cluster that is used again has none of that name yet.
 pub async fn namespace(client: &Client, test: &str) -> Result<String> {
     let object = serde_json::from_value(json!({"metadata": {"generateName": format!("{test}-")}}))?;
-    let created = Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await?;
+    let created = Api::<Namespace>::all(client.clone())
+        .create(&PostParams::default(), &object)
+        .await?;
     let name = created.metadata.name.context("a created namespace has a name")?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &name);
-    eventually(DEADLINE, "the default service account", || async { Ok(accounts.get("default").await?) }).await?;
+    eventually(DEADLINE, "the default service account", || async {
+        Ok(accounts.get("default").await?)
+    })
+    .await?;
     Ok(name)
 }

@@ -20,7 +20,9 @@ async fn client_of(kubeconfig: &str) -> Result<Client> {
 }
 
 fn config_map(name: &str) -> Result<ConfigMap> {
-    Ok(serde_json::from_value(json!({"metadata": {"name": name}, "data": {"key": "value"}}))?)
+    Ok(serde_json::from_value(
+        json!({"metadata": {"name": name}, "data": {"key": "value"}}),
+    )?)
 }
 
 #[tokio::test]
@@ -29,12 +31,19 @@ async fn a_service_account_is_who_it_is_and_may_what_it_may() -> Result<()> {
     let client = plane.client();
     let namespace = namespace(&client, "rights").await?;
     let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": "small"}}))?;
-    Api::namespaced(client.clone(), &namespace).create(&PostParams::default(), &account).await?;
+    Api::namespaced(client.clone(), &namespace)
+        .create(&PostParams::default(), &account)
+        .await?;
     let small = client_of(&plane.service_account_kubeconfig(&namespace, "small").await?).await?;
 
     let review: Api<SelfSubjectReview> = Api::all(small.clone());
-    let me = review.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
-    let name = me.status.and_then(|status| status.user_info).and_then(|user| user.username);
+    let me = review
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await?;
+    let name = me
+        .status
+        .and_then(|status| status.user_info)
+        .and_then(|user| user.username);
     assert_eq!(name, Some(format!("system:serviceaccount:{namespace}:small")));
 
     let secrets: Api<Secret> = Api::namespaced(small.clone(), &namespace);
@@ -57,7 +66,10 @@ async fn a_service_account_is_who_it_is_and_may_what_it_may() -> Result<()> {
     roles.patch("reader", &by, &Patch::Apply(&role)).await?;
     let bindings: Api<k8s_openapi::api::rbac::v1::RoleBinding> = Api::namespaced(client, &namespace);
     bindings.patch("reader", &by, &Patch::Apply(&binding)).await?;
-    eventually(DEADLINE, "the right to list", || async { Ok(secrets.list(&ListParams::default()).await.map(drop)?) }).await
+    eventually(DEADLINE, "the right to list", || async {
+        Ok(secrets.list(&ListParams::default()).await.map(drop)?)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -78,29 +90,66 @@ async fn the_audit_log_has_each_request_once() -> Result<()> {
     maps.delete("a", &DeleteParams::default()).await?;
     assert!(maps.get_opt("a").await?.is_none());
 
-    let requests = audit.since(mark)?.of_user("bed-admin").only(|request| request.namespace == namespace);
+    let requests = audit
+        .since(mark)?
+        .of_user("bed-admin")
+        .only(|request| request.namespace == namespace);
     let counts: Vec<_> = requests
         .count_by(|request| format!("{} {} {}", request.verb, request.resource, request.code))
         .into_iter()
         .map(|(what, count)| format!("{count} {what}"))
         .collect();
-    let wanted = ["2 create configmaps 201", "1 delete configmaps 200", "1 get configmaps 404", "1 list configmaps 200"];
+    let wanted = [
+        "2 create configmaps 201",
+        "1 delete configmaps 200",
+        "1 get configmaps 404",
+        "1 list configmaps 200",
+    ];
     assert_eq!(counts, wanted, "\n{}", requests.summary());
     assert_eq!(requests.writes().len(), 3);
     Ok(())
 }
 
 #[tokio::test]
+async fn a_plane_says_which_kubernetes_it_is() -> Result<()> {
+    let plane = &planes().await[0];
+    let version = plane.client().apiserver_version().await?;
+    assert!(
+        version
+            .git_version
+            .starts_with(&format!("v{}.{}.", version.major, version.minor)),
+        "{version:?}"
+    );
+    if plane.process().is_some() {
+        let module = include_str!("../../../controlplane/go.mod");
+        assert!(
+            module.contains(&format!("k8s.io/kubernetes {}\n", version.git_version)),
+            "{}",
+            version.git_version
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn planes_know_nothing_of_each_other() -> Result<()> {
-    let [one, two] = planes().await else { bail!("there should be two planes") };
+    let [one, two] = planes().await else {
+        bail!("there should be two planes")
+    };
     assert_ne!(one.url(), two.url());
     let namespace = namespace(&one.client(), "apart").await?;
-    Api::namespaced(one.client(), &namespace).create(&PostParams::default(), &config_map("only-here")?).await?;
+    Api::namespaced(one.client(), &namespace)
+        .create(&PostParams::default(), &config_map("only-here")?)
+        .await?;
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(two.client());
     assert!(namespaces.get_opt(&namespace).await?.is_none());
     // One plane's administrator is nobody in the other: its certificate has another authority.
     let mut stranger = Kubeconfig::from_yaml(&one.kubeconfig())?;
-    for cluster in stranger.clusters.iter_mut().filter_map(|cluster| cluster.cluster.as_mut()) {
+    for cluster in stranger
+        .clusters
+        .iter_mut()
+        .filter_map(|cluster| cluster.cluster.as_mut())
+    {
         cluster.server = Some(two.url().to_owned());
     }
     let config = Config::from_custom_kubeconfig(stranger, &KubeConfigOptions::default()).await?;
@@ -120,6 +169,9 @@ async fn a_paused_plane_does_not_answer_until_it_is_resumed() -> Result<()> {
     let answer = tokio::time::timeout(Duration::from_millis(300), plane.client().apiserver_version()).await;
     plane.resume()?;
     assert!(answer.is_err(), "it answered while it was paused");
-    eventually(DEADLINE, "an answer after the pause", || async { Ok(plane.client().apiserver_version().await?) }).await?;
+    eventually(DEADLINE, "an answer after the pause", || async {
+        Ok(plane.client().apiserver_version().await?)
+    })
+    .await?;
     Ok(())
 }

@@ -22,7 +22,8 @@ where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+    api.create(&PostParams::default(), &serde_json::from_value(object)?)
+        .await?;
     Ok(api)
 }
 
@@ -48,11 +49,16 @@ fn pod(name: &str, annotations: Value) -> Value {
 
 fn ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or_default()
 }
 
 /// Why the first container waits or has ended.
@@ -60,13 +66,22 @@ fn reason(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
     let state = status.state.as_ref()?;
     let waiting = state.waiting.as_ref().and_then(|waiting| waiting.reason.clone());
-    waiting.or_else(|| state.terminated.as_ref().and_then(|terminated| terminated.reason.clone()))
+    waiting.or_else(|| {
+        state
+            .terminated
+            .as_ref()
+            .and_then(|terminated| terminated.reason.clone())
+    })
 }
 
 async fn wait_for(pods: &Api<Pod>, name: &str, what: &str, condition: impl Fn(&Pod) -> bool) -> Result<Pod> {
     eventually(DEADLINE, &format!("pod {name} {what}"), || async {
         let pod = pods.get(name).await?;
-        if condition(&pod) { Ok(pod) } else { bail!("its status is {}", json!(pod.status)) }
+        if condition(&pod) {
+            Ok(pod)
+        } else {
+            bail!("its status is {}", json!(pod.status))
+        }
     })
     .await
 }
@@ -80,12 +95,20 @@ async fn a_deployment_becomes_ready() -> Result<()> {
     let deployments: Api<Deployment> = create(&client, &namespace, workload("d", 3, json!({}))).await?;
     eventually(DEADLINE, "three ready replicas", || async {
         let status = deployments.get("d").await?.status.context("no status")?;
-        if status.available_replicas == Some(3) { Ok(()) } else { bail!("{}", json!(status)) }
+        if status.available_replicas == Some(3) {
+            Ok(())
+        } else {
+            bail!("{}", json!(status))
+        }
     })
     .await?;
     eprintln!("a deployment was 3/3 after {} ms", started.elapsed().as_millis());
     if let Some(process) = plane.process() {
-        eprintln!("its plane was ready after {:?} ms and holds {} KiB", plane.start_millis(), process.resident_kib()?);
+        eprintln!(
+            "its plane was ready after {:?} ms and holds {} KiB",
+            plane.start_millis(),
+            process.resident_kib()?
+        );
     }
     Ok(())
 }
@@ -118,51 +141,79 @@ async fn stateful_and_daemon_sets_become_ready() -> Result<()> {
 #[tokio::test]
 async fn a_delayed_pod_runs_first_and_is_ready_later() -> Result<()> {
     let plane = &planes().await[0];
-    if plane.skip("delayed pod", plane.obeys_annotations(), "it does not obey the annotations of the bed") {
+    if plane.skip(
+        "delayed pod",
+        plane.obeys_annotations(),
+        "it does not obey the annotations of the bed",
+    ) {
         return Ok(());
     }
     let client = plane.client();
     let namespace = namespace(&client, "delayed").await?;
-    let pods: Api<Pod> = create(&client, &namespace, pod("p", json!({"bed.nave.dev/ready-after": "1500ms"}))).await?;
+    let pods: Api<Pod> = create(
+        &client,
+        &namespace,
+        pod("p", json!({"bed.nave.dev/ready-after": "1500ms"})),
+    )
+    .await?;
     let running = wait_for(&pods, "p", "to run", |pod| phase(pod) == "Running").await?;
     let started = Instant::now();
     assert!(!ready(&running), "it is ready at once: {}", json!(running.status));
     wait_for(&pods, "p", "to be ready", ready).await?;
-    assert!(started.elapsed() > Duration::from_secs(1), "it was ready after {:?}", started.elapsed());
+    assert!(
+        started.elapsed() > Duration::from_secs(1),
+        "it was ready after {:?}",
+        started.elapsed()
+    );
     Ok(())
 }
 
 #[tokio::test]
 async fn a_pod_fails_as_its_annotation_says_and_recovers() -> Result<()> {
     let plane = &planes().await[0];
-    if plane.skip("failing pods", plane.obeys_annotations(), "it does not obey the annotations of the bed") {
+    if plane.skip(
+        "failing pods",
+        plane.obeys_annotations(),
+        "it does not obey the annotations of the bed",
+    ) {
         return Ok(());
     }
     let client = plane.client();
     let namespace = namespace(&client, "failing").await?;
-    for (why, in_phase) in
-        [("CrashLoopBackOff", "Running"), ("ErrImagePull", "Pending"), ("OOMKilled", "Running"), ("Anything", "Running")]
-    {
+    for (why, in_phase) in [
+        ("CrashLoopBackOff", "Running"),
+        ("ErrImagePull", "Pending"),
+        ("OOMKilled", "Running"),
+        ("Anything", "Running"),
+    ] {
         let name = why.to_lowercase();
         let pods: Api<Pod> = create(&client, &namespace, pod(&name, json!({"bed.nave.dev/fail": why}))).await?;
         let failed = wait_for(&pods, &name, "to fail", |pod| reason(pod).as_deref() == Some(why)).await?;
         assert_eq!((phase(&failed), ready(&failed)), (in_phase, false), "{why}");
 
         let cured = json!({"metadata": {"annotations": {"bed.nave.dev/fail": null}}});
-        pods.patch(&name, &PatchParams::default(), &Patch::Merge(&cured)).await?;
+        pods.patch(&name, &PatchParams::default(), &Patch::Merge(&cured))
+            .await?;
         wait_for(&pods, &name, "to recover", ready).await?;
     }
     let annotations = json!({"bed.nave.dev/fail": "CrashLoopBackOff", "bed.nave.dev/fail-after": "1s"});
     let pods: Api<Pod> = create(&client, &namespace, pod("late", annotations)).await?;
     wait_for(&pods, "late", "to be ready", ready).await?;
-    wait_for(&pods, "late", "to fail later", |pod| reason(pod).as_deref() == Some("CrashLoopBackOff")).await?;
+    wait_for(&pods, "late", "to fail later", |pod| {
+        reason(pod).as_deref() == Some("CrashLoopBackOff")
+    })
+    .await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn jobs_complete_or_fail() -> Result<()> {
     let plane = &planes().await[0];
-    if plane.skip("jobs", plane.obeys_annotations(), "it does not obey the annotations of the bed") {
+    if plane.skip(
+        "jobs",
+        plane.obeys_annotations(),
+        "it does not obey the annotations of the bed",
+    ) {
         return Ok(());
     }
     let client = plane.client();
@@ -198,7 +249,11 @@ async fn jobs_complete_or_fail() -> Result<()> {
 #[tokio::test]
 async fn a_volume_claim_is_bound_and_its_volume_goes_with_it() -> Result<()> {
     let plane = &planes().await[0];
-    if plane.skip("volume claims", plane.obeys_annotations(), "it has another provisioner of volumes") {
+    if plane.skip(
+        "volume claims",
+        plane.obeys_annotations(),
+        "it has another provisioner of volumes",
+    ) {
         return Ok(());
     }
     let client = plane.client();
@@ -216,7 +271,10 @@ async fn a_volume_claim_is_bound_and_its_volume_goes_with_it() -> Result<()> {
         }
     })
     .await?;
-    let volume = bound.spec.and_then(|spec| spec.volume_name).context("a bound claim names its volume")?;
+    let volume = bound
+        .spec
+        .and_then(|spec| spec.volume_name)
+        .context("a bound claim names its volume")?;
     claims.delete("c", &DeleteParams::default()).await?;
     let volumes: Api<PersistentVolume> = Api::all(client);
     eventually(DEADLINE, "the volume to be deleted", || async {
@@ -237,7 +295,11 @@ async fn a_namespace_goes_away_with_all_that_runs_in_it() -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     eventually(DEADLINE, "two ready pods", || async {
         let found = pods.list(&ListParams::default()).await?;
-        if found.iter().filter(|pod| ready(pod)).count() == 2 { Ok(()) } else { bail!("{} pods", found.items.len()) }
+        if found.iter().filter(|pod| ready(pod)).count() == 2 {
+            Ok(())
+        } else {
+            bail!("{} pods", found.items.len())
+        }
     })
     .await?;
     let namespaces: Api<Namespace> = Api::all(client);
@@ -250,6 +312,9 @@ async fn a_namespace_goes_away_with_all_that_runs_in_it() -> Result<()> {
         }
     })
     .await?;
-    eprintln!("a namespace with a deployment was gone after {} ms", started.elapsed().as_millis());
+    eprintln!(
+        "a namespace with a deployment was gone after {} ms",
+        started.elapsed().as_millis()
+    );
     Ok(())
 }
