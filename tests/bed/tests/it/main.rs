@@ -4,6 +4,7 @@ mod children;
 mod git;
 mod leftovers;
 mod planes;
+mod programs;
 mod workloads;
 
 use std::time::Duration;
