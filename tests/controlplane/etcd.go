@@ -23,6 +23,8 @@ func startEtcd(dir string, failed chan<- error) (string, error) {
 	config.InitialCluster = config.InitialClusterFromName(config.Name)
 	config.UnsafeNoFsync = true
 	config.QuotaBackendBytes = 8 << 30
+	// Its gateway would dial the advertised port, which is not the real one.
+	config.EnableGRPCGateway = false
 	config.LogLevel = "error"
 	config.LogOutputs = []string{"stderr"}
 	// A single member elects itself; the default of a second is time spent waiting for nobody.

@@ -63,17 +63,19 @@ func seed(ctx context.Context, client kubernetes.Interface, nodes int) error {
 
 func nodeName(n int) string { return fmt.Sprintf("node-%d", n+1) }
 
-// serving says whether the API server answers a user of system:masters, which is all that the other components need.
-func serving(ctx context.Context, client kubernetes.Interface) error {
-	_, err := client.Discovery().RESTClient().Get().AbsPath("/livez/ping").DoRaw(ctx)
-	return err
+// answers says whether a health check of the API server is passed.
+func answers(ctx context.Context, client kubernetes.Interface, path string) error {
+	if _, err := client.Discovery().RESTClient().Get().AbsPath(path).DoRaw(ctx); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // usable says whether a test can begin: the API server is ready (which includes the default roles), pods in the default
 // namespace get their service account and its root certificate, and there is a node that takes them.
 func usable(ctx context.Context, client kubernetes.Interface, nodes int) error {
-	if _, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
-		return fmt.Errorf("readyz: %w", err)
+	if err := answers(ctx, client, "/readyz"); err != nil {
+		return err
 	}
 	if _, err := client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{}); err != nil {
 		return err

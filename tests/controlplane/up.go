@@ -150,24 +150,30 @@ func run(ctx context.Context, o options, started time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err = waitFor(ctx, failed, "the API server to serve", func() error { return serving(ctx, admin) }); err != nil {
+	// To answer at all is enough for users of system:masters, which all components are.
+	if err = waitFor(ctx, failed, "the API server to serve", func() error { return answers(ctx, admin, "/livez/ping") }); err != nil {
 		return err
 	}
 	phase("api-server")
 
-	if err = p.startControllerManager(ctx, failed); err != nil {
-		return err
-	}
 	if err = p.startScheduler(ctx, failed); err != nil {
 		return err
 	}
 	if err = p.startKwok(ctx); err != nil {
 		return err
 	}
-	if err = p.startNamespaces(ctx); err != nil {
+	if err = seed(ctx, admin, o.nodes); err != nil {
 		return err
 	}
-	if err = seed(ctx, admin, o.nodes); err != nil {
+	// The controller manager gives up when the API server is not healthy within ten seconds, and on a busy machine the
+	// default roles take longer. It would not do anything before that anyway.
+	if err = waitFor(ctx, failed, "the API server to be ready", func() error { return answers(ctx, admin, "/readyz") }); err != nil {
+		return err
+	}
+	if err = p.startControllerManager(ctx, failed); err != nil {
+		return err
+	}
+	if err = p.startNamespaces(ctx); err != nil {
 		return err
 	}
 	phase("started")
