@@ -92,23 +92,14 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(auth.header().expose(), "Basic YTpi");
-        assert_eq!(
-            format!("{auth:?}"),
-            "BasicAuth { username: \"a\", password: *** }"
-        );
+        assert_eq!(format!("{auth:?}"), "BasicAuth { username: \"a\", password: *** }");
         assert_eq!(
             BasicAuth::from_secret(&secret(&[("other", "x"), ("password", "")])),
             Ok(None)
         );
         let half = BasicAuth::from_secret(&secret(&[("password", "x")])).unwrap_err();
-        assert_eq!(
-            half.to_string(),
-            "key \"username\" is missing, \"password\" is set"
-        );
+        assert_eq!(half.to_string(), "key \"username\" is missing, \"password\" is set");
         let binary = SecretData::from([("bearerToken".to_owned(), vec![0xff])]);
-        assert_eq!(
-            bearer_token(&binary),
-            Err(AuthError::NotText { key: "bearerToken" })
-        );
+        assert_eq!(bearer_token(&binary), Err(AuthError::NotText { key: "bearerToken" }));
     }
 }

@@ -30,21 +30,17 @@ pub enum ClientError {
 ///
 /// # Errors
 /// The TLS settings or the proxy address are not usable.
-pub fn http_client(
-    tls: &TlsOptions,
-    proxy: Option<&ProxyOptions>,
-) -> Result<reqwest::ClientBuilder, ClientError> {
+pub fn http_client(tls: &TlsOptions, proxy: Option<&ProxyOptions>) -> Result<reqwest::ClientBuilder, ClientError> {
     let config = tls.client_config()?;
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("nave/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(20))
         .tls_backend_preconfigured((*config).clone());
     if let Some(proxy) = proxy {
-        let mut made =
-            reqwest::Proxy::all(proxy.address.as_str()).map_err(|source| ClientError::Proxy {
-                address: proxy.address.to_string(),
-                source,
-            })?;
+        let mut made = reqwest::Proxy::all(proxy.address.as_str()).map_err(|source| ClientError::Proxy {
+            address: proxy.address.to_string(),
+            source,
+        })?;
         if let Some((username, password)) = &proxy.credentials {
             made = made.basic_auth(username, password.expose());
         }

@@ -35,7 +35,8 @@ pub fn explain(error: &(dyn Error + 'static)) -> Explained {
 fn explain_tls(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the certificate is signed by an unknown authority (put its certificate into ca.crt of the secret)".to_owned()
+            "the certificate is signed by an unknown authority (put its certificate into ca.crt of the secret)"
+                .to_owned()
         }
         rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             "the certificate has expired".to_owned()
@@ -59,7 +60,10 @@ mod tests {
     fn the_bottom_of_the_chain_is_found() {
         let tls = rustls::Error::InvalidCertificate(CertificateError::Expired);
         let nested = io::Error::other(io::Error::other(tls));
-        assert_eq!(explain(&nested), Explained::Tls("the certificate has expired".to_owned()));
+        assert_eq!(
+            explain(&nested),
+            Explained::Tls("the certificate has expired".to_owned())
+        );
         let plain = io::Error::other(io::Error::other("https://me:secret@host broke"));
         assert_eq!(explain(&plain), Explained::Other("https://***@host broke".to_owned()));
     }

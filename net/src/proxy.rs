@@ -77,13 +77,8 @@ impl ProxyOptions {
         let _ = address.set_password(None);
         let given = text(data, "username")?.map(str::to_owned);
         let password = text(data, "password")?.unwrap_or_default();
-        let credentials = given
-            .map(|username| (username, SecretText::new(password)))
-            .or(embedded);
-        Ok(ProxyOptions {
-            address,
-            credentials,
-        })
+        let credentials = given.map(|username| (username, SecretText::new(password))).or(embedded);
+        Ok(ProxyOptions { address, credentials })
     }
 }
 
@@ -101,12 +96,7 @@ mod tests {
 
     #[test]
     fn address_and_credentials() {
-        let proxy = read(&[
-            ("address", "http://proxy:3128"),
-            ("username", "u"),
-            ("password", "p"),
-        ])
-        .unwrap();
+        let proxy = read(&[("address", "http://proxy:3128"), ("username", "u"), ("password", "p")]).unwrap();
         assert_eq!(proxy.address.as_str(), "http://proxy:3128/");
         let (user, password) = proxy.credentials.unwrap();
         assert_eq!((user.as_str(), password.expose()), ("u", "p"));
@@ -121,10 +111,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         assert_eq!(read(&[]), Err(ProxyError::Missing));
-        assert!(matches!(
-            read(&[("address", "proxy")]),
-            Err(ProxyError::NotUrl(_))
-        ));
+        assert!(matches!(read(&[("address", "proxy")]), Err(ProxyError::NotUrl(_))));
         assert!(matches!(
             read(&[("address", "ftp://proxy")]),
             Err(ProxyError::Scheme { .. })

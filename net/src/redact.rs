@@ -40,9 +40,7 @@ pub fn redact(text: &str) -> String {
             let found = &found[0];
             if found.starts_with("Bearer") {
                 format!("Bearer {MASK}")
-            } else if let Some((header, _)) =
-                found.split_once(':').filter(|_| !found.starts_with('-'))
-            {
+            } else if let Some((header, _)) = found.split_once(':').filter(|_| !found.starts_with('-')) {
                 format!("{header}: {MASK}")
             } else {
                 MASK.to_owned()
@@ -81,10 +79,7 @@ mod tests {
                 "cloning https://user:pa@ss@host/a?x failed",
                 "cloning https://***@host/a?x failed",
             ),
-            (
-                "https://token@host:8443/a b@c",
-                "https://***@host:8443/a b@c",
-            ),
+            ("https://token@host:8443/a b@c", "https://***@host:8443/a b@c"),
             ("ssh://git@github.com/a/b", "ssh://***@github.com/a/b"),
             (
                 "see https://host/a@b and mail a@b.c",
@@ -92,10 +87,7 @@ mod tests {
             ),
             ("Authorization: Bearer abcdefgh.ijk", "Authorization: ***"),
             ("authorization: Basic dXNlcjpwYXNz", "authorization: ***"),
-            (
-                "key ghp_0123456789abcdefghijABCDEFGHIJ0123 used",
-                "key *** used",
-            ),
+            ("key ghp_0123456789abcdefghijABCDEFGHIJ0123 used", "key *** used"),
             ("glpat-0123456789abcdefghij", "***"),
             ("eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0", "***"),
             (
@@ -105,10 +97,7 @@ mod tests {
             ("basic authentication failed", "basic authentication failed"),
             ("got Bearer abcdefgh.ijk back", "got Bearer *** back"),
             ("token is wrong", "token is wrong"),
-            (
-                "nothing to hide: sha256:0123",
-                "nothing to hide: sha256:0123",
-            ),
+            ("nothing to hide: sha256:0123", "nothing to hide: sha256:0123"),
         ] {
             assert_eq!(redact(text), expected, "{text}");
         }

@@ -32,10 +32,7 @@ impl fmt::Debug for SecretText {
 /// A key of a Secret as text: none when it is not there or empty.
 ///
 /// A trailing line break is dropped: files that were put into a Secret end with one, tokens never do.
-pub(crate) fn text<'a>(
-    data: &'a SecretData,
-    key: &'static str,
-) -> Result<Option<&'a str>, NotText> {
+pub(crate) fn text<'a>(data: &'a SecretData, key: &'static str) -> Result<Option<&'a str>, NotText> {
     let Some(bytes) = data.get(key) else {
         return Ok(None);
     };

@@ -133,10 +133,7 @@ impl TlsOptions {
             for certificate in certificates("ca.crt", ca)? {
                 roots
                     .add(certificate)
-                    .map_err(|source| TlsError::Unusable {
-                        what: "ca.crt",
-                        source,
-                    })?;
+                    .map_err(|source| TlsError::Unusable { what: "ca.crt", source })?;
             }
         }
         let builder = ClientConfig::builder().with_root_certificates(roots);
@@ -213,29 +210,18 @@ mod tests {
     #[test]
     fn present_and_older_names() {
         let (certificate, key) = pair();
-        for names in [
-            ["ca.crt", "tls.crt", "tls.key"],
-            ["caFile", "certFile", "keyFile"],
-        ] {
-            let data = secret(&[
-                (names[0], &certificate),
-                (names[1], &certificate),
-                (names[2], &key),
-            ]);
+        for names in [["ca.crt", "tls.crt", "tls.key"], ["caFile", "certFile", "keyFile"]] {
+            let data = secret(&[(names[0], &certificate), (names[1], &certificate), (names[2], &key)]);
             let options = TlsOptions::from_certificate_secret(&data).unwrap();
             assert!(options.ca.is_some() && options.identity.is_some());
             options.client_config().unwrap();
-            assert_eq!(
-                format!("{options:?}"),
-                "TlsOptions { ca: true, identity: true }"
-            );
+            assert_eq!(format!("{options:?}"), "TlsOptions { ca: true, identity: true }");
         }
     }
 
     #[track_caller]
     fn check_error(keys: &[(&str, &str)], expected: &str) {
-        let result = TlsOptions::from_certificate_secret(&secret(keys))
-            .and_then(|options| options.client_config());
+        let result = TlsOptions::from_certificate_secret(&secret(keys)).and_then(|options| options.client_config());
         let error = result.map(|_| ()).unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
@@ -244,18 +230,12 @@ mod tests {
     fn what_is_wrong_is_said() {
         let (certificate, key) = pair();
         let (_, other) = pair();
-        check_error(
-            &[],
-            "neither \"ca.crt\" nor \"tls.crt\" and \"tls.key\" is set",
-        );
+        check_error(&[], "neither \"ca.crt\" nor \"tls.crt\" and \"tls.key\" is set");
         check_error(
             &[("tls.crt", &certificate)],
             "key \"tls.key\" is missing, \"tls.crt\" is set",
         );
-        check_error(
-            &[("tls.key", &key)],
-            "key \"tls.crt\" is missing, \"tls.key\" is set",
-        );
+        check_error(&[("tls.key", &key)], "key \"tls.crt\" is missing, \"tls.key\" is set");
         check_error(&[("ca.crt", "no pem")], "ca.crt holds no PEM certificate");
         check_error(
             &[(
@@ -264,10 +244,7 @@ mod tests {
             )],
             "using ca.crt",
         );
-        check_error(
-            &[("tls.crt", &certificate), ("tls.key", "x")],
-            "reading tls.key",
-        );
+        check_error(&[("tls.crt", &certificate), ("tls.key", "x")], "reading tls.key");
         check_error(
             &[("tls.crt", &certificate), ("tls.key", &other)],
             "using tls.crt with tls.key",

@@ -93,14 +93,17 @@ pub async fn publish(
     };
     let object = api.get(name).await.map_err(failed("reading"))?;
     let owner = owner(namespace, name)?;
-    let stored = store.put_tree(&owner, &file_name(revision), tree).await.map_err(|source| {
-        let (namespace, name) = named();
-        PublishError::Store {
-            namespace,
-            name,
-            source,
-        }
-    })?;
+    let stored = store
+        .put_tree(&owner, &file_name(revision), tree)
+        .await
+        .map_err(|source| {
+            let (namespace, name) = named();
+            PublishError::Store {
+                namespace,
+                name,
+                source,
+            }
+        })?;
 
     let before = object.status.clone().unwrap_or_default();
     let now = whole_seconds(Timestamp::now());
@@ -142,7 +145,9 @@ pub async fn publish(
 
 /// Whether the stored file of a published artifact is there and whole; a wiped volume calls for [`publish`] again.
 pub async fn is_stored(store: &Store, artifact: &Artifact) -> bool {
-    let Ok(digest) = artifact.digest.parse::<Digest>() else { return false };
+    let Ok(digest) = artifact.digest.parse::<Digest>() else {
+        return false;
+    };
     matches!(store.verify(&artifact.path, &digest).await, Ok(Verdict::Intact))
 }
 

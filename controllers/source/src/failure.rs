@@ -24,12 +24,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub fn new(
-        retry: Retry,
-        condition: &'static str,
-        reason: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn new(retry: Retry, condition: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Failure {
             retry,
             condition,

@@ -171,7 +171,9 @@ impl GitRepositoryReconciler {
                 work.draft.failed(failure);
                 match failure.retry {
                     Retry::Backoff => Next::After(self.backoff.failed(key.to_owned())),
-                    Retry::Waiting => Next::After(jittered(self.options.requeue_dependency, self.options.interval_jitter)),
+                    Retry::Waiting => {
+                        Next::After(jittered(self.options.requeue_dependency, self.options.interval_jitter))
+                    }
                     Retry::Stalled => {
                         self.backoff.succeeded(&key.to_owned());
                         Next::Await
@@ -239,7 +241,10 @@ impl GitRepositoryReconciler {
             (annotations::SOURCE_REVISION.to_owned(), artifact.revision.clone()),
             (annotations::SOURCE_DIGEST.to_owned(), artifact.digest.clone()),
         ]);
-        let known = before.artifact.as_ref().is_some_and(|known| known.digest == artifact.digest);
+        let known = before
+            .artifact
+            .as_ref()
+            .is_some_and(|known| known.digest == artifact.digest);
         if !known {
             self.record(object, Severity::Info, source_reasons::NEW_ARTIFACT, &message, metadata);
         } else if recovered(before, after) {

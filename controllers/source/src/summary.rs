@@ -58,7 +58,13 @@ mod tests {
     use super::*;
 
     const SUMMARY: Summary = Summary {
-        order: &["StorageOperationFailed", "FetchFailed", "ArtifactInStorage", "Stalled", "Reconciling"],
+        order: &[
+            "StorageOperationFailed",
+            "FetchFailed",
+            "ArtifactInStorage",
+            "Stalled",
+            "Reconciling",
+        ],
         negative: &["StorageOperationFailed", "FetchFailed", "Stalled", "Reconciling"],
     };
 
@@ -80,12 +86,22 @@ mod tests {
         use Status::{False, True, Unknown};
         check(&[], None);
         check(&[("ArtifactInStorage", True)], Some((True, "RArtifactInStorage")));
-        check(&[("ArtifactInStorage", True), ("Reconciling", True)], Some((False, "RReconciling")));
         check(
-            &[("Reconciling", True), ("FetchFailed", True), ("ArtifactInStorage", True)],
+            &[("ArtifactInStorage", True), ("Reconciling", True)],
+            Some((False, "RReconciling")),
+        );
+        check(
+            &[
+                ("Reconciling", True),
+                ("FetchFailed", True),
+                ("ArtifactInStorage", True),
+            ],
             Some((False, "RFetchFailed")),
         );
-        check(&[("FetchFailed", True), ("StorageOperationFailed", True)], Some((False, "RStorageOperationFailed")));
+        check(
+            &[("FetchFailed", True), ("StorageOperationFailed", True)],
+            Some((False, "RStorageOperationFailed")),
+        );
         check(&[("ArtifactInStorage", False)], Some((False, "RArtifactInStorage")));
         check(&[("ArtifactInStorage", Unknown)], Some((Unknown, "RArtifactInStorage")));
         check(&[("FetchFailed", False)], Some((True, "RFetchFailed")));

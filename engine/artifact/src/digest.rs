@@ -49,9 +49,7 @@ impl FromStr for Algorithm {
             "sha384" => Ok(Algorithm::Sha384),
             "sha512" => Ok(Algorithm::Sha512),
             "blake3" => Ok(Algorithm::Blake3),
-            _ => Err(DigestError::Algorithm {
-                name: bounded(name),
-            }),
+            _ => Err(DigestError::Algorithm { name: bounded(name) }),
         }
     }
 }
@@ -123,15 +121,14 @@ impl Digest {
 
     /// The value in lower-case hexadecimal, without the algorithm.
     pub fn hex(&self) -> String {
-        self.bytes().iter().fold(
-            String::with_capacity(2 * self.bytes().len()),
-            |mut text, byte| {
+        self.bytes()
+            .iter()
+            .fold(String::with_capacity(2 * self.bytes().len()), |mut text, byte| {
                 for nibble in [byte >> 4, byte & 15] {
                     text.push(char::from_digit(nibble.into(), 16).expect("a nibble is below 16"));
                 }
                 text
-            },
-        )
+            })
     }
 }
 
@@ -146,15 +143,9 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let Some((algorithm, hex)) = text.split_once(':') else {
-            return Err(DigestError::Form {
-                text: bounded(text),
-            });
+            return Err(DigestError::Form { text: bounded(text) });
         };
-        fn value<const N: usize>(
-            text: &str,
-            algorithm: &'static str,
-            hex: &str,
-        ) -> Result<[u8; N], DigestError> {
+        fn value<const N: usize>(text: &str, algorithm: &'static str, hex: &str) -> Result<[u8; N], DigestError> {
             parse_hex(hex).ok_or_else(|| DigestError::Value {
                 text: bounded(text),
                 algorithm,

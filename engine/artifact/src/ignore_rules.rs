@@ -40,18 +40,12 @@ impl Ignore {
     ///
     /// Without a single pattern the defaults hold (version control, archives and images, CI files); with any, only the
     /// version control part of them. A pattern that is no valid glob matches nothing and is told by [`Ignore::invalid`].
-    pub fn new<'a>(
-        files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-        spec: Option<&str>,
-    ) -> Self {
+    pub fn new<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>, spec: Option<&str>) -> Self {
         let mut texts: Vec<(String, String)> = files
             .into_iter()
             .map(|(path, text)| {
                 let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-                (
-                    directory.to_owned(),
-                    String::from_utf8_lossy(text).into_owned(),
-                )
+                (directory.to_owned(), String::from_utf8_lossy(text).into_owned())
             })
             .collect();
         // A parent's rules are weaker than those of the directories below it; unrelated directories never meet.
@@ -119,8 +113,7 @@ impl Group {
         let below = if self.directory.is_empty() {
             path
         } else {
-            path.strip_prefix(self.directory.as_str())?
-                .strip_prefix('/')?
+            path.strip_prefix(self.directory.as_str())?.strip_prefix('/')?
         };
         let mut strongest: Option<(usize, bool)> = None;
         let mut level = Some(Path::new(below));
@@ -158,10 +151,7 @@ mod tests {
 
     #[track_caller]
     fn check(files: &[(&str, &str)], spec: Option<&str>, kept: &[&str], excluded: &[&str]) {
-        let ignore = Ignore::new(
-            files.iter().map(|(path, text)| (*path, text.as_bytes())),
-            spec,
-        );
+        let ignore = Ignore::new(files.iter().map(|(path, text)| (*path, text.as_bytes())), spec);
         for path in kept {
             assert!(!ignore.excludes(path), "{path} should be kept");
         }
@@ -199,12 +189,7 @@ mod tests {
         check(
             &[],
             Some("/docs\n"),
-            &[
-                "logo.png",
-                ".github/workflows/ci.yml",
-                ".sops.yaml",
-                "a/docs/x",
-            ],
+            &["logo.png", ".github/workflows/ci.yml", ".sops.yaml", "a/docs/x"],
             &[".gitignore", "docs/a.md"],
         );
         check(
@@ -219,27 +204,15 @@ mod tests {
     fn everything_but_one_directory() {
         check(
             &[],
-            Some(
-                "# exclude all\n/*\n# include deploy dir\n!/deploy\n# but not its docs\n/deploy/**/*.md\n",
-            ),
+            Some("# exclude all\n/*\n# include deploy dir\n!/deploy\n# but not its docs\n/deploy/**/*.md\n"),
             &["deploy/app.yaml", "deploy/base/app.yaml"],
-            &[
-                "README.md",
-                "src/main.rs",
-                "deploy/base/README.md",
-                "deploy/README.md",
-            ],
+            &["README.md", "src/main.rs", "deploy/base/README.md", "deploy/README.md"],
         );
     }
 
     #[test]
     fn the_last_rule_that_matches_the_path_or_a_directory_above_decides() {
-        check(
-            &[],
-            Some("*.md\n!/docs\n"),
-            &["docs/a.md"],
-            &["a.md", "x/docs/a.md"],
-        );
+        check(&[], Some("*.md\n!/docs\n"), &["docs/a.md"], &["a.md", "x/docs/a.md"]);
         check(&[], Some("!/docs\n*.md\n"), &["docs/a.txt"], &["docs/a.md"]);
         check(
             &[],
@@ -264,22 +237,14 @@ mod tests {
                 "only-here.yaml",
                 "apps/x/only-here.yaml",
             ],
-            &[
-                "apps/a.txt",
-                "apps/x/keep.txt",
-                "apps/only-here.yaml",
-                "apps/x/a.tmp",
-            ],
+            &["apps/a.txt", "apps/x/keep.txt", "apps/only-here.yaml", "apps/x/a.tmp"],
         );
     }
 
     #[test]
     fn the_spec_wins_over_files() {
         check(
-            &[
-                (".sourceignore", "*.yaml\n"),
-                ("apps/.sourceignore", "*.json\n"),
-            ],
+            &[(".sourceignore", "*.yaml\n"), ("apps/.sourceignore", "*.json\n")],
             Some("!/apps\n"),
             &["apps/a.yaml", "apps/a.json"],
             &["a.yaml"],
@@ -288,12 +253,7 @@ mod tests {
 
     #[test]
     fn a_directory_rule_does_not_match_a_file() {
-        check(
-            &[],
-            Some("build/\n"),
-            &["build", "x/build"],
-            &["build/a", "x/build/a"],
-        );
+        check(&[], Some("build/\n"), &["build", "x/build"], &["build/a", "x/build/a"]);
     }
 
     #[test]

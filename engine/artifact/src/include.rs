@@ -60,10 +60,7 @@ impl Include {
         let Some(globs) = &self.globs else {
             return true;
         };
-        globs.is_match(path)
-            || path
-                .match_indices('/')
-                .any(|(at, _)| globs.is_match(&path[..at]))
+        globs.is_match(path) || path.match_indices('/').any(|(at, _)| globs.is_match(&path[..at]))
     }
 }
 
@@ -85,11 +82,7 @@ mod tests {
     #[test]
     fn globs_match_files_and_directories_above_them() {
         check(&[], &["a", "b/c"], &[]);
-        check(
-            &["apps/**"],
-            &["apps/a", "apps/a/b"],
-            &["apps", "infra/a", "x/apps/a"],
-        );
+        check(&["apps/**"], &["apps/a", "apps/a/b"], &["apps", "infra/a", "x/apps/a"]);
         check(&["apps"], &["apps/a", "apps/a/b", "apps"], &["apps-2/a"]);
         check(
             &["./apps/*/prod/"],

@@ -18,9 +18,7 @@ mod untar;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use ignore_rules::{FILE_NAME as IGNORE_FILE, Ignore};
 pub use include::{Include, IncludeError};
-pub use manifest::{
-    AssembleError, Chunk, ChunkIndex, MAX_CHUNK, Manifest, ManifestError, ManifestFile,
-};
+pub use manifest::{AssembleError, Chunk, ChunkIndex, MAX_CHUNK, Manifest, ManifestError, ManifestFile};
 pub use tarball::{MODE_DIRECTORY, MODE_EXECUTABLE, MODE_FILE, pack, write_tarball};
 pub use tree::{File, FileTree, Limits, PathError};
 pub use untar::{UnpackError, unpack};

@@ -138,11 +138,7 @@ impl Manifest {
                 let digest = Digest::sha256(&file.data);
                 ManifestFile {
                     path: path.to_owned(),
-                    mode: if file.executable {
-                        MODE_EXECUTABLE
-                    } else {
-                        MODE_FILE
-                    },
+                    mode: if file.executable { MODE_EXECUTABLE } else { MODE_FILE },
                     size: file.data.len() as u64,
                     digest,
                     chunks: chunks(&file.data, digest),
@@ -381,12 +377,9 @@ mod tests {
 
     fn sample() -> FileTree {
         let mut tree = FileTree::new();
-        tree.insert("apps/a.yaml", File::plain(b"a: 1\n".as_slice()))
-            .unwrap();
-        tree.insert("apps/empty", File::plain(b"".as_slice()))
-            .unwrap();
-        tree.insert("infra/big", File::plain(noise(1, 1 << 20)))
-            .unwrap();
+        tree.insert("apps/a.yaml", File::plain(b"a: 1\n".as_slice())).unwrap();
+        tree.insert("apps/empty", File::plain(b"".as_slice())).unwrap();
+        tree.insert("infra/big", File::plain(noise(1, 1 << 20))).unwrap();
         let run = File {
             executable: true,
             data: b"#!/bin/sh\n".as_slice().into(),
@@ -397,9 +390,7 @@ mod tests {
 
     fn assemble(manifest: &Manifest, tree: &FileTree) -> Result<FileTree, AssembleError> {
         let index = ChunkIndex::new(manifest);
-        manifest.assemble(&Limits::default(), |digest| {
-            index.read(tree, digest).map(Arc::from)
-        })
+        manifest.assemble(&Limits::default(), |digest| index.read(tree, digest).map(Arc::from))
     }
 
     #[test]
@@ -407,12 +398,7 @@ mod tests {
         let tree = sample();
         let manifest = Manifest::of(&tree, &Include::default());
         assert_eq!(assemble(&manifest, &tree).unwrap(), tree);
-        assert!(
-            manifest
-                .chunks()
-                .iter()
-                .all(|chunk| chunk.size as usize <= MAX_CHUNK)
-        );
+        assert!(manifest.chunks().iter().all(|chunk| chunk.size as usize <= MAX_CHUNK));
         assert!(manifest.files[2].chunks.len() >= 4);
         let json = serde_json::to_string(&manifest).unwrap();
         assert_eq!(serde_json::from_str::<Manifest>(&json).unwrap(), manifest);
@@ -451,11 +437,7 @@ mod tests {
     fn include_cuts_the_manifest_down() {
         let include = Include::new(&["apps/**"]).unwrap();
         let manifest = Manifest::of(&sample(), &include);
-        let paths: Vec<&str> = manifest
-            .files
-            .iter()
-            .map(|file| file.path.as_str())
-            .collect();
+        let paths: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(paths, ["apps/a.yaml", "apps/empty"]);
     }
 
@@ -497,14 +479,8 @@ mod tests {
         assert!(matches!(wrong, Err(AssembleError::Chunk { .. })));
         let missing = good.assemble(&Limits::default(), |_| None);
         assert!(matches!(missing, Err(AssembleError::Missing { .. })));
-        let small = good.check(&Limits {
-            bytes: 1000,
-            files: 10,
-        });
-        assert_eq!(
-            small.unwrap_err().to_string(),
-            "manifest names more than 1000 bytes"
-        );
+        let small = good.check(&Limits { bytes: 1000, files: 10 });
+        assert_eq!(small.unwrap_err().to_string(), "manifest names more than 1000 bytes");
 
         let refused = |change: fn(&mut Manifest), part: &str| {
             let mut manifest = good.clone();
@@ -522,9 +498,6 @@ mod tests {
         refused(|m| m.files[0].size += 1, "add up");
         refused(|m| m.files[2].chunks[0].size = u32::MAX, "256 KiB");
         refused(|m| m.files[0].digest = Digest::sha256(b"x"), "expected");
-        refused(
-            |m| m.files[0].digest = Algorithm::Blake3.digest(b"x"),
-            "not SHA-256",
-        );
+        refused(|m| m.files[0].digest = Algorithm::Blake3.digest(b"x"), "not SHA-256");
     }
 }

@@ -45,32 +45,16 @@ pub fn write_tarball<W: Write>(tree: &FileTree, writer: W) -> io::Result<W> {
             .count();
         for depth in shared..segments.len() {
             let directory = segments[..=depth].join("/") + "/";
-            append(
-                &mut archive,
-                EntryType::Directory,
-                &directory,
-                MODE_DIRECTORY,
-                &[],
-            )?;
+            append(&mut archive, EntryType::Directory, &directory, MODE_DIRECTORY, &[])?;
         }
         open = segments;
-        let mode = if file.executable {
-            MODE_EXECUTABLE
-        } else {
-            MODE_FILE
-        };
+        let mode = if file.executable { MODE_EXECUTABLE } else { MODE_FILE };
         append(&mut archive, EntryType::Regular, path, mode, &file.data)?;
     }
     archive.into_inner()?.finish()
 }
 
-fn append<W: Write>(
-    archive: &mut Builder<W>,
-    kind: EntryType,
-    path: &str,
-    mode: u32,
-    data: &[u8],
-) -> io::Result<()> {
+fn append<W: Write>(archive: &mut Builder<W>, kind: EntryType, path: &str, mode: u32, data: &[u8]) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);
@@ -115,22 +99,14 @@ mod tests {
                 let entry = entry.unwrap();
                 let header = entry.header();
                 assert_eq!(
-                    (
-                        header.uid().unwrap(),
-                        header.gid().unwrap(),
-                        header.mtime().unwrap()
-                    ),
+                    (header.uid().unwrap(), header.gid().unwrap(), header.mtime().unwrap()),
                     (0, 0, 0)
                 );
                 assert_eq!(
                     (header.username().unwrap(), header.groupname().unwrap()),
                     (Some(""), Some(""))
                 );
-                format!(
-                    "{:o} {}",
-                    header.mode().unwrap(),
-                    entry.path().unwrap().display()
-                )
+                format!("{:o} {}", header.mode().unwrap(), entry.path().unwrap().display())
             })
             .collect();
         let long = "n".repeat(180);
@@ -153,10 +129,7 @@ mod tests {
     fn bytes_depend_on_the_files_alone() {
         let packed = pack(&sample());
         assert_eq!(packed, pack(&sample()));
-        assert_eq!(
-            unpack(packed.as_slice(), &Limits::default()).unwrap(),
-            sample()
-        );
+        assert_eq!(unpack(packed.as_slice(), &Limits::default()).unwrap(), sample());
     }
 
     /// A change of this value changes the digest of every artifact of every user: it must be meant, and said in the
@@ -166,11 +139,8 @@ mod tests {
         let mut tree = FileTree::new();
         for number in 0..200 {
             let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c-{number}\n");
-            tree.insert(
-                format!("apps/{number}/cm.yaml"),
-                File::plain(text.as_bytes()),
-            )
-            .unwrap();
+            tree.insert(format!("apps/{number}/cm.yaml"), File::plain(text.as_bytes()))
+                .unwrap();
         }
         assert_eq!(Digest::sha256(&pack(&tree)).to_string(), PINNED);
     }

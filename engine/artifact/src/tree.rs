@@ -115,11 +115,7 @@ impl FileTree {
 
     /// The names directly in `directory`, sorted, each once.
     pub fn list(&self, directory: &str) -> Vec<String> {
-        let prefix = if directory.is_empty() {
-            0
-        } else {
-            directory.len() + 1
-        };
+        let prefix = if directory.is_empty() { 0 } else { directory.len() + 1 };
         let mut names: Vec<String> = Vec::new();
         for (path, _) in self.below(directory) {
             let name = path[prefix..].split('/').next().unwrap_or_default();
@@ -169,10 +165,7 @@ impl FileTree {
 
 /// Whether `path` is relative and normal.
 pub(crate) fn check_plain(path: &str) -> Result<(), PathError> {
-    let plain = !path.contains('\0')
-        && path
-            .split('/')
-            .all(|segment| !matches!(segment, "" | "." | ".."));
+    let plain = !path.contains('\0') && path.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
     if plain {
         Ok(())
     } else {
@@ -207,8 +200,7 @@ mod tests {
     #[test]
     fn bytes_are_counted_through_replacement_and_removal() {
         let mut tree = tree(&["abc"]);
-        tree.insert("abc", File::plain(b"12345".as_slice()))
-            .unwrap();
+        tree.insert("abc", File::plain(b"12345".as_slice())).unwrap();
         assert_eq!(tree.bytes(), 5);
         tree.remove("abc");
         assert_eq!((tree.bytes(), tree.len()), (0, 0));
@@ -219,17 +211,11 @@ mod tests {
         let mut tree = tree(&["a/b"]);
         for path in ["", "/a", "a//b", "a/", "./a", "a/../b", "..", "a\0b"] {
             let result = tree.insert(path, File::plain(b"".as_slice()));
-            assert!(
-                matches!(result, Err(PathError::NotPlain { .. })),
-                "{path:?}"
-            );
+            assert!(matches!(result, Err(PathError::NotPlain { .. })), "{path:?}");
         }
         for path in ["a", "a/b/c"] {
             let result = tree.insert(path, File::plain(b"".as_slice()));
-            assert!(
-                matches!(result, Err(PathError::FileAndDirectory { .. })),
-                "{path:?}"
-            );
+            assert!(matches!(result, Err(PathError::FileAndDirectory { .. })), "{path:?}");
         }
         assert_eq!(tree.len(), 1);
     }

@@ -64,9 +64,7 @@ pub enum UnpackError {
 /// decompression, so that a bomb ends early).
 pub fn unpack(compressed: impl Read, limits: &Limits) -> Result<FileTree, UnpackError> {
     // Headers, padding and long names count too: each entry may add 4 KiB of them before it is a bomb of its own.
-    let overhead = (limits.files as u64)
-        .saturating_mul(4096)
-        .saturating_add(1 << 20);
+    let overhead = (limits.files as u64).saturating_mul(4096).saturating_add(1 << 20);
     let bounded = Bounded {
         inner: MultiGzDecoder::new(compressed),
         left: limits.bytes.saturating_add(overhead),
@@ -75,10 +73,7 @@ pub fn unpack(compressed: impl Read, limits: &Limits) -> Result<FileTree, Unpack
     let mut tree = FileTree::new();
     let mut entries = 0;
     let failed = |entries, source: io::Error| {
-        if source
-            .get_ref()
-            .is_some_and(|inner| inner.is::<Exhausted>())
-        {
+        if source.get_ref().is_some_and(|inner| inner.is::<Exhausted>()) {
             UnpackError::TooLarge {
                 limit: limits.bytes,
                 what: "bytes",
@@ -144,9 +139,7 @@ pub fn unpack(compressed: impl Read, limits: &Limits) -> Result<FileTree, Unpack
         let path = path.to_owned();
         // What the header promises is not reserved: a header may lie.
         let mut data = Vec::with_capacity(size.min(1 << 20) as usize);
-        entry
-            .read_to_end(&mut data)
-            .map_err(|source| failed(entries, source))?;
+        entry.read_to_end(&mut data).map_err(|source| failed(entries, source))?;
         let file = File {
             executable,
             data: data.into(),
@@ -155,8 +148,7 @@ pub fn unpack(compressed: impl Read, limits: &Limits) -> Result<FileTree, Unpack
     }
     // The end marker of the tarball comes before the checksum of the compressed stream: only reading on to the very end
     // tells a whole archive from one that was cut off or altered.
-    io::copy(&mut archive.into_inner(), &mut io::sink())
-        .map_err(|source| failed(entries, source))?;
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|source| failed(entries, source))?;
     Ok(tree)
 }
 
@@ -174,9 +166,7 @@ impl<R: Read> Read for Bounded<R> {
         if self.left == 0 {
             return Err(io::Error::other(Exhausted));
         }
-        let room = buffer
-            .len()
-            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let room = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let read = self.inner.read(&mut buffer[..room])?;
         self.left -= read as u64;
         Ok(read)
@@ -234,18 +224,9 @@ mod tests {
             &[(T::Regular, "../a", b"x")],
             "entry 1: path \"../a\" is not a plain relative path",
         );
-        check_refused(
-            &[(T::Regular, "/etc/passwd", b"x")],
-            "is not a plain relative path",
-        );
-        check_refused(
-            &[(T::Regular, "a/../../b", b"x")],
-            "is not a plain relative path",
-        );
-        check_refused(
-            &[(T::Directory, "../d/", b"")],
-            "is not a plain relative path",
-        );
+        check_refused(&[(T::Regular, "/etc/passwd", b"x")], "is not a plain relative path");
+        check_refused(&[(T::Regular, "a/../../b", b"x")], "is not a plain relative path");
+        check_refused(&[(T::Directory, "../d/", b"")], "is not a plain relative path");
         check_refused(&[(T::Directory, "/", b"")], "is not a plain relative path");
         check_refused(
             &[(T::Regular, "a", b"x"), (T::Regular, "a/b", b"y")],
@@ -272,13 +253,8 @@ mod tests {
 
     #[test]
     fn a_bomb_ends_at_the_limit() {
-        let limits = Limits {
-            bytes: 1000,
-            files: 2,
-        };
-        let entries: Vec<(EntryType, String)> = (0..3)
-            .map(|n| (EntryType::Regular, format!("f{n}")))
-            .collect();
+        let limits = Limits { bytes: 1000, files: 2 };
+        let entries: Vec<(EntryType, String)> = (0..3).map(|n| (EntryType::Regular, format!("f{n}"))).collect();
         let borrowed: Vec<(EntryType, &str, &[u8])> = entries
             .iter()
             .map(|(kind, path)| (*kind, path.as_str(), b"x".as_slice()))
@@ -287,11 +263,7 @@ mod tests {
         assert_eq!(error.to_string(), "archive holds more than 2 files");
 
         let big = vec![0u8; 2000];
-        let error = unpack(
-            archive(&[(EntryType::Regular, "big", &big)]).as_slice(),
-            &limits,
-        )
-        .unwrap_err();
+        let error = unpack(archive(&[(EntryType::Regular, "big", &big)]).as_slice(), &limits).unwrap_err();
         assert_eq!(error.to_string(), "archive holds more than 1000 bytes");
 
         // A long name is read whole by the tar reader; the bound on the stream stops it.
@@ -308,10 +280,7 @@ mod tests {
     fn what_is_cut_off_or_no_archive_is_an_error() {
         let whole = archive(&[(EntryType::Regular, "a", &[7; 5000])]);
         for end in [0, 1, 10, whole.len() / 2, whole.len() - 9] {
-            assert!(
-                unpack(&whole[..end], &Limits::default()).is_err(),
-                "cut at {end}"
-            );
+            assert!(unpack(&whole[..end], &Limits::default()).is_err(), "cut at {end}");
         }
         assert!(unpack(b"hello".as_slice(), &Limits::default()).is_err());
     }

@@ -55,11 +55,7 @@ pub(crate) fn relative(path: &str) -> Result<PathBuf, PlaceError> {
         what: "path",
         value: path.chars().take(512).collect(),
     };
-    if segments.len() != 4
-        || segments
-            .iter()
-            .any(|segment| check("path", segment).is_err())
-    {
+    if segments.len() != 4 || segments.iter().any(|segment| check("path", segment).is_err()) {
         return Err(wrong());
     }
     Ok(segments.iter().collect())

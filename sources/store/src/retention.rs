@@ -37,12 +37,7 @@ impl Store {
     ///
     /// # Errors
     /// The disk's; a directory that is not there is fine.
-    pub async fn collect(
-        &self,
-        owner: &Owner,
-        current: &str,
-        now: SystemTime,
-    ) -> io::Result<Vec<String>> {
+    pub async fn collect(&self, owner: &Owner, current: &str, now: SystemTime) -> io::Result<Vec<String>> {
         let directory = self.directory().join(owner.directory());
         let retention = self.inner.options.retention;
         let current = current.to_owned();
@@ -87,21 +82,12 @@ fn list(directory: &Path) -> io::Result<Vec<(String, SystemTime)>> {
     Ok(files)
 }
 
-fn garbage(
-    files: &[(String, SystemTime)],
-    current: &str,
-    retention: Retention,
-    now: SystemTime,
-) -> Vec<String> {
-    let mut others: Vec<&(String, SystemTime)> =
-        files.iter().filter(|(name, _)| name != current).collect();
+fn garbage(files: &[(String, SystemTime)], current: &str, retention: Retention, now: SystemTime) -> Vec<String> {
+    let mut others: Vec<&(String, SystemTime)> = files.iter().filter(|(name, _)| name != current).collect();
     others.sort_by(|a, b| a.1.cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
     let has_current = others.len() < files.len();
     let room = retention.records.saturating_sub(usize::from(has_current));
-    let expired = |time: &SystemTime| {
-        now.duration_since(*time)
-            .is_ok_and(|age| age > retention.ttl)
-    };
+    let expired = |time: &SystemTime| now.duration_since(*time).is_ok_and(|age| age > retention.ttl);
     let old = others.iter().filter(|(_, time)| expired(time)).count();
     let surplus = others.len().saturating_sub(room);
     others[..old.max(surplus)]
@@ -125,14 +111,8 @@ mod tests {
     #[track_caller]
     fn check(files: &[(&str, u64)], current: &str, expected: &[&str]) {
         let at = |age: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age);
-        let files: Vec<(String, SystemTime)> = files
-            .iter()
-            .map(|(name, age)| ((*name).to_owned(), at(*age)))
-            .collect();
-        assert_eq!(
-            garbage(&files, current, Retention::default(), at(0)),
-            expected
-        );
+        let files: Vec<(String, SystemTime)> = files.iter().map(|(name, age)| ((*name).to_owned(), at(*age))).collect();
+        assert_eq!(garbage(&files, current, Retention::default(), at(0)), expected);
     }
 
     #[test]
@@ -142,11 +122,7 @@ mod tests {
         check(&[("a", 500), ("b", 5)], "b", &["a"]);
         check(&[("a", 50), ("b", 5)], "b", &[]);
         check(&[("a", 50), ("b", 40), ("c", 5)], "c", &["a"]);
-        check(
-            &[("a", 500), ("b", 40), ("c", 30), ("d", 5)],
-            "d",
-            &["a", "b"],
-        );
+        check(&[("a", 500), ("b", 40), ("c", 30), ("d", 5)], "d", &["a", "b"]);
         // The current one stays although it is the oldest, after a branch went back.
         check(&[("a", 500), ("b", 40), ("c", 30)], "a", &["b"]);
         // The current file is gone: two others stay.

@@ -33,11 +33,7 @@ impl Store {
 
 async fn serve(State(store): State<Store>, request: Request) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return (
-            StatusCode::METHOD_NOT_ALLOWED,
-            [(header::ALLOW, "GET, HEAD")],
-        )
-            .into_response();
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
     }
     let Ok(path) = percent_decode_str(request.uri().path()).decode_utf8() else {
         return StatusCode::NOT_FOUND.into_response();
@@ -68,15 +64,9 @@ async fn list(store: &Store, relative: &str) -> Response {
             let lines: String = names
                 .iter()
                 .map(|name| {
-                    let shown = name
-                        .replace('&', "&amp;")
-                        .replace('<', "&lt;")
-                        .replace('>', "&gt;");
+                    let shown = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
                     // "./" keeps a colon in a file name from being read as a scheme.
-                    format!(
-                        "<a href=\"./{}\">{shown}</a>\n",
-                        utf8_percent_encode(name, SEGMENT)
-                    )
+                    format!("<a href=\"./{}\">{shown}</a>\n", utf8_percent_encode(name, SEGMENT))
                 })
                 .collect();
             Html(format!("<pre>\n{lines}</pre>\n")).into_response()
@@ -111,9 +101,7 @@ pub fn advertised_address(given: Option<&str>, listening: &str, hostname: Option
     let (host, port) = listening.rsplit_once(':').unwrap_or((listening, ""));
     let host = match host {
         "" => "localhost",
-        "0.0.0.0" | "[::]" => hostname
-            .filter(|name| !name.is_empty())
-            .unwrap_or("localhost"),
+        "0.0.0.0" | "[::]" => hostname.filter(|name| !name.is_empty()).unwrap_or("localhost"),
         host => host,
     };
     if port.is_empty() || port == "80" {

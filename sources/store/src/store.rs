@@ -86,10 +86,7 @@ impl Store {
         fs::write(&probe, b"").map_err(failed("writing to", directory))?;
         let removed = remove_temporary(directory, 0).map_err(failed("reading", directory))?;
         if removed > 1 {
-            tracing::info!(
-                count = removed - 1,
-                "removed half-written artifacts of an earlier run"
-            );
+            tracing::info!(count = removed - 1, "removed half-written artifacts of an earlier run");
         }
         let trees = Trees::new(options.cache_bytes);
         Ok(Store {
@@ -137,9 +134,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => unreachable!(
-            "blocking tasks are only cancelled before they start, when the runtime is gone"
-        ),
+        Err(_) => unreachable!("blocking tasks are only cancelled before they start, when the runtime is gone"),
     }
 }
 

@@ -99,24 +99,14 @@ impl Verified {
         let mut opened = match fs::symlink_metadata(file) {
             Ok(metadata) if metadata.is_file() => fs::File::open(file)?,
             Ok(_) => return Ok(Verdict::Missing),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 self.lock().remove(file);
                 return Ok(Verdict::Missing);
             }
             Err(error) => return Err(error),
         };
         let metadata = opened.metadata()?;
-        let stamp = (
-            metadata.ino(),
-            metadata.size(),
-            metadata.ctime(),
-            metadata.ctime_nsec(),
-        );
+        let stamp = (metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec());
         let known = self
             .lock()
             .get(file)

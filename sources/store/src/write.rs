@@ -58,14 +58,8 @@ impl Store {
     ///
     /// # Errors
     /// A name that cannot be a path, or the disk's.
-    pub async fn put(
-        &self,
-        owner: &Owner,
-        file_name: &str,
-        data: Vec<u8>,
-    ) -> Result<StoredArtifact, PutError> {
-        self.write(owner, file_name, move |file| file.write_all(&data))
-            .await
+    pub async fn put(&self, owner: &Owner, file_name: &str, data: Vec<u8>) -> Result<StoredArtifact, PutError> {
+        self.write(owner, file_name, move |file| file.write_all(&data)).await
     }
 
     /// Packs a tree and stores the tarball; the tree stays in memory for readers in this process.
@@ -80,9 +74,7 @@ impl Store {
     ) -> Result<StoredArtifact, PutError> {
         let packed = tree.clone();
         let stored = self
-            .write(owner, file_name, move |file| {
-                write_tarball(&packed, file).map(|_| ())
-            })
+            .write(owner, file_name, move |file| write_tarball(&packed, file).map(|_| ()))
             .await?;
         self.inner.trees.insert(stored.digest, tree);
         Ok(stored)
@@ -112,9 +104,7 @@ fn write_file(
     algorithm: Algorithm,
     content: impl FnOnce(&mut Counted<'_>) -> io::Result<()>,
 ) -> Result<(Digest, u64), PutError> {
-    let directory = target
-        .parent()
-        .expect("artifacts lie below the owner's directory");
+    let directory = target.parent().expect("artifacts lie below the owner's directory");
     fs::create_dir_all(directory).map_err(|source| PutError::Directory {
         path: directory.display().to_string(),
         source,

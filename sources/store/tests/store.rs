@@ -18,8 +18,7 @@ fn owner() -> Owner {
 
 fn tree(content: &str) -> Arc<FileTree> {
     let mut tree = FileTree::new();
-    tree.insert("app/deploy.yaml", File::plain(content.as_bytes()))
-        .unwrap();
+    tree.insert("app/deploy.yaml", File::plain(content.as_bytes())).unwrap();
     Arc::new(tree)
 }
 
@@ -27,31 +26,19 @@ fn tree(content: &str) -> Arc<FileTree> {
 async fn what_is_put_is_read_back_from_memory_and_from_disk() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let stored = store
-        .put_tree(&owner(), "1.tar.gz", tree("a"))
-        .await
-        .unwrap();
+    let stored = store.put_tree(&owner(), "1.tar.gz", tree("a")).await.unwrap();
     assert_eq!(stored.path, "gitrepository/apps/podinfo/1.tar.gz");
-    assert_eq!(
-        stored.url,
-        "http://store.example/gitrepository/apps/podinfo/1.tar.gz"
-    );
+    assert_eq!(stored.url, "http://store.example/gitrepository/apps/podinfo/1.tar.gz");
     let bytes = store.read(&stored.path).await.unwrap();
     assert_eq!(
         (Digest::sha256(&bytes), bytes.len() as u64),
         (stored.digest, stored.size)
     );
-    assert_eq!(
-        store.tree(&stored.path, &stored.digest).await.unwrap(),
-        tree("a")
-    );
+    assert_eq!(store.tree(&stored.path, &stored.digest).await.unwrap(), tree("a"));
 
     let reopened = open(directory.path());
     assert!(reopened.tree_in_memory(&stored.digest).is_none());
-    assert_eq!(
-        reopened.tree(&stored.path, &stored.digest).await.unwrap(),
-        tree("a")
-    );
+    assert_eq!(reopened.tree(&stored.path, &stored.digest).await.unwrap(), tree("a"));
     assert!(reopened.tree_in_memory(&stored.digest).is_some());
 }
 
@@ -59,10 +46,7 @@ async fn what_is_put_is_read_back_from_memory_and_from_disk() {
 async fn damage_is_seen() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let stored = store
-        .put(&owner(), "1.tar.gz", b"content".to_vec())
-        .await
-        .unwrap();
+    let stored = store.put(&owner(), "1.tar.gz", b"content".to_vec()).await.unwrap();
     let file = directory.path().join(&stored.path);
     for _ in 0..2 {
         assert_eq!(
@@ -95,22 +79,14 @@ async fn damage_is_seen() {
     );
     let error = store.tree(&stored.path, &stored.digest).await.unwrap_err();
     assert!(matches!(error, ReadError::Missing { .. }), "{error}");
-    assert!(
-        store
-            .verify("../../etc/passwd", &stored.digest)
-            .await
-            .is_err()
-    );
+    assert!(store.verify("../../etc/passwd", &stored.digest).await.is_err());
 }
 
 #[tokio::test]
 async fn leftovers_of_a_killed_process_are_removed_at_open_and_never_served() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let stored = store
-        .put(&owner(), "1.tar.gz", b"whole".to_vec())
-        .await
-        .unwrap();
+    let stored = store.put(&owner(), "1.tar.gz", b"whole".to_vec()).await.unwrap();
     let beside = directory.path().join("gitrepository/apps/podinfo/.tmp-abc");
     std::fs::write(&beside, b"hal").unwrap();
     let (address, _server) = serve(&store).await;
@@ -136,35 +112,20 @@ async fn collection_keeps_the_current_artifact_and_removal_takes_everything() {
     };
     let store = Store::open(options).unwrap();
     for name in ["1.tar.gz", "2.tar.gz", "3.tar.gz"] {
-        store
-            .put(&owner(), name, name.as_bytes().to_vec())
-            .await
-            .unwrap();
+        store.put(&owner(), name, name.as_bytes().to_vec()).await.unwrap();
     }
     let below = directory.path().join("gitrepository/apps/podinfo");
     std::fs::write(below.join("1.tar.gz.lock"), b"").unwrap();
     let now = SystemTime::now();
-    assert_eq!(
-        store.collect(&owner(), "3.tar.gz", now).await.unwrap(),
-        ["1.tar.gz"]
-    );
+    assert_eq!(store.collect(&owner(), "3.tar.gz", now).await.unwrap(), ["1.tar.gz"]);
     assert!(!below.join("1.tar.gz.lock").exists());
     let later = now + Duration::from_secs(120);
-    assert_eq!(
-        store.collect(&owner(), "3.tar.gz", later).await.unwrap(),
-        ["2.tar.gz"]
-    );
+    assert_eq!(store.collect(&owner(), "3.tar.gz", later).await.unwrap(), ["2.tar.gz"]);
     assert!(below.join("3.tar.gz").exists());
     store.remove_all(&owner()).await.unwrap();
     assert!(!below.exists());
     store.remove_all(&owner()).await.unwrap();
-    assert!(
-        store
-            .collect(&owner(), "x", later)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(store.collect(&owner(), "x", later).await.unwrap().is_empty());
 }
 
 async fn serve(store: &Store) -> (String, tokio::task::JoinHandle<()>) {
@@ -199,10 +160,7 @@ async fn artifacts_are_served_with_ranges_heads_and_listings() {
     std::fs::write(&outside, b"outside").unwrap();
     let store = open(&directory.path().join("data"));
     let name = "sha256:0a.tar.gz";
-    let stored = store
-        .put(&owner(), name, b"0123456789".to_vec())
-        .await
-        .unwrap();
+    let stored = store.put(&owner(), name, b"0123456789".to_vec()).await.unwrap();
     let (address, _server) = serve(&store).await;
     let url = format!("{address}/{}", stored.path);
 
@@ -222,10 +180,7 @@ async fn artifacts_are_served_with_ranges_heads_and_listings() {
         (part.status().as_u16(), part.bytes().await.unwrap().as_ref()),
         (206, b"345".as_slice())
     );
-    assert_eq!(
-        request(reqwest::Method::POST, &url, None).await.status(),
-        405
-    );
+    assert_eq!(request(reqwest::Method::POST, &url, None).await.status(), 405);
 
     let listing = get(&format!("{address}/gitrepository/apps/podinfo/"))
         .await
@@ -236,14 +191,7 @@ async fn artifacts_are_served_with_ranges_heads_and_listings() {
         listing.contains("<a href=\"./sha256%3A0a.tar.gz\">sha256:0a.tar.gz</a>"),
         "{listing}"
     );
-    assert!(
-        get(&address)
-            .await
-            .text()
-            .await
-            .unwrap()
-            .contains("gitrepository/")
-    );
+    assert!(get(&address).await.text().await.unwrap().contains("gitrepository/"));
 
     for path in [
         "/../secret",

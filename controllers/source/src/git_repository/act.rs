@@ -35,14 +35,25 @@ impl GitRepositoryReconciler {
                 work.draft.progressing(true, "building artifact");
             }
             Stored::Damaged(message) => {
-                self.record(object, Severity::Error, reasons::ARTIFACT_VERIFICATION_FAILED, &message, BTreeMap::new());
+                self.record(
+                    object,
+                    Severity::Error,
+                    reasons::ARTIFACT_VERIFICATION_FAILED,
+                    &message,
+                    BTreeMap::new(),
+                );
                 work.draft.artifact_lost();
-                work.draft.progressing(true, "building artifact: disappeared from storage");
+                work.draft
+                    .progressing(true, "building artifact: disappeared from storage");
             }
         }
         let planned = plan::plan(&object.spec)?;
-        let secret = self.secret(&namespace, "secretRef", object.spec.secret_ref.as_ref()).await?;
-        let proxy = self.secret(&namespace, "proxySecretRef", object.spec.proxy_secret_ref.as_ref()).await?;
+        let secret = self
+            .secret(&namespace, "secretRef", object.spec.secret_ref.as_ref())
+            .await?;
+        let proxy = self
+            .secret(&namespace, "proxySecretRef", object.spec.proxy_secret_ref.as_ref())
+            .await?;
         let remote = plan::remote(
             &object.spec,
             secret.as_ref().map(|(name, data)| plan::Named { name, data }),
@@ -60,17 +71,30 @@ impl GitRepositoryReconciler {
             .as_ref()
             .is_some_and(|artifact| same_revision(&artifact.revision, &resolved.revision));
         if current && work.draft.is_made_of(&object.spec, &included) {
-            let message = format!("no changes since last reconciliation: observed revision '{}'", resolved.revision);
-            self.record(object, Severity::Trace, reasons::GIT_OPERATION_SUCCEEDED, &message, BTreeMap::new());
+            let message = format!(
+                "no changes since last reconciliation: observed revision '{}'",
+                resolved.revision
+            );
+            self.record(
+                object,
+                Severity::Trace,
+                reasons::GIT_OPERATION_SUCCEEDED,
+                &message,
+                BTreeMap::new(),
+            );
             return Ok(Done::UpToDate);
         }
         if !current {
             let message = format!("new upstream revision '{}'", resolved.revision);
             work.draft.outdated(reasons::NEW_REVISION, &message);
         } else if work.draft.status.included_artifacts != included {
-            work.draft.outdated(reasons::INCLUDE_CHANGE, "included artifacts differ from last observed includes");
+            work.draft.outdated(
+                reasons::INCLUDE_CHANGE,
+                "included artifacts differ from last observed includes",
+            );
         } else {
-            work.draft.progressing(true, "building artifact: the selection of files has changed");
+            work.draft
+                .progressing(true, "building artifact: the selection of files has changed");
         }
         let fetching = self.fetch(object, &remote, &resolved, &planned, &included);
         let (checkout, subject) = self.with_progress(object, work, fetching).await?;
@@ -93,18 +117,32 @@ impl GitRepositoryReconciler {
             .await
             .map_err(git_failure)?;
         if !checkout.ignore.invalid().is_empty() {
-            let message = format!("ignore patterns that cannot be read: {}", checkout.ignore.invalid().join(", "));
-            self.record(object, Severity::Trace, reasons::SOURCE_IGNORE_ERROR, &message, BTreeMap::new());
+            let message = format!(
+                "ignore patterns that cannot be read: {}",
+                checkout.ignore.invalid().join(", ")
+            );
+            self.record(
+                object,
+                Severity::Trace,
+                reasons::SOURCE_IGNORE_ERROR,
+                &message,
+                BTreeMap::new(),
+            );
         }
         for (spec, artifact) in object.spec.include.iter().zip(included) {
-            let unavailable = |reason, message: String| {
-                Failure::new(Retry::Backoff, INCLUDE_UNAVAILABLE, reason, message)
-            };
+            let unavailable =
+                |reason, message: String| Failure::new(Retry::Backoff, INCLUDE_UNAVAILABLE, reason, message);
             let digest = artifact.digest.parse().map_err(|error: nave_artifact::DigestError| {
-                unavailable(reasons::COPY_FAILURE, format!("include of '{}': {error}", spec.repository.name))
+                unavailable(
+                    reasons::COPY_FAILURE,
+                    format!("include of '{}': {error}", spec.repository.name),
+                )
             })?;
             let tree = self.ports.store.tree(&artifact.path, &digest).await.map_err(|error| {
-                unavailable(reasons::COPY_FAILURE, format!("include of '{}': {}", spec.repository.name, chain(&error)))
+                unavailable(
+                    reasons::COPY_FAILURE,
+                    format!("include of '{}': {}", spec.repository.name, chain(&error)),
+                )
             })?;
             include::include(&mut checkout.tree, &checkout.ignore, spec, &tree).map_err(|error| {
                 let reason = match error {
@@ -127,7 +165,12 @@ impl GitRepositoryReconciler {
             .await
             .map_err(|error| {
                 let message = chain(&error);
-                Failure::new(Retry::Backoff, STORAGE_OPERATION_FAILED, reasons::ARCHIVE_OPERATION_FAILED, message)
+                Failure::new(
+                    Retry::Backoff,
+                    STORAGE_OPERATION_FAILED,
+                    reasons::ARCHIVE_OPERATION_FAILED,
+                    message,
+                )
             })?;
         Ok(Artifact {
             path: stored.path,
@@ -143,17 +186,31 @@ impl GitRepositoryReconciler {
     /// Removes artifacts that retention no longer allows. What cannot be removed now is tried again next time.
     pub(super) async fn collect(&self, object: &GitRepository, owner: &Owner, draft: &Draft) {
         let Some(artifact) = &draft.status.artifact else { return };
-        let Some(current) = artifact.path.rsplit('/').next() else { return };
+        let Some(current) = artifact.path.rsplit('/').next() else {
+            return;
+        };
         let none = BTreeMap::new();
         match self.ports.store.collect(owner, current, SystemTime::now()).await {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => {
                 let message = format!("garbage collected {} artifacts", removed.len());
-                self.record(object, Severity::Trace, reasons::GARBAGE_COLLECTION_SUCCEEDED, &message, none);
+                self.record(
+                    object,
+                    Severity::Trace,
+                    reasons::GARBAGE_COLLECTION_SUCCEEDED,
+                    &message,
+                    none,
+                );
             }
             Err(error) => {
                 let message = format!("garbage collection of artifacts failed: {error}");
-                self.record(object, Severity::Error, reasons::GARBAGE_COLLECTION_FAILED, &message, none);
+                self.record(
+                    object,
+                    Severity::Error,
+                    reasons::GARBAGE_COLLECTION_FAILED,
+                    &message,
+                    none,
+                );
             }
         }
     }
@@ -177,7 +234,11 @@ fn git_failure(error: GitError) -> Failure {
     } else {
         reasons::GIT_OPERATION_FAILED
     };
-    let retry = if error.is_terminal() { Retry::Stalled } else { Retry::Backoff };
+    let retry = if error.is_terminal() {
+        Retry::Stalled
+    } else {
+        Retry::Backoff
+    };
     Failure::new(retry, FETCH_FAILED, reason, chain(&error))
 }
 

@@ -32,7 +32,10 @@ pub(crate) fn include(
                 path: path.to_owned(),
             });
         }
-        let segments: Vec<&str> = plain.split('/').filter(|segment| !matches!(*segment, "" | ".")).collect();
+        let segments: Vec<&str> = plain
+            .split('/')
+            .filter(|segment| !matches!(*segment, "" | "."))
+            .collect();
         Ok(segments.join("/"))
     };
     let from = inside(&include.from_path)?;
@@ -61,7 +64,11 @@ pub(crate) fn include(
     }
     for (path, file) in artifact.below(&from) {
         let rest = path[from.len()..].trim_start_matches('/');
-        let target = if to.is_empty() { rest.to_owned() } else { format!("{to}/{rest}") };
+        let target = if to.is_empty() {
+            rest.to_owned()
+        } else {
+            format!("{to}/{rest}")
+        };
         if !ignore.excludes(&target) {
             tree.insert(target, file.clone()).map_err(occupied)?;
         }
@@ -106,8 +113,22 @@ mod tests {
 
     #[test]
     fn directories_and_files_are_moved_onto_their_target() {
-        check("", "", Ok(&["README", "app/a", "shared/base/deep/y.yaml", "shared/base/x.yaml", "shared/single"]));
-        check("./base/", "lib", Ok(&["README", "app/a", "lib/deep/y.yaml", "lib/x.yaml"]));
+        check(
+            "",
+            "",
+            Ok(&[
+                "README",
+                "app/a",
+                "shared/base/deep/y.yaml",
+                "shared/base/x.yaml",
+                "shared/single",
+            ]),
+        );
+        check(
+            "./base/",
+            "lib",
+            Ok(&["README", "app/a", "lib/deep/y.yaml", "lib/x.yaml"]),
+        );
         check("single", "app/b", Ok(&["README", "app/a", "app/b"]));
     }
 
@@ -115,14 +136,30 @@ mod tests {
     fn what_is_there_is_not_written_over() {
         check("base", "app", Err("include of 'shared': 'app' exists already"));
         check("single", "app/a", Err("include of 'shared': 'app/a' exists already"));
-        check("base", "README/x", Err("include of 'shared': 'README/x' exists already"));
+        check(
+            "base",
+            "README/x",
+            Err("include of 'shared': 'README/x' exists already"),
+        );
         check("base", "/", Err("include of 'shared': '' exists already"));
     }
 
     #[test]
     fn ways_out_and_missing_paths_are_told() {
-        check("../x", "", Err("include of 'shared': path '../x' leads out of the repository"));
-        check("", "a/../../b", Err("include of 'shared': path 'a/../../b' leads out of the repository"));
-        check("gone", "", Err("include of 'shared': 'gone' does not exist in its artifact"));
+        check(
+            "../x",
+            "",
+            Err("include of 'shared': path '../x' leads out of the repository"),
+        );
+        check(
+            "",
+            "a/../../b",
+            Err("include of 'shared': path 'a/../../b' leads out of the repository"),
+        );
+        check(
+            "gone",
+            "",
+            Err("include of 'shared': 'gone' does not exist in its artifact"),
+        );
     }
 }

@@ -35,9 +35,8 @@ impl GitRepositoryReconciler {
     ) -> Result<Option<(String, SecretData)>, Failure> {
         let Some(reference) = reference else { return Ok(None) };
         let name = format!("{namespace}/{}", reference.name);
-        let failed = |message: String| {
-            Failure::new(Retry::Backoff, FETCH_FAILED, reasons::AUTHENTICATION_FAILED, message)
-        };
+        let failed =
+            |message: String| Failure::new(Retry::Backoff, FETCH_FAILED, reasons::AUTHENTICATION_FAILED, message);
         let api: Api<Secret> = Api::namespaced(self.ports.client.clone(), namespace);
         let secret = api
             .get_opt(&reference.name)
@@ -73,14 +72,21 @@ impl GitRepositoryReconciler {
 
     /// Looks at the file of the artifact that the status names.
     pub(super) async fn stored(&self, artifact: Option<&Artifact>) -> Result<Stored, Failure> {
-        let Some(artifact) = artifact else { return Ok(Stored::Missing) };
+        let Some(artifact) = artifact else {
+            return Ok(Stored::Missing);
+        };
         let Ok(digest) = artifact.digest.parse::<Digest>() else {
             // Written by another controller with an algorithm that is unknown here: make it anew.
             return Ok(Stored::Missing);
         };
         let failed = |error: nave_store::VerifyError| {
             let message = chain(&error);
-            Failure::new(Retry::Backoff, STORAGE_OPERATION_FAILED, reasons::STAT_OPERATION_FAILED, message)
+            Failure::new(
+                Retry::Backoff,
+                STORAGE_OPERATION_FAILED,
+                reasons::STAT_OPERATION_FAILED,
+                message,
+            )
         };
         let store = &self.ports.store;
         match store.verify(&artifact.path, &digest).await {

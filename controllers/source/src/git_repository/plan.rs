@@ -124,9 +124,7 @@ pub(crate) fn remote(
     secret: Option<Named<'_>>,
     proxy: Option<Named<'_>>,
 ) -> Result<Remote, Failure> {
-    let refused = |message: String| {
-        Failure::new(Retry::Backoff, FETCH_FAILED, reasons::AUTHENTICATION_FAILED, message)
-    };
+    let refused = |message: String| Failure::new(Retry::Backoff, FETCH_FAILED, reasons::AUTHENTICATION_FAILED, message);
     let mut auth = Auth::None;
     let mut tls = TlsOptions::default();
     if let Some(Named { name, data }) = secret {
@@ -201,7 +199,10 @@ mod tests {
             spec.reference = Some(reference.clone());
             wanted(&spec)
         };
-        let commit = Wanted::Commit { id: "c".into(), branch: Some("b".into()) };
+        let commit = Wanted::Commit {
+            id: "c".into(),
+            branch: Some("b".into()),
+        };
         assert_eq!(of(&reference), Ok(commit));
         reference.commit.clear();
         assert_eq!(of(&reference), Ok(Wanted::Name("refs/heads/n".into())));
@@ -225,31 +226,63 @@ mod tests {
     #[test]
     fn what_is_not_supported_stalls_and_is_named() {
         check_stalled(json!({"url": "ssh://git@host/a"}), "URLInvalid", "spec.url");
-        check_stalled(json!({"provider": "github"}), "InvalidProviderConfiguration", "spec.provider: 'github'");
-        check_stalled(json!({"serviceAccountName": "x"}), "InvalidProviderConfiguration", "spec.serviceAccountName");
-        check_stalled(json!({"verify": {"secretRef": {"name": "k"}}}), "VerificationError", "spec.verify");
-        check_stalled(json!({"recurseSubmodules": true}), "GitOperationFailed", "spec.recurseSubmodules");
-        check_stalled(json!({"ref": {"semver": "1.x"}}), "GitOperationFailed", "spec.ref.semver");
-        check_stalled(json!({"sparseCheckout": ["a", "../b"]}), "GitOperationFailed", "spec.sparseCheckout[1] '../b'");
+        check_stalled(
+            json!({"provider": "github"}),
+            "InvalidProviderConfiguration",
+            "spec.provider: 'github'",
+        );
+        check_stalled(
+            json!({"serviceAccountName": "x"}),
+            "InvalidProviderConfiguration",
+            "spec.serviceAccountName",
+        );
+        check_stalled(
+            json!({"verify": {"secretRef": {"name": "k"}}}),
+            "VerificationError",
+            "spec.verify",
+        );
+        check_stalled(
+            json!({"recurseSubmodules": true}),
+            "GitOperationFailed",
+            "spec.recurseSubmodules",
+        );
+        check_stalled(
+            json!({"ref": {"semver": "1.x"}}),
+            "GitOperationFailed",
+            "spec.ref.semver",
+        );
+        check_stalled(
+            json!({"sparseCheckout": ["a", "../b"]}),
+            "GitOperationFailed",
+            "spec.sparseCheckout[1] '../b'",
+        );
     }
 
     #[test]
     fn timeout_and_selection() {
         let found = plan(&spec(json!({"sparseCheckout": ["./a"], "ignore": "*.md"}))).unwrap();
         assert_eq!(found.timeout, Duration::from_secs(60));
-        assert_eq!(found.selection, Selection::new(&["a".into()], Some("*.md".into())).unwrap());
+        assert_eq!(
+            found.selection,
+            Selection::new(&["a".into()], Some("*.md".into())).unwrap()
+        );
         let found = plan(&spec(json!({"timeout": "5s"}))).unwrap();
         assert_eq!(found.timeout, Duration::from_secs(5));
     }
 
     fn data(keys: &[(&str, &str)]) -> SecretData {
-        keys.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect()
+        keys.iter()
+            .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()))
+            .collect()
     }
 
     #[track_caller]
     fn check_remote(url: &str, keys: &[(&str, &str)], expected: Result<Auth, (Retry, &str, &str)>) {
         let data = data(keys);
-        let secret = Some(Named { name: "ns/s", data: &data });
+        let secret = Some(Named {
+            name: "ns/s",
+            data: &data,
+        });
         let found = remote(&spec(json!({"url": url})), secret, None);
         match (found, expected) {
             (Ok(found), Ok(auth)) => {
@@ -268,7 +301,10 @@ mod tests {
     #[test]
     fn credentials_of_secrets() {
         let token = nave_net::SecretText::new("hunter2");
-        let basic = Auth::Basic(BasicAuth { username: "me".into(), password: token.clone() });
+        let basic = Auth::Basic(BasicAuth {
+            username: "me".into(),
+            password: token.clone(),
+        });
         let url = "https://h/a";
         check_remote(url, &[], Ok(Auth::None));
         check_remote(url, &[("identity", "x")], Ok(Auth::None));
@@ -276,23 +312,57 @@ mod tests {
         check_remote("https://me:hunter2@h/a", &[], Ok(basic));
         check_remote(url, &[("bearerToken", "hunter2")], Ok(Auth::Bearer(token)));
         let failed = |message| Err((Retry::Backoff, "AuthenticationFailed", message));
-        check_remote(url, &[("password", "hunter2")], failed("secret 'ns/s': key \"username\" is missing"));
-        check_remote(url, &[("bearerToken", "hunter2"), ("username", "me"), ("password", "hunter2")], failed("both"));
-        check_remote("https://me:hunter2@h/a", &[("bearerToken", "t")], failed("spec.url and the secret"));
-        check_remote(url, &[("ca.crt", "x")], failed("secret 'ns/s': ca.crt holds no PEM certificate"));
+        check_remote(
+            url,
+            &[("password", "hunter2")],
+            failed("secret 'ns/s': key \"username\" is missing"),
+        );
+        check_remote(
+            url,
+            &[("bearerToken", "hunter2"), ("username", "me"), ("password", "hunter2")],
+            failed("both"),
+        );
+        check_remote(
+            "https://me:hunter2@h/a",
+            &[("bearerToken", "t")],
+            failed("spec.url and the secret"),
+        );
+        check_remote(
+            url,
+            &[("ca.crt", "x")],
+            failed("secret 'ns/s': ca.crt holds no PEM certificate"),
+        );
         check_remote(url, &[("tls.crt", "x")], failed("key \"tls.key\" is missing"));
         check_remote(
             url,
             &[("githubAppID", "1")],
             Err((Retry::Stalled, "InvalidProviderConfiguration", "GitHub App")),
         );
-        check_remote("https://me:hunter2@h:port/", &[], Err((Retry::Stalled, "URLInvalid", "spec.url: URL")));
+        check_remote(
+            "https://me:hunter2@h:port/",
+            &[],
+            Err((Retry::Stalled, "URLInvalid", "spec.url: URL")),
+        );
     }
 
     #[test]
     fn a_broken_proxy_secret_is_named() {
         let data = data(&[("address", "ftp://p")]);
-        let failure = remote(&spec(json!({})), None, Some(Named { name: "ns/p", data: &data })).unwrap_err();
-        assert!(failure.message.starts_with("proxy secret 'ns/p': key \"address\" has scheme"), "{}", failure.message);
+        let failure = remote(
+            &spec(json!({})),
+            None,
+            Some(Named {
+                name: "ns/p",
+                data: &data,
+            }),
+        )
+        .unwrap_err();
+        assert!(
+            failure
+                .message
+                .starts_with("proxy secret 'ns/p': key \"address\" has scheme"),
+            "{}",
+            failure.message
+        );
     }
 }

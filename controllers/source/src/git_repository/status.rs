@@ -165,11 +165,10 @@ impl Draft {
                 self.status.observed_generation = self.generation;
             }
             Retry::Backoff | Retry::Waiting => {
-                let message = self
-                    .status
-                    .conditions
-                    .get_condition(RECONCILING)
-                    .map_or_else(|| "reconciliation in progress".to_owned(), |condition| condition.message.clone());
+                let message = self.status.conditions.get_condition(RECONCILING).map_or_else(
+                    || "reconciliation in progress".to_owned(),
+                    |condition| condition.message.clone(),
+                );
                 self.set(RECONCILING, Status::True, reasons::PROGRESSING_WITH_RETRY, &message);
             }
         }
@@ -248,8 +247,14 @@ mod tests {
     fn a_first_success() {
         let mut draft = fresh();
         assert!(draft.begin(None));
-        check(&draft.status, &["Ready=Unknown/Progressing", "Reconciling=True/Progressing"]);
-        assert_eq!(draft.status.conditions[0].message, "processing object: new generation -1 -> 1");
+        check(
+            &draft.status,
+            &["Ready=Unknown/Progressing", "Reconciling=True/Progressing"],
+        );
+        assert_eq!(
+            draft.status.conditions[0].message,
+            "processing object: new generation -1 -> 1"
+        );
         let status = ready();
         check(&status, &["ArtifactInStorage=True/Succeeded", "Ready=True/Succeeded"]);
         assert_eq!(status.observed_generation, 1);
@@ -294,7 +299,10 @@ mod tests {
         );
         draft.stored(&Default::default(), artifact("b"), Vec::new());
         draft.succeeded();
-        check(&draft.status, &["ArtifactInStorage=True/Succeeded", "Ready=True/Succeeded"]);
+        check(
+            &draft.status,
+            &["ArtifactInStorage=True/Succeeded", "Ready=True/Succeeded"],
+        );
     }
 
     #[test]
@@ -344,7 +352,10 @@ mod tests {
         draft.begin(None);
         draft.artifact_lost();
         draft.progressing(true, "building artifact");
-        check(&draft.status, &["Ready=Unknown/Progressing", "Reconciling=True/Progressing"]);
+        check(
+            &draft.status,
+            &["Ready=Unknown/Progressing", "Reconciling=True/Progressing"],
+        );
         assert!(draft.status.artifact.is_none());
     }
 

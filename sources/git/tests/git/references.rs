@@ -150,3 +150,39 @@ async fn a_tag_of_a_tree_is_no_commit() {
         format!("refs/tags/tree of {} is a tree, expected a commit", repository.url)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_in_the_middle_of_history_is_found_where_only_references_are_given_out() {
+    let server = Server::start().await;
+    let repository = server.repository("app");
+    let mut commits = Vec::new();
+    for number in 0..5 {
+        repository.write("a.yaml", &format!("a: {number}\n"));
+        commits.push(repository.commit("next"));
+    }
+    repository.git(&["checkout", "--quiet", "-b", "other", &commits[0]]);
+    repository.write("b.yaml", "b: 1\n");
+    let elsewhere = repository.commit("elsewhere");
+    for old_protocol in [true, false] {
+        server.behave(|behaviour| behaviour.old_protocol = old_protocol);
+        let (git, _cache) = reader();
+        let remote = handle(&git, &repository.url, Auth::None);
+        let checkout = async |id: &str, branch: Option<&str>| {
+            let wanted = Wanted::Commit {
+                id: id.to_owned(),
+                branch: branch.map(str::to_owned),
+            };
+            let resolved = remote.resolve(&wanted, TIMEOUT).await?;
+            remote.checkout(&resolved, &Default::default(), TIMEOUT).await
+        };
+        // The tip is in the cache already, without history, when the others are asked for.
+        checkout(&commits[4], Some("main")).await.unwrap();
+        for (number, branch) in [(2, None), (1, Some("main"))] {
+            let found = checkout(&commits[number], branch).await.unwrap();
+            let content = format!("a: {number}\n");
+            assert_eq!(&*found.tree.get("a.yaml").unwrap().data, content.as_bytes());
+        }
+        checkout(&elsewhere, None).await.unwrap();
+        checkout(&commits[4], None).await.unwrap();
+    }
+}

@@ -1,0 +1,8 @@
+//! The controller against a real API server and a real git server. Each test has a namespace, a store and a
+//! controller of its own; the control plane is shared.
+
+mod access;
+mod artifacts;
+mod external;
+mod lifecycle;
+mod stage;
