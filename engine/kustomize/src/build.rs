@@ -1,12 +1,13 @@
 //! The entry: options, questions and answers.
 
-use std::collections::BTreeMap;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nave_object::Object;
 
 use crate::cache::Cache;
+use crate::decode::Mode;
 use crate::error::BuildError;
 use crate::helm::ChartRequest;
 use crate::kustomization::Kustomization;
@@ -117,15 +118,16 @@ pub fn build(
     options: &Options,
     answers: &Answers,
 ) -> Result<Step<Vec<Object>>, BuildError> {
-    build_with(tree, dir, options, answers, |_| Ok(()))
+    build_with(tree, dir, options, answers, Mode::Strict, |_| Ok(()))
 }
 
-/// Builds with changes to the kustomization of the top, made by `edit` after it was read.
+/// Builds with changes to the kustomization of the top, which is read in `mode` and then edited.
 pub(crate) fn build_with(
     tree: &dyn Tree,
     dir: &str,
     options: &Options,
     answers: &Answers,
+    mode: Mode,
     edit: impl FnOnce(&mut Kustomization) -> Result<(), BuildError>,
 ) -> Result<Step<Vec<Object>>, BuildError> {
     let world = World {
@@ -135,7 +137,7 @@ pub(crate) fn build_with(
         schemas: RefCell::new(Schemas::default()),
         needs: RefCell::new(Vec::new()),
     };
-    let built = Loader::new(&world, dir).and_then(|loader| target::run(loader, edit));
+    let built = Loader::new(&world, dir).and_then(|loader| target::run(loader, mode, edit));
     // An error may come from what is not there yet.
     let needs = world.needs.into_inner();
     if !needs.is_empty() {

@@ -45,13 +45,17 @@ impl Cache {
     pub(crate) fn nodes(&self, bytes: &[u8]) -> Result<Arc<Vec<Node>>, YamlError> {
         let digest: [u8; 32] = Sha256::digest(bytes).into();
         let shard = &self.shards[usize::from(digest[0]) % SHARDS];
-        if let Some(nodes) =
-            shard.read().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&digest)
+        if let Some(nodes) = shard
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .get(&digest)
         {
             return Ok(nodes.clone());
         }
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| YamlError { line: 1, problem: "the file is not UTF-8".to_owned() })?;
+        let text = std::str::from_utf8(bytes).map_err(|_| YamlError {
+            line: 1,
+            problem: "the file is not UTF-8".to_owned(),
+        })?;
         let nodes = Arc::new(parse_nodes(text, Dialect::Kyaml)?);
         shard
             .write()

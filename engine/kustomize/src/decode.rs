@@ -35,7 +35,10 @@ pub(crate) trait Decode: Sized {
 
 impl Context {
     pub fn new(mode: Mode) -> Context {
-        Context { mode, path: String::new() }
+        Context {
+            mode,
+            path: String::new(),
+        }
     }
 
     /// Decodes a part, with its name in the path of errors.
@@ -51,7 +54,11 @@ impl Context {
     }
 
     pub fn error(&self, node: &Node, problem: impl Into<String>) -> DecodeError {
-        DecodeError { line: node.line() as usize, field: self.path.clone(), problem: problem.into() }
+        DecodeError {
+            line: node.line() as usize,
+            field: self.path.clone(),
+            problem: problem.into(),
+        }
     }
 
     fn expected(&self, what: &str, node: &Node) -> DecodeError {
@@ -116,7 +123,11 @@ impl Decode for Value {
 
 impl<T: Decode> Decode for Option<T> {
     fn decode(node: &Node, context: &mut Context) -> Result<Option<T>, DecodeError> {
-        if node.is_null() { Ok(None) } else { T::decode(node, context).map(Some) }
+        if node.is_null() {
+            Ok(None)
+        } else {
+            T::decode(node, context).map(Some)
+        }
     }
 }
 
@@ -150,19 +161,18 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
 }
 
 fn value(node: &Node, context: &Context) -> Result<Value, DecodeError> {
-    node.to_value(Dialect::K8s).map_err(|error| context.error(node, error.problem))
+    node.to_value(Dialect::K8s)
+        .map_err(|error| context.error(node, error.problem))
 }
 
 /// A key as YAML 1.1 gives it to JSON: `on: x` is `true: x`.
 pub(crate) fn key_text(key: &nave_object::yaml::Scalar) -> String {
     match key.tag {
-        Tag::Bool | Tag::Int | Tag::Float => {
-            match nave_object::yaml::scalar_value(key, Dialect::K8s) {
-                Ok(Value::String(text)) => text,
-                Ok(value) => value.to_string(),
-                Err(_) => key.text.to_string(),
-            }
-        }
+        Tag::Bool | Tag::Int | Tag::Float => match nave_object::yaml::scalar_value(key, Dialect::K8s) {
+            Ok(Value::String(text)) => text,
+            Ok(value) => value.to_string(),
+            Err(_) => key.text.to_string(),
+        },
         _ => key.text.to_string(),
     }
 }
@@ -216,12 +226,7 @@ pub(crate) fn find_key(keys: &[&'static str], text: &str) -> Option<&'static str
         .copied()
 }
 
-pub(crate) fn unknown(
-    context: &Context,
-    key: &nave_object::yaml::Scalar,
-    text: &str,
-    keys: &[&str],
-) -> DecodeError {
+pub(crate) fn unknown(context: &Context, key: &nave_object::yaml::Scalar, text: &str, keys: &[&str]) -> DecodeError {
     let mut problem = format!("unknown field `{text}`");
     let nearest = keys.iter().min_by_key(|known| distance(known, text));
     if let Some(nearest) = nearest.filter(|known| distance(known, text) <= 3) {
@@ -229,7 +234,11 @@ pub(crate) fn unknown(
     }
     DecodeError {
         line: key.line as usize,
-        field: if context.path.is_empty() { text.to_owned() } else { context.path.clone() },
+        field: if context.path.is_empty() {
+            text.to_owned()
+        } else {
+            context.path.clone()
+        },
         problem,
     }
 }

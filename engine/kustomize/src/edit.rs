@@ -25,7 +25,13 @@ pub(crate) fn set_scalar(node: &mut Node, mut scalar: Scalar) -> Result<(), Stri
 
 /// Replaces a scalar in place by one that is what it looks like.
 pub(crate) fn set_implicit(node: &mut Node, text: impl Into<SmolStr>) -> Result<(), String> {
-    set_scalar(node, Scalar { tag: Tag::Implicit, ..Scalar::str(text) })
+    set_scalar(
+        node,
+        Scalar {
+            tag: Tag::Implicit,
+            ..Scalar::str(text)
+        },
+    )
 }
 
 /// Replaces a scalar in place by a text.
@@ -39,7 +45,9 @@ pub(crate) fn set_text(node: &mut Node, text: impl Into<SmolStr>) -> Result<(), 
 /// The node is no map.
 pub(crate) fn set_field(node: &mut Node, key: &str, value: Node) -> Result<(), String> {
     let found = node.type_name();
-    let map = node.as_map_mut().ok_or_else(|| format!("expected a map, found {found}"))?;
+    let map = node
+        .as_map_mut()
+        .ok_or_else(|| format!("expected a map, found {found}"))?;
     put(map, key, value);
     Ok(())
 }
@@ -85,7 +93,8 @@ pub(crate) fn map_at<'a>(node: &'a mut Node, path: &[&str]) -> Result<&'a mut Ma
         }
     }
     let found = here.type_name();
-    here.as_map_mut().ok_or_else(|| format!("expected {} to be a map, found {found}", path.join(".")))
+    here.as_map_mut()
+        .ok_or_else(|| format!("expected {} to be a map, found {found}", path.join(".")))
 }
 
 /// Whether kyaml takes the node for absent: null, an empty map or an empty list.

@@ -71,12 +71,20 @@ pub enum Problem {
 
 impl BuildError {
     pub(crate) fn new(file: impl Into<String>, line: usize, problem: Problem) -> BuildError {
-        BuildError { file: file.into(), line, problem, from: Vec::new() }
+        BuildError {
+            file: file.into(),
+            line,
+            problem,
+            from: Vec::new(),
+        }
     }
 
     /// A transformation that cannot be applied; the caller adds the file.
     pub(crate) fn transform(object: impl Into<String>, problem: impl Into<String>) -> BuildError {
-        let problem = Problem::Transform { object: object.into(), problem: problem.into() };
+        let problem = Problem::Transform {
+            object: object.into(),
+            problem: problem.into(),
+        };
         BuildError::new("", 0, problem)
     }
 

@@ -165,7 +165,10 @@ pub(crate) fn visit(
     }
     let field = map.get_mut(part).expect("made just above when it was missing");
     if field.as_scalar().is_some_and(|scalar| scalar.tag != Tag::Null) && !rest.is_empty() {
-        return Err(format!("expected a map or a list in `{part}`, found {}", field.type_name()));
+        return Err(format!(
+            "expected a map or a list in `{part}`, found {}",
+            field.type_name()
+        ));
     }
     visit(field, rest, make, set)
 }
@@ -187,7 +190,11 @@ fn visit_matching(
     let items = node.as_seq_mut().ok_or(None)?;
     let mut count = 0;
     for item in items.iter_mut() {
-        let text = if key.is_empty() { Some(written(item)) } else { item.get(key).map(written) };
+        let text = if key.is_empty() {
+            Some(written(item))
+        } else {
+            item.get(key).map(written)
+        };
         if text.is_some_and(|text| regex.is_match(&text)) {
             count += if key.is_empty() {
                 set(item).map_err(Some)?;
@@ -213,8 +220,16 @@ fn visit_matching(
 /// The text that kustomize matches patterns with: the scalar as it is written, quotes included.
 fn written(node: &Node) -> String {
     match node {
-        Node::Scalar(Scalar { text, style: Style::Double, .. }) => format!("\"{text}\""),
-        Node::Scalar(Scalar { text, style: Style::Single, .. }) => format!("'{text}'"),
+        Node::Scalar(Scalar {
+            text,
+            style: Style::Double,
+            ..
+        }) => format!("\"{text}\""),
+        Node::Scalar(Scalar {
+            text,
+            style: Style::Single,
+            ..
+        }) => format!("'{text}'"),
         node => raw_text(node).to_owned(),
     }
 }
@@ -237,8 +252,12 @@ fn elements<'a>(node: &'a Node, part: &str) -> Result<&'a [Node], String> {
     if node.is_null() {
         return Ok(&[]);
     }
-    node.as_seq()
-        .ok_or_else(|| format!("expected a list where `{part}` is looked up, found {}", node.type_name()))
+    node.as_seq().ok_or_else(|| {
+        format!(
+            "expected a list where `{part}` is looked up, found {}",
+            node.type_name()
+        )
+    })
 }
 
 fn element_key(part: &str) -> Result<Option<(&str, &str)>, String> {

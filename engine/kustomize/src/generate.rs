@@ -67,13 +67,12 @@ fn base(kind: &'static str, args: &GeneratorArgs) -> Result<Map, BuildError> {
     Ok(object)
 }
 
-fn finish(
-    mut object: Map,
-    args: &GeneratorArgs,
-    options: Option<&GeneratorOptions>,
-) -> Result<Resource, BuildError> {
+fn finish(mut object: Map, args: &GeneratorArgs, options: Option<&GeneratorOptions>) -> Result<Resource, BuildError> {
     if let Some(options) = options {
-        let metadata = object.get_mut("metadata").and_then(Node::as_map_mut).expect("made by `base`");
+        let metadata = object
+            .get_mut("metadata")
+            .and_then(Node::as_map_mut)
+            .expect("made by `base`");
         for (field, pairs) in [("labels", &options.labels), ("annotations", &options.annotations)] {
             if !pairs.is_empty() {
                 let map: Map = pairs
@@ -84,7 +83,11 @@ fn finish(
             }
         }
         if options.immutable {
-            let yes = Scalar { tag: Tag::Bool, style: Style::Plain, ..Scalar::str("true") };
+            let yes = Scalar {
+                tag: Tag::Bool,
+                style: Style::Plain,
+                ..Scalar::str("true")
+            };
             object.push(Scalar::str("immutable"), Node::Scalar(yes));
         }
     }
@@ -96,10 +99,7 @@ fn finish(
 }
 
 /// All keys with their bytes: from env files, literals and files, sorted.
-fn values(
-    loader: &Loader<'_>,
-    args: &GeneratorArgs,
-) -> Result<BTreeMap<String, Vec<u8>>, BuildError> {
+fn values(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<BTreeMap<String, Vec<u8>>, BuildError> {
     let mut values = BTreeMap::new();
     let mut add = |key: String, value: Vec<u8>| {
         if values.contains_key(&key) {
@@ -113,10 +113,13 @@ fn values(
         let bytes = loader.read("env file", path)?;
         for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let text = std::str::from_utf8(line).map_err(|_| {
-                loader.syntax(path, number + 1, "the line is not UTF-8".to_owned())
-            })?;
-            let text = if number == 0 { text.trim_start_matches('\u{feff}') } else { text };
+            let text = std::str::from_utf8(line)
+                .map_err(|_| loader.syntax(path, number + 1, "the line is not UTF-8".to_owned()))?;
+            let text = if number == 0 {
+                text.trim_start_matches('\u{feff}')
+            } else {
+                text
+            };
             let text = text.trim_start();
             if text.is_empty() || text.starts_with('#') {
                 continue;
@@ -129,9 +132,15 @@ fn values(
         }
     }
     for literal in &args.literals {
-        let (key, value) = literal.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
-            BuildError::syntax(format!("literal `{literal}` of generator `{}` is not key=value", args.name))
-        })?;
+        let (key, value) = literal
+            .split_once('=')
+            .filter(|(key, _)| !key.is_empty())
+            .ok_or_else(|| {
+                BuildError::syntax(format!(
+                    "literal `{literal}` of generator `{}` is not key=value",
+                    args.name
+                ))
+            })?;
         add(key.to_owned(), unquote(value).as_bytes().to_vec())?;
     }
     for source in &args.files {
@@ -153,7 +162,9 @@ fn unquote(text: &str) -> &str {
 /// `path` or `key=path`.
 fn file_source<'a>(source: &'a str, generator: &str) -> Result<(&'a str, &'a str), BuildError> {
     let error = |problem: &str| {
-        Err(BuildError::syntax(format!("file `{source}` of generator `{generator}`: {problem}")))
+        Err(BuildError::syntax(format!(
+            "file `{source}` of generator `{generator}`: {problem}"
+        )))
     };
     match source.split_once('=') {
         None => {

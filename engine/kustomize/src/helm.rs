@@ -74,9 +74,8 @@ impl ChartRequest {
         let inline: Value = serde_json::from_str(&self.values_inline)
             .map_err(|error| BuildError::syntax(format!("values of chart {}: {error}", self.name)))?;
         let inline = Node::from_value(&inline);
-        let nodes = parse_nodes(file, Dialect::Kyaml).map_err(|error| {
-            BuildError::syntax(format!("values file of chart {}: {error}", self.name))
-        })?;
+        let nodes = parse_nodes(file, Dialect::Kyaml)
+            .map_err(|error| BuildError::syntax(format!("values file of chart {}: {error}", self.name)))?;
         let file = nodes.into_iter().next().unwrap_or_else(Node::map);
         let merged = match self.values_merge {
             ValuesMerge::Replace => Ok(Some(inline)),
@@ -86,9 +85,9 @@ impl ChartRequest {
         let merged = merged
             .map_err(|problem| BuildError::syntax(format!("values of chart {}: {problem}", self.name)))?
             .unwrap_or_else(Node::map);
-        let value = merged.to_value(Dialect::Kyaml).map_err(|error| {
-            BuildError::syntax(format!("values of chart {}: {error}", self.name))
-        })?;
+        let value = merged
+            .to_value(Dialect::Kyaml)
+            .map_err(|error| BuildError::syntax(format!("values of chart {}: {error}", self.name)))?;
         Ok(write(&value))
     }
 }
@@ -114,7 +113,11 @@ pub(crate) fn request(
             )));
         }
     };
-    let home = if globals.chart_home.is_empty() { DEFAULT_HOME } else { &globals.chart_home };
+    let home = if globals.chart_home.is_empty() {
+        DEFAULT_HOME
+    } else {
+        &globals.chart_home
+    };
     let home = match (chart.version.as_str(), chart.repo.as_str()) {
         ("", _) | (_, "") => home.to_owned(),
         (version, _) => format!("{home}/{}-{version}", chart.name),
@@ -147,7 +150,11 @@ pub(crate) fn request(
         directory,
         release_name: chart.release_name.clone(),
         name_template: chart.name_template.clone(),
-        namespace: if chart.namespace.is_empty() { namespace.to_owned() } else { chart.namespace.clone() },
+        namespace: if chart.namespace.is_empty() {
+            namespace.to_owned()
+        } else {
+            chart.namespace.clone()
+        },
         values_file,
         additional_values,
         values_inline: inline,

@@ -29,7 +29,11 @@ pub(crate) struct Id {
 
 impl Gvk {
     pub fn new(group: &str, version: &str, kind: &str) -> Gvk {
-        Gvk { group: group.into(), version: version.into(), kind: kind.into() }
+        Gvk {
+            group: group.into(),
+            version: version.into(),
+            kind: kind.into(),
+        }
     }
 
     pub fn from_api_version(api_version: &str, kind: &str) -> Gvk {
@@ -47,7 +51,11 @@ impl Gvk {
     /// The order of kustomize's own tables: some kinds first, some last, then by text.
     pub fn table_key(&self) -> (i32, String) {
         let or = |text: &SmolStr, none: &str| {
-            if text.is_empty() { none.to_owned() } else { text.to_string() }
+            if text.is_empty() {
+                none.to_owned()
+            } else {
+                text.to_string()
+            }
         };
         let text = format!(
             "{}_{}_{}",
@@ -77,7 +85,12 @@ impl fmt::Display for Gvk {
 impl Id {
     pub fn new(gvk: Gvk, name: &str, namespace: &str, schemas: &Schemas) -> Id {
         let cluster_scoped = schemas.is_cluster_scoped(&gvk);
-        Id { gvk, name: name.into(), namespace: namespace.into(), cluster_scoped }
+        Id {
+            gvk,
+            name: name.into(),
+            namespace: namespace.into(),
+            cluster_scoped,
+        }
     }
 
     /// The namespace for comparisons: never empty.

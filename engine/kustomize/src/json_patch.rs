@@ -13,7 +13,7 @@ pub(crate) enum Operation {
     Test(Pointer, Value),
 }
 
-/// A JSON pointer, taken apart.
+/// A JSON pointer, taken apart; no parts name the whole value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pointer {
     text: String,
@@ -50,15 +50,22 @@ fn parse_one(item: &Value) -> Result<Operation, String> {
         Some(_) => Err(format!("`{field}` is no text")),
         None => Err(format!("`{field}` is missing")),
     };
-    let value = || fields.get("value").cloned().ok_or("`value` is missing".to_owned());
+    // An operation without a value sets null, as in the library.
+    let value = || fields.get("value").cloned().unwrap_or(Value::Null);
     let operation = fields.get("op").and_then(Value::as_str).unwrap_or_default();
     Ok(match operation {
-        "add" => Operation::Add(pointer("path")?, value()?),
+        "add" => Operation::Add(pointer("path")?, value()),
         "remove" => Operation::Remove(pointer("path")?),
-        "replace" => Operation::Replace(pointer("path")?, value()?),
-        "move" => Operation::Move { from: pointer("from")?, to: pointer("path")? },
-        "copy" => Operation::Copy { from: pointer("from")?, to: pointer("path")? },
-        "test" => Operation::Test(pointer("path")?, fields.get("value").cloned().unwrap_or(Value::Null)),
+        "replace" => Operation::Replace(pointer("path")?, value()),
+        "move" => Operation::Move {
+            from: pointer("from")?,
+            to: pointer("path")?,
+        },
+        "copy" => Operation::Copy {
+            from: pointer("from")?,
+            to: pointer("path")?,
+        },
+        "test" => Operation::Test(pointer("path")?, value()),
         "" => return Err("`op` is missing".to_owned()),
         other => {
             return Err(format!("`{other}` is none of add, remove, replace, move, copy, test"));
@@ -70,13 +77,17 @@ fn apply_one(value: &mut Value, operation: &Operation) -> Result<(), String> {
     match operation {
         Operation::Add(path, new) => add(value, path, new.clone()),
         Operation::Remove(path) => remove(value, path).map(|_| ()),
+        Operation::Replace(path, new) if path.parts.is_empty() => {
+            *value = new.clone();
+            Ok(())
+        }
         Operation::Replace(path, new) => {
             let (parent, key) = path.parent(value)?;
             match parent {
-                Value::Object(map) => match map.get_mut(key) {
-                    Some(place) => *place = new.clone(),
-                    None => return Err(path.missing()),
-                },
+                // The library lets a replacement make the last key, though the standard does not.
+                Value::Object(map) => {
+                    map.insert(key.to_owned(), new.clone());
+                }
                 Value::Array(items) => {
                     let index = index_in(items.len(), key, path)?;
                     items[index] = new.clone();
@@ -90,13 +101,21 @@ fn apply_one(value: &mut Value, operation: &Operation) -> Result<(), String> {
             add(value, to, moved)
         }
         Operation::Copy { from, to } => {
-            let copied = from.get(value).cloned().ok_or_else(|| from.missing())?;
+            let (parent, key) = from.parent(value)?;
+            let copied = match parent {
+                // A key that is not there copies as null.
+                Value::Object(map) => map.get(key).cloned().unwrap_or(Value::Null),
+                _ => from.get(value).cloned().ok_or_else(|| from.missing())?,
+            };
             add(value, to, copied)
         }
         Operation::Test(path, wanted) => match path.get(value) {
             Some(found) if same(found, wanted) => Ok(()),
             None if wanted.is_null() => Ok(()),
-            Some(found) => Err(format!("test of {} failed: found {found}, expected {wanted}", path.text)),
+            Some(found) => Err(format!(
+                "test of {} failed: found {found}, expected {wanted}",
+                path.text
+            )),
             None => Err(path.missing()),
         },
     }
@@ -137,7 +156,9 @@ fn index_in(length: usize, key: &str, path: &Pointer) -> Result<usize, String> {
 
 /// An index below `length`; -1 is the last.
 fn place_in(length: usize, key: &str, path: &Pointer) -> Result<usize, String> {
-    let number: i64 = key.parse().map_err(|_| format!("{}: `{key}` is no index of a list", path.text))?;
+    let number: i64 = key
+        .parse()
+        .map_err(|_| format!("{}: `{key}` is no index of a list", path.text))?;
     let index = if number < 0 { number + length as i64 } else { number };
     match usize::try_from(index) {
         Ok(index) if index < length => Ok(index),
@@ -163,12 +184,17 @@ impl Pointer {
     fn parse(text: &str) -> Result<Pointer, String> {
         let parts: Vec<String> = match text.split_once('/') {
             // The library takes what stands before the first slash for nothing.
-            Some((_, rest)) => {
-                rest.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
-            }
+            Some((_, rest)) => rest
+                .split('/')
+                .map(|part| part.replace("~1", "/").replace("~0", "~"))
+                .collect(),
+            None if text.is_empty() => Vec::new(),
             None => return Err(format!("path `{text}` does not start with a slash")),
         };
-        Ok(Pointer { text: text.to_owned(), parts })
+        Ok(Pointer {
+            text: text.to_owned(),
+            parts,
+        })
     }
 
     fn get<'a>(&self, value: &'a Value) -> Option<&'a Value> {
@@ -181,7 +207,9 @@ impl Pointer {
 
     /// The node that holds the last part, and that part.
     fn parent<'a>(&self, value: &'a mut Value) -> Result<(&'a mut Value, &str), String> {
-        let (last, path) = self.parts.split_last().expect("a pointer has at least one part");
+        let Some((last, path)) = self.parts.split_last() else {
+            return Err("the path is empty, and names the whole object".to_owned());
+        };
         let mut here = value;
         for part in path {
             here = match here {
@@ -227,23 +255,86 @@ mod tests {
 
     #[test]
     fn operations_do_what_the_standard_says() {
-        check(json!({"a": [1, 2]}), json!([{"op": "add", "path": "/a/1", "value": 9}]), Ok(json!({"a": [1, 9, 2]})));
-        check(json!({"a": [1]}), json!([{"op": "add", "path": "/a/-", "value": 2}]), Ok(json!({"a": [1, 2]})));
-        check(json!({"a": [1, 2]}), json!([{"op": "remove", "path": "/a/-1"}]), Ok(json!({"a": [1]})));
-        check(json!({"a/b": 1}), json!([{"op": "replace", "path": "/a~1b", "value": 2}]), Ok(json!({"a/b": 2})));
-        check(json!({"a": 1}), json!([{"op": "move", "from": "/a", "path": "/b"}]), Ok(json!({"b": 1})));
-        check(json!({"a": 1}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), Ok(json!({"a": 1, "b": 1})));
-        check(json!({"a": 1}), json!([{"op": "test", "path": "/a", "value": 1.0}]), Ok(json!({"a": 1})));
+        check(
+            json!({"a": [1, 2]}),
+            json!([{"op": "add", "path": "/a/1", "value": 9}]),
+            Ok(json!({"a": [1, 9, 2]})),
+        );
+        check(
+            json!({"a": [1]}),
+            json!([{"op": "add", "path": "/a/-", "value": 2}]),
+            Ok(json!({"a": [1, 2]})),
+        );
+        check(
+            json!({"a": [1, 2]}),
+            json!([{"op": "remove", "path": "/a/-1"}]),
+            Ok(json!({"a": [1]})),
+        );
+        check(
+            json!({"a/b": 1}),
+            json!([{"op": "replace", "path": "/a~1b", "value": 2}]),
+            Ok(json!({"a/b": 2})),
+        );
+        check(
+            json!({"a": 1}),
+            json!([{"op": "move", "from": "/a", "path": "/b"}]),
+            Ok(json!({"b": 1})),
+        );
+        check(
+            json!({"a": 1}),
+            json!([{"op": "copy", "from": "/a", "path": "/b"}]),
+            Ok(json!({"a": 1, "b": 1})),
+        );
+        check(
+            json!({"a": 1}),
+            json!([{"op": "test", "path": "/a", "value": 1.0}]),
+            Ok(json!({"a": 1})),
+        );
+        check(
+            json!({}),
+            json!([{"op": "replace", "path": "/a", "value": 1}]),
+            Ok(json!({"a": 1})),
+        );
+        check(json!({}), json!([{"op": "add", "path": "/a"}]), Ok(json!({"a": null})));
+        check(
+            json!({}),
+            json!([{"op": "replace", "path": "", "value": {"b": 1}}]),
+            Ok(json!({"b": 1})),
+        );
     }
 
     #[test]
     fn failures_name_operation_and_path() {
-        check(json!({}), json!([{"op": "remove", "path": "/a"}]), Err("operation 1: path /a does not exist"));
-        check(json!({}), json!([{"op": "replace", "path": "/a/b", "value": 1}]), Err("/a/b does not exist"));
-        check(json!({"a": []}), json!([{"op": "add", "path": "/a/5", "value": 1}]), Err("no place 5"));
-        check(json!({"a": 1}), json!([{"op": "test", "path": "/a", "value": 2}]), Err("test of /a failed"));
-        check(json!({}), json!([{"op": "jump", "path": "/a"}]), Err("`jump` is none of"));
-        check(json!({}), json!([{"op": "add", "path": "/a"}]), Err("`value` is missing"));
+        check(
+            json!({}),
+            json!([{"op": "remove", "path": "/a"}]),
+            Err("operation 1: path /a does not exist"),
+        );
+        check(
+            json!({}),
+            json!([{"op": "replace", "path": "/a/b", "value": 1}]),
+            Err("/a/b does not exist"),
+        );
+        check(
+            json!({"a": []}),
+            json!([{"op": "add", "path": "/a/5", "value": 1}]),
+            Err("no place 5"),
+        );
+        check(
+            json!({"a": 1}),
+            json!([{"op": "test", "path": "/a", "value": 2}]),
+            Err("test of /a failed"),
+        );
+        check(
+            json!({}),
+            json!([{"op": "jump", "path": "/a"}]),
+            Err("`jump` is none of"),
+        );
+        check(
+            json!({}),
+            json!([{"op": "add", "path": "", "value": 1}]),
+            Err("the path is empty"),
+        );
         check(json!({}), json!({"op": "add"}), Err("expected a list"));
     }
 }

@@ -405,7 +405,11 @@ impl Kustomization {
             (!self.common_labels.is_empty(), "commonLabels", "labels"),
             (!self.image_tags.is_empty(), "imageTags", "images"),
             (!self.patches_json6902.is_empty(), "patchesJson6902", "patches"),
-            (!self.patches_strategic_merge.is_empty(), "patchesStrategicMerge", "patches"),
+            (
+                !self.patches_strategic_merge.is_empty(),
+                "patchesStrategicMerge",
+                "patches",
+            ),
             (!self.vars.is_empty(), "vars", "replacements"),
         ]
         .into_iter()
@@ -420,9 +424,10 @@ impl GeneratorOptions {
     pub fn merged(local: Option<&GeneratorOptions>, global: Option<&GeneratorOptions>) -> Option<GeneratorOptions> {
         let Some(global) = global else { return local.cloned() };
         let mut merged = local.cloned().unwrap_or_default();
-        for (ours, theirs) in
-            [(&mut merged.labels, &global.labels), (&mut merged.annotations, &global.annotations)]
-        {
+        for (ours, theirs) in [
+            (&mut merged.labels, &global.labels),
+            (&mut merged.annotations, &global.annotations),
+        ] {
             for (key, value) in theirs {
                 ours.entry(key.clone()).or_insert_with(|| value.clone());
             }

@@ -62,7 +62,10 @@ impl<'a> Loader<'a> {
     pub fn new(world: &'a World<'a>, dir: &str) -> Result<Loader<'a>, BuildError> {
         let root = normalize("", dir).ok_or_else(|| outside(dir))?;
         if !world.tree.is_dir(&root) {
-            let problem = Problem::Missing { what: "directory", path: dir.to_owned() };
+            let problem = Problem::Missing {
+                what: "directory",
+                path: dir.to_owned(),
+            };
             return Err(BuildError::new("", 0, problem));
         }
         Ok(Loader {
@@ -144,14 +147,13 @@ impl<'a> Loader<'a> {
     /// The text of a file, which must be UTF-8.
     pub fn read_text(&self, what: &'static str, path: &str) -> Result<String, BuildError> {
         let bytes = self.read(what, path)?;
-        String::from_utf8(bytes.into_owned())
-            .map_err(|error| {
-                let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
-                    .iter()
-                    .filter(|byte| **byte == b'\n')
-                    .count();
-                self.syntax(path, line + 1, "the file is not UTF-8".to_owned())
-            })
+        String::from_utf8(bytes.into_owned()).map_err(|error| {
+            let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count();
+            self.syntax(path, line + 1, "the file is not UTF-8".to_owned())
+        })
     }
 
     /// A file as one JSON document, read leniently.
@@ -174,7 +176,9 @@ impl<'a> Loader<'a> {
 
     /// The resources of a file, or the directory or repository of that name.
     pub fn find(&self, what: &'static str, path: &str) -> Result<Found<'a>, BuildError> {
-        if !is_http(path) && let Ok(full) = self.resolve(path) {
+        if !is_http(path)
+            && let Ok(full) = self.resolve(path)
+        {
             if self.tree().read(&full).is_some() {
                 return self.read_file_resources(what, path).map(Found::Resources);
             }
@@ -183,8 +187,8 @@ impl<'a> Loader<'a> {
             }
         }
         let repository = RepositoryUrl::parse(path);
-        let is_file = is_http(path)
-            && (repository.is_none() || [".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end)));
+        let is_file =
+            is_http(path) && (repository.is_none() || [".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end)));
         if is_file {
             return match self.remote_file(path)? {
                 Some(bytes) => {
@@ -226,7 +230,9 @@ impl<'a> Loader<'a> {
         let display = self.display(path);
         if let Some(cache) = &self.world.options.cache {
             let bytes = self.read(what, path)?;
-            let nodes = cache.nodes(&bytes).map_err(|error| self.syntax(path, error.line, error.problem))?;
+            let nodes = cache
+                .nodes(&bytes)
+                .map_err(|error| self.syntax(path, error.line, error.problem))?;
             return resources_from_nodes(nodes.to_vec(), &display);
         }
         read_resources(&self.read_text(what, path)?, &display)
@@ -236,8 +242,10 @@ impl<'a> Loader<'a> {
         let root = self.resolve(path)?;
         let number = self.tree_number();
         // A base may not contain what is on the way to it.
-        if let Some((_, around)) =
-            self.visited.iter().find(|(tree, dir)| *tree == number && is_within(dir, &root))
+        if let Some((_, around)) = self
+            .visited
+            .iter()
+            .find(|(tree, dir)| *tree == number && is_within(dir, &root))
         {
             let shown = |dir: &str| if dir.is_empty() { ".".to_owned() } else { dir.to_owned() };
             return Err(BuildError::selection(format!(
@@ -255,7 +263,11 @@ impl<'a> Loader<'a> {
                 Problem::Limit(format!("bases are nested more than {MAX_DEPTH} levels deep")),
             ));
         }
-        Ok(Loader { root, visited, ..self.clone() })
+        Ok(Loader {
+            root,
+            visited,
+            ..self.clone()
+        })
     }
 
     fn resolve(&self, path: &str) -> Result<String, BuildError> {
@@ -266,7 +278,10 @@ impl<'a> Loader<'a> {
             return Err(BuildError::new(
                 "",
                 0,
-                Problem::Forbidden { what: format!("path `{path}`"), why: "paths must be relative" },
+                Problem::Forbidden {
+                    what: format!("path `{path}`"),
+                    why: "paths must be relative",
+                },
             ));
         }
         normalize(&self.root, path).ok_or_else(|| outside(path))
@@ -284,9 +299,7 @@ impl<'a> Loader<'a> {
         let need = Need::File { url: url.to_owned() };
         match self.world.answers.get(&need) {
             Some(Answer::File(bytes)) => Ok(Some(bytes)),
-            Some(Answer::Failed(problem)) => {
-                Err(BuildError::syntax(format!("fetching {url}: {problem}")))
-            }
+            Some(Answer::Failed(problem)) => Err(BuildError::syntax(format!("fetching {url}: {problem}"))),
             Some(_) => Err(BuildError::syntax(format!("fetching {url}: the answer is no file"))),
             None => {
                 self.ask(need);
@@ -301,7 +314,10 @@ impl<'a> Loader<'a> {
             return Err(BuildError::selection(format!("`{text}` is used from itself: a cycle")));
         }
         let path = url.path.clone();
-        let need = Need::Repository(RepositoryUrl { path: String::new(), ..url });
+        let need = Need::Repository(RepositoryUrl {
+            path: String::new(),
+            ..url
+        });
         match self.world.answers.get(&need) {
             Some(Answer::Tree(tree)) => {
                 let root = normalize("", &path).ok_or_else(|| outside(&path))?;
@@ -315,7 +331,10 @@ impl<'a> Loader<'a> {
                 visited.push((number, root.clone()));
                 Ok(Some(Loader {
                     world: self.world,
-                    tree: TreeRef::Remote { number, tree: tree.clone() },
+                    tree: TreeRef::Remote {
+                        number,
+                        tree: tree.clone(),
+                    },
                     root,
                     visited,
                     repositories,
@@ -323,9 +342,7 @@ impl<'a> Loader<'a> {
                     restriction: LoadRestriction::RootOnly,
                 }))
             }
-            Some(Answer::Failed(problem)) => {
-                Err(BuildError::syntax(format!("fetching {text}: {problem}")))
-            }
+            Some(Answer::Failed(problem)) => Err(BuildError::syntax(format!("fetching {text}: {problem}"))),
             Some(_) => Err(BuildError::syntax(format!("fetching {text}: the answer is no tree"))),
             None => {
                 self.ask(need);
@@ -341,7 +358,10 @@ impl<'a> Loader<'a> {
         Err(BuildError::new(
             "",
             0,
-            Problem::Forbidden { what: format!("remote `{url}`"), why: "remote bases are switched off" },
+            Problem::Forbidden {
+                what: format!("remote `{url}`"),
+                why: "remote bases are switched off",
+            },
         ))
     }
 
@@ -355,13 +375,23 @@ impl<'a> Loader<'a> {
 }
 
 fn missing(what: &'static str, path: &str) -> BuildError {
-    BuildError::new("", 0, Problem::Missing { what, path: path.to_owned() })
+    BuildError::new(
+        "",
+        0,
+        Problem::Missing {
+            what,
+            path: path.to_owned(),
+        },
+    )
 }
 
 fn outside(path: &str) -> BuildError {
     BuildError::new(
         "",
         0,
-        Problem::Forbidden { what: format!("path `{path}`"), why: "it leaves the root of the tree" },
+        Problem::Forbidden {
+            what: format!("path `{path}`"),
+            why: "it leaves the root of the tree",
+        },
     )
 }

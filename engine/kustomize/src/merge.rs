@@ -31,14 +31,21 @@ pub(crate) fn merge(object: Node, patch: Node, schemas: &Schemas) -> Result<Opti
         (api_version, kind) = kind_of(&patch);
     }
     let schema = schemas.of(&api_version, &kind);
-    let mut walker = Walker { path: Vec::new(), prepend: true };
+    let mut walker = Walker {
+        path: Vec::new(),
+        prepend: true,
+    };
     let merged = walker.walk(Some(object), Patch::Other(patch), schema)?;
     Ok(merged.filter(|node| !edit::is_nil_or_empty(node)))
 }
 
 /// Merges without schema, as kustomize does with Helm values: lists are replaced.
 pub(crate) fn merge_values(base: Node, over: Node) -> Result<Option<Node>, String> {
-    Walker { path: Vec::new(), prepend: false }.walk(Some(base), Patch::Other(over), None)
+    Walker {
+        path: Vec::new(),
+        prepend: false,
+    }
+    .walk(Some(base), Patch::Other(over), None)
 }
 
 /// What stands against the object.
@@ -73,12 +80,7 @@ struct Walker {
 }
 
 impl Walker {
-    fn walk(
-        &mut self,
-        dest: Option<Node>,
-        patch: Patch,
-        schema: Option<Schema<'_>>,
-    ) -> Result<Option<Node>, String> {
+    fn walk(&mut self, dest: Option<Node>, patch: Patch, schema: Option<Schema<'_>>) -> Result<Option<Node>, String> {
         let origin = match &patch {
             Patch::Other(node) => Some(node),
             _ => None,
@@ -88,7 +90,10 @@ impl Walker {
             (kind, Kind::Nothing) => kind,
             (kind, other) if kind == other => kind,
             _ => {
-                let names = (dest.as_ref().map_or("nothing", Node::type_name), origin.map_or("nothing", Node::type_name));
+                let names = (
+                    dest.as_ref().map_or("nothing", Node::type_name),
+                    origin.map_or("nothing", Node::type_name),
+                );
                 return Err(format!(
                     "field {}: the patch has {} where the object has {}",
                     self.path.join("."),
@@ -154,7 +159,9 @@ impl Walker {
                 }
             }
         };
-        let Some(base_map) = base.as_map() else { return Ok(Some(base)) };
+        let Some(base_map) = base.as_map() else {
+            return Ok(Some(base));
+        };
         let mut names: Vec<SmolStr> = base_map.iter().map(|(key, _)| key.text.clone()).collect();
         let mut other = match other {
             Patch::Other(Node::Map(map)) => {
@@ -181,7 +188,9 @@ impl Walker {
                 Some(other) => other.remove(&name).map_or(Patch::Missing, Patch::Other),
             };
             if matches!(patch, Patch::Missing)
-                && value.as_ref().is_some_and(|value| !needs_care(value, field_schema.as_ref()))
+                && value
+                    .as_ref()
+                    .is_some_and(|value| !needs_care(value, field_schema.as_ref()))
                 && !value.as_ref().is_some_and(Node::is_null)
             {
                 continue;
@@ -232,7 +241,9 @@ impl Walker {
                 },
             },
         };
-        let Some(list) = dest.as_mut().and_then(Node::as_seq_mut) else { return Ok(dest) };
+        let Some(list) = dest.as_mut().and_then(Node::as_seq_mut) else {
+            return Ok(dest);
+        };
         let list = std::mem::take(list);
         let keyed = values_of(&list, &origin, keys, self.prepend);
         let primitive = keys.is_empty() || keyed.is_empty() && keys == [""];
@@ -266,7 +277,10 @@ impl Walker {
                 value.clone()
             } else {
                 let pairs = value.iter().zip(keys);
-                pairs.filter(|(_, key)| used.contains(key)).map(|(v, _)| v.clone()).collect()
+                pairs
+                    .filter(|(_, key)| used.contains(key))
+                    .map(|(v, _)| v.clone())
+                    .collect()
             };
             let found = find_element(&dest, &used, &wanted);
             let (ours, theirs) = match &origin {
@@ -362,7 +376,9 @@ fn needs_care(node: &Node, schema: Option<&Schema<'_>>) -> bool {
 /// Whether merging a list with nothing leaves it as it is: every key is there, and none twice.
 fn is_tidy(items: &[Node], keys: &[&str]) -> bool {
     let value = |item: &Node, key: &str| -> Option<SmolStr> {
-        item.get(key).map(|node| SmolStr::from(raw_text(node))).filter(|text| !text.is_empty())
+        item.get(key)
+            .map(|node| SmolStr::from(raw_text(node)))
+            .filter(|text| !text.is_empty())
     };
     let [first, rest @ ..] = keys else {
         let mut seen: Vec<&str> = Vec::new();
@@ -386,7 +402,9 @@ fn is_tidy(items: &[Node], keys: &[&str]) -> bool {
 }
 
 fn take_map_directive(node: &mut Node) -> Result<Directive, String> {
-    let Some(directive) = node.get(DIRECTIVE) else { return Ok(Directive::Merge) };
+    let Some(directive) = node.get(DIRECTIVE) else {
+        return Ok(Directive::Merge);
+    };
     let directive = parse_directive(raw_text(directive))?;
     if let Some(map) = node.as_map_mut() {
         map.remove(DIRECTIVE);
@@ -416,7 +434,9 @@ fn parse_directive(text: &str) -> Result<Directive, String> {
         "merge" => Ok(Directive::Merge),
         "replace" => Ok(Directive::Replace),
         "delete" => Ok(Directive::Delete),
-        other => Err(format!("the $patch directive `{other}` is none of replace, delete, merge")),
+        other => Err(format!(
+            "the $patch directive `{other}` is none of replace, delete, merge"
+        )),
     }
 }
 
@@ -459,12 +479,7 @@ fn primitive_values(dest: &[Node], origin: &Option<Source>, prepend: bool) -> Ve
     values
 }
 
-fn each_source(
-    dest: &[Node],
-    origin: &Option<Source>,
-    prepend: bool,
-    collect: &mut dyn FnMut(&[Node]),
-) {
+fn each_source(dest: &[Node], origin: &Option<Source>, prepend: bool, collect: &mut dyn FnMut(&[Node])) {
     let other = match origin {
         Some(Source::Other(node)) => node.as_seq().unwrap_or_default(),
         _ => &[],
@@ -503,7 +518,9 @@ fn used_keys<'k>(values: &[Vec<SmolStr>], keys: &[&'k str]) -> Vec<&'k str> {
         .iter()
         .enumerate()
         .filter(|(index, _)| {
-            values.iter().any(|value| value.get(*index).is_some_and(|text| !text.is_empty()))
+            values
+                .iter()
+                .any(|value| value.get(*index).is_some_and(|text| !text.is_empty()))
         })
         .map(|(_, key)| *key)
         .collect();
@@ -539,21 +556,14 @@ fn place_of(items: &[Node], keys: &[&str], values: &[SmolStr]) -> Option<usize> 
 /// stays what it was, and takes its place back when the lists are joined.
 fn replaced_by_directive(origin: &Option<Source>, keys: &[&str], values: &[SmolStr]) -> bool {
     match origin {
-        Some(Source::Other(node)) => {
-            find_element(node.as_seq().unwrap_or_default(), keys, values)
-                .is_some_and(|element| element.get(DIRECTIVE).is_some_and(|d| raw_text(d) == "replace"))
-        }
+        Some(Source::Other(node)) => find_element(node.as_seq().unwrap_or_default(), keys, values)
+            .is_some_and(|element| element.get(DIRECTIVE).is_some_and(|d| raw_text(d) == "replace")),
         _ => false,
     }
 }
 
 /// Replaces elements that match, or appends; with no element, removes those that match.
-fn set_element(
-    items: &mut Vec<Node>,
-    element: Option<Node>,
-    keys: &[&str],
-    values: &[SmolStr],
-) -> Result<(), String> {
+fn set_element(items: &mut Vec<Node>, element: Option<Node>, keys: &[&str], values: &[SmolStr]) -> Result<(), String> {
     let keyed = !keys.is_empty() && !keys[0].is_empty() && values.first().is_some_and(|v| !v.is_empty());
     let mut found = false;
     let mut kept = Vec::with_capacity(items.len() + 1);
@@ -573,7 +583,8 @@ fn set_element(
             }
         } else {
             keys.iter().zip(values).all(|(key, value)| {
-                item.get(key).is_some_and(|node| value.is_empty() || raw_text(node) == value)
+                item.get(key)
+                    .is_some_and(|node| value.is_empty() || raw_text(node) == value)
             })
         };
         if !matches {

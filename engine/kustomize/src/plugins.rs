@@ -10,23 +10,28 @@ use crate::decode::{DecodeError, Mode, decode, decode_struct};
 use crate::error::{BuildError, Problem};
 use crate::json_patch::Operation;
 use crate::kustomization::{
-    GeneratorArgs, HelmChart, HelmGlobals, Image, ObjectMeta, PatchArgs, Replacement, Replica, SecretArgs,
-    Selector,
+    GeneratorArgs, HelmChart, HelmGlobals, Image, ObjectMeta, PatchArgs, Replacement, Replica, SecretArgs, Selector,
 };
 use crate::load::Loader;
 use crate::resource::{ResMap, Resource, read_resources};
 use crate::schema::Schemas;
 use crate::selector;
-use crate::transform::{
-    self, Affix, ParsedPatch, PatchBody, SubjectMode, ValueAdd,
-};
+use crate::transform::{self, Affix, ParsedPatch, PatchBody, SubjectMode, ValueAdd};
 
 /// One transformer, ready to run.
 pub(crate) enum Transformer {
     StrategicPatches(Vec<Resource>),
     Patch(ParsedPatch),
-    JsonPatch { target: Selector, operations: Vec<Operation> },
-    Namespace { namespace: String, fields: Vec<FieldSpec>, unset_only: bool, subjects: SubjectMode },
+    JsonPatch {
+        target: Selector,
+        operations: Vec<Operation>,
+    },
+    Namespace {
+        namespace: String,
+        fields: Vec<FieldSpec>,
+        unset_only: bool,
+        subjects: SubjectMode,
+    },
     Affix(Affix, Vec<FieldSpec>),
     Labels(BTreeMap<String, String>, Vec<FieldSpec>),
     Annotations(BTreeMap<String, String>, Vec<FieldSpec>),
@@ -48,9 +53,7 @@ pub(crate) enum Generator {
 impl Transformer {
     pub fn run(&self, resources: &mut ResMap, schemas: &Schemas) -> Result<(), BuildError> {
         match self {
-            Transformer::StrategicPatches(patches) => {
-                transform::apply_strategic(resources, patches, schemas)
-            }
+            Transformer::StrategicPatches(patches) => transform::apply_strategic(resources, patches, schemas),
             Transformer::Patch(patch) => transform::apply_patch(resources, patch, schemas),
             Transformer::JsonPatch { target, operations } => {
                 for index in selector::select(resources, target, schemas)? {
@@ -59,28 +62,21 @@ impl Transformer {
                 Ok(())
             }
             Transformer::Namespace { namespace, .. } if namespace.is_empty() => Ok(()),
-            Transformer::Namespace { namespace, fields, unset_only, subjects } => {
-                transform::set_namespace(resources, namespace, fields, *unset_only, *subjects, schemas)
-            }
-            Transformer::Affix(affix, fields) => {
-                transform::add_affix(resources, affix, fields, schemas)
-            }
+            Transformer::Namespace {
+                namespace,
+                fields,
+                unset_only,
+                subjects,
+            } => transform::set_namespace(resources, namespace, fields, *unset_only, *subjects, schemas),
+            Transformer::Affix(affix, fields) => transform::add_affix(resources, affix, fields, schemas),
             Transformer::Labels(labels, fields) => transform::add_labels(resources, labels, fields),
-            Transformer::Annotations(annotations, fields) => {
-                transform::add_annotations(resources, annotations, fields)
-            }
-            Transformer::Replicas(replica, fields) => {
-                transform::set_replicas(resources, replica, fields, schemas)
-            }
+            Transformer::Annotations(annotations, fields) => transform::add_annotations(resources, annotations, fields),
+            Transformer::Replicas(replica, fields) => transform::set_replicas(resources, replica, fields, schemas),
             Transformer::Image(image, fields) => transform::set_images(resources, image, fields),
-            Transformer::Replacements(replacements) => {
-                transform::replace(resources, replacements, schemas)
-            }
+            Transformer::Replacements(replacements) => transform::replace(resources, replacements, schemas),
             Transformer::ValueAdd(values) => transform::add_values(resources, values, schemas),
             Transformer::Hash => transform::add_hashes(resources, schemas),
-            Transformer::Several(several) => {
-                several.iter().try_for_each(|one| one.run(resources, schemas))
-            }
+            Transformer::Several(several) => several.iter().try_for_each(|one| one.run(resources, schemas)),
         }
     }
 }
@@ -102,7 +98,11 @@ pub(crate) fn patch(
         _ => return Err(field(source, "patch and path exclude each other")),
     };
     let body = PatchBody::parse(&text, &file, options)?;
-    Ok(Transformer::Patch(ParsedPatch { body, target, source: source.to_owned() }))
+    Ok(Transformer::Patch(ParsedPatch {
+        body,
+        target,
+        source: source.to_owned(),
+    }))
 }
 
 /// An entry of `patchesJson6902`.
@@ -155,10 +155,7 @@ pub(crate) fn strategic_patches(
 }
 
 /// `replacements`, with those in files.
-pub(crate) fn replacements(
-    loader: &Loader<'_>,
-    list: &[Replacement],
-) -> Result<Transformer, BuildError> {
+pub(crate) fn replacements(loader: &Loader<'_>, list: &[Replacement]) -> Result<Transformer, BuildError> {
     let mut all = Vec::new();
     for (index, replacement) in list.iter().enumerate() {
         if replacement.path.is_empty() {
@@ -195,13 +192,19 @@ pub(crate) fn decode_error(error: DecodeError) -> BuildError {
     let problem = if error.field.is_empty() {
         Problem::Syntax(error.problem)
     } else {
-        Problem::Field { field: error.field, problem: error.problem }
+        Problem::Field {
+            field: error.field,
+            problem: error.problem,
+        }
     };
     BuildError::new("", error.line, problem)
 }
 
 fn field(field: &str, problem: &str) -> BuildError {
-    let problem = Problem::Field { field: field.to_owned(), problem: problem.to_owned() };
+    let problem = Problem::Field {
+        field: field.to_owned(),
+        problem: problem.to_owned(),
+    };
     BuildError::new("", 0, problem)
 }
 
@@ -232,10 +235,18 @@ pub(crate) fn transformer_from(loader: &Loader<'_>, config: &Resource) -> Result
         }
         "NamespaceTransformer" => {
             let subjects = SubjectMode::parse(&spec.subjects).ok_or_else(|| {
-                named(field("setRoleBindingSubjects", "expected defaultOnly, allServiceAccounts or none"))
+                named(field(
+                    "setRoleBindingSubjects",
+                    "expected defaultOnly, allServiceAccounts or none",
+                ))
             })?;
             let namespace = spec.metadata.namespace.clone();
-            Transformer::Namespace { namespace, fields, unset_only: spec.unset_only, subjects }
+            Transformer::Namespace {
+                namespace,
+                fields,
+                unset_only: spec.unset_only,
+                subjects,
+            }
         }
         "PrefixTransformer" | "SuffixTransformer" | "PrefixSuffixTransformer" => {
             if raw.fields_missing {
@@ -258,7 +269,9 @@ pub(crate) fn transformer_from(loader: &Loader<'_>, config: &Resource) -> Result
         "ValueAddTransformer" => {
             let mut targets = spec.targets;
             if !spec.target_file_path.is_empty() {
-                let text = loader.read_text("targets file", &spec.target_file_path).map_err(named)?;
+                let text = loader
+                    .read_text("targets file", &spec.target_file_path)
+                    .map_err(named)?;
                 let nodes = nave_object::yaml::parse_nodes(&text, Dialect::K8s)
                     .map_err(|error| loader.syntax(&spec.target_file_path, error.line, error.problem))?;
                 if let Some(node) = nodes.first() {
@@ -338,8 +351,7 @@ fn read_config<T: crate::decode::Decode>(config: &Resource) -> Result<T, BuildEr
         return Err(unknown(config, "plugin"));
     }
     let value = config.to_value()?;
-    decode(&Node::from_value(&value), Mode::Lenient)
-        .map_err(|error| decode_error(error).in_file(&config.file))
+    decode(&Node::from_value(&value), Mode::Lenient).map_err(|error| decode_error(error).in_file(&config.file))
 }
 
 /// What any built-in transformer reads from its configuration.
@@ -355,7 +367,11 @@ impl crate::decode::Decode for RawPlugin {
         let spec = PluginSpec::decode(node, context)?;
         let fields_missing = spec.field_specs.is_none();
         let fields = spec.field_specs.clone().unwrap_or_default();
-        Ok(RawPlugin { spec, fields, fields_missing })
+        Ok(RawPlugin {
+            spec,
+            fields,
+            fields_missing,
+        })
     }
 }
 

@@ -36,7 +36,14 @@ impl RepositoryUrl {
             return None;
         }
         let path = path.strip_prefix('/').unwrap_or(&path).to_owned();
-        Some(RepositoryUrl { host, repository, path, reference, submodules, timeout })
+        Some(RepositoryUrl {
+            host,
+            repository,
+            path,
+            reference,
+            submodules,
+            timeout,
+        })
     }
 
     /// What to hand to Git.
@@ -115,7 +122,9 @@ fn split_path(text: &str, segments: Option<usize>) -> Option<(String, String)> {
         let (repository, path) = text.split_at(mark + ".git".len());
         return Some((repository.to_owned(), path.to_owned()));
     }
-    let Some(segments) = segments else { return Some((text.to_owned(), String::new())) };
+    let Some(segments) = segments else {
+        return Some((text.to_owned(), String::new()));
+    };
     let parts: Vec<&str> = text.split('/').collect();
     if parts.len() < segments {
         return None;
@@ -170,17 +179,40 @@ mod tests {
     fn all_forms_of_urls_are_taken_apart() {
         check("github.com/o/r/a/b?ref=v1", "https://github.com/o/r", "a/b", "v1");
         check("https://github.com/o/r//a?ref=v1", "https://github.com/o/r", "a", "v1");
-        check("git@github.com:o/r.git/a", "git@github.com:o/r.git", "/a".trim_start_matches('/'), "");
+        check(
+            "git@github.com:o/r.git/a",
+            "git@github.com:o/r.git",
+            "/a".trim_start_matches('/'),
+            "",
+        );
         check("ssh://git@host:22/o/r.git", "ssh://git@host:22/o/r.git", "", "");
-        check("https://host/x/_git/r/a/b?version=t", "https://host/x/_git/r", "a/b", "t");
+        check(
+            "https://host/x/_git/r/a/b?version=t",
+            "https://host/x/_git/r",
+            "a/b",
+            "t",
+        );
         check("git::https://host/o/r", "https://host/o/r", "", "");
         check("file:///srv/repo//dir", "file:///srv/repo", "dir", "");
-        check("https://gitlab.com/g/s/r.git//d?ref=m&timeout=5m", "https://gitlab.com/g/s/r.git", "d", "m");
+        check(
+            "https://gitlab.com/g/s/r.git//d?ref=m&timeout=5m",
+            "https://gitlab.com/g/s/r.git",
+            "d",
+            "m",
+        );
     }
 
     #[test]
     fn paths_are_no_repositories() {
-        for text in ["../base", "a/b", "/abs", "base.yaml", "https://host", "github.com/o", "https://github.com/o/r//../x"] {
+        for text in [
+            "../base",
+            "a/b",
+            "/abs",
+            "base.yaml",
+            "https://host",
+            "github.com/o",
+            "https://github.com/o/r//../x",
+        ] {
             assert_eq!(RepositoryUrl::parse(text), None, "{text}");
         }
     }

@@ -86,8 +86,7 @@ pub(crate) struct ResMap {
 
 impl Resource {
     pub fn new(node: Node, file: Arc<str>) -> Resource {
-        let annotation =
-            |key: &str| node.at(&["metadata", "annotations", key]).and_then(Node::text);
+        let annotation = |key: &str| node.at(&["metadata", "annotations", key]).and_then(Node::text);
         let needs_hash = annotation(NEEDS_HASH) == Some("enabled");
         let behavior = annotation(BEHAVIOR).and_then(Behavior::parse).unwrap_or_default();
         Resource {
@@ -116,11 +115,17 @@ impl Resource {
     }
 
     pub fn name(&self) -> &str {
-        self.node.at(&["metadata", "name"]).and_then(Node::text).unwrap_or_default()
+        self.node
+            .at(&["metadata", "name"])
+            .and_then(Node::text)
+            .unwrap_or_default()
     }
 
     pub fn namespace(&self) -> &str {
-        self.node.at(&["metadata", "namespace"]).and_then(Node::text).unwrap_or_default()
+        self.node
+            .at(&["metadata", "namespace"])
+            .and_then(Node::text)
+            .unwrap_or_default()
     }
 
     pub fn gvk(&self) -> Gvk {
@@ -145,7 +150,10 @@ impl Resource {
     }
 
     fn previous_id(&self, previous: &Previous) -> Id {
-        let gvk = Gvk { kind: previous.kind.clone(), ..Gvk::from_api_version(self.api_version(), "") };
+        let gvk = Gvk {
+            kind: previous.kind.clone(),
+            ..Gvk::from_api_version(self.api_version(), "")
+        };
         Id {
             gvk,
             name: previous.name.clone(),
@@ -166,7 +174,11 @@ impl Resource {
 
     /// Sets `metadata.name` to a text that is what it looks like, in the quotes of the old one.
     pub fn set_name(&mut self, name: &str) -> Result<(), String> {
-        edit::put(edit::map_at(&mut self.node, &["metadata"])?, "name", Node::implicit(name));
+        edit::put(
+            edit::map_at(&mut self.node, &["metadata"])?,
+            "name",
+            Node::implicit(name),
+        );
         Ok(())
     }
 
@@ -197,7 +209,9 @@ impl Resource {
     pub fn texts(&self, field: &str) -> Vec<(SmolStr, SmolStr)> {
         let map = self.node.at(&["metadata", field]).and_then(Node::as_map);
         map.map_or_else(Vec::new, |map| {
-            map.iter().map(|(key, value)| (key.text.clone(), raw_text(value).into())).collect()
+            map.iter()
+                .map(|(key, value)| (key.text.clone(), raw_text(value).into()))
+                .collect()
         })
     }
 
@@ -208,8 +222,10 @@ impl Resource {
             metadata.remove(field);
             return Ok(());
         }
-        let map: Map =
-            texts.into_iter().map(|(key, text)| (Scalar::str(key), Node::str(text))).collect();
+        let map: Map = texts
+            .into_iter()
+            .map(|(key, text)| (Scalar::str(key), Node::str(text)))
+            .collect();
         metadata.insert(field, Node::Map(Arc::new(map)));
         Ok(())
     }
@@ -232,8 +248,7 @@ impl Resource {
         let mut annotations = self.texts("annotations");
         annotations.retain(|(key, _)| !BUILD_ANNOTATIONS.contains(&key.as_str()));
         annotations.retain(|(key, _)| {
-            (origins || key != crate::origin::ORIGIN)
-                && (transformations || key != crate::origin::TRANSFORMATIONS)
+            (origins || key != crate::origin::ORIGIN) && (transformations || key != crate::origin::TRANSFORMATIONS)
         });
         if let Some(origin) = self.origin.as_ref().filter(|_| origins) {
             annotations.retain(|(key, _)| key != crate::origin::ORIGIN);
@@ -293,15 +308,22 @@ impl ResMap {
     /// # Errors
     /// One of them has the id of another.
     pub fn append_all(&mut self, more: Vec<Resource>, schemas: &Schemas) -> Result<(), BuildError> {
-        let mut seen: HashSet<_> =
-            self.list.iter().map(|resource| resource.current_id(schemas).key()).collect();
+        let mut seen: HashSet<_> = self
+            .list
+            .iter()
+            .map(|resource| resource.current_id(schemas).key())
+            .collect();
         for resource in more {
             let id = resource.current_id(schemas);
             if !seen.insert(id.key()) {
                 let first = self.list.iter().find(|other| other.current_id(schemas).same(&id));
                 let first = first.map_or("", |other| &*other.file);
                 let place = |file: &str| {
-                    if file.is_empty() { "a generator".to_owned() } else { file.to_owned() }
+                    if file.is_empty() {
+                        "a generator".to_owned()
+                    } else {
+                        file.to_owned()
+                    }
                 };
                 return Err(BuildError::collision(format!(
                     "{id} ({}) is there twice: from {} and from {}",
@@ -354,8 +376,7 @@ impl ResMap {
             .filter(|index| {
                 let resource = &self.list[*index];
                 !is_nil_or_empty(&resource.node)
-                    && (matches(&resource.current_id(schemas))
-                        || resource.previous_ids().any(|id| matches(&id)))
+                    && (matches(&resource.current_id(schemas)) || resource.previous_ids().any(|id| matches(&id)))
             })
             .collect()
     }
@@ -425,8 +446,15 @@ impl Resource {
 
 /// A value of a ConfigMap's data.
 pub(crate) fn data_text(text: &str) -> Node {
-    let style = if text.contains('\n') { Style::Literal } else { Style::Plain };
-    Node::Scalar(Scalar { style, ..Scalar::str(text) })
+    let style = if text.contains('\n') {
+        Style::Literal
+    } else {
+        Style::Plain
+    };
+    Node::Scalar(Scalar {
+        style,
+        ..Scalar::str(text)
+    })
 }
 
 /// The objects of a file, as kustomize reads them: lists are taken apart, empty documents skipped.
@@ -457,7 +485,11 @@ pub(crate) fn resources_from_nodes(nodes: Vec<Node>, file: &str) -> Result<Vec<R
     }
     while let Some(node) = queue.pop_front() {
         let kind = node.get("kind").map_or("", raw_text);
-        let items = if kind.ends_with("List") { node.get("items") } else { None };
+        let items = if kind.ends_with("List") {
+            node.get("items")
+        } else {
+            None
+        };
         match items {
             None => resources.push(Resource::new(node, shared.clone())),
             Some(items) if items.is_null() => {}
@@ -487,12 +519,16 @@ pub(crate) fn resources_from_nodes(nodes: Vec<Node>, file: &str) -> Result<Vec<R
 /// JSON as kustomize's reader takes it: every text is quoted.
 fn quoted(value: &Value) -> Node {
     match value {
-        Value::String(text) => {
-            Node::Scalar(Scalar { style: Style::Double, ..Scalar::str(text.as_str()) })
-        }
+        Value::String(text) => Node::Scalar(Scalar {
+            style: Style::Double,
+            ..Scalar::str(text.as_str())
+        }),
         Value::Array(items) => Node::seq(items.iter().map(quoted).collect()),
         Value::Object(entries) => Node::Map(Arc::new(
-            entries.iter().map(|(key, item)| (Scalar::str(key.as_str()), quoted(item))).collect(),
+            entries
+                .iter()
+                .map(|(key, item)| (Scalar::str(key.as_str()), quoted(item)))
+                .collect(),
         )),
         other => Node::from_value(other),
     }
@@ -509,7 +545,11 @@ fn validate(node: &Node) -> Result<(), String> {
     let kind = node.get("kind").and_then(Node::text).unwrap_or_default();
     let name = node.at(&["metadata", "name"]).and_then(Node::text).unwrap_or_default();
     if kind.is_empty() {
-        let of = if name.is_empty() { String::new() } else { format!(" `{name}`") };
+        let of = if name.is_empty() {
+            String::new()
+        } else {
+            format!(" `{name}`")
+        };
         return Err(format!("the object{of} has no kind"));
     }
     if name.is_empty() && !kind.ends_with("List") {

@@ -41,9 +41,9 @@ impl Matcher {
             if text.is_empty() {
                 return Ok(None);
             }
-            Regex::new(&format!("^(?:{text})$")).map(Some).map_err(|_| {
-                BuildError::selection(format!("target {field} `{text}` is no regular expression"))
-            })
+            Regex::new(&format!("^(?:{text})$"))
+                .map(Some)
+                .map_err(|_| BuildError::selection(format!("target {field} `{text}` is no regular expression")))
         };
         let labels = |field: &str, text: &str| {
             LabelSelector::parse(text)
@@ -78,8 +78,7 @@ impl Matcher {
 
     /// Whether labels and annotations fit.
     pub fn matches_metadata(&self, resource: &Resource) -> bool {
-        self.annotations.matches(|key| resource.annotation(key))
-            && self.labels.matches(|key| resource.label(key))
+        self.annotations.matches(|key| resource.annotation(key)) && self.labels.matches(|key| resource.label(key))
     }
 
     fn matches(&self, resource: &Resource, schemas: &Schemas) -> bool {
@@ -95,14 +94,13 @@ impl Matcher {
 }
 
 /// Places of the resources that a selector takes; patterns look at the original id, too.
-pub(crate) fn select(
-    resources: &ResMap,
-    selector: &Selector,
-    schemas: &Schemas,
-) -> Result<Vec<usize>, BuildError> {
+pub(crate) fn select(resources: &ResMap, selector: &Selector, schemas: &Schemas) -> Result<Vec<usize>, BuildError> {
     let matcher = Matcher::new(selector)?;
     let list = resources.list.iter().enumerate();
-    Ok(list.filter(|(_, resource)| matcher.matches(resource, schemas)).map(|(index, _)| index).collect())
+    Ok(list
+        .filter(|(_, resource)| matcher.matches(resource, schemas))
+        .map(|(index, _)| index)
+        .collect())
 }
 
 fn fits(pattern: &Option<Regex>, text: &str) -> bool {
@@ -131,12 +129,8 @@ impl LabelSelector {
 
     pub fn matches<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|requirement| match requirement {
-            Requirement::In(key, values) => {
-                value(key).is_some_and(|value| values.iter().any(|wanted| wanted == value))
-            }
-            Requirement::NotIn(key, values) => {
-                value(key).is_none_or(|value| values.iter().all(|other| other != value))
-            }
+            Requirement::In(key, values) => value(key).is_some_and(|value| values.iter().any(|wanted| wanted == value)),
+            Requirement::NotIn(key, values) => value(key).is_none_or(|value| values.iter().all(|other| other != value)),
             Requirement::Exists(key) => value(key).is_some(),
             Requirement::Absent(key) => value(key).is_none(),
             Requirement::Greater(key, bound) => number(value(key)).is_some_and(|value| value > *bound),
@@ -167,18 +161,25 @@ fn parse_requirement(text: &str) -> Result<(Requirement, &str), String> {
         if let Some(rest) = rest.strip_prefix(operator) {
             let (value, rest) = word(rest.trim_start());
             let values = vec![value.to_owned()];
-            let made =
-                if negated { Requirement::NotIn(key, values) } else { Requirement::In(key, values) };
+            let made = if negated {
+                Requirement::NotIn(key, values)
+            } else {
+                Requirement::In(key, values)
+            };
             return Ok((made, rest));
         }
     }
     for (operator, greater) in [(">", true), ("<", false)] {
         if let Some(rest) = rest.strip_prefix(operator) {
             let (value, rest) = word(rest.trim_start());
-            let bound =
-                value.parse().map_err(|_| format!("`{value}` after `{operator}` is no whole number"))?;
-            let made =
-                if greater { Requirement::Greater(key, bound) } else { Requirement::Less(key, bound) };
+            let bound = value
+                .parse()
+                .map_err(|_| format!("`{value}` after `{operator}` is no whole number"))?;
+            let made = if greater {
+                Requirement::Greater(key, bound)
+            } else {
+                Requirement::Less(key, bound)
+            };
             return Ok((made, rest));
         }
     }
@@ -192,10 +193,18 @@ fn parse_requirement(text: &str) -> Result<(Requirement, &str), String> {
         .trim_start()
         .strip_prefix('(')
         .ok_or_else(|| format!("expected `(` after `{operator}`"))?;
-    let (list, rest) =
-        inside.split_once(')').ok_or_else(|| format!("expected `)` after `{inside}`"))?;
+    let (list, rest) = inside
+        .split_once(')')
+        .ok_or_else(|| format!("expected `)` after `{inside}`"))?;
     let values: Vec<String> = list.split(',').map(|value| value.trim().to_owned()).collect();
-    Ok((if negated { Requirement::NotIn(key, values) } else { Requirement::In(key, values) }, rest))
+    Ok((
+        if negated {
+            Requirement::NotIn(key, values)
+        } else {
+            Requirement::In(key, values)
+        },
+        rest,
+    ))
 }
 
 /// Text up to the next character that has a meaning in selectors.

@@ -43,7 +43,10 @@ pub(crate) fn apply(resources: &mut ResMap, options: &SortOptions, schemas: &Sch
         return;
     }
     match &options.legacy_sort_options {
-        Some(LegacySortOptions { order_first, order_last }) => {
+        Some(LegacySortOptions {
+            order_first,
+            order_last,
+        }) => {
             legacy(resources, order_first, order_last, schemas);
         }
         None => legacy(resources, &FIRST, &LAST, schemas),
@@ -59,9 +62,7 @@ pub(crate) fn apply_default(resources: &mut ResMap, schemas: &Schemas) {
 pub(crate) fn check(options: &SortOptions) -> Result<(), String> {
     match (options.order.as_str(), &options.legacy_sort_options) {
         ("legacy", _) | ("fifo", None) => Ok(()),
-        ("fifo", Some(_)) => {
-            Err("legacySortOptions is set, but the order is `fifo`, not `legacy`".to_owned())
-        }
+        ("fifo", Some(_)) => Err("legacySortOptions is set, but the order is `fifo`, not `legacy`".to_owned()),
         (order, _) => Err(format!("order `{order}` is none of fifo, legacy")),
     }
 }
@@ -75,7 +76,13 @@ fn legacy<S: AsRef<str>>(resources: &mut ResMap, first: &[S], last: &[S], schema
 }
 
 fn group_key(gvk: &Gvk) -> String {
-    let or = |text: &str, none: &str| if text.is_empty() { none.to_owned() } else { text.to_owned() };
+    let or = |text: &str, none: &str| {
+        if text.is_empty() {
+            none.to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     let group = match (gvk.kind.as_str(), gvk.group.as_str()) {
         // The core group's Namespace goes before any other kind of that name.
         ("Namespace", "") => String::new(),
@@ -85,7 +92,13 @@ fn group_key(gvk: &Gvk) -> String {
 }
 
 fn name_key(id: &Id) -> String {
-    let or = |text: &str, none: &str| if text.is_empty() { none.to_owned() } else { text.to_owned() };
+    let or = |text: &str, none: &str| {
+        if text.is_empty() {
+            none.to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     format!("{}|{}", or(&id.namespace, "~X"), or(&id.name, "~N"))
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use nave_object::Object;
-use nave_object::yaml::Dialect;
+use nave_object::yaml::{Dialect, Node};
 
 use crate::build::{Answer, Need, Reorder};
 use crate::config::{self, ConfigurationFile, FieldSpec, TransformerConfig};
@@ -52,10 +52,11 @@ struct Target<'a> {
 /// Builds the kustomization of a directory.
 pub(crate) fn run(
     loader: Loader<'_>,
+    mode: Mode,
     edit: impl FnOnce(&mut Kustomization) -> Result<(), BuildError>,
 ) -> Result<Vec<Object>, BuildError> {
     let world = loader.world;
-    let mut target = Target::load(loader)?;
+    let mut target = Target::load(loader, mode)?;
     edit(&mut target.kustomization)?;
     target.metadata = Arc::new(target.kustomization.build_metadata.clone());
     let file = target.file.clone();
@@ -96,9 +97,8 @@ pub(crate) fn run(
 }
 
 impl<'a> Target<'a> {
-    fn load(loader: Loader<'a>) -> Result<Target<'a>, BuildError> {
-        let present: Vec<&'static str> =
-            FILE_NAMES.into_iter().filter(|name| loader.has(name)).collect();
+    fn load(loader: Loader<'a>, mode: Mode) -> Result<Target<'a>, BuildError> {
+        let present: Vec<&'static str> = FILE_NAMES.into_iter().filter(|name| loader.has(name)).collect();
         let file_name = match present.as_slice() {
             [one] => *one,
             [] => {
@@ -121,7 +121,7 @@ impl<'a> Target<'a> {
         };
         let file = loader.display(file_name);
         let text = loader.read_text("kustomization file", file_name)?;
-        let kustomization = parse_kustomization(&text).map_err(|error| error.in_file(&file))?;
+        let kustomization = parse_kustomization(&text, mode).map_err(|error| error.in_file(&file))?;
         Ok(Target {
             loader,
             file,
@@ -137,7 +137,10 @@ impl<'a> Target<'a> {
     fn use_openapi(&self) -> Result<(), BuildError> {
         let openapi = &self.kustomization.openapi;
         let error = |problem: &str| {
-            let problem = Problem::Field { field: "openapi".to_owned(), problem: problem.to_owned() };
+            let problem = Problem::Field {
+                field: "openapi".to_owned(),
+                problem: problem.to_owned(),
+            };
             Err(BuildError::new(self.file.clone(), 0, problem))
         };
         if let Some(version) = openapi.get("version").filter(|version| !version.is_empty()) {
@@ -149,8 +152,10 @@ impl<'a> Target<'a> {
             }
         }
         let Some(path) = openapi.get("path") else { return Ok(()) };
-        let document =
-            self.loader.read_json("OpenAPI file", path).map_err(|error| error.via(&self.file))?;
+        let document = self
+            .loader
+            .read_json("OpenAPI file", path)
+            .map_err(|error| error.via(&self.file))?;
         let mut schemas = self.loader.world.schemas.borrow_mut();
         if !schemas.has_custom() {
             schemas.set_custom(CustomSchema::new(document));
@@ -177,16 +182,13 @@ impl<'a> Target<'a> {
         self.run_transformers(&mut gathered)?;
         self.run_validators(&mut gathered)?;
         let schemas = self.loader.world.schemas.borrow();
-        gathered.vars.add(&kustomization.vars, &mut gathered.resources, &schemas)?;
+        gathered
+            .vars
+            .add(&kustomization.vars, &mut gathered.resources, &schemas)?;
         Ok(gathered)
     }
 
-    fn add_resource(
-        &self,
-        gathered: &mut Accumulator,
-        what: &'static str,
-        path: &str,
-    ) -> Result<(), BuildError> {
+    fn add_resource(&self, gathered: &mut Accumulator, what: &'static str, path: &str) -> Result<(), BuildError> {
         match self.loader.find(what, path)? {
             Found::Pending => Ok(()),
             Found::Resources(mut resources) => {
@@ -219,7 +221,7 @@ impl<'a> Target<'a> {
 
     /// The target of a base or component.
     fn below(&self, loader: Loader<'a>, path: &str, component: bool) -> Result<Target<'a>, BuildError> {
-        let mut target = Target::load(loader)?;
+        let mut target = Target::load(loader, Mode::Strict)?;
         target.metadata = self.metadata.clone();
         target.origin = self.origin.as_ref().map(|origin| origin.append(path));
         target.helm_namespace = match self.kustomization.namespace.as_str() {
@@ -255,9 +257,11 @@ impl<'a> Target<'a> {
             let nodes = nave_object::yaml::parse_nodes(&text, Dialect::K8s)
                 .map_err(|error| self.loader.syntax(path, error.line, error.problem))?;
             let Some(node) = nodes.first() else { continue };
-            let file: ConfigurationFile = decode(node, Mode::Lenient)
-                .map_err(|error| decode_error(error).in_file(&self.loader.display(path)))?;
-            own = own.merge(&file.into()).map_err(|problem| self.loader.syntax(path, 0, problem))?;
+            let file: ConfigurationFile =
+                decode(node, Mode::Lenient).map_err(|error| decode_error(error).in_file(&self.loader.display(path)))?;
+            own = own
+                .merge(&file.into())
+                .map_err(|problem| self.loader.syntax(path, 0, problem))?;
         }
         if !self.kustomization.configurations.is_empty() {
             config = Arc::new(config.merge(&own).map_err(BuildError::syntax)?);
@@ -265,8 +269,7 @@ impl<'a> Target<'a> {
         gathered.merge_config(&config)?;
         for path in &self.kustomization.crds {
             let definitions = self.loader.read_json("CRD file", path)?;
-            let found = config::from_crds(&definitions)
-                .map_err(|problem| self.loader.syntax(path, 0, problem))?;
+            let found = config::from_crds(&definitions).map_err(|problem| self.loader.syntax(path, 0, problem))?;
             gathered.merge_config(&Arc::new(found))?;
         }
         Ok(())
@@ -306,11 +309,7 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    fn generate(
-        &self,
-        generator: &Generator,
-        global: Option<&GeneratorOptions>,
-    ) -> Result<Vec<Resource>, BuildError> {
+    fn generate(&self, generator: &Generator, global: Option<&GeneratorOptions>) -> Result<Vec<Resource>, BuildError> {
         match generator {
             Generator::ConfigMap(args) => {
                 let options = GeneratorOptions::merged(args.options.as_ref(), global);
@@ -319,7 +318,12 @@ impl<'a> Target<'a> {
             Generator::Secret(args) => {
                 let options = GeneratorOptions::merged(args.options.as_ref(), global);
                 let common = args.common();
-                Ok(vec![generate::secret(&self.loader, &common, &args.kind, options.as_ref())?])
+                Ok(vec![generate::secret(
+                    &self.loader,
+                    &common,
+                    &args.kind,
+                    options.as_ref(),
+                )?])
             }
             Generator::Helm(globals, chart) => self.render(globals, chart),
         }
@@ -334,7 +338,10 @@ impl<'a> Target<'a> {
             return Err(BuildError::new(
                 "",
                 0,
-                Problem::Forbidden { what: format!("helm chart `{}`", chart.name), why: "Helm is switched off" },
+                Problem::Forbidden {
+                    what: format!("helm chart `{}`", chart.name),
+                    why: "Helm is switched off",
+                },
             ));
         }
         let namespace = match self.kustomization.namespace.as_str() {
@@ -356,9 +363,10 @@ impl<'a> Target<'a> {
             Some(Answer::Failed(problem)) => {
                 Err(BuildError::syntax(format!("rendering chart {}: {problem}", chart.name)))
             }
-            Some(_) => {
-                Err(BuildError::syntax(format!("rendering chart {}: the answer is no text", chart.name)))
-            }
+            Some(_) => Err(BuildError::syntax(format!(
+                "rendering chart {}: the answer is no text",
+                chart.name
+            ))),
         }
     }
 
@@ -378,7 +386,10 @@ impl<'a> Target<'a> {
                     gathered.resources.append_all(inline, &schemas)?;
                 }
                 Err(error) if entry.trim().contains('\n') => {
-                    let problem = Problem::Field { field: field.to_owned(), problem: error.problem.to_string() };
+                    let problem = Problem::Field {
+                        field: field.to_owned(),
+                        problem: error.problem.to_string(),
+                    };
                     return Err(BuildError::new(self.file.clone(), 0, problem));
                 }
                 Err(_) => paths.push(entry),
@@ -394,7 +405,10 @@ impl<'a> Target<'a> {
         let config = gathered.config.clone().unwrap_or_default();
         let mut transformers = self.own_transformers(&config)?;
         for object in self.plugin_objects("transformers", &self.kustomization.transformers)? {
-            transformers.push((plugins::transformer_from(&self.loader, &object)?, plugin_origin(&object)));
+            transformers.push((
+                plugins::transformer_from(&self.loader, &object)?,
+                plugin_origin(&object),
+            ));
         }
         let schemas = self.loader.world.schemas.borrow();
         for (transformer, origin) in &transformers {
@@ -413,14 +427,14 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    fn own_transformers(
-        &self,
-        config: &TransformerConfig,
-    ) -> Result<Vec<(Transformer, Option<Origin>)>, BuildError> {
+    fn own_transformers(&self, config: &TransformerConfig) -> Result<Vec<(Transformer, Option<Origin>)>, BuildError> {
         let kustomization = &self.kustomization;
         let mut list: Vec<(Transformer, Option<Origin>)> = Vec::new();
         let mut add = |kind: &str, transformer: Transformer| {
-            list.push((transformer, self.origin.as_ref().map(|o| o.builtin(self.file_name, kind))));
+            list.push((
+                transformer,
+                self.origin.as_ref().map(|o| o.builtin(self.file_name, kind)),
+            ));
         };
         if !kustomization.patches_strategic_merge.is_empty() {
             let paths = &kustomization.patches_strategic_merge;
@@ -447,11 +461,17 @@ impl<'a> Target<'a> {
         }
         if !kustomization.name_prefix.is_empty() {
             let affix = Affix::Prefix(kustomization.name_prefix.clone());
-            add("PrefixTransformer", Transformer::Affix(affix, config.name_prefix.clone()));
+            add(
+                "PrefixTransformer",
+                Transformer::Affix(affix, config.name_prefix.clone()),
+            );
         }
         if !kustomization.name_suffix.is_empty() {
             let affix = Affix::Suffix(kustomization.name_suffix.clone());
-            add("SuffixTransformer", Transformer::Affix(affix, config.name_suffix.clone()));
+            add(
+                "SuffixTransformer",
+                Transformer::Affix(affix, config.name_suffix.clone()),
+            );
         }
         if !(kustomization.labels.is_empty() && kustomization.common_labels.is_empty()) {
             for label in &kustomization.labels {
@@ -477,7 +497,10 @@ impl<'a> Target<'a> {
             add("ReplicaCountTransformer", transformer);
         }
         for image in &kustomization.images {
-            add("ImageTagTransformer", Transformer::Image(image.clone(), config.images.clone()));
+            add(
+                "ImageTagTransformer",
+                Transformer::Image(image.clone(), config.images.clone()),
+            );
         }
         if !kustomization.replacements.is_empty() {
             let replacements = plugins::replacements(&self.loader, &kustomization.replacements)?;
@@ -494,7 +517,10 @@ impl<'a> Target<'a> {
             let schemas = self.loader.world.schemas.borrow();
             validator.run(&mut gathered.resources, &schemas)?;
             if gathered.resources != before {
-                let problem = format!("validator {} changes resources, which only transformers may", object.describe());
+                let problem = format!(
+                    "validator {} changes resources, which only transformers may",
+                    object.describe()
+                );
                 return Err(BuildError::new(&*object.file, 0, Problem::Syntax(problem)));
             }
         }
@@ -510,14 +536,24 @@ impl Accumulator {
     }
 }
 
-/// Reads a kustomization file strictly and moves deprecated fields.
-pub(crate) fn parse_kustomization(text: &str) -> Result<Kustomization, BuildError> {
+/// Reads a kustomization file and moves deprecated fields. Read leniently, it may be empty.
+fn parse_kustomization(text: &str, mode: Mode) -> Result<Kustomization, BuildError> {
     let nodes = nave_object::yaml::parse_nodes(text, Dialect::K8s)
         .map_err(|error| BuildError::new("", error.line, Problem::Syntax(error.problem)))?;
-    let Some(node) = nodes.first() else {
-        return Err(BuildError::new("", 1, Problem::Syntax("the kustomization file is empty".to_owned())));
+    let empty = || {
+        Err(BuildError::new(
+            "",
+            1,
+            Problem::Syntax("the kustomization file is empty".to_owned()),
+        ))
     };
-    let mut kustomization: Kustomization = decode(node, Mode::Strict).map_err(decode_error)?;
+    let nothing = Node::map();
+    let node = match nodes.first() {
+        Some(node) => node,
+        None if mode == Mode::Lenient => &nothing,
+        None => return empty(),
+    };
+    let mut kustomization: Kustomization = decode(node, mode).map_err(decode_error)?;
     let says_something = node.as_map().is_some_and(|map| {
         map.iter().any(|(key, value)| {
             let name = key.text.as_str();
@@ -525,25 +561,36 @@ pub(crate) fn parse_kustomization(text: &str) -> Result<Kustomization, BuildErro
             !matches!(name, "kind" | "apiVersion") && !value.is_null() && !empty_text
         })
     });
-    if !says_something {
-        return Err(BuildError::new("", 1, Problem::Syntax("the kustomization file is empty".to_owned())));
+    if !says_something && mode == Mode::Strict {
+        return empty();
     }
     kustomization.modernize();
     kustomization.check().map_err(|(field, problem)| {
-        BuildError::new("", 0, Problem::Field { field: field.to_owned(), problem })
+        BuildError::new(
+            "",
+            0,
+            Problem::Field {
+                field: field.to_owned(),
+                problem,
+            },
+        )
     })?;
     if let Some(options) = &kustomization.sort_options {
         sort::check(options).map_err(|problem| {
-            BuildError::new("", 0, Problem::Field { field: "sortOptions".to_owned(), problem })
+            BuildError::new(
+                "",
+                0,
+                Problem::Field {
+                    field: "sortOptions".to_owned(),
+                    problem,
+                },
+            )
         })?;
     }
     Ok(kustomization)
 }
 
-fn label_fields(
-    label: &crate::kustomization::Label,
-    config: &TransformerConfig,
-) -> Result<Vec<FieldSpec>, String> {
+fn label_fields(label: &crate::kustomization::Label, config: &TransformerConfig) -> Result<Vec<FieldSpec>, String> {
     let fields = config::merge_all(&label.fields, &config.labels)?;
     if label.include_selectors {
         return config::merge_all(&fields, &config.common_labels);

@@ -51,7 +51,11 @@ impl MemoryTree {
     }
 
     fn below<'a>(&'a self, dir: &str) -> impl Iterator<Item = &'a str> + use<'a> {
-        let prefix = if dir.is_empty() { String::new() } else { format!("{dir}/") };
+        let prefix = if dir.is_empty() {
+            String::new()
+        } else {
+            format!("{dir}/")
+        };
         let length = prefix.len();
         self.0
             .range(prefix.clone()..)
@@ -111,7 +115,9 @@ pub(crate) fn normalize(base: &str, path: &str) -> Option<String> {
 /// Whether `path` is `dir` or below it.
 pub(crate) fn is_within(path: &str, dir: &str) -> bool {
     dir.is_empty()
-        || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        || path
+            .strip_prefix(dir)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

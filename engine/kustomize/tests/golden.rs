@@ -17,7 +17,11 @@ fn read_tree(root: &Path, dir: &Path, tree: &mut MemoryTree) {
         if path.is_dir() {
             read_tree(root, &path, tree);
         } else {
-            let name = path.strip_prefix(root).expect("read below the root").to_str().expect("UTF-8");
+            let name = path
+                .strip_prefix(root)
+                .expect("read below the root")
+                .to_str()
+                .expect("UTF-8");
             tree.insert(name, fs::read(&path).expect("golden files are readable"));
         }
     }
@@ -26,9 +30,19 @@ fn read_tree(root: &Path, dir: &Path, tree: &mut MemoryTree) {
 fn run(case: &Path) -> Result<(), String> {
     let mut tree = MemoryTree::new();
     read_tree(&case.join("in"), &case.join("in"), &mut tree);
-    let confined = case.file_name().is_some_and(|name| name.to_string_lossy().starts_with("confined-"));
-    let load = if confined { LoadRestriction::RootOnly } else { LoadRestriction::None };
-    let options = Options { load, reorder: Reorder::Legacy, ..Options::default() };
+    let confined = case
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with("confined-"));
+    let load = if confined {
+        LoadRestriction::RootOnly
+    } else {
+        LoadRestriction::None
+    };
+    let options = Options {
+        load,
+        reorder: Reorder::Legacy,
+        ..Options::default()
+    };
     let built = build(&tree, "", &options, &Answers::new());
     let wanted_error = fs::read_to_string(case.join("want-error")).ok();
     let objects = match (built, &wanted_error) {
@@ -50,7 +64,11 @@ fn run(case: &Path) -> Result<(), String> {
     };
     let text = write_documents(objects.iter().map(|object| object.as_value()));
     let wanted = fs::read_to_string(case.join("want.yaml")).expect("want.yaml or want-error is there");
-    if text == wanted { Ok(()) } else { Err(difference(&wanted, &text)) }
+    if text == wanted {
+        Ok(())
+    } else {
+        Err(difference(&wanted, &text))
+    }
 }
 
 /// The first lines that differ, with some around.
@@ -81,8 +99,17 @@ fn all_cases_build_as_wanted() {
     let mut failures = Vec::new();
     for case in &cases {
         if let Err(problem) = run(case) {
-            failures.push(format!("{}: {problem}", case.file_name().unwrap_or_default().to_string_lossy()));
+            failures.push(format!(
+                "{}: {problem}",
+                case.file_name().unwrap_or_default().to_string_lossy()
+            ));
         }
     }
-    assert!(failures.is_empty(), "{} of {} cases fail\n\n{}", failures.len(), cases.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases fail\n\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n\n")
+    );
 }

@@ -8,9 +8,7 @@ use serde_json::{Value, json};
 
 fn main() {
     let mut input = String::new();
-    std::io::stdin()
-        .read_to_string(&mut input)
-        .expect("stdin is readable");
+    std::io::stdin().read_to_string(&mut input).expect("stdin is readable");
     let texts: Vec<String> = serde_json::from_str(&input).expect("stdin is a JSON list of texts");
     for text in texts {
         let line = match read_documents(&text, Dialect::K8s) {

@@ -41,9 +41,7 @@ const NANOS: [(&str, u128); 8] = [
 /// # Errors
 /// Everything that Go refuses, and negative durations, which no caller of ours can wait for.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    let syntax = || DurationError::Syntax {
-        text: text.to_owned(),
-    };
+    let syntax = || DurationError::Syntax { text: text.to_owned() };
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),
@@ -69,26 +67,18 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
             .find(|c: char| c.is_ascii_digit() || c == '.')
             .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
-        let scale = NANOS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(syntax)?
-            .1;
+        let scale = NANOS.iter().find(|(name, _)| *name == unit).ok_or_else(syntax)?.1;
         total += digits(whole).saturating_mul(scale);
         // Digits below a nanosecond are cut off, as in Go.
         let fraction = &fraction[..fraction.len().min(18)];
         total += digits(fraction) * scale / 10u128.pow(fraction.len() as u32);
         if total > i64::MAX as u128 {
-            return Err(DurationError::TooLong {
-                text: text.to_owned(),
-            });
+            return Err(DurationError::TooLong { text: text.to_owned() });
         }
         rest = tail;
     }
     if negative && total > 0 {
-        return Err(DurationError::Negative {
-            text: text.to_owned(),
-        });
+        return Err(DurationError::Negative { text: text.to_owned() });
     }
     Ok(Duration::from_nanos(total as u64))
 }
@@ -118,8 +108,7 @@ pub fn format(duration: Duration) -> String {
 
 fn digits(text: &str) -> u128 {
     text.bytes().fold(0u128, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(u128::from(digit - b'0'))
+        sum.saturating_mul(10).saturating_add(u128::from(digit - b'0'))
     })
 }
 
@@ -130,10 +119,7 @@ fn decimal(value: u128, scale: u128) -> String {
         return whole.to_string();
     }
     let width = scale.ilog10() as usize;
-    format!(
-        "{whole}.{}",
-        format!("{rest:0width$}").trim_end_matches('0')
-    )
+    format!("{whole}.{}", format!("{rest:0width$}").trim_end_matches('0'))
 }
 
 #[cfg(test)]

@@ -10,9 +10,7 @@ const COLON_KINDS: [&str; 4] = ["Role", "ClusterRole", "RoleBinding", "ClusterRo
 ///
 /// Displayed as `<Kind>/<namespace>/<name>`, or `<Kind>/<name>` without a namespace, as Flux
 /// prints it.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ObjectId {
     /// API group, empty for the core group.
     pub group: String,
@@ -107,11 +105,7 @@ mod tests {
             ),
         ] {
             assert_eq!(object.inventory_id(), text);
-            assert_eq!(
-                ObjectId::parse_inventory_id(text).as_ref(),
-                Ok(&object),
-                "{text}"
-            );
+            assert_eq!(ObjectId::parse_inventory_id(text).as_ref(), Ok(&object), "{text}");
         }
     }
 
@@ -124,10 +118,7 @@ mod tests {
 
     #[test]
     fn display_is_what_flux_prints() {
-        assert_eq!(
-            id("a", "b", "apps", "Deployment").to_string(),
-            "Deployment/a/b"
-        );
+        assert_eq!(id("a", "b", "apps", "Deployment").to_string(), "Deployment/a/b");
         assert_eq!(id("", "b", "", "Namespace").to_string(), "Namespace/b");
     }
 }

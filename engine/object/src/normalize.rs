@@ -20,9 +20,7 @@ pub fn normalize(object: &mut Object) {
     let gvk = object.gvk();
     let value = object.as_value_mut();
     drop_null_timestamp(value);
-    if (gvk.group.as_str(), gvk.kind.as_str())
-        != ("apiextensions.k8s.io", "CustomResourceDefinition")
-    {
+    if (gvk.group.as_str(), gvk.kind.as_str()) != ("apiextensions.k8s.io", "CustomResourceDefinition") {
         value.as_object_mut().map(|map| map.remove("status"));
     }
     match (gvk.group.as_str(), gvk.kind.as_str()) {
@@ -54,12 +52,7 @@ fn template_path(group: &str, kind: &str) -> Option<&'static str> {
 fn normalize_pod(spec: Option<&mut Value>) {
     let Some(spec) = spec else { return };
     for list in ["containers", "initContainers", "ephemeralContainers"] {
-        for container in spec
-            .get_mut(list)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             default_protocol(container.get_mut("ports"));
         }
     }
@@ -78,9 +71,7 @@ fn default_protocol(ports: Option<&mut Value>) {
 
 fn drop_null_timestamp(value: &mut Value) {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut)
-        && metadata
-            .get("creationTimestamp")
-            .is_some_and(Value::is_null)
+        && metadata.get("creationTimestamp").is_some_and(Value::is_null)
     {
         metadata.remove("creationTimestamp");
     }

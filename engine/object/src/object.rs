@@ -7,9 +7,7 @@ use serde_json::{Map, Value};
 use crate::id::ObjectId;
 
 /// Group, version and kind. Displayed as `apps/v1, Kind=Deployment`.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Gvk {
     /// API group, empty for the core group.
     pub group: String,
@@ -154,10 +152,7 @@ impl Object {
     pub fn id(&self) -> ObjectId {
         let api_version = self.api_version();
         ObjectId {
-            group: api_version
-                .split_once('/')
-                .map_or("", |(group, _)| group)
-                .to_owned(),
+            group: api_version.split_once('/').map_or("", |(group, _)| group).to_owned(),
             kind: self.kind().to_owned(),
             namespace: self.namespace().unwrap_or_default().to_owned(),
             name: self.name().to_owned(),
@@ -201,14 +196,12 @@ impl Object {
 
     /// Sets one label.
     pub fn set_label(&mut self, key: impl Into<String>, value: impl Into<String>) {
-        self.labels_mut()
-            .insert(key.into(), Value::String(value.into()));
+        self.labels_mut().insert(key.into(), Value::String(value.into()));
     }
 
     /// Sets one annotation.
     pub fn set_annotation(&mut self, key: impl Into<String>, value: impl Into<String>) {
-        self.annotations_mut()
-            .insert(key.into(), Value::String(value.into()));
+        self.annotations_mut().insert(key.into(), Value::String(value.into()));
     }
 
     /// Removes one label; an empty map of labels goes with it.
@@ -223,8 +216,7 @@ impl Object {
 
     /// Sets `metadata.name`.
     pub fn set_name(&mut self, name: impl Into<String>) {
-        self.metadata()
-            .insert("name".to_owned(), Value::String(name.into()));
+        self.metadata().insert("name".to_owned(), Value::String(name.into()));
     }
 
     /// Sets `metadata.namespace`.
@@ -274,16 +266,11 @@ fn as_map(value: &mut Value) -> &mut Map<String, Value> {
     if !value.is_object() {
         *value = Value::Object(Map::new());
     }
-    value
-        .as_object_mut()
-        .expect("made a map just above when it was none")
+    value.as_object_mut().expect("made a map just above when it was none")
 }
 
 fn text_at<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn describe(value: &Value) -> String {

@@ -34,10 +34,7 @@ const FIRST: [&str; 23] = [
 ];
 
 /// Kinds that come last: they can refuse everything that is applied after them.
-const LAST: [&str; 2] = [
-    "MutatingWebhookConfiguration",
-    "ValidatingWebhookConfiguration",
-];
+const LAST: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
 /// One step of an apply; each begins when the one before it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,12 +54,7 @@ pub fn stage_of(gvk: &Gvk, custom: &[(String, String)]) -> Stage {
     match gvk.kind.as_str() {
         "CustomResourceDefinition" | "Namespace" | "ClusterRole" => Stage::Definitions,
         kind if kind.ends_with("Class") => Stage::Classes,
-        kind if custom
-            .iter()
-            .any(|(group, name)| *group == gvk.group && name == kind) =>
-        {
-            Stage::Custom
-        }
+        kind if custom.iter().any(|(group, name)| *group == gvk.group && name == kind) => Stage::Custom,
         _ => Stage::Rest,
     }
 }
@@ -150,22 +142,14 @@ mod tests {
         let custom = [("example.com".to_owned(), "First".to_owned())];
         for (api_version, kind, stage) in [
             ("v1", "Namespace", Stage::Definitions),
-            (
-                "rbac.authorization.k8s.io/v1",
-                "ClusterRole",
-                Stage::Definitions,
-            ),
+            ("rbac.authorization.k8s.io/v1", "ClusterRole", Stage::Definitions),
             ("storage.k8s.io/v1", "StorageClass", Stage::Classes),
             ("example.com/v1", "AnyClass", Stage::Classes),
             ("example.com/v1", "First", Stage::Custom),
             ("other.com/v1", "First", Stage::Rest),
             ("apps/v1", "Deployment", Stage::Rest),
         ] {
-            assert_eq!(
-                stage_of(&Gvk::new(api_version, kind), &custom),
-                stage,
-                "{kind}"
-            );
+            assert_eq!(stage_of(&Gvk::new(api_version, kind), &custom), stage, "{kind}");
         }
     }
 }

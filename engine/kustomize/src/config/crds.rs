@@ -16,7 +16,10 @@ pub(crate) fn from_crds(definitions: &Value) -> Result<TransformerConfig, String
     let mut config = TransformerConfig::default();
     for (name, definition) in definitions.as_object().into_iter().flatten() {
         let properties = &schema(definition)["properties"];
-        if ["kind", "apiVersion", "metadata"].iter().all(|field| !properties[field].is_null()) {
+        if ["kind", "apiVersion", "metadata"]
+            .iter()
+            .all(|field| !properties[field].is_null())
+        {
             let kind = name.rsplit('.').next().unwrap_or(name);
             let mut found = TransformerConfig::default();
             visit(definitions, name, kind, &mut Vec::new(), &mut found)?;
@@ -36,7 +39,9 @@ fn visit(
     if path.len() > MAX_DEPTH {
         return Err(format!("the definition {name} refers to itself at {}", path.join("/")));
     }
-    let Some(definition) = definitions.get(name) else { return Ok(()) };
+    let Some(definition) = definitions.get(name) else {
+        return Ok(());
+    };
     for (field, property) in schema(definition)["properties"].as_object().into_iter().flatten() {
         let extension = |name: &str| property[name].as_str();
         path.push(field.into());

@@ -108,10 +108,13 @@ fn walk(
     };
     match node {
         Node::Scalar(Scalar { tag: Tag::Null, .. }) => Ok(()),
-        Node::Scalar(_) => Err(format!("expected a map or a list where `{part}` is looked up, found {}", node.type_name())),
-        Node::Seq(items) => {
-            Arc::make_mut(items).iter_mut().try_for_each(|item| walk(item, path, create, set))
-        }
+        Node::Scalar(_) => Err(format!(
+            "expected a map or a list where `{part}` is looked up, found {}",
+            node.type_name()
+        )),
+        Node::Seq(items) => Arc::make_mut(items)
+            .iter_mut()
+            .try_for_each(|item| walk(item, path, create, set)),
         Node::Map(map) => {
             let (name, is_list) = match part.strip_suffix("[]") {
                 Some(name) => (name, true),

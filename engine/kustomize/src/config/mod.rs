@@ -40,7 +40,10 @@ pub(crate) struct NameReference {
 
 impl NameReference {
     pub fn new(group: &str, version: &str, kind: &str, referrers: Vec<FieldSpec>) -> NameReference {
-        NameReference { target: Gvk::new(group, version, kind), referrers }
+        NameReference {
+            target: Gvk::new(group, version, kind),
+            referrers,
+        }
     }
 }
 
@@ -93,7 +96,9 @@ impl TransformerConfig {
         ] {
             list.sort_by_cached_key(|spec| spec.gvk.table_key());
         }
-        merged.name_reference.sort_by_cached_key(|reference| reference.target.table_key());
+        merged
+            .name_reference
+            .sort_by_cached_key(|reference| reference.target.table_key());
         Ok(merged)
     }
 }
@@ -112,10 +117,7 @@ pub(crate) fn merge_shared(
 }
 
 /// Adds specifications that are not there yet.
-pub(crate) fn merge_all(
-    ours: &[FieldSpec],
-    other: &[FieldSpec],
-) -> Result<Vec<FieldSpec>, String> {
+pub(crate) fn merge_all(ours: &[FieldSpec], other: &[FieldSpec]) -> Result<Vec<FieldSpec>, String> {
     let mut merged = ours.to_vec();
     for spec in other {
         merge_one(&mut merged, spec)?;
@@ -138,10 +140,7 @@ pub(crate) fn merge_one(list: &mut Vec<FieldSpec>, spec: &FieldSpec) -> Result<(
     }
 }
 
-pub(crate) fn add_reference(
-    list: &mut Vec<NameReference>,
-    reference: &NameReference,
-) -> Result<(), String> {
+pub(crate) fn add_reference(list: &mut Vec<NameReference>, reference: &NameReference) -> Result<(), String> {
     match list.iter_mut().find(|present| present.target == reference.target) {
         Some(present) => {
             present.referrers = merge_all(&present.referrers, &reference.referrers)?;
@@ -157,7 +156,13 @@ impl Decode for FieldSpec {
         if !node.is_null() {
             spec = RawFieldSpec::decode(node, context)?;
         }
-        Ok(FieldSpec::new(&spec.group, &spec.version, &spec.kind, &spec.path, spec.create))
+        Ok(FieldSpec::new(
+            &spec.group,
+            &spec.version,
+            &spec.kind,
+            &spec.path,
+            spec.create,
+        ))
     }
 }
 

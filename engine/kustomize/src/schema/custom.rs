@@ -40,7 +40,11 @@ impl CustomSchema {
             }
         }
         cluster_scoped.retain(|key| !namespaced.contains(key));
-        CustomSchema { document, kinds, cluster_scoped }
+        CustomSchema {
+            document,
+            kinds,
+            cluster_scoped,
+        }
     }
 
     pub fn is_cluster_scoped(&self, gvk: &Gvk) -> bool {
@@ -49,13 +53,18 @@ impl CustomSchema {
         } else {
             format!("{}/{}", gvk.group, gvk.version)
         };
-        self.cluster_scoped.iter().any(|(version, kind)| *version == api_version && *kind == gvk.kind)
+        self.cluster_scoped
+            .iter()
+            .any(|(version, kind)| *version == api_version && *kind == gvk.kind)
     }
 
     pub fn of(&self, api_version: &str, kind: &str) -> Option<&Value> {
         // The last definition of a kind wins, as later ones overwrite earlier ones in kustomize.
-        let (_, _, name) =
-            self.kinds.iter().rev().find(|(version, name, _)| version == api_version && name == kind)?;
+        let (_, _, name) = self
+            .kinds
+            .iter()
+            .rev()
+            .find(|(version, name, _)| version == api_version && name == kind)?;
         self.resolve(&self.document["definitions"][name])
     }
 

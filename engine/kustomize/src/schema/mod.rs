@@ -43,7 +43,10 @@ impl Schemas {
     /// Whether the kind is certain to live outside namespaces.
     pub fn is_cluster_scoped(&self, gvk: &Gvk) -> bool {
         let key = ApiKey::of(gvk);
-        if scope::CLUSTER_SCOPED.binary_search_by(|entry| key.compare(entry)).is_ok() {
+        if scope::CLUSTER_SCOPED
+            .binary_search_by(|entry| key.compare(entry))
+            .is_ok()
+        {
             return true;
         }
         if scope::NAMESPACED.binary_search_by(|entry| key.compare(entry)).is_ok() {
@@ -99,9 +102,7 @@ impl<'a> Schema<'a> {
                 })
             }
             Schema::TableList(..) => None,
-            Schema::Custom(custom, schema) => {
-                custom.field(schema, name).map(|field| Schema::Custom(custom, field))
-            }
+            Schema::Custom(custom, schema) => custom.field(schema, name).map(|field| Schema::Custom(custom, field)),
         }
     }
 
@@ -110,9 +111,7 @@ impl<'a> Schema<'a> {
         match self {
             Schema::Table(_) => None,
             Schema::TableList(_, items) => items.map(Schema::Table),
-            Schema::Custom(custom, schema) => {
-                custom.elements(schema).map(|items| Schema::Custom(custom, items))
-            }
+            Schema::Custom(custom, schema) => custom.elements(schema).map(|items| Schema::Custom(custom, items)),
         }
     }
 
@@ -163,8 +162,13 @@ mod tests {
             }
             assert_eq!(schema.and_then(|schema| schema.merge_keys()), keys, "{kind} {path}");
         }
-        let ports = schemas.of("v1", "Service").and_then(|s| s.field("spec")?.field("ports"));
-        assert_eq!(ports.and_then(|schema| schema.merge_keys()), Some(vec!["port", "protocol"]));
+        let ports = schemas
+            .of("v1", "Service")
+            .and_then(|s| s.field("spec")?.field("ports"));
+        assert_eq!(
+            ports.and_then(|schema| schema.merge_keys()),
+            Some(vec!["port", "protocol"])
+        );
     }
 
     #[test]

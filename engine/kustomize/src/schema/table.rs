@@ -7,8 +7,16 @@ use super::Field::{self, List, Type};
 pub(super) static KINDS: &[(&str, &str, u16)] = &[
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", 0),
     ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", 1),
-    ("admissionregistration.k8s.io/v1beta1", "MutatingWebhookConfiguration", 2),
-    ("admissionregistration.k8s.io/v1beta1", "ValidatingWebhookConfiguration", 3),
+    (
+        "admissionregistration.k8s.io/v1beta1",
+        "MutatingWebhookConfiguration",
+        2,
+    ),
+    (
+        "admissionregistration.k8s.io/v1beta1",
+        "ValidatingWebhookConfiguration",
+        3,
+    ),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition", 118),
     ("apiextensions.k8s.io/v1beta1", "CustomResourceDefinition", 119),
     ("apiregistration.k8s.io/v1", "APIService", 121),
@@ -192,11 +200,20 @@ pub(super) static TYPES: &[&[(&str, Field)]] = &[
     // 46: api.core.v1.ConfigMap
     &[("metadata", Type(120))],
     // 47: api.core.v1.Container
-    &[("env", List(&["name"], None)), ("ports", List(&["containerPort", "protocol"], None)), ("volumeDevices", List(&["devicePath"], None)), ("volumeMounts", List(&["mountPath"], None))],
+    &[
+        ("env", List(&["name"], None)),
+        ("ports", List(&["containerPort", "protocol"], None)),
+        ("volumeDevices", List(&["devicePath"], None)),
+        ("volumeMounts", List(&["mountPath"], None)),
+    ],
     // 48: api.core.v1.Endpoints
     &[("metadata", Type(120))],
     // 49: api.core.v1.EphemeralContainer
-    &[("env", List(&["name"], None)), ("volumeDevices", List(&["devicePath"], None)), ("volumeMounts", List(&["mountPath"], None))],
+    &[
+        ("env", List(&["name"], None)),
+        ("volumeDevices", List(&["devicePath"], None)),
+        ("volumeMounts", List(&["mountPath"], None)),
+    ],
     // 50: api.core.v1.EphemeralVolumeSource
     &[("volumeClaimTemplate", Type(61))],
     // 51: api.core.v1.Event
@@ -212,7 +229,10 @@ pub(super) static TYPES: &[&[(&str, Field)]] = &[
     // 56: api.core.v1.NodeSpec
     &[("podCIDRs", List(&[], None))],
     // 57: api.core.v1.NodeStatus
-    &[("addresses", List(&["type"], None)), ("conditions", List(&["type"], None))],
+    &[
+        ("addresses", List(&["type"], None)),
+        ("conditions", List(&["type"], None)),
+    ],
     // 58: api.core.v1.PersistentVolume
     &[("metadata", Type(120))],
     // 59: api.core.v1.PersistentVolumeClaim
@@ -224,7 +244,18 @@ pub(super) static TYPES: &[&[(&str, Field)]] = &[
     // 62: api.core.v1.Pod
     &[("metadata", Type(120)), ("spec", Type(63)), ("status", Type(64))],
     // 63: api.core.v1.PodSpec
-    &[("containers", List(&["name"], Some(47))), ("ephemeralContainers", List(&["name"], Some(49))), ("hostAliases", List(&["ip"], None)), ("imagePullSecrets", List(&["name"], None)), ("initContainers", List(&["name"], Some(47))), ("topologySpreadConstraints", List(&["topologyKey", "whenUnsatisfiable"], None)), ("volumes", List(&["name"], Some(76)))],
+    &[
+        ("containers", List(&["name"], Some(47))),
+        ("ephemeralContainers", List(&["name"], Some(49))),
+        ("hostAliases", List(&["ip"], None)),
+        ("imagePullSecrets", List(&["name"], None)),
+        ("initContainers", List(&["name"], Some(47))),
+        (
+            "topologySpreadConstraints",
+            List(&["topologyKey", "whenUnsatisfiable"], None),
+        ),
+        ("volumes", List(&["name"], Some(76))),
+    ],
     // 64: api.core.v1.PodStatus
     &[("conditions", List(&["type"], None)), ("podIPs", List(&["ip"], None))],
     // 65: api.core.v1.PodTemplate
@@ -338,7 +369,10 @@ pub(super) static TYPES: &[&[(&str, Field)]] = &[
     // 119: apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceDefinition
     &[("metadata", Type(120))],
     // 120: apimachinery.pkg.apis.meta.v1.ObjectMeta
-    &[("finalizers", List(&[], None)), ("ownerReferences", List(&["uid"], None))],
+    &[
+        ("finalizers", List(&[], None)),
+        ("ownerReferences", List(&["uid"], None)),
+    ],
     // 121: kube-aggregator.pkg.apis.apiregistration.v1.APIService
     &[("metadata", Type(120)), ("status", Type(122))],
     // 122: kube-aggregator.pkg.apis.apiregistration.v1.APIServiceStatus

@@ -27,7 +27,9 @@ fn hash(resource: &Resource) -> Result<String, BuildError> {
         match resource.node.get(name) {
             None => Ok(json!("")),
             Some(Node::Scalar(scalar)) => Ok(json!(scalar.text.as_str())),
-            Some(node) => node.to_value(Dialect::Kyaml).map_err(|error| resource.error(error.problem)),
+            Some(node) => node
+                .to_value(Dialect::Kyaml)
+                .map_err(|error| resource.error(error.problem)),
         }
     };
     // Kustomize looks for a field called `metadata/name`, which is never there: the name that is
@@ -42,8 +44,7 @@ fn hash(resource: &Resource) -> Result<String, BuildError> {
             content
         }
         "Secret" => {
-            let mut content =
-                json!({"kind": "Secret", "type": field("type")?, "name": "", "data": field("data")?});
+            let mut content = json!({"kind": "Secret", "type": field("type")?, "name": "", "data": field("data")?});
             let plain = field("stringData")?;
             if plain.is_object() {
                 content["stringData"] = plain;
@@ -140,6 +141,9 @@ mod tests {
     #[test]
     fn json_is_escaped_as_in_go() {
         let value = json!({"b": "<a>&\u{2028}\u{1}\n", "a": [1, true, null]});
-        assert_eq!(go_json(&value), r#"{"a":[1,true,null],"b":"\u003ca\u003e\u0026\u2028\u0001\n"}"#);
+        assert_eq!(
+            go_json(&value),
+            r#"{"a":[1,true,null],"b":"\u003ca\u003e\u0026\u2028\u0001\n"}"#
+        );
     }
 }

@@ -11,11 +11,7 @@ use crate::resource::ResMap;
 
 /// Applies one entry of `images`: first to every `containers` and `initContainers` anywhere in an
 /// object, then to the configured fields. CustomResourceDefinitions are left alone.
-pub(crate) fn set_images(
-    resources: &mut ResMap,
-    image: &Image,
-    fields: &[FieldSpec],
-) -> Result<(), BuildError> {
+pub(crate) fn set_images(resources: &mut ResMap, image: &Image, fields: &[FieldSpec]) -> Result<(), BuildError> {
     let changer = Changer::new(image)?;
     for resource in &mut resources.list {
         if resource.kind() == "CustomResourceDefinition" {
@@ -44,9 +40,8 @@ impl<'a> Changer<'a> {
     fn new(image: &'a Image) -> Result<Changer<'a>, BuildError> {
         // The name is a regular expression to kustomize, too, on purpose or not.
         let pattern = format!("^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$", image.name);
-        let pattern = Regex::new(&pattern).map_err(|_| {
-            BuildError::selection(format!("images: name `{}` is no regular expression", image.name))
-        })?;
+        let pattern = Regex::new(&pattern)
+            .map_err(|_| BuildError::selection(format!("images: name `{}` is no regular expression", image.name)))?;
         Ok(Changer { image, pattern })
     }
 
@@ -77,8 +72,7 @@ impl<'a> Changer<'a> {
                 self.walk(value);
                 if is_container_list(&key.text) {
                     for container in value.as_seq_mut().into_iter().flatten() {
-                        if let Some(image) = container.as_map_mut().and_then(|map| map.get_mut("image"))
-                        {
+                        if let Some(image) = container.as_map_mut().and_then(|map| map.get_mut("image")) {
                             // A list or map here is no image; kustomize leaves it to the server.
                             let _ = self.change(image);
                         }
@@ -108,7 +102,11 @@ fn is_container_list(key: &str) -> bool {
 
 fn changed(text: &str, image: &Image) -> String {
     let (name, tag, digest) = split(text);
-    let name = if image.new_name.is_empty() { name } else { &image.new_name };
+    let name = if image.new_name.is_empty() {
+        name
+    } else {
+        &image.new_name
+    };
     let (tag, digest) = match (image.new_tag.as_str(), image.digest.as_str(), image.tag_suffix.as_str()) {
         ("", "", "") => (tag.to_owned(), digest),
         ("", "", suffix) => (format!("{tag}{suffix}"), ""),
@@ -133,9 +131,7 @@ fn split(image: &str) -> (&str, &str, &str) {
     let colon = image[start..].find(':').map(|place| place + start);
     match (at, colon) {
         (None, None) => (image, "", ""),
-        (Some(at), colon) if colon.is_none_or(|colon| at < colon) => {
-            (&image[..at], "", &image[at + 1..])
-        }
+        (Some(at), colon) if colon.is_none_or(|colon| at < colon) => (&image[..at], "", &image[at + 1..]),
         (Some(at), Some(colon)) => (&image[..colon], &image[colon + 1..at], &image[at + 1..]),
         (None, Some(colon)) => (&image[..colon], &image[colon + 1..], ""),
         (Some(at), None) => (&image[..at], "", &image[at + 1..]),

@@ -27,11 +27,7 @@ pub(crate) fn add_annotations(
     add(resources, annotations, fields)
 }
 
-fn add(
-    resources: &mut ResMap,
-    pairs: &BTreeMap<String, String>,
-    fields: &[FieldSpec],
-) -> Result<(), BuildError> {
+fn add(resources: &mut ResMap, pairs: &BTreeMap<String, String>, fields: &[FieldSpec]) -> Result<(), BuildError> {
     for resource in &mut resources.list {
         let gvk = resource.gvk();
         for (key, value) in pairs {

@@ -47,9 +47,11 @@ pub(crate) fn fix_references(
                     target: &table.target,
                     role: role_of(&node, field),
                 };
-                let own = FieldSpec { gvk: current_gvk.clone(), ..field.clone() };
-                let applied =
-                    own.apply(&current_gvk, &mut node, Create::Nothing, &mut |node| finder.set(node));
+                let own = FieldSpec {
+                    gvk: current_gvk.clone(),
+                    ..field.clone()
+                };
+                let applied = own.apply(&current_gvk, &mut node, Create::Nothing, &mut |node| finder.set(node));
                 resources.list[index].node = node;
                 applied.map_err(|problem| resources.list[index].error(problem))?;
             }
@@ -123,9 +125,7 @@ impl Candidates {
             }
         }
         let visible = self.rows.iter().enumerate().filter(|(_, row)| {
-            row.current.cluster_scoped
-                || row.current.same_namespace(&id)
-                || more.contains(&row.namespace.as_str())
+            row.current.cluster_scoped || row.current.same_namespace(&id) || more.contains(&row.namespace.as_str())
         });
         Subset::Some(visible.map(|(index, _)| index).collect())
     }
@@ -174,9 +174,13 @@ impl Finder<'_> {
         let old = SmolStr::from(raw_text(node));
         let same = |places: &[usize]| {
             let first = &self.candidates.rows[places[0]];
-            places.iter().all(|place| self.candidates.rows[*place].name == first.name)
+            places
+                .iter()
+                .all(|place| self.candidates.rows[*place].name == first.name)
         };
-        let Some(row) = self.select(&old, |_| true, same)? else { return Ok(()) };
+        let Some(row) = self.select(&old, |_| true, same)? else {
+            return Ok(());
+        };
         if row.name == old {
             return Ok(());
         }
@@ -200,9 +204,7 @@ impl Finder<'_> {
         let in_namespace = |row: &Row| match &namespace {
             None => true,
             Some(namespace) if by_original => row.original_namespace == *namespace,
-            Some(namespace) => {
-                row.current.effective_namespace() == namespace.as_str() && !row.current.cluster_scoped
-            }
+            Some(namespace) => row.current.effective_namespace() == namespace.as_str() && !row.current.cluster_scoped,
         };
         let same = |places: &[usize]| {
             let first = &rows[places[0]];
@@ -210,7 +212,9 @@ impl Finder<'_> {
                 .iter()
                 .all(|place| rows[*place].name == first.name && rows[*place].namespace == first.namespace)
         };
-        let Some(row) = self.select(&old, in_namespace, same)? else { return Ok(()) };
+        let Some(row) = self.select(&old, in_namespace, same)? else {
+            return Ok(());
+        };
         if row.name == old && row.namespace.is_empty() {
             return Ok(());
         }
@@ -236,7 +240,9 @@ impl Finder<'_> {
         same: impl Fn(&[usize]) -> bool,
     ) -> Result<Option<&Row>, String> {
         let rows = &self.candidates.rows;
-        let Some(places) = self.candidates.by_name.get(old) else { return Ok(None) };
+        let Some(places) = self.candidates.by_name.get(old) else {
+            return Ok(None);
+        };
         let was = |row: &Row, gvk: &Gvk| row.previous.iter().any(|id| id.gvk.is_selected(gvk));
         let mut found: Vec<usize> = places
             .iter()
@@ -264,8 +270,7 @@ impl Finder<'_> {
             [one] => Ok(Some(&rows[*one])),
             several if same(several) => Ok(Some(&rows[several[0]])),
             several => {
-                let names: Vec<String> =
-                    several.iter().map(|place| rows[*place].current.to_string()).collect();
+                let names: Vec<String> = several.iter().map(|place| rows[*place].current.to_string()).collect();
                 Err(format!("`{old}` could mean each of {}", names.join(", ")))
             }
         }

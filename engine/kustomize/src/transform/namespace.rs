@@ -123,11 +123,13 @@ fn set_on_subjects(
     let wanted = |subject: &Node| match mode {
         SubjectMode::None => false,
         SubjectMode::DefaultOnly => subject.get("name").and_then(Node::text) == Some("default"),
-        SubjectMode::AllServiceAccounts => {
-            subject.get("kind").and_then(Node::text) == Some("ServiceAccount")
-        }
+        SubjectMode::AllServiceAccounts => subject.get("kind").and_then(Node::text) == Some("ServiceAccount"),
     };
-    if !node.get("subjects").and_then(Node::as_seq).is_some_and(|items| items.iter().any(wanted)) {
+    if !node
+        .get("subjects")
+        .and_then(Node::as_seq)
+        .is_some_and(|items| items.iter().any(wanted))
+    {
         return Ok(());
     }
     let subjects = node.as_map_mut().and_then(|map| map.get_mut("subjects"));

@@ -45,9 +45,11 @@ impl PatchBody {
             }
             Err(strategic) => match json {
                 Ok(operations) => Ok(PatchBody::Json(operations)),
-                Err(problem) if looks_like_list(text) => {
-                    Err(BuildError::new(file, 0, Problem::Syntax(format!("JSON patch: {problem}"))))
-                }
+                Err(problem) if looks_like_list(text) => Err(BuildError::new(
+                    file,
+                    0,
+                    Problem::Syntax(format!("JSON patch: {problem}")),
+                )),
                 Err(_) => Err(strategic),
             },
         }
@@ -60,17 +62,12 @@ fn looks_like_list(text: &str) -> bool {
 
 /// Reads a JSON patch written as JSON or YAML.
 pub(crate) fn parse_operations(text: &str) -> Result<Vec<Operation>, String> {
-    let documents =
-        nave_object::yaml::read_documents(text, Dialect::K8s).map_err(|error| error.to_string())?;
+    let documents = nave_object::yaml::read_documents(text, Dialect::K8s).map_err(|error| error.to_string())?;
     json_patch::parse(documents.first().unwrap_or(&Value::Null))
 }
 
 /// Applies an entry of `patches`.
-pub(crate) fn apply_patch(
-    resources: &mut ResMap,
-    patch: &ParsedPatch,
-    schemas: &Schemas,
-) -> Result<(), BuildError> {
+pub(crate) fn apply_patch(resources: &mut ResMap, patch: &ParsedPatch, schemas: &Schemas) -> Result<(), BuildError> {
     match (&patch.body, &patch.target) {
         (PatchBody::Strategic(patches), Some(target)) => {
             let [one] = patches.as_slice() else {
@@ -100,9 +97,10 @@ pub(crate) fn apply_patch(
             }
             Ok(())
         }
-        (PatchBody::Json(_), None) => {
-            Err(BuildError::selection(format!("{}: a JSON patch needs a target", patch.source)))
-        }
+        (PatchBody::Json(_), None) => Err(BuildError::selection(format!(
+            "{}: a JSON patch needs a target",
+            patch.source
+        ))),
     }
 }
 
@@ -120,10 +118,7 @@ pub(crate) fn apply_strategic(
 }
 
 /// Applies a JSON patch to one resource. Numbers go through floats on the way, as in the reference.
-pub(crate) fn apply_json_patch(
-    resource: &mut Resource,
-    operations: &[Operation],
-) -> Result<(), BuildError> {
+pub(crate) fn apply_json_patch(resource: &mut Resource, operations: &[Operation]) -> Result<(), BuildError> {
     let mut value = resource.to_value()?;
     json_patch::apply(&mut value, operations).map_err(|problem| resource.error(problem))?;
     if !value.is_object() {
@@ -131,7 +126,9 @@ pub(crate) fn apply_json_patch(
     }
     resource.node = from_json(&value);
     let annotations = resource.texts("annotations");
-    resource.set_texts("annotations", annotations).map_err(|problem| resource.error(problem))
+    resource
+        .set_texts("annotations", annotations)
+        .map_err(|problem| resource.error(problem))
 }
 
 /// JSON back to a node, every number being a float in between (`json.Unmarshal` into a map).
@@ -143,7 +140,10 @@ fn from_json(value: &Value) -> Node {
         }
         Value::Array(items) => Node::seq(items.iter().map(from_json).collect()),
         Value::Object(entries) => Node::Map(Arc::new(
-            entries.iter().map(|(key, item)| (Scalar::str(key.as_str()), from_json(item))).collect(),
+            entries
+                .iter()
+                .map(|(key, item)| (Scalar::str(key.as_str()), from_json(item)))
+                .collect(),
         )),
         other => Node::from_value(other),
     }
@@ -162,26 +162,29 @@ fn find_target(resources: &ResMap, patch: &Resource, schemas: &Schemas) -> Resul
             Err(BuildError::new(
                 &*patch.file,
                 patch.node.line() as usize,
-                Problem::Selection(format!("no resource is {wanted} ({}), which the patch is for{hint}", wanted.gvk)),
+                Problem::Selection(format!(
+                    "no resource is {wanted} ({}), which the patch is for{hint}",
+                    wanted.gvk
+                )),
             ))
         }
         several => Err(BuildError::new(
             &*patch.file,
             patch.node.line() as usize,
-            Problem::Selection(format!("{} resources are {wanted}, which the patch is for", several.len())),
+            Problem::Selection(format!(
+                "{} resources are {wanted}, which the patch is for",
+                several.len()
+            )),
         )),
     }
 }
 
 /// Merges one patch into selected resources, then drops what it deleted and looks for collisions.
-fn apply_to(
-    resources: &mut ResMap,
-    selected: &[usize],
-    patch: &Resource,
-    schemas: &Schemas,
-) -> Result<(), BuildError> {
-    let ids: HashSet<_> =
-        selected.iter().map(|index| resources.list[*index].current_id(schemas).key()).collect();
+fn apply_to(resources: &mut ResMap, selected: &[usize], patch: &Resource, schemas: &Schemas) -> Result<(), BuildError> {
+    let ids: HashSet<_> = selected
+        .iter()
+        .map(|index| resources.list[*index].current_id(schemas).key())
+        .collect();
     for resource in &mut resources.list {
         if !ids.contains(&resource.current_id(schemas).key()) {
             continue;
@@ -193,7 +196,8 @@ fn apply_to(
             own.set_texts(field, texts).map_err(|problem| patch.error(problem))?;
         }
         own.set_name(patch.name()).map_err(|problem| patch.error(problem))?;
-        own.set_namespace(patch.namespace()).map_err(|problem| patch.error(problem))?;
+        own.set_namespace(patch.namespace())
+            .map_err(|problem| patch.error(problem))?;
         own.set_api_version(resource.api_version());
         own.set_kind(patch.kind());
         merge_into(resource, &own, schemas)?;
@@ -204,14 +208,20 @@ fn apply_to(
 }
 
 fn merge_into(resource: &mut Resource, patch: &Resource, schemas: &Schemas) -> Result<(), BuildError> {
-    let (name, namespace, kind) =
-        (resource.name().to_owned(), resource.namespace().to_owned(), resource.kind().to_owned());
+    let (name, namespace, kind) = (
+        resource.name().to_owned(),
+        resource.namespace().to_owned(),
+        resource.kind().to_owned(),
+    );
     if patch.allow_name_change || patch.allow_kind_change {
         resource.store_previous(schemas);
     }
     let object = std::mem::replace(&mut resource.node, Node::null());
     let merged = merge::merge(object, patch.node.clone(), schemas).map_err(|problem| {
-        let problem = Problem::Transform { object: format!("{kind}/{name}"), problem };
+        let problem = Problem::Transform {
+            object: format!("{kind}/{name}"),
+            problem,
+        };
         BuildError::new(&*patch.file, patch.node.line() as usize, problem)
     })?;
     let Some(node) = merged else { return Ok(()) };
@@ -222,7 +232,8 @@ fn merge_into(resource: &mut Resource, patch: &Resource, schemas: &Schemas) -> R
     if !patch.allow_name_change {
         resource.set_name(&name).map_err(|problem| resource.error(problem))?;
     }
-    resource.set_namespace(&namespace).map_err(|problem| resource.error(problem))?;
+    resource
+        .set_namespace(&namespace)
+        .map_err(|problem| resource.error(problem))?;
     Ok(())
 }
-

@@ -39,32 +39,30 @@ fn at(index: usize, mut error: BuildError) -> BuildError {
     error
 }
 
-fn replace_one(
-    resources: &mut ResMap,
-    replacement: &Replacement,
-    schemas: &Schemas,
-) -> Result<(), BuildError> {
+fn replace_one(resources: &mut ResMap, replacement: &Replacement, schemas: &Schemas) -> Result<(), BuildError> {
     let Some(targets) = &replacement.targets else {
-        return Err(BuildError::selection("a replacement needs a source and at least one target"));
+        return Err(BuildError::selection(
+            "a replacement needs a source and at least one target",
+        ));
     };
     let value = match (&replacement.source, &replacement.source_value) {
         (Some(_), Some(_)) => {
             return Err(BuildError::selection("source and sourceValue exclude each other"));
         }
         (None, None) => {
-            return Err(BuildError::selection("a replacement needs a source and at least one target"));
+            return Err(BuildError::selection(
+                "a replacement needs a source and at least one target",
+            ));
         }
         (None, Some(text)) => Node::implicit(text.as_str()),
         (Some(source), None) => source_value(resources, source, schemas)?,
     };
-    targets.iter().try_for_each(|target| apply(resources, target, &value, schemas))
+    targets
+        .iter()
+        .try_for_each(|target| apply(resources, target, &value, schemas))
 }
 
-fn source_value(
-    resources: &ResMap,
-    source: &SourceSelector,
-    schemas: &Schemas,
-) -> Result<Node, BuildError> {
+fn source_value(resources: &ResMap, source: &SourceSelector, schemas: &Schemas) -> Result<Node, BuildError> {
     let wanted = Id {
         gvk: Gvk::new(&source.group, &source.version, &source.kind),
         name: source.name.as_str().into(),
@@ -78,19 +76,26 @@ fn source_value(
     };
     let describe = || {
         let kind = if source.kind.is_empty() { "object" } else { &source.kind };
-        let name = if source.name.is_empty() { "any name" } else { &source.name };
+        let name = if source.name.is_empty() {
+            "any name"
+        } else {
+            &source.name
+        };
         format!("{kind} `{name}`")
     };
     let found: Vec<&Resource> = resources
         .list
         .iter()
-        .filter(|resource| {
-            selects(&resource.current_id(schemas)) || resource.previous_ids().any(|id| selects(&id))
-        })
+        .filter(|resource| selects(&resource.current_id(schemas)) || resource.previous_ids().any(|id| selects(&id)))
         .collect();
     let object = match found.as_slice() {
         [one] => *one,
-        [] => return Err(BuildError::selection(format!("the source selects nothing: {}", describe()))),
+        [] => {
+            return Err(BuildError::selection(format!(
+                "the source selects nothing: {}",
+                describe()
+            )));
+        }
         several => {
             let names: Vec<String> = several.iter().map(|object| object.describe()).collect();
             let names = names.join(", ");
@@ -100,7 +105,11 @@ fn source_value(
             )));
         }
     };
-    let path = if source.field_path.is_empty() { DEFAULT_PATH } else { &source.field_path };
+    let path = if source.field_path.is_empty() {
+        DEFAULT_PATH
+    } else {
+        &source.field_path
+    };
     let field = fieldpath::lookup(&object.node, &fieldpath::split(path))
         .map_err(|problem| object.error(format!("replacement source {path}: {problem}")))?
         .filter(|node| !edit::is_nil_or_empty(node))
@@ -113,7 +122,11 @@ fn source_value(
 
 /// Kustomize compares these ids without knowing which kinds have a namespace.
 fn plain_namespace(id: &Id) -> &str {
-    if id.namespace.is_empty() { crate::ids::DEFAULT_NAMESPACE } else { &id.namespace }
+    if id.namespace.is_empty() {
+        crate::ids::DEFAULT_NAMESPACE
+    } else {
+        &id.namespace
+    }
 }
 
 fn cut(field: &Node, options: &FieldOptions) -> Result<Node, String> {
@@ -122,27 +135,24 @@ fn cut(field: &Node, options: &FieldOptions) -> Result<Node, String> {
     };
     let parts: Vec<&str> = scalar.text.split(options.delimiter.as_str()).collect();
     let part = usize::try_from(options.index).ok().and_then(|index| parts.get(index));
-    let part = part.ok_or_else(|| {
-        format!("options.index {} is out of bounds for `{}`", options.index, scalar.text)
-    })?;
+    let part = part.ok_or_else(|| format!("options.index {} is out of bounds for `{}`", options.index, scalar.text))?;
     let mut scalar = scalar.clone();
     scalar.text = (*part).into();
     Ok(Node::Scalar(scalar))
 }
 
-fn apply(
-    resources: &mut ResMap,
-    target: &TargetSelector,
-    value: &Node,
-    schemas: &Schemas,
-) -> Result<(), BuildError> {
+fn apply(resources: &mut ResMap, target: &TargetSelector, value: &Node, schemas: &Schemas) -> Result<(), BuildError> {
     let Some(select) = &target.select else {
         return Err(BuildError::selection("a target needs `select`"));
     };
     let select = Matcher::new(select)?;
     let rejects = target.reject.iter().map(Matcher::new).collect::<Result<Vec<_>, _>>()?;
     let default = [DEFAULT_PATH.to_owned()];
-    let paths = if target.field_paths.is_empty() { &default[..] } else { &target.field_paths };
+    let paths = if target.field_paths.is_empty() {
+        &default[..]
+    } else {
+        &target.field_paths
+    };
     for resource in &mut resources.list {
         if !select.matches_metadata(resource) {
             continue;
@@ -165,20 +175,13 @@ fn apply(
         }
         for path in paths {
             let written = write(&mut resource.node, path, value, target.options.as_ref());
-            written.map_err(|problem| {
-                resource.error(format!("replacement target field {path}: {problem}"))
-            })?;
+            written.map_err(|problem| resource.error(format!("replacement target field {path}: {problem}")))?;
         }
     }
     Ok(())
 }
 
-fn write(
-    node: &mut Node,
-    path: &str,
-    value: &Node,
-    options: Option<&FieldOptions>,
-) -> Result<(), String> {
+fn write(node: &mut Node, path: &str, value: &Node, options: Option<&FieldOptions>) -> Result<(), String> {
     let make = match options {
         Some(options) if options.create => match value {
             Node::Map(_) => Make::Map,
@@ -231,10 +234,16 @@ fn set(field: &mut Node, value: &Node, options: Option<&FieldOptions>) -> Result
 fn write_inside_text(node: &mut Node, parts: &[String], value: &Node, make: Make) -> bool {
     for length in 1..parts.len() {
         let (outer, inner) = parts.split_at(length);
-        let Ok(Some(Node::Scalar(scalar))) = fieldpath::lookup(node, outer) else { continue };
+        let Ok(Some(Node::Scalar(scalar))) = fieldpath::lookup(node, outer) else {
+            continue;
+        };
         let text = scalar.text.clone();
-        let Ok(documents) = nave_object::yaml::parse_nodes(&text, Dialect::Kyaml) else { continue };
-        let Some(mut inside) = documents.into_iter().next() else { return false };
+        let Ok(documents) = nave_object::yaml::parse_nodes(&text, Dialect::Kyaml) else {
+            continue;
+        };
+        let Some(mut inside) = documents.into_iter().next() else {
+            return false;
+        };
         let mut put = |field: &mut Node| {
             match field {
                 Node::Scalar(scalar) => scalar.text = raw_text(value).into(),
@@ -245,7 +254,9 @@ fn write_inside_text(node: &mut Node, parts: &[String], value: &Node, make: Make
         if !fieldpath::visit(&mut inside, inner, make, &mut put).is_ok_and(|count| count > 0) {
             return false;
         }
-        let Some(written) = write_text(&inside, &text) else { return false };
+        let Some(written) = write_text(&inside, &text) else {
+            return false;
+        };
         let mut replace = |field: &mut Node| {
             if let Node::Scalar(scalar) = field {
                 scalar.text = written.as_str().into();
@@ -359,15 +370,21 @@ fn yaml(node: &Node, indent: usize, out: &mut String) {
 }
 
 fn scalar_text(node: &Node, indent: usize) -> String {
-    let Node::Scalar(scalar) = node else { return String::new() };
+    let Node::Scalar(scalar) = node else {
+        return String::new();
+    };
     match scalar.style {
         Style::Single => format!("'{}'", scalar.text.replace('\'', "''")),
         Style::Double => serde_json::to_string(scalar.text.as_str()).unwrap_or_default(),
         Style::Literal | Style::Folded => {
             let pad = "  ".repeat(indent.max(1));
             let chomp = if scalar.text.ends_with('\n') { "" } else { "-" };
-            let lines: Vec<String> =
-                scalar.text.trim_end_matches('\n').lines().map(|line| format!("{pad}{line}")).collect();
+            let lines: Vec<String> = scalar
+                .text
+                .trim_end_matches('\n')
+                .lines()
+                .map(|line| format!("{pad}{line}"))
+                .collect();
             format!("|{chomp}\n{}", lines.join("\n"))
         }
         Style::Plain => match node.to_value(Dialect::Kyaml) {

@@ -21,14 +21,14 @@ pub(crate) fn set_replicas(
 ) -> Result<(), BuildError> {
     let mut found = false;
     let mut set = |node: &mut Node| {
-        let count = Scalar { tag: Tag::Int, ..Scalar::str(replica.count.to_string()) };
+        let count = Scalar {
+            tag: Tag::Int,
+            ..Scalar::str(replica.count.to_string())
+        };
         edit::set_scalar(node, count)
     };
     for field in fields {
-        let matching = resources.matching_any(
-            |id| id.name == replica.name && id.gvk.is_selected(&field.gvk),
-            schemas,
-        );
+        let matching = resources.matching_any(|id| id.name == replica.name && id.gvk.is_selected(&field.gvk), schemas);
         for index in matching {
             found = true;
             let resource = &mut resources.list[index];

@@ -27,11 +27,7 @@ pub(crate) struct ValueAdd {
     pub targets: Vec<ValueAddTarget>,
 }
 
-pub(crate) fn add_values(
-    resources: &mut ResMap,
-    transformer: &ValueAdd,
-    schemas: &Schemas,
-) -> Result<(), BuildError> {
+pub(crate) fn add_values(resources: &mut ResMap, transformer: &ValueAdd, schemas: &Schemas) -> Result<(), BuildError> {
     for target in &transformer.targets {
         let places = match &target.selector {
             None => (0..resources.list.len()).collect(),
@@ -40,7 +36,14 @@ pub(crate) fn add_values(
         for place in places {
             let resource = &mut resources.list[place];
             let result = if target.field_path == "metadata/namespace" {
-                set_on_resource(resource, &transformer.value, &[], false, SubjectMode::DefaultOnly, schemas)
+                set_on_resource(
+                    resource,
+                    &transformer.value,
+                    &[],
+                    false,
+                    SubjectMode::DefaultOnly,
+                    schemas,
+                )
             } else {
                 add_value(&mut resource.node, target, &transformer.value)
             };
@@ -60,7 +63,13 @@ fn add_value(node: &mut Node, target: &ValueAddTarget, value: &str) -> Result<()
     } else {
         value.to_owned()
     };
-    edit::set_scalar(field, Scalar { tag: nave_object::yaml::Tag::Implicit, ..Scalar::str(value) })
+    edit::set_scalar(
+        field,
+        Scalar {
+            tag: nave_object::yaml::Tag::Implicit,
+            ..Scalar::str(value)
+        },
+    )
 }
 
 /// Puts a part into a file path; a place beyond its end appends.

@@ -24,18 +24,19 @@ impl VarSet {
     ///
     /// # Errors
     /// A name that is taken, or an object that is not one.
-    pub fn add(
-        &mut self,
-        vars: &[Var],
-        resources: &mut ResMap,
-        schemas: &Schemas,
-    ) -> Result<(), BuildError> {
+    pub fn add(&mut self, vars: &[Var], resources: &mut ResMap, schemas: &Schemas) -> Result<(), BuildError> {
         for var in vars {
             let gvk = gvk_of(var);
             let wanted = Id::new(gvk, &var.obj_ref.name, &var.obj_ref.namespace, schemas);
             let by_namespace = !wanted.namespace.is_empty() || wanted.cluster_scoped;
             let matching = resources.matching_any(
-                |id| if by_namespace { wanted.same(id) } else { wanted.same_kind_and_name(id) },
+                |id| {
+                    if by_namespace {
+                        wanted.same(id)
+                    } else {
+                        wanted.same_kind_and_name(id)
+                    }
+                },
                 schemas,
             );
             match matching.as_slice() {
@@ -74,11 +75,7 @@ impl VarSet {
 ///
 /// # Errors
 /// A variable whose object or field does not exist, whether it is used or not.
-pub(crate) fn resolve_vars(
-    resources: &mut ResMap,
-    vars: &VarSet,
-    fields: &[FieldSpec],
-) -> Result<(), BuildError> {
+pub(crate) fn resolve_vars(resources: &mut ResMap, vars: &VarSet, fields: &[FieldSpec]) -> Result<(), BuildError> {
     let mut values: BTreeMap<&str, Value> = BTreeMap::new();
     for (name, var) in &vars.0 {
         values.insert(name, value_of(resources, var)?);
@@ -122,9 +119,13 @@ fn value_of(resources: &ResMap, var: &Var) -> Result<Value, BuildError> {
     })?;
     let parts = fieldpath::with_list_indexes(path);
     let node = fieldpath::lookup(&object.node, &parts).ok().flatten().ok_or_else(|| {
-        object.error(format!("vars: `{}` reads the field {path}, which does not exist", var.name))
+        object.error(format!(
+            "vars: `{}` reads the field {path}, which does not exist",
+            var.name
+        ))
     })?;
-    node.to_value(Dialect::Kyaml).map_err(|error| object.error(error.problem))
+    node.to_value(Dialect::Kyaml)
+        .map_err(|error| object.error(error.problem))
 }
 
 fn set(node: &mut Node, values: &BTreeMap<&str, Value>) -> Result<(), String> {
@@ -165,17 +166,29 @@ fn replace(scalar: &mut Scalar, values: &BTreeMap<&str, Value>) {
     }
     let line = scalar.line;
     let replaced = match expand(&scalar.text, values) {
-        Expanded::Text(text) => Scalar { style: Style::Plain, ..Scalar::str(text) },
+        Expanded::Text(text) => Scalar {
+            style: Style::Plain,
+            ..Scalar::str(text)
+        },
         Expanded::Value(Value::String(text)) => Scalar::str(text.as_str()),
-        Expanded::Value(Value::Bool(flag)) => Scalar { tag: Tag::Bool, ..Scalar::str(flag.to_string()) },
+        Expanded::Value(Value::Bool(flag)) => Scalar {
+            tag: Tag::Bool,
+            ..Scalar::str(flag.to_string())
+        },
         Expanded::Value(value) => {
             let text = value.to_string();
             let tag = if value.is_f64() { Tag::Float } else { Tag::Int };
-            Scalar { tag, ..Scalar::str(text) }
+            Scalar {
+                tag,
+                ..Scalar::str(text)
+            }
         }
     };
     *scalar = Scalar { line, ..replaced };
-    debug_assert!(scalar_value(scalar, Dialect::Kyaml).is_ok(), "values are written as they read");
+    debug_assert!(
+        scalar_value(scalar, Dialect::Kyaml).is_ok(),
+        "values are written as they read"
+    );
 }
 
 enum Expanded<'a> {

@@ -120,7 +120,10 @@ impl Node {
 
     /// A scalar without a tag: what it is shows when it is written.
     pub fn implicit(text: impl Into<SmolStr>) -> Node {
-        Node::Scalar(Scalar { tag: Tag::Implicit, ..Scalar::str(text) })
+        Node::Scalar(Scalar {
+            tag: Tag::Implicit,
+            ..Scalar::str(text)
+        })
     }
 
     /// A list node.
@@ -269,7 +272,10 @@ impl Node {
                     Tag::Str => Style::Plain,
                     _ => Style::Double,
                 };
-                Node::Scalar(Scalar { style, ..Scalar::str(text.as_str()) })
+                Node::Scalar(Scalar {
+                    style,
+                    ..Scalar::str(text.as_str())
+                })
             }
             Value::Array(items) => Node::seq(items.iter().map(Node::from_value).collect()),
             Value::Object(entries) => Node::Map(Arc::new(
@@ -384,9 +390,7 @@ fn key_text(key: &Scalar, dialect: Dialect, top: bool) -> Result<String, YamlErr
         ))
     };
     match (dialect, key.tag) {
-        (_, Tag::Str | Tag::Other | Tag::Binary | Tag::Timestamp | Tag::Implicit) => {
-            Ok(key.text.to_string())
-        }
+        (_, Tag::Str | Tag::Other | Tag::Binary | Tag::Timestamp | Tag::Implicit) => Ok(key.text.to_string()),
         (Dialect::K8s, Tag::Merge) | (_, Tag::Null) => refuse("null"),
         (Dialect::K8s, Tag::Int | Tag::Bool) => Ok(match scalar_value(key, dialect)? {
             Value::String(text) => text,
@@ -438,10 +442,7 @@ mod tests {
     fn json_goes_through_nodes_unchanged() {
         let value = serde_json::json!({"a": [1, -2, 1.5, true, null, "yes", "1"], "b": {"c": {}}});
         for dialect in [Dialect::K8s, Dialect::Kyaml] {
-            assert_eq!(
-                Node::from_value(&value).to_value(dialect).as_ref(),
-                Ok(&value)
-            );
+            assert_eq!(Node::from_value(&value).to_value(dialect).as_ref(), Ok(&value));
         }
     }
 }

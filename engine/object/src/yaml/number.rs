@@ -2,22 +2,12 @@
 
 /// `strconv.FormatFloat(value, 'g', -1, 64)`: how YAML prints a float.
 pub fn format_float(value: f64) -> String {
-    general(
-        &format!("{value:e}"),
-        value.is_nan(),
-        value.is_infinite(),
-        value < 0.0,
-    )
+    general(&format!("{value:e}"), value.is_nan(), value.is_infinite(), value < 0.0)
 }
 
 /// `strconv.FormatFloat(value, 'g', -1, 32)`: how `sigs.k8s.io/yaml` prints a float key.
 pub(crate) fn format_float32(value: f32) -> String {
-    general(
-        &format!("{value:e}"),
-        value.is_nan(),
-        value.is_infinite(),
-        value < 0.0,
-    )
+    general(&format!("{value:e}"), value.is_nan(), value.is_infinite(), value < 0.0)
 }
 
 /// How `encoding/json` prints a float: plain below 1e21, and with a short exponent above.
@@ -70,9 +60,7 @@ pub(crate) fn parse_int(text: &str) -> Option<i128> {
     } else {
         i128::from(u64::MAX)
     };
-    (i128::from(i64::MIN)..=top)
-        .contains(&value)
-        .then_some(value)
+    (i128::from(i64::MIN)..=top).contains(&value).then_some(value)
 }
 
 /// Floats by go-yaml's pattern `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
@@ -137,13 +125,8 @@ fn plain(mantissa: &str, exponent: i32) -> String {
 
 /// Mantissa and exponent of what `{:e}` printed.
 fn split(shortest: &str) -> (&str, i32) {
-    let (mantissa, exponent) = shortest
-        .split_once('e')
-        .expect("{:e} always prints an exponent");
-    (
-        mantissa,
-        exponent.parse().expect("{:e} prints a decimal exponent"),
-    )
+    let (mantissa, exponent) = shortest.split_once('e').expect("{:e} always prints an exponent");
+    (mantissa, exponent.parse().expect("{:e} prints a decimal exponent"))
 }
 
 #[cfg(test)]

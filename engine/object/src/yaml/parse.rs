@@ -85,6 +85,7 @@ pub fn split_documents(text: &str) -> Result<Vec<(usize, std::borrow::Cow<'_, st
 }
 
 struct Reader<'a> {
+    text: &'a str,
     parser: Parser<'a, granit_parser::StrInput<'a>>,
     dialect: Dialect,
     /// Lines of the file before this text.
@@ -117,6 +118,7 @@ impl<'a> Reader<'a> {
         let mut options = granit_parser::Options::default();
         options.set_emit_comments(false);
         Reader {
+            text,
             parser: Parser::new_from_str_with_options(text, options),
             dialect,
             line,
@@ -130,8 +132,8 @@ impl<'a> Reader<'a> {
         let mut open: Vec<Open> = Vec::new();
         let mut seen = 0;
         while let Some(next) = self.parser.next_event() {
-            let (event, span) = next
-                .map_err(|error| YamlError::new(self.line + error.marker().line(), error.info()))?;
+            let (event, span) =
+                next.map_err(|error| YamlError::new(self.line + error.marker().line(), error.info()))?;
             let line = self.line + span.start.line();
             let (node, anchor, since) = match event {
                 Event::DocumentEnd => {
@@ -143,20 +145,28 @@ impl<'a> Reader<'a> {
                 }
                 Event::Scalar(text, style, anchor, tag) => {
                     self.nodes += 1;
+                    // The parser says `~` for a scalar that is not there; Go says nothing.
+                    let mut text = if span.is_empty() { "" } else { &*text };
+                    // Go ends a block that the file ends in with the file's last line break only.
+                    let at_end = span.end.byte_offset().is_none_or(|end| end >= self.text.len());
+                    if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
+                        && !self.text.ends_with('\n')
+                        && at_end
+                    {
+                        text = text.strip_suffix('\n').unwrap_or(text);
+                    }
                     let core = match &tag {
                         None => None,
                         Some(tag) => Some(match tag.core_suffix() {
                             Some(suffix) => suffix.to_owned(),
-                            None if tag.suffix() == "binary" || tag.suffix() == "timestamp" => {
-                                tag.suffix().to_owned()
-                            }
+                            None if tag.suffix() == "binary" || tag.suffix() == "timestamp" => tag.suffix().to_owned(),
                             // `!` alone makes a text; any other tag is the user's own.
                             None if tag.suffix().is_empty() => "str".to_owned(),
                             None => "!".to_owned(),
                         }),
                     };
                     (
-                        Node::Scalar(self.scalar(&text, style, core.as_deref(), line)),
+                        Node::Scalar(self.scalar(text, style, core.as_deref(), line)),
                         anchor,
                         self.nodes - 1,
                     )
@@ -194,10 +204,7 @@ impl<'a> Reader<'a> {
                 }
                 Event::Alias(id) => {
                     let Some((node, weight)) = self.anchors.get(id).cloned().flatten() else {
-                        return Err(YamlError::new(
-                            line,
-                            "an alias stands inside its own anchor",
-                        ));
+                        return Err(YamlError::new(line, "an alias stands inside its own anchor"));
                     };
                     self.nodes += weight;
                     self.aliased += weight;
@@ -278,10 +285,7 @@ impl<'a> Reader<'a> {
             0.99 - 0.89 * ((nodes - RATIO_LOW) / (RATIO_HIGH - RATIO_LOW))
         };
         if self.aliased > 100 && self.nodes > 1000 && self.aliased as f64 / nodes > allowed {
-            return Err(YamlError::new(
-                line,
-                "the document grows too much through aliases",
-            ));
+            return Err(YamlError::new(line, "the document grows too much through aliases"));
         }
         Ok(())
     }
@@ -296,10 +300,7 @@ impl<'a> Reader<'a> {
         for (key, node) in entries {
             if key.tag == Tag::Merge {
                 let maps = merge_sources(&node).ok_or_else(|| {
-                    YamlError::new(
-                        key.line as usize,
-                        "only maps and lists of maps can be merged with <<",
-                    )
+                    YamlError::new(key.line as usize, "only maps and lists of maps can be merged with <<")
                 })?;
                 match self.dialect {
                     // go-yaml 2 merges where `<<` stands: keys before it are overwritten.
@@ -363,14 +364,11 @@ fn merge_sources(node: &Node) -> Option<Vec<Arc<Map>>> {
 fn has_equal_keys(entries: &[(Scalar, Node)]) -> bool {
     // Most maps are small, and comparing a handful of short texts beats hashing them.
     if entries.len() <= 16 {
-        return entries.iter().enumerate().any(|(place, (key, _))| {
-            entries[..place]
-                .iter()
-                .any(|(other, _)| other.text == key.text)
-        });
+        return entries
+            .iter()
+            .enumerate()
+            .any(|(place, (key, _))| entries[..place].iter().any(|(other, _)| other.text == key.text));
     }
     let mut seen = HashSet::with_capacity(entries.len());
-    !entries
-        .iter()
-        .all(|(key, _)| seen.insert(key.text.as_str()))
+    !entries.iter().all(|(key, _)| seen.insert(key.text.as_str()))
 }

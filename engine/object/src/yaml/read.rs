@@ -55,11 +55,7 @@ pub fn read_objects(text: &str, origin: &str) -> Result<Vec<Object>, ReadObjects
         source,
     };
     let mut objects = Vec::new();
-    for (index, node) in parse_nodes(text, Dialect::K8s)
-        .map_err(yaml)?
-        .into_iter()
-        .enumerate()
-    {
+    for (index, node) in parse_nodes(text, Dialect::K8s).map_err(yaml)?.into_iter().enumerate() {
         let value = node.to_value(Dialect::K8s).map_err(yaml)?;
         collect(value, &mut objects).map_err(|source| ReadObjectsError::Object {
             origin: origin.to_owned(),
@@ -72,9 +68,7 @@ pub fn read_objects(text: &str, origin: &str) -> Result<Vec<Object>, ReadObjects
 }
 
 fn collect(mut value: Value, into: &mut Vec<Object>) -> Result<(), ObjectError> {
-    if value["kind"]
-        .as_str()
-        .is_some_and(|kind| kind.ends_with("List"))
+    if value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"))
         && let Some(Value::Array(items)) = value.get_mut("items").map(Value::take)
     {
         return items.into_iter().try_for_each(|item| collect(item, into));
@@ -112,9 +106,7 @@ mod tests {
             "x.yaml",
         )
         .unwrap_err();
-        let source = std::error::Error::source(&error)
-            .expect("has a source")
-            .to_string();
+        let source = std::error::Error::source(&error).expect("has a source").to_string();
         assert!(source.starts_with("line "), "{source}");
     }
 
@@ -130,24 +122,17 @@ mod tests {
         );
         assert_eq!(
             read_documents(text, Dialect::Kyaml),
-            Ok(vec![
-                json!({"y": "on", "mode": 420, "num": 888, "f": 1000, "big": 1000,
-                "date": "2001-01-01T00:00:00Z", "t": "1:30"})
-            ]),
+            Ok(vec![json!({"y": "on", "mode": 420, "num": 888, "f": 1000, "big": 1000,
+                "date": "2001-01-01T00:00:00Z", "t": "1:30"})]),
         );
     }
 
     #[test]
     fn equal_keys_and_merges() {
         let twice = "a: 1\na: 2\n";
+        assert_eq!(read_documents(twice, Dialect::K8s), Ok(vec![json!({"a": 2})]));
         assert_eq!(
-            read_documents(twice, Dialect::K8s),
-            Ok(vec![json!({"a": 2})])
-        );
-        assert_eq!(
-            read_documents(twice, Dialect::Kyaml)
-                .unwrap_err()
-                .to_string(),
+            read_documents(twice, Dialect::Kyaml).unwrap_err().to_string(),
             "line 2: the key `a` is already on line 1"
         );
         let merge = "b: &b {x: 1, y: 2}\nc:\n  x: 3\n  <<: *b\n";

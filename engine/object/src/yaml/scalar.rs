@@ -13,13 +13,13 @@ pub fn resolve(text: &str, dialect: Dialect) -> Tag {
         return Tag::Null;
     };
     match first {
-        b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => {
-            resolve_word(text, dialect)
-        }
+        b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => resolve_word(text, dialect),
         b'.' => match text {
             ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" => Tag::Float,
             // Go's own parser takes a `_` between two digits here.
-            _ if !text.contains("__") && !text.ends_with('_') && !text.contains("._")
+            _ if !text.contains("__")
+                && !text.ends_with('_')
+                && !text.contains("._")
                 && parse_float(&without_underscores(text)).is_some() =>
             {
                 Tag::Float
@@ -35,8 +35,8 @@ fn resolve_word(text: &str, dialect: Dialect) -> Tag {
     match text {
         "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Tag::Bool,
         "~" | "null" | "Null" | "NULL" => Tag::Null,
-        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no" | "No" | "NO"
-        | "off" | "Off" | "OFF"
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off"
+        | "OFF"
             if dialect == Dialect::K8s =>
         {
             Tag::Bool
@@ -46,10 +46,7 @@ fn resolve_word(text: &str, dialect: Dialect) -> Tag {
 }
 
 fn resolve_number(text: &str) -> Tag {
-    if matches!(
-        text,
-        "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf" | "-.INF"
-    ) {
+    if matches!(text, "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf" | "-.INF") {
         return Tag::Float;
     }
     if is_timestamp(text) {
@@ -130,9 +127,7 @@ pub fn scalar_value(scalar: &Scalar, dialect: Dialect) -> Result<Value, YamlErro
 
 /// Whether a YAML 1.1 reader takes the text, unquoted, as something else than a text.
 pub fn is_yaml_1_1_non_string(text: &str) -> bool {
-    !text.is_empty()
-        && !text.contains('\n')
-        && !matches!(resolve(text, Dialect::K8s), Tag::Str | Tag::Timestamp)
+    !text.is_empty() && !text.contains('\n') && !matches!(resolve(text, Dialect::K8s), Tag::Str | Tag::Timestamp)
 }
 
 /// Go passes every number through JSON text, where a whole float prints without a point.
@@ -232,9 +227,7 @@ fn parse_timestamp(text: &str) -> Option<Moment<'_>> {
     }
     let (fraction, rest) = match rest.strip_prefix(['.', ',']) {
         Some(rest) => {
-            let end = rest
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(rest.len());
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
             if end == 0 {
                 return None;
             }

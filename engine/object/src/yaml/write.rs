@@ -98,12 +98,7 @@ impl Writer {
             Value::Object(entries) => {
                 let before = self.indent;
                 self.deepen();
-                for (key, item) in sorted(
-                    entries
-                        .iter()
-                        .map(|(key, item)| (key.as_str(), item))
-                        .collect(),
-                ) {
+                for (key, item) in sorted(entries.iter().map(|(key, item)| (key.as_str(), item)).collect()) {
                     self.write_indent();
                     if key.len() <= SIMPLE_KEY && !key.contains(is_break) {
                         self.text(key, true);
@@ -403,8 +398,7 @@ fn analyze(text: &str) -> Analysis {
         let next = chars.peek().map(|(_, next)| *next);
         let blank_after = next.is_none_or(|next| next == ' ' || next == '\t');
         indicators |= match c {
-            ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@'
-            | '`' => place == 0,
+            ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' => place == 0,
             '#' => blank_before,
             '?' | '-' => place == 0 && blank_after,
             ':' => blank_after,
@@ -452,11 +446,8 @@ fn is_base_60(text: &str) -> bool {
     };
     let mut parts = body.split(':');
     let head = parts.next().unwrap_or_default();
-    head.bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'_')
-        && fraction
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'_')
+    head.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_')
+        && fraction.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_')
         && parts.all(|part| match part.as_bytes() {
             [digit] => digit.is_ascii_digit(),
             [ten, digit] => (b'0'..=b'5').contains(ten) && digit.is_ascii_digit(),
@@ -485,11 +476,7 @@ fn sorted<T>(mut entries: Vec<(&str, T)>) -> Vec<(&str, T)> {
     let mut merged = Vec::with_capacity(left.len() + right.len());
     let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
     while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
-        merged.extend(if key_less(b.0, a.0) {
-            right.next()
-        } else {
-            left.next()
-        });
+        merged.extend(if key_less(b.0, a.0) { right.next() } else { left.next() });
     }
     merged.extend(left);
     merged.extend(right);
@@ -529,10 +516,7 @@ pub(super) fn key_less(a: &str, b: &str) -> bool {
         text.bytes()
             .take_while(u8::is_ascii_digit)
             .fold((number, 0), |(sum, length), digit| {
-                (
-                    sum.wrapping_mul(10).wrapping_add(i64::from(digit - b'0')),
-                    length + 1,
-                )
+                (sum.wrapping_mul(10).wrapping_add(i64::from(digit - b'0')), length + 1)
             })
     };
     let ((value_a, length_a), (value_b, length_b)) = (value(rest_a), value(rest_b));
@@ -575,9 +559,6 @@ mod tests {
 
     #[test]
     fn documents_are_joined() {
-        assert_eq!(
-            write_documents([&json!({"a": 1}), &json!("x")]),
-            "a: 1\n---\nx\n"
-        );
+        assert_eq!(write_documents([&json!({"a": 1}), &json!("x")]), "a: 1\n---\nx\n");
     }
 }
