@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::HashSet, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use nave_crds::{
     kustomize::ResourceRef,
     labels::{KUSTOMIZE_NAME, KUSTOMIZE_NAMESPACE},
@@ -82,9 +82,14 @@ pub async fn prune(
             .take_while(|(id, _, _)| id.kind == first.kind && id.group == first.group)
             .count();
         let (now, later) = rest.split_at(same);
-        let results: Vec<Done> = stream::iter(now)
-            .map(|(id, gvk, _)| delete(target, id, gvk, owner, policy, kept_uids))
-            .buffered(concurrency.max(1))
+        let results: Vec<Done> = stream::iter(
+            now.iter()
+                .map(|(id, gvk, _)| {
+                    delete(target, id, gvk, owner, policy, kept_uids).boxed()
+                })
+                .collect::<Vec<_>>(),
+        )
+        .buffered(concurrency.max(1))
             .collect()
             .await;
         for ((id, _, entry), done) in now.iter().zip(results) {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use nave_crds::kustomize::ResourceRef;
 use nave_health::{Health, HealthExpressions};
 use nave_object::{
@@ -169,7 +169,7 @@ pub async fn apply(
                     }
                 }
                 let items = outcome.changes[first..].iter().filter_map(Change::wait_item).collect();
-                wait::wait(target, items, options.judge.clone(), STAGE_DEADLINE, true)
+                wait(target, items, options.judge.clone(), STAGE_DEADLINE, true)
                     .await
                     .map_err(ApplyError::NotReady)
             }
@@ -204,9 +204,14 @@ async fn apply_stage(
         memory,
         fresh_groups,
     };
-    let examined: Vec<Result<Examined, Problem>> = stream::iter(members)
-        .map(|object| examine(&context, object))
-        .buffered(concurrency)
+    let examined: Vec<Result<Examined, Problem>> = stream::iter(
+        // Boxed before they become a stream: otherwise the compiler cannot see that they may be sent.
+        members
+            .iter()
+            .map(|object| examine(&context, object).boxed())
+            .collect::<Vec<_>>(),
+    )
+    .buffered(concurrency)
         .collect()
         .await;
     let (examined, problems) = split(examined);
@@ -223,9 +228,12 @@ async fn apply_stage(
             .take_while(|(object, _)| object.gvk().group == kind.0 && object.kind() == kind.1)
             .count();
         let rest = work.split_off(same);
-        let written: Vec<Result<Written, Problem>> = stream::iter(work)
-            .map(|(object, examined)| write(target, options, object, examined))
-            .buffered(concurrency)
+        let written: Vec<Result<Written, Problem>> = stream::iter(
+            work.into_iter()
+                .map(|(object, examined)| write(target, options, object, examined).boxed())
+                .collect::<Vec<_>>(),
+        )
+        .buffered(concurrency)
             .collect()
             .await;
         let (written, failed) = split(written);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use nave_health::{Health, HealthExpressions, SCHEDULING_WINDOW_SECONDS, Status};
 use nave_object::{ObjectId, duration};
@@ -276,35 +276,42 @@ fn subscribe(
 
 /// Reads the objects themselves. An error leaves what was known: the next event or read may do better.
 async fn ask(target: &Target, judge: &Arc<Judge>, items: impl Iterator<Item = &mut Pending>) {
-    stream::iter(items)
-        .for_each_concurrent(READS, async |item| {
-            let read = target
-                .get(&item.item.resource, &item.item.id.namespace, &item.item.id.name)
-                .await;
-            match read {
-                Ok(Some(live)) => {
-                    let version = live
-                        .pointer("/metadata/resourceVersion")
-                        .and_then(Value::as_str)
-                        .and_then(|version| version.parse().ok())
-                        .unwrap_or(u64::MAX);
-                    let health = judge(&live);
-                    item.update(version, health);
-                }
-                Ok(None) => {
-                    // It is newer than whatever was seen, but not than what the watch may say next.
-                    let version = item.item.seen.as_ref().map_or(0, |(seen, _)| *seen);
-                    item.update(version, Health::not_found());
-                }
-                Err(error) => {
-                    if item.item.seen.is_none() {
-                        let text = crate::problem::describe(&error);
-                        item.item.seen = Some((0, Health::in_progress(text)));
-                    }
-                }
-            }
-        })
+    let reads: Vec<_> = items
+        .map(|item| read(target, judge, item).boxed())
+        .collect();
+    stream::iter(reads)
+        .buffer_unordered(READS)
+        .collect::<()>()
         .await;
+}
+
+async fn read(target: &Target, judge: &Arc<Judge>, item: &mut Pending) {
+    let id = &item.item.id;
+    let answer = target
+        .get(&item.item.resource, &id.namespace, &id.name)
+        .await;
+    match answer {
+        Ok(Some(live)) => {
+            let version = live
+                .pointer("/metadata/resourceVersion")
+                .and_then(Value::as_str)
+                .and_then(|version| version.parse().ok())
+                .unwrap_or(u64::MAX);
+            let health = judge(&live);
+            item.update(version, health);
+        }
+        Ok(None) => {
+            // It is newer than whatever was seen, but not than what the watch may say next.
+            let version = item.item.seen.as_ref().map_or(0, |(seen, _)| *seen);
+            item.update(version, Health::not_found());
+        }
+        Err(error) => {
+            if item.item.seen.is_none() {
+                let text = crate::problem::describe(&error);
+                item.item.seen = Some((0, Health::in_progress(text)));
+            }
+        }
+    }
 }
 
 fn list(objects: &[Unhealthy]) -> String {

@@ -1,1 +1,50 @@
 //! Reconciles Flux Kustomizations: from an artifact to healthy objects in a cluster.
+//!
+//! ```text
+//! observe ─► plan ─► build ─► apply ─► prune ─► (wait, in the background) ─► status
+//!    ▲                                                   │
+//!    └── triggers: sources, dependencies, configs, ends of waits
+//! ```
+
+mod act;
+mod artifacts;
+mod build;
+mod depends;
+mod finalize;
+mod history;
+mod memory;
+mod observe;
+mod options;
+mod overlay;
+mod plan;
+mod reconcile;
+mod report;
+mod sources;
+mod status;
+mod target;
+mod triggers;
+mod variables;
+mod waiting;
+
+pub use artifacts::{ArtifactReader, ReadError, StoreOrHttp};
+pub use options::{FeatureGates, Options, Ports};
+
+use std::sync::Arc;
+
+/// Runs until shutdown.
+pub async fn run(ports: Ports, options: Options) {
+    let (trigger, triggers) = triggers::channel();
+    let concurrent = options.concurrent;
+    let reconciler = Arc::new(reconcile::Kustomizations::new(ports, options, trigger));
+    reconciler.start_watching();
+    let ports = reconciler.ports();
+    nave_runtime::controller::run(
+        &ports.kustomizations,
+        triggers,
+        concurrent,
+        &ports.metrics,
+        reconciler.clone(),
+        &ports.tasks,
+    )
+    .await;
+}

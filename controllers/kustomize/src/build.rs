@@ -1,0 +1,294 @@
+//! From the files of an artifact to the objects that are to be applied.
+
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use nave_artifact::FileTree;
+use nave_crds::{
+    kustomize::{Kustomization, KustomizationSpec},
+    meta::Artifact,
+    reasons,
+};
+use nave_kustomize::{Answers, LoadRestriction, Need, Reorder, Step, Tree};
+use nave_object::{Object, digest};
+use nave_substitute::{Variables, substitute};
+
+use crate::{Options, overlay, variables::strategy_of};
+
+/// Objects kept in all cached builds together: some megabytes.
+const CACHED_OBJECTS: usize = 2_000;
+
+/// What was built.
+pub(crate) struct Built {
+    pub objects: Vec<Object>,
+}
+
+/// Why nothing was.
+pub(crate) struct BuildFailure {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// Recent builds before substitution, by what went into them.
+#[derive(Default)]
+pub(crate) struct Cache(Mutex<Builds>);
+
+#[derive(Default)]
+struct Builds {
+    /// Oldest first.
+    entries: VecDeque<(String, Arc<Vec<Object>>)>,
+    objects: usize,
+    /// Parsed files, shared by all builds of one artifact.
+    files: Option<(String, Arc<nave_kustomize::Cache>)>,
+}
+
+impl Cache {
+    fn get(&self, key: &str) -> Option<Arc<Vec<Object>>> {
+        let mut builds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let position = builds.entries.iter().position(|(other, _)| other == key)?;
+        let entry = builds.entries.remove(position)?;
+        let found = entry.1.clone();
+        builds.entries.push_back(entry);
+        Some(found)
+    }
+
+    fn put(&self, key: String, objects: Arc<Vec<Object>>) {
+        let mut builds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        builds.objects += objects.len();
+        builds.entries.push_back((key, objects));
+        while builds.objects > CACHED_OBJECTS {
+            let Some((_, oldest)) = builds.entries.pop_front() else {
+                break;
+            };
+            builds.objects -= oldest.len();
+        }
+    }
+
+    fn files_of(&self, artifact: &str) -> Arc<nave_kustomize::Cache> {
+        let mut builds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &builds.files {
+            Some((of, files)) if of == artifact => files.clone(),
+            _ => {
+                let files = Arc::new(nave_kustomize::Cache::new());
+                builds.files = Some((artifact.to_owned(), files.clone()));
+                files
+            }
+        }
+    }
+}
+
+/// An artifact as kustomize sees it.
+struct Files(Arc<FileTree>);
+
+impl Tree for Files {
+    fn read(&self, path: &str) -> Option<Cow<'_, [u8]>> {
+        self.0.get(path).map(|file| Cow::Borrowed(&file.data[..]))
+    }
+
+    fn is_dir(&self, path: &str) -> bool {
+        self.0.is_dir(path)
+    }
+
+    fn list(&self, dir: &str) -> Vec<String> {
+        self.0.list(dir)
+    }
+}
+
+/// Names everything that decides what is applied: an equal digest means an equal result.
+pub(crate) fn input_digest(artifact: &Artifact, generation: i64, variables: &Variables) -> String {
+    let mut text = format!("{}\n{generation}\n", artifact.digest);
+    for (name, value) in variables.iter() {
+        text.push_str(&format!("{name}={value}\n"));
+    }
+    digest::sha256(text)
+}
+
+/// Builds `spec.path` with the overlay of the spec and substitutes variables.
+pub(crate) async fn build(
+    kustomization: &Kustomization,
+    artifact: &Artifact,
+    tree: Arc<FileTree>,
+    variables: &Variables,
+    options: &Options,
+    cache: &Cache,
+) -> Result<Built, BuildFailure> {
+    let spec = &kustomization.spec;
+    let path = clean_path(&spec.path).ok_or_else(|| BuildFailure {
+        reason: reasons::kustomize::ARTIFACT_FAILED,
+        message: format!("spec.path {:?} leaves the artifact", spec.path),
+    })?;
+    if !tree.is_dir(&path) {
+        return Err(BuildFailure {
+            reason: reasons::kustomize::ARTIFACT_FAILED,
+            message: format!("kustomization path not found: {path:?} is no directory of the artifact"),
+        });
+    }
+    let key = format!(
+        "{}\n{path}\n{}",
+        artifact.digest,
+        serde_json::to_string(&overlay_fields(spec)).expect("a spec can always be written as JSON")
+    );
+    let built = match cache.get(&key) {
+        Some(built) => built,
+        None => {
+            let (spec, options) = (overlay_fields(spec), options_of(options, cache.files_of(&artifact.digest)));
+            let files = Files(tree);
+            // A large build takes a while, and this thread has others to serve.
+            let built = tokio::task::spawn_blocking(move || {
+                run(files, &path, &spec, &options)
+            })
+            .await
+            .map_err(|_| failed("building manifests panicked; please report this".to_owned()))??;
+            let built = Arc::new(built);
+            cache.put(key, built.clone());
+            built
+        }
+    };
+    let post_build = spec.post_build.clone().unwrap_or_default();
+    let (strategy, strict) = (
+        strategy_of(&post_build),
+        options.gates.strict_post_build_substitutions,
+    );
+    let mut objects = Vec::with_capacity(built.len());
+    for object in built.iter() {
+        let object = if spec.post_build.is_some() {
+            substitute(object.clone(), variables, strategy, strict)
+                .map_err(|error| failed(crate::reconcile::chain(&error)))?
+        } else {
+            object.clone()
+        };
+        objects.push(object);
+    }
+    Ok(Built { objects })
+}
+
+fn run(
+    files: Files,
+    path: &str,
+    spec: &KustomizationSpec,
+    options: &nave_kustomize::Options,
+) -> Result<Vec<Object>, BuildFailure> {
+    let Some(tree) = overlay::lay_over(files, path, spec).map_err(failed)? else {
+        return Ok(Vec::new());
+    };
+    match nave_kustomize::build(&tree, path, options, &Answers::new()) {
+        Ok(Step::Done(objects)) => Ok(objects),
+        Ok(Step::Needs(needs)) => {
+            let list: Vec<String> = needs.iter().map(describe_need).collect();
+            Err(failed(format!(
+                "the build needs {}, which this version does not fetch: put the files into the source",
+                list.join(", ")
+            )))
+        }
+        Err(error) => Err(failed(crate::reconcile::chain(&error))),
+    }
+}
+
+fn describe_need(need: &Need) -> String {
+    match need {
+        Need::File { url } => format!("the remote file {url}"),
+        Need::Repository(repository) => format!("the remote base {}{}", repository.host, repository.repository),
+        Need::Chart(_) => "a Helm chart".to_owned(),
+    }
+}
+
+fn failed(message: String) -> BuildFailure {
+    BuildFailure {
+        reason: reasons::kustomize::BUILD_FAILED,
+        message,
+    }
+}
+
+fn options_of(options: &Options, files: Arc<nave_kustomize::Cache>) -> nave_kustomize::Options {
+    nave_kustomize::Options {
+        load: LoadRestriction::None,
+        reorder: Reorder::None,
+        allow_remote: !options.no_remote_bases,
+        allow_helm: false,
+        cache: Some(files),
+    }
+}
+
+/// The part of a spec that decides the build, apart from variables.
+fn overlay_fields(spec: &KustomizationSpec) -> KustomizationSpec {
+    KustomizationSpec {
+        target_namespace: spec.target_namespace.clone(),
+        name_prefix: spec.name_prefix.clone(),
+        name_suffix: spec.name_suffix.clone(),
+        patches: spec.patches.clone(),
+        components: spec.components.clone(),
+        ignore_missing_components: spec.ignore_missing_components,
+        images: spec.images.clone(),
+        build_metadata: spec.build_metadata.clone(),
+        ..KustomizationSpec::default()
+    }
+}
+
+/// `./a//b/` is `a/b`; none when the path leaves its root. A leading slash means the root, as in Flux.
+fn clean_path(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            // Flux joins securely: the root has no parent.
+            ".." => {
+                parts.pop();
+            }
+            part if part.contains('\0') => return None,
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_inside() {
+        for (path, wanted) in [
+            ("", ""),
+            ("./", ""),
+            ("./apps/web", "apps/web"),
+            ("/apps//web/", "apps/web"),
+            ("../../etc", "etc"),
+            ("a/../b", "b"),
+        ] {
+            assert_eq!(clean_path(path).as_deref(), Some(wanted), "{path}");
+        }
+        assert_eq!(clean_path("a\0b"), None);
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let cache = Cache::default();
+        let objects = |count: usize| {
+            let object = Object::from_value(serde_json::json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x"}}))
+                .expect("it is an object");
+            Arc::new(vec![object; count])
+        };
+        cache.put("a".into(), objects(1_200));
+        cache.put("b".into(), objects(700));
+        assert!(cache.get("a").is_some()); // now the youngest
+        cache.put("c".into(), objects(700));
+        assert!(cache.get("b").is_none());
+        assert!(cache.get("a").is_some() && cache.get("c").is_some());
+        cache.put("huge".into(), objects(3_000));
+        assert!(cache.get("huge").is_none());
+    }
+
+    #[test]
+    fn variables_change_the_input() {
+        let artifact: Artifact = serde_json::from_value(serde_json::json!({"path": "p", "url": "u", "revision": "r",
+            "digest": "sha256:0", "lastUpdateTime": "2026-01-01T00:00:00Z"}))
+        .expect("it is complete");
+        let one = input_digest(&artifact, 1, &Variables::from_iter([("a", "1")]));
+        assert_eq!(one, input_digest(&artifact, 1, &Variables::from_iter([("a", "1")])));
+        assert_ne!(one, input_digest(&artifact, 1, &Variables::from_iter([("a", "2")])));
+        assert_ne!(one, input_digest(&artifact, 2, &Variables::from_iter([("a", "1")])));
+    }
+}

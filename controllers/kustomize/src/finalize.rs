@@ -1,0 +1,197 @@
+//! What happens when a Kustomization is deleted.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{Api, ResourceExt};
+use nave_apply::{Inventory, PruneOutcome, wait_gone};
+use nave_crds::{
+    finalizers,
+    kustomize::{DeletionPolicy, Kustomization},
+    managers, reasons,
+};
+use nave_runtime::{Next, finalizer};
+use nave_targets::{ServiceAccount as Account, Target};
+
+use crate::{
+    act::{self, Pruned, owner_of, prune_stale},
+    plan::{retry_after, timeout_of},
+    reconcile::Run,
+    report::list_of_deletions,
+    target::target_of,
+};
+
+/// What is to be done with what was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cleanup {
+    /// It stays.
+    Leave,
+    /// It is deleted.
+    Delete,
+    /// It is deleted, and its end waited for.
+    DeleteAndWait,
+}
+
+/// Suspended objects and such without an inventory leave everything, whatever their policy.
+pub(crate) fn cleanup_of(kustomization: &Kustomization) -> Cleanup {
+    let spec = &kustomization.spec;
+    let inventory = kustomization
+        .status
+        .as_ref()
+        .and_then(|status| status.inventory.as_ref());
+    if spec.suspend || inventory.is_none_or(|inventory| inventory.entries.is_empty()) {
+        return Cleanup::Leave;
+    }
+    match spec.deletion_policy.unwrap_or_default() {
+        DeletionPolicy::MirrorPrune if spec.prune => Cleanup::Delete,
+        DeletionPolicy::MirrorPrune | DeletionPolicy::Orphan => Cleanup::Leave,
+        DeletionPolicy::Delete => Cleanup::Delete,
+        DeletionPolicy::WaitForTermination => Cleanup::DeleteAndWait,
+    }
+}
+
+impl Run<'_> {
+    /// Deletes what was applied and gives the object up. True when it is gone.
+    pub(crate) async fn finalize(&mut self) -> (Next, bool) {
+        if !finalizer::has(self.object, finalizers::FLUX) {
+            return (Next::Await, true);
+        }
+        let retry = retry_after(&self.object.spec).min(self.options.requeue_dependency);
+        match self.clean_up().await {
+            Ok(()) => {}
+            Err(Stopped::Retry(message)) => {
+                self.fail(reasons::kustomize::PRUNE_FAILED, &message).await;
+                return (Next::After(retry), false);
+            }
+            Err(Stopped::Held(message)) => {
+                self.fail(reasons::kustomize::PRUNE_HELD, &message).await;
+                return (Next::After(retry), false);
+            }
+        }
+        let api: Api<Kustomization> = Api::namespaced(self.ports.client.clone(), &self.key.0);
+        // The watch may be behind what we wrote; the finalizers are those of the server.
+        let current = match api.get_opt(&self.key.1).await {
+            Ok(Some(current)) if current.uid() == self.object.uid() => current,
+            Ok(_) => return (Next::Await, true),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "reading a Kustomization that is deleted");
+                return (Next::After(retry), false);
+            }
+        };
+        match finalizer::remove(&api, &current, finalizers::FLUX, managers::KUSTOMIZE_STATUS).await {
+            Ok(()) => {
+                self.ports.metrics.forget("Kustomization", &self.key.0, &self.key.1);
+                (Next::Await, true)
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "removing the finalizer");
+                (Next::After(Duration::from_secs(1)), false)
+            }
+        }
+    }
+
+    async fn clean_up(&mut self) -> Result<(), Stopped> {
+        let cleanup = cleanup_of(&Kustomization {
+            status: Some(self.status.clone()),
+            ..self.object.clone()
+        });
+        if cleanup == Cleanup::Leave {
+            return Ok(());
+        }
+        let target = target_of(self.object, self.ports, self.options)
+            .await
+            .map_err(|error| Stopped::Retry(error.to_string()))?;
+        if let Some(account) = target.account()
+            && self.object.spec.kube_config.is_none()
+            && !self.account_exists(account).await?
+        {
+            let message = format!(
+                "ServiceAccount {}/{} does not exist any more: what it applied is left in place",
+                account.namespace, account.name
+            );
+            self.reporter().failed(reasons::kustomize::PRUNE_FAILED, &message, &self.revision);
+            return Ok(());
+        }
+        let inventory = Inventory::from_status(self.status.inventory.as_ref());
+        let stale = inventory.stale(&Inventory::new());
+        let owner = owner_of(self.object);
+        let pruned = prune_stale(
+            &target,
+            &stale,
+            &owner,
+            "deletion",
+            &HashSet::new(),
+            self.ports,
+            self.options,
+        )
+        .await;
+        match pruned {
+            Pruned::Held(reason) => Err(Stopped::Held(format!(
+                "{} deletions wait for a permit: {reason}",
+                stale.len()
+            ))),
+            Pruned::Failed(outcome) => Err(Stopped::Retry(act::describe_failures(&outcome))),
+            Pruned::Done(outcome) => {
+                if !outcome.deleted.is_empty() {
+                    let list = list_of_deletions(&outcome.deleted);
+                    self.reporter().info(reasons::kustomize::RECONCILIATION_SUCCEEDED, &list, &self.revision);
+                }
+                if cleanup == Cleanup::DeleteAndWait {
+                    self.wait_gone(&target, &outcome).await;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A timeout is reported and nothing more, as in Flux.
+    async fn wait_gone(&self, target: &Arc<Target>, outcome: &PruneOutcome) {
+        if let Err(error) = wait_gone(target, outcome, timeout_of(&self.object.spec)).await {
+            let message = format!("deleted objects are not gone: {error}");
+            self.reporter().failed(reasons::kustomize::PRUNE_FAILED, &message, &self.revision);
+        }
+    }
+
+    async fn account_exists(&self, account: &Account) -> Result<bool, Stopped> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.ports.client.clone(), &account.namespace);
+        api.get_opt(&account.name)
+            .await
+            .map(|found| found.is_some())
+            .map_err(|error| Stopped::Retry(format!("reading ServiceAccount {}: {error}", account.name)))
+    }
+}
+
+enum Stopped {
+    Retry(String),
+    Held(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[track_caller]
+    fn check_cleanup(more: Value, entries: Value, wanted: Cleanup) {
+        let mut spec = json!({"interval": "1m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "s"}});
+        spec.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+        let object: Kustomization = serde_json::from_value(json!({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"name": "x"}, "spec": spec, "status": {"inventory": {"entries": entries}}}))
+        .expect("it is complete");
+        assert_eq!(cleanup_of(&object), wanted, "{more}");
+    }
+
+    #[test]
+    fn policies() {
+        let some = || json!([{"id": "a_b__ConfigMap", "v": "v1"}]);
+        check_cleanup(json!({}), some(), Cleanup::Delete);
+        check_cleanup(json!({"prune": false}), some(), Cleanup::Leave);
+        check_cleanup(json!({"prune": false, "deletionPolicy": "Delete"}), some(), Cleanup::Delete);
+        check_cleanup(json!({"deletionPolicy": "WaitForTermination"}), some(), Cleanup::DeleteAndWait);
+        check_cleanup(json!({"deletionPolicy": "Orphan"}), some(), Cleanup::Leave);
+        check_cleanup(json!({"deletionPolicy": "MirrorPrune"}), some(), Cleanup::Delete);
+        check_cleanup(json!({"suspend": true, "deletionPolicy": "Delete"}), some(), Cleanup::Leave);
+        check_cleanup(json!({"deletionPolicy": "Delete"}), json!([]), Cleanup::Leave);
+    }
+}

@@ -1,0 +1,120 @@
+//! What the reconciler is given, and what of it may be chosen.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::Client;
+use nave_crds::{
+    kustomize::Kustomization,
+    source::{ExternalArtifact, GitRepository},
+};
+use nave_runtime::{
+    EventRecorder, Metrics, Tasks, Watched,
+    ports::{ApplyPolicy, PrunePermits},
+};
+use nave_targets::Targets;
+
+use crate::ArtifactReader;
+
+/// Everything outside of the reconciler.
+pub struct Ports {
+    /// The cluster that holds the Kustomizations, as this process.
+    pub client: Client,
+    /// Clients for the clusters that are applied to.
+    pub targets: Arc<Targets>,
+    /// Where artifacts are read.
+    pub artifacts: Arc<dyn ArtifactReader>,
+    /// Where events go.
+    pub events: EventRecorder,
+    /// Where measures go.
+    pub metrics: Metrics,
+    /// The Kustomizations.
+    pub kustomizations: Watched<Kustomization>,
+    /// Sources.
+    pub git_repositories: Watched<GitRepository>,
+    /// Sources.
+    pub external_artifacts: Watched<ExternalArtifact>,
+    /// Who may delete.
+    pub permits: Arc<dyn PrunePermits>,
+    /// What may be touched.
+    pub policy: Arc<dyn ApplyPolicy>,
+    /// Owner of everything that runs in the background.
+    pub tasks: Tasks,
+}
+
+/// Flags; the defaults are Flux's.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `--concurrent`: reconciles at once.
+    pub concurrent: u16,
+    /// `--concurrent-ssa`: requests at once inside one reconcile.
+    pub concurrent_ssa: usize,
+    /// `--requeue-dependency`: how long to wait for what should have sent an event.
+    pub requeue_dependency: Duration,
+    /// `--interval-jitter-percentage`.
+    pub interval_jitter: u8,
+    /// `--default-service-account`; empty is none.
+    pub default_service_account: String,
+    /// `--no-cross-namespace-refs`.
+    pub no_cross_namespace_refs: bool,
+    /// `--no-remote-bases`.
+    pub no_remote_bases: bool,
+    /// `--override-manager`.
+    pub override_managers: Vec<String>,
+    /// `--custom-apply-stage-kinds`: (group, kind).
+    pub custom_apply_stage_kinds: Vec<(String, String)>,
+    /// `--watch-configs-label-selector`; empty watches none.
+    pub watch_configs_label_selector: String,
+    /// `--feature-gates`.
+    pub gates: FeatureGates,
+    /// Every so many reconciles by interval, objects are compared by dry run though the watches see no change.
+    pub full_check_every: u32,
+    /// Which Kustomizations are ours; the others are left alone. The hub takes those with a fleet owner or a kubeconfig.
+    pub filter: fn(&Kustomization) -> bool,
+}
+
+/// Feature gates of kustomize-controller 1.9 that mean something here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeatureGates {
+    /// A referenced variable that is not set fails the build.
+    pub strict_post_build_substitutions: bool,
+    /// Sources of kind ExternalArtifact. On here, off in Flux: agents get their artifacts this way.
+    pub external_artifact: bool,
+    /// Waiting goes on although an object failed.
+    pub disable_fail_fast_behavior: bool,
+    /// `readyExpr` is asked beside the built-in check and not instead of it.
+    pub additive_cel_dependency_check: bool,
+    /// ConfigMaps and Secrets are not watched.
+    pub disable_config_watchers: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            concurrent: 4,
+            concurrent_ssa: 4,
+            requeue_dependency: Duration::from_secs(30),
+            interval_jitter: 5,
+            default_service_account: String::new(),
+            no_cross_namespace_refs: false,
+            no_remote_bases: false,
+            override_managers: Vec::new(),
+            custom_apply_stage_kinds: Vec::new(),
+            watch_configs_label_selector: "reconcile.fluxcd.io/watch=Enabled".to_owned(),
+            gates: FeatureGates::default(),
+            full_check_every: 6,
+            filter: |_| true,
+        }
+    }
+}
+
+impl Default for FeatureGates {
+    fn default() -> Self {
+        FeatureGates {
+            strict_post_build_substitutions: true,
+            external_artifact: true,
+            disable_fail_fast_behavior: false,
+            additive_cel_dependency_check: false,
+            disable_config_watchers: false,
+        }
+    }
+}

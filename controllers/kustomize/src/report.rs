@@ -1,0 +1,83 @@
+//! Events: what people and notification receivers are told.
+
+use std::collections::BTreeMap;
+
+use nave_apply::{Action, Change};
+use nave_crds::{
+    annotations::{KUSTOMIZE_ORIGIN_REVISION, KUSTOMIZE_REVISION},
+    kustomize::Kustomization,
+};
+use nave_object::ObjectId;
+use nave_runtime::{EventRecorder, Severity, events::reference};
+
+/// Key of an event's metadata that lets commit-status providers report success although nothing changed.
+const COMMIT_STATUS: &str = "kustomize.toolkit.fluxcd.io/commit_status";
+
+/// The revision that events are about.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Revision {
+    pub revision: String,
+    pub origin: String,
+}
+
+impl Revision {
+    /// As keys and values of events and of the history, under the names given.
+    fn under(&self, revision: &str, origin: &str) -> BTreeMap<String, String> {
+        [(revision, &self.revision), (origin, &self.origin)]
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .collect()
+    }
+
+    pub fn for_history(&self) -> BTreeMap<String, String> {
+        self.under("revision", "originRevision")
+    }
+
+    fn for_event(&self) -> BTreeMap<String, String> {
+        self.under(KUSTOMIZE_REVISION, KUSTOMIZE_ORIGIN_REVISION)
+    }
+}
+
+/// Records events about one object.
+pub(crate) struct Reporter<'a> {
+    pub events: &'a EventRecorder,
+    pub object: &'a Kustomization,
+}
+
+impl Reporter<'_> {
+    pub fn failed(&self, reason: &str, message: &str, revision: &Revision) {
+        self.record(Severity::Error, reason, message, revision.for_event());
+    }
+
+    pub fn info(&self, reason: &str, message: &str, revision: &Revision) {
+        self.record(Severity::Info, reason, message, revision.for_event());
+    }
+
+    pub fn finished(&self, reason: &str, message: &str, revision: &Revision) {
+        let mut metadata = revision.for_event();
+        metadata.insert(COMMIT_STATUS.to_owned(), "update".to_owned());
+        self.record(Severity::Info, reason, message, metadata);
+    }
+
+    fn record(&self, severity: Severity, reason: &str, message: &str, metadata: BTreeMap<String, String>) {
+        self.events
+            .record(reference(self.object), severity, reason, message, metadata);
+    }
+}
+
+/// `<Kind>/<namespace>/<name> created|configured`, one per line; empty when nothing changed.
+pub(crate) fn list_of_changes(changes: &[Change]) -> String {
+    let lines: Vec<String> = changes
+        .iter()
+        .filter(|change| matches!(change.action, Action::Created | Action::Configured))
+        .map(|change| format!("{} {}", change.id, change.action.as_str()))
+        .collect();
+    lines.join("\n")
+}
+
+/// `<Kind>/<namespace>/<name> deleted`, one per line.
+pub(crate) fn list_of_deletions(deleted: &[ObjectId]) -> String {
+    let lines: Vec<String> = deleted.iter().map(|id| format!("{id} deleted")).collect();
+    lines.join("\n")
+}

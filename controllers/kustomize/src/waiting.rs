@@ -1,0 +1,159 @@
+//! Waiting for health in the background: a reconcile that waits holds no worker.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use nave_apply::{Unhealthy, WaitError, WaitItem, wait};
+use nave_crds::meta::NamespacedObjectKindRef;
+use nave_health::{Health, Status};
+use nave_object::{Gvk, ObjectId};
+use nave_runtime::Tasks;
+use nave_targets::{Judge, Target};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{memory::Attempt, triggers::Trigger};
+
+/// A kind that a health check names may come with a CRD that is not there yet.
+const KIND_PAUSE: Duration = Duration::from_secs(2);
+
+/// A wait that goes on, or has ended and waits to be looked at. Dropping it ends it.
+pub(crate) struct Waiting {
+    pub attempt: Attempt,
+    pub started: Instant,
+    /// What to report once it ends.
+    pub applied: Applied,
+    outcome: Arc<Mutex<Option<Result<(), WaitError>>>>,
+    stop: CancellationToken,
+}
+
+/// What was applied before waiting began.
+pub(crate) struct Applied {
+    pub began: Instant,
+    pub digest: String,
+    pub changed: bool,
+    pub revision: String,
+    pub origin_revision: String,
+}
+
+/// What to wait for and how.
+pub(crate) struct Wanted {
+    pub target: Arc<Target>,
+    pub items: Vec<WaitItem>,
+    /// Objects that `spec.healthChecks` names.
+    pub references: Vec<NamespacedObjectKindRef>,
+    pub namespace: String,
+    pub judge: Arc<Judge>,
+    pub limit: Duration,
+    pub fail_fast: bool,
+}
+
+impl Waiting {
+    /// Begins; `trigger` is called once the outcome is there.
+    pub fn begin(
+        tasks: &Tasks,
+        attempt: Attempt,
+        applied: Applied,
+        wanted: Wanted,
+        trigger: Trigger,
+    ) -> Self {
+        let outcome: Arc<Mutex<Option<Result<(), WaitError>>>> = Arc::default();
+        let stop = tasks.shutdown_token().child_token();
+        let (slot, stopped) = (outcome.clone(), stop.clone());
+        tasks.spawn("health", async move {
+            let result = tokio::select! {
+                _ = stopped.cancelled() => return,
+                result = run(wanted) => result,
+            };
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            trigger.fire().await;
+        });
+        Waiting {
+            attempt,
+            started: Instant::now(),
+            applied,
+            outcome,
+            stop,
+        }
+    }
+
+    /// How it ended; none while it goes on.
+    pub fn outcome(&self) -> Option<Result<(), WaitError>> {
+        self.outcome
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn run(wanted: Wanted) -> Result<(), WaitError> {
+    let deadline = Instant::now() + wanted.limit;
+    let mut items = wanted.items;
+    for reference in &wanted.references {
+        items.push(resolve(&wanted.target, reference, &wanted.namespace, wanted.limit, deadline).await?);
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    wait(&wanted.target, items, wanted.judge, left, wanted.fail_fast)
+        .await
+        .map_err(|error| match error {
+            // What was asked for is the whole limit, not what was left of it.
+            WaitError::Timeout { pending, .. } => WaitError::Timeout {
+                after: wanted.limit,
+                pending,
+            },
+            failed @ WaitError::Failed(_) => failed,
+        })
+}
+
+async fn resolve(
+    target: &Target,
+    reference: &NamespacedObjectKindRef,
+    namespace: &str,
+    limit: Duration,
+    deadline: Instant,
+) -> Result<WaitItem, WaitError> {
+    let api_version = if reference.api_version.is_empty() {
+        "apps/v1"
+    } else {
+        &reference.api_version
+    };
+    let gvk = Gvk::new(api_version, &reference.kind);
+    let id = ObjectId {
+        group: gvk.group.clone(),
+        kind: gvk.kind.clone(),
+        namespace: if reference.namespace.is_empty() {
+            namespace.to_owned()
+        } else {
+            reference.namespace.clone()
+        },
+        name: reference.name.clone(),
+    };
+    loop {
+        match target.resolve(&gvk).await {
+            Ok(resource) => {
+                return Ok(WaitItem {
+                    id,
+                    resource,
+                    seen: None,
+                    may_vanish: false,
+                });
+            }
+            Err(error) if Instant::now() + KIND_PAUSE >= deadline => {
+                let health = Health::new(Status::NotFound, error.to_string());
+                return Err(WaitError::Timeout {
+                    after: limit,
+                    pending: vec![Unhealthy { id, health }],
+                });
+            }
+            Err(_) => tokio::time::sleep(KIND_PAUSE).await,
+        }
+    }
+}
