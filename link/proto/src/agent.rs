@@ -109,6 +109,7 @@ pub struct Session {
     heartbeat_ms: u64,
     heartbeats: u64,
     next_heartbeat: u64,
+    beat: bool,
     renewing: bool,
     fenced: bool,
 }
@@ -161,6 +162,7 @@ impl Session {
             heartbeat_ms: *HEARTBEAT_MS.end(),
             heartbeats: 0,
             next_heartbeat: u64::MAX,
+            beat: false,
             renewing: false,
             fenced: false,
         }
@@ -273,8 +275,12 @@ impl Session {
         Ok(())
     }
 
-    /// A deadline passed. `Some` ends the session.
+    /// A deadline passed. `Some` ends the session; otherwise [`Session::poll_control`] may have a heartbeat.
     pub fn handle_timeout(&mut self, now: Now) -> Option<Close> {
+        if self.mode().is_some() && now.mono >= self.next_heartbeat {
+            self.next_heartbeat = now.mono + self.heartbeat_ms;
+            self.beat = true;
+        }
         match self.phase {
             Phase::AwaitingWelcome { deadline } | Phase::AwaitingReply { deadline } if now.mono >= deadline => Some(
                 Close::new(CloseCode::Idle, "the hub did not answer the first message in time"),
@@ -286,7 +292,7 @@ impl Session {
         }
     }
 
-    /// When [`Session::handle_timeout`] wants to be called, or [`Session::poll_control`] has a heartbeat.
+    /// When [`Session::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<u64> {
         match self.phase {
             Phase::AwaitingWelcome { deadline } | Phase::AwaitingReply { deadline } => Some(deadline),
@@ -311,10 +317,9 @@ impl Session {
         {
             return Some(wire::encode(ControlBody::PrunePlan(plan.clone())));
         }
-        if now.mono < self.next_heartbeat {
+        if !std::mem::take(&mut self.beat) {
             return None;
         }
-        self.next_heartbeat = now.mono + self.heartbeat_ms;
         self.heartbeats += 1;
         Some(wire::encode(ControlBody::Heartbeat(Heartbeat {
             desired_root8: maps.desired.root().short(),

@@ -1,1 +1,96 @@
 //! The link carried over QUIC.
+//!
+//! ```text
+//!   AgentDialer ═══ UDP 9443 ═══ HubListener
+//!        │                            │ Connection: key proved, nothing said
+//!        │                            ▼
+//!        │                     Registry::decide ─► refusal(standing)  ─► connection.close(words)
+//!        │                            ├─ Joining ─► serve_join(JoinHandler)
+//!        ▼                            └─ a cluster ─► hub_session(HubHandler, ClusterLink).run()
+//!   join(token) once,
+//!   then agent(identity, AgentHandler).run() for ever
+//! ```
+//!
+//! Nothing outside this crate knows that it is QUIC: [`Connection`] has streams of frames, a peer key and words to close
+//! with, and another carrier can stand behind it.
+//!
+//! # The hub
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use nave_identity::{Authority, PeerCertificate, Registry, ServerCertificates, Standing};
+//! # use nave_quic::*;
+//! # use tokio_util::sync::CancellationToken;
+//! # struct Hub { registry: Registry, clients: Authority }
+//! # impl Hub { fn link(&self, _: &Standing) -> Arc<ClusterLink> { unreachable!() } }
+//! # async fn example<J: JoinHandler, H: HubHandler>(
+//! #     hub: Hub, certificates: ServerCertificates, join_handler: Arc<J>, handler_for: impl Fn(&Standing) -> Arc<H>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Arc::new(nave_proto::hub::Config { hub_uid: "…".to_owned(), ..Default::default() });
+//! let shutdown = CancellationToken::new();
+//! let mut listener = HubListener::bind("[::]:9443".parse()?, certificates, ListenerOptions::default())?;
+//! while let Some(connection) = listener.accept().await {
+//!     let peer = PeerCertificate::read(connection.peer_certificate(), &[hub.clients.certificate().clone()])?;
+//!     let standing = hub.registry.decide(&peer, jiff::Timestamp::now());
+//!     match (refusal(&standing), entry(&standing)) {
+//!         (Some(words), _) => connection.close(&words),
+//!         (None, Some(nave_proto::hub::Entry::Joining)) | (None, None) => {
+//!             tokio::spawn(serve_join(connection, join_handler.clone(), config.clone(), shutdown.child_token()));
+//!         }
+//!         (None, Some(entry)) => {
+//!             // One ClusterLink per cluster, kept by the hub: planners change it with `link.update(|desired| …)`.
+//!             let link = hub.link(&standing);
+//!             let (handle, session) =
+//!                 hub_session(connection, entry, link, handler_for(&standing), config.clone());
+//!             // Keep `handle` by cluster: permits, root sets, and `handle.close(…)` when the key is revoked.
+//!             tokio::spawn(session.run(shutdown.child_token()));
+//!             # drop(handle);
+//!         }
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # The agent
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use nave_quic::*;
+//! # use tokio_util::sync::CancellationToken;
+//! # async fn example<H: AgentHandler, S: IdentityStore>(
+//! #     text: &str, handler: Arc<H>, store: Arc<S>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let token: nave_identity::JoinToken = text.parse()?;
+//! let mut identity = AgentIdentity::begin(&token)?; // or what was stored: serde_json
+//! if !identity.is_joined() {
+//!     join(&mut identity, &token, &*store, JoinOptions { name: "eu-1".to_owned(), ..Default::default() }).await?;
+//! }
+//! let (handle, runner) = agent(identity, handler, store, AgentOptions::default());
+//! handle.load_desired(|replica| { /* replica.insert(key, digest, owner_uid) for each stored item */ });
+//! // `handle` goes to the reconcilers: update_status, hold, event, fetch_manifest, fetch_chunks.
+//! let end = runner.run(CancellationToken::new()).await;
+//! # drop(end);
+//! # Ok(()) }
+//! ```
+
+mod agent;
+mod clock;
+mod connection;
+mod dialer;
+mod driver;
+mod hub;
+mod listener;
+mod transport;
+
+pub use agent::{
+    AgentEnd, AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, AgentRunner, BackoffOptions,
+    FetchFailure, IdentityError, IdentityStore, JoinError, JoinOptions, Joined, LiveSink, StoreError, agent, join,
+};
+pub use connection::{Connection, LinkError, RecvStream, SendStream, Stats};
+pub use dialer::{AgentDialer, Attempt, AttemptError, DialError, DialOptions};
+pub use hub::{
+    ClusterLink, HubHandler, HubSession, HubSessionHandle, JoinHandler, LiveStream, Note, SessionEnd, SessionGone,
+    Verdict, entry, hub_session, serve_join,
+};
+pub use listener::{BindError, HubListener, ListenerOptions, refusal};
+pub use transport::ResetKey;

@@ -1,0 +1,19 @@
+//! The agent's side: joining once, then one session after another for as long as the agent lives.
+
+mod backoff;
+mod fetch;
+mod handle;
+mod handler;
+mod identity;
+mod join;
+mod renew;
+mod runner;
+mod session;
+
+pub use backoff::BackoffOptions;
+pub use fetch::FetchFailure;
+pub use handle::AgentHandle;
+pub use handler::{AgentHandler, AgentNote, LiveSink};
+pub use identity::{AgentIdentity, IdentityError, IdentityStore, StoreError};
+pub use join::{JoinError, JoinOptions, Joined, join};
+pub use runner::{AgentEnd, AgentOptions, AgentRunner, agent};

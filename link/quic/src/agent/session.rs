@@ -1,0 +1,409 @@
+//! One session with the hub, driven over its connection.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use nave_proto::agent::{Event, Opening, Session};
+use nave_proto::wire::{self, LiveBody, LiveEnd, LiveEndCode, Mode, Welcome};
+use nave_proto::{Close, CloseCode, ItemFailure, StreamKind};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::handle::Live;
+use super::handler::{AgentHandler, AgentNote, LiveSink};
+use super::identity::IdentityStore;
+use super::renew::{Renewal, Renewed, renew_after};
+use super::runner::{AgentRunner, BREATH};
+use crate::clock::{now, wait_until};
+use crate::connection::{Connection, RecvStream, SendStream};
+use crate::driver::{Endless, FINISH, Stop, finishing, next_frame, write_loop};
+use crate::hub::SessionEnd;
+
+/// Live reads that are served at once; as many as the connection lets the hub open.
+const LIVE_READS: usize = 16;
+
+/// How it went.
+pub(super) struct Done {
+    pub end: SessionEnd,
+    /// Set once `Welcome` came: the window in which to come back.
+    pub window: Option<Duration>,
+}
+
+/// What the loops of a session share.
+struct Driver<'a, H, S> {
+    runner: &'a AgentRunner<H, S>,
+    connection: &'a Connection,
+    session: Mutex<Session>,
+    control: Notify,
+    state: Notify,
+    timer: Notify,
+    renewal: Mutex<Option<Renewal>>,
+    welcome: watch::Sender<Option<Welcomed>>,
+    /// When to ask for a certificate again; one answer at a time.
+    renew_again: mpsc::Sender<Duration>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Welcomed {
+    mode: Mode,
+    hub_ms: i64,
+    window: Duration,
+}
+
+pub(super) async fn run<H: AgentHandler, S: IdentityStore>(
+    runner: &AgentRunner<H, S>,
+    connection: Connection,
+    session_seq: u64,
+    shutdown: &CancellationToken,
+) -> Done {
+    let mut hello = runner.handler.hello().await;
+    hello.session_seq = session_seq;
+    {
+        let identity = runner.identity();
+        hello.hub_uid.clone_from(&identity.hub_uid);
+        hello.root_set_version = identity.roots().ok().flatten().map_or(0, |roots| roots.version());
+    }
+    let opening = Opening::Hello(Box::new(hello));
+    let max_item = runner.options.max_item_bytes;
+    let session = runner.handle.with(|maps| Session::new(now(), opening, max_item, maps));
+    let (renew_again, answers) = mpsc::channel(1);
+    let driver = Driver {
+        runner,
+        connection: &connection,
+        session: Mutex::new(session),
+        control: Notify::new(),
+        state: Notify::new(),
+        timer: Notify::new(),
+        renewal: Mutex::new(None),
+        welcome: watch::Sender::new(None),
+        renew_again,
+    };
+    let stop = Box::pin(driver.drive(answers, shutdown)).await;
+    let welcomed = *driver.welcome.borrow();
+    let end = SessionEnd::finish(&connection, stop, welcomed.is_some());
+    Done {
+        end,
+        window: welcomed.map(|welcomed| welcomed.window),
+    }
+}
+
+impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
+    async fn drive(&self, answers: mpsc::Receiver<Duration>, shutdown: &CancellationToken) -> Stop {
+        let (mut control_send, mut control_recv) = match self.connection.open(StreamKind::Control).await {
+            Ok(streams) => streams,
+            Err(error) => return error.into(),
+        };
+        let ending = CancellationToken::new();
+        let (state_tx, state_rx) = oneshot::channel();
+        let readers = async {
+            let control = finishing(self.read_control(&mut control_recv, &ending), &ending);
+            let state = finishing(self.read_state(state_rx, &ending), &ending);
+            let (control, state) = tokio::join!(control, state);
+            if matches!(control, Stop::Ending) {
+                state
+            } else {
+                control
+            }
+        };
+        let others = async {
+            // Plans and events are added through the handle, so the control stream looks when the state stream does.
+            let mut changed = self.runner.handle.watch();
+            let write_control = write_loop(
+                &mut control_send,
+                StreamKind::Control,
+                || self.runner.handle.with(|maps| self.session().poll_control(now(), maps)),
+                async || {
+                    tokio::select! {
+                        () = self.control.notified() => {}
+                        _ = changed.changed() => {}
+                    }
+                },
+            );
+            let mut changed_state = self.runner.handle.watch();
+            let result: Endless = tokio::select! {
+                end = write_control => end,
+                end = self.write_state(state_tx, &mut changed_state) => end,
+                end = self.serve_live() => end,
+                end = self.keep_time() => end,
+                end = self.keep_certificate(answers) => end,
+                error = self.connection.closed() => Err(Stop::Lost(error)),
+                () = shutdown.cancelled() => Err(Stop::Close(Close::new(CloseCode::ShuttingDown, "the agent shuts down"))),
+            };
+            match result {
+                Ok(never) => match never {},
+                Err(stop) => stop,
+            }
+        };
+        let (mut readers, mut others) = (Box::pin(readers), Box::pin(others));
+        let stop = tokio::select! {
+            stop = &mut others => stop,
+            stop = &mut readers => return stop,
+        };
+        ending.cancel();
+        if tokio::time::timeout(FINISH, readers).await.is_err() {
+            warn!("what the session had in hand when it ended did not finish");
+        }
+        stop
+    }
+
+    async fn read_control(&self, stream: &mut RecvStream, ending: &CancellationToken) -> Endless {
+        loop {
+            let frame = next_frame(stream, ending).await?;
+            let events = self.runner.handle.with(|maps| {
+                let mut session = self.session();
+                session.handle_control(now(), frame, maps).map(|()| drain(&mut session))
+            })?;
+            self.wake();
+            for event in events {
+                self.answer(event).await?;
+            }
+        }
+    }
+
+    async fn read_state(&self, stream: oneshot::Receiver<RecvStream>, ending: &CancellationToken) -> Endless {
+        let mut stream = tokio::select! {
+            () = ending.cancelled() => return Err(Stop::Ending),
+            Ok(stream) = stream => stream,
+        };
+        loop {
+            let frame = next_frame(&mut stream, ending).await?;
+            let events = self.runner.handle.with(|maps| {
+                let mut session = self.session();
+                session.handle_state(now(), frame, maps).map(|()| drain(&mut session))
+            })?;
+            self.wake();
+            for event in events {
+                self.answer(event).await?;
+            }
+        }
+    }
+
+    /// Opens the state stream when the mode allows items to flow, and writes what is due.
+    async fn write_state(&self, reader: oneshot::Sender<RecvStream>, changed: &mut watch::Receiver<()>) -> Endless {
+        let mut welcome = self.welcome.subscribe();
+        // The sender is in this driver.
+        let _ = welcome.wait_for(Option::is_some).await;
+        if !self.session().wants_state_stream() {
+            return std::future::pending().await;
+        }
+        let (mut stream, recv) = self.connection.open(StreamKind::State).await?;
+        // It waits for it, unless the session is ending.
+        let _ = reader.send(recv);
+        loop {
+            changed.mark_unchanged();
+            let (frame, events) = self.runner.handle.with(|maps| {
+                let mut session = self.session();
+                (session.poll_state(maps), drain(&mut session))
+            });
+            for event in events {
+                self.tell(event);
+            }
+            match frame {
+                Some(frame) => stream.send(StreamKind::State, frame).await?,
+                None => tokio::select! {
+                    () = self.state.notified() => {}
+                    _ = changed.changed() => {}
+                },
+            }
+        }
+    }
+
+    async fn serve_live(&self) -> Endless {
+        let mut reads = FuturesUnordered::new();
+        let mut next = Box::pin(self.connection.accept());
+        loop {
+            let (kind, send, recv) = tokio::select! {
+                accepted = &mut next, if reads.len() < LIVE_READS => accepted?,
+                Some(()) = reads.next() => continue,
+            };
+            next.set(self.connection.accept());
+            if kind != StreamKind::Live {
+                return Err(Stop::Close(Close::new(
+                    CloseCode::Protocol,
+                    "a hub opens live streams only",
+                )));
+            }
+            reads.push(self.read_live(send, recv));
+        }
+    }
+
+    async fn read_live(&self, send: SendStream, mut recv: RecvStream) {
+        let Ok(Some(frame)) = recv.next().await else { return };
+        let Ok(Some(LiveBody::Request(request))) = wire::decode::<LiveBody>(frame) else {
+            return;
+        };
+        let (sender, receiver) = oneshot::channel();
+        let sink = LiveSink::new(send, sender);
+        let end = tokio::select! {
+            end = self.runner.handler.live(request, sink) => end,
+            // The caller does not listen any more.
+            _ = recv.next() => LiveEnd { code: LiveEndCode::Done as i32, message: String::new() },
+        };
+        if let Ok(mut stream) = receiver.await {
+            // It fails only when nobody listens.
+            let _ = stream.send(StreamKind::Live, wire::encode(LiveBody::End(end))).await;
+            stream.finish();
+        }
+    }
+
+    async fn keep_time(&self) -> Endless {
+        loop {
+            let deadline = self.session().poll_timeout();
+            tokio::select! {
+                () = wait_until(deadline) => {}
+                () = self.timer.notified() => continue,
+            }
+            if let Some(close) = self.session().handle_timeout(now()) {
+                return Err(Stop::Close(close));
+            }
+            // A heartbeat may be due.
+            self.control.notify_one();
+        }
+    }
+
+    async fn keep_certificate(&self, mut answers: mpsc::Receiver<Duration>) -> Endless {
+        let mut welcome = self.welcome.subscribe();
+        // The sender is in this driver.
+        let _ = welcome.wait_for(Option::is_some).await;
+        let Some(Welcomed { mode, hub_ms, .. }) = *self.welcome.borrow() else {
+            return std::future::pending().await;
+        };
+        if matches!(mode, Mode::Pending | Mode::Quarantined) {
+            return std::future::pending().await;
+        }
+        let facts = self.runner.identity().certificate();
+        let mut wait = renew_after(facts.as_ref(), mode, hub_ms, rand::random());
+        loop {
+            tokio::time::sleep(wait).await;
+            wait = match self.request_renewal() {
+                // The answer says when, if it does not end the session; the sender is in this driver.
+                Ok(true) => answers.recv().await.unwrap_or(BREATH),
+                Ok(false) => BREATH,
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    warn!(error, "preparing the renewal of the agent's certificate failed");
+                    Duration::from_secs(600)
+                }
+            };
+        }
+    }
+
+    fn request_renewal(&self) -> Result<bool, super::identity::IdentityError> {
+        let (renewal, csr) = Renewal::begin(&self.runner.identity())?;
+        *self.renewal.lock().unwrap_or_else(PoisonError::into_inner) = Some(renewal);
+        let asked = self.session().request_renewal(csr);
+        self.control.notify_one();
+        Ok(asked)
+    }
+
+    async fn answer(&self, event: Event) -> Result<(), Stop> {
+        let handler = &*self.runner.handler;
+        match event {
+            Event::Put(item) => {
+                let version = item.version;
+                let result = handler.put(item).await;
+                self.settle(version, result);
+            }
+            Event::Delete(item) => {
+                let version = item.version;
+                let result = handler.delete(item).await;
+                self.settle(version, result);
+            }
+            Event::Checkpoint(checkpoint) => handler.checkpoint(checkpoint).await.map_err(|error| {
+                let error: &dyn std::error::Error = &*error;
+                warn!(error, "storing the hub's checkpoint failed");
+                Stop::Close(Close::new(
+                    CloseCode::Internal,
+                    "the agent could not store the hub's checkpoint",
+                ))
+            })?,
+            Event::Permit { permit, plan } => handler.permit(permit, plan).await,
+            Event::Fence(fence) => {
+                let reply = handler.fence(fence).await;
+                self.session().answer_fence(reply);
+            }
+            Event::Welcome(welcome) => self.handle_welcome(*welcome).await,
+            Event::RootSets(signed) => self.runner.follow_roots(signed).await,
+            Event::RenewReply(reply) => {
+                let renewal = self.renewal.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(renewal) = renewal {
+                    self.finish_renewal(renewal, *reply).await?;
+                }
+            }
+            other => self.tell(other),
+        }
+        self.wake();
+        Ok(())
+    }
+
+    async fn handle_welcome(&self, welcome: Welcome) {
+        let mode = Mode::try_from(welcome.mode).expect("checked by the session");
+        self.runner.note_hub(&welcome.hub_uid, welcome.now_ms).await;
+        self.runner.follow_roots(welcome.root_sets.clone()).await;
+        self.runner.handle.set_live(Some(Live {
+            connection: self.connection.clone(),
+            mode,
+        }));
+        let window = Duration::from_millis(u64::from(welcome.reconnect_window_ms));
+        let hub_ms = welcome.now_ms;
+        self.runner.handler.note(AgentNote::Connected(Box::new(welcome)));
+        self.welcome.send_replace(Some(Welcomed { mode, hub_ms, window }));
+    }
+
+    async fn finish_renewal(&self, renewal: Renewal, reply: wire::RenewReply) -> Result<(), Stop> {
+        let renewed = renewal.finish(&self.runner.identity(), reply);
+        let (reason, after) = match renewed {
+            Renewed::Use(identity) => match self.runner.adopt(*identity).await {
+                Ok(()) => {
+                    self.runner.handler.note(AgentNote::Renewed);
+                    // The hub drops the old key when it sees the new one.
+                    let words = "certificate renewed; connecting again with it";
+                    return Err(Stop::Close(Close::new(CloseCode::Reconnect, words)));
+                }
+                Err(error) => (format!("storing the new key failed: {error}"), BREATH),
+            },
+            Renewed::Later { reason, after } => (reason, after),
+        };
+        warn!(%reason, "the agent's certificate was not renewed");
+        self.runner.handler.note(AgentNote::RenewalHeld { reason });
+        // One answer for one request, so there is room; nobody waits when the session is ending.
+        let _ = self.renew_again.try_send(after);
+        Ok(())
+    }
+
+    /// What needs no answer.
+    fn tell(&self, event: Event) {
+        match event {
+            Event::StatusFailed { key, code, message } => {
+                self.runner.handler.note(AgentNote::StatusFailed { key, code, message });
+            }
+            Event::InSync => self.runner.handler.note(AgentNote::InSync),
+            // Questions come out of `handle_*` only and are answered by whoever called it; a join reply answers a
+            // request that this driver does not send.
+            _ => {}
+        }
+    }
+
+    fn settle(&self, version: u64, result: Result<(), ItemFailure>) {
+        self.runner
+            .handle
+            .with(|maps| self.session().settle(version, result, maps));
+    }
+
+    fn session(&self) -> MutexGuard<'_, Session> {
+        // A panic in the session's task ends that task, and with it the session.
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        self.control.notify_one();
+        self.state.notify_one();
+        self.timer.notify_one();
+    }
+}
+
+fn drain(session: &mut Session) -> Vec<Event> {
+    std::iter::from_fn(|| session.poll_event()).collect()
+}

@@ -1,0 +1,79 @@
+//! What both ends' drivers share: frames in and out, and how a session ends.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nave_proto::{Close, CloseCode, ProtocolError, StreamKind};
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::{LinkError, RecvStream, SendStream};
+
+/// What a session has in hand when it ends may take so long to finish.
+pub(crate) const FINISH: Duration = Duration::from_secs(60);
+
+/// Why a loop of a session ended, which ends the session.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// This end closes, with these words.
+    Close(Close),
+    /// The connection is gone, or of no use.
+    Lost(LinkError),
+    /// Another loop ended the session.
+    Ending,
+}
+
+/// A loop ends only by stopping the session.
+pub(crate) type Endless = Result<Infallible, Stop>;
+
+impl From<LinkError> for Stop {
+    fn from(error: LinkError) -> Self {
+        match error {
+            // The peer is there and breaks the protocol: it must hear so.
+            LinkError::Frame(_) | LinkError::StreamKind { .. } | LinkError::Cut { .. } => {
+                Self::Close(Close::new(CloseCode::Protocol, error.to_string()))
+            }
+            error => Self::Lost(error),
+        }
+    }
+}
+
+impl From<ProtocolError> for Stop {
+    fn from(error: ProtocolError) -> Self {
+        Self::Close(Close::from(&error))
+    }
+}
+
+/// The next frame, unless the session is ending. A control or state stream never finishes before the connection does.
+pub(crate) async fn next_frame(stream: &mut RecvStream, ending: &CancellationToken) -> Result<Bytes, Stop> {
+    let kind = stream.kind();
+    tokio::select! {
+        () = ending.cancelled() => Err(Stop::Ending),
+        frame = stream.next() => frame?.ok_or(LinkError::Cut { kind }.into()),
+    }
+}
+
+/// Sends whatever `poll` has, and waits with `idle` when it has nothing.
+pub(crate) async fn write_loop(
+    stream: &mut SendStream,
+    kind: StreamKind,
+    mut poll: impl FnMut() -> Option<Vec<u8>>,
+    mut idle: impl AsyncFnMut(),
+) -> Endless {
+    loop {
+        match poll() {
+            Some(frame) => stream.send(kind, frame).await?,
+            None => idle().await,
+        }
+    }
+}
+
+/// Runs a reader; when it ends by itself, the other is told.
+pub(crate) async fn finishing(reader: impl Future<Output = Endless>, ending: &CancellationToken) -> Stop {
+    let stop = match reader.await {
+        Ok(never) => match never {},
+        Err(stop) => stop,
+    };
+    ending.cancel();
+    stop
+}

@@ -1,0 +1,200 @@
+//! The hub's door: handshakes under way are bounded in number and in time, and cost nothing before the address is known
+//! to be real when many come at once.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nave_identity::{ServerCertificates, TlsError, server_config};
+use nave_proto::{Close, CloseCode};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, Incoming, ServerConfig, TokioRuntime};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info_span};
+
+use crate::connection::{Connection, LinkError};
+use crate::transport::{ResetKey, endpoint_config, hub_transport};
+
+/// How the hub listens.
+#[derive(Debug, Clone)]
+pub struct ListenerOptions {
+    /// A connection on which nothing is heard for so long is gone. Three heartbeats and a little.
+    pub idle_timeout: Duration,
+    /// A handshake must be complete within this time.
+    pub handshake_timeout: Duration,
+    /// So many handshakes may be under way; more are refused at once.
+    pub max_pending: usize,
+    /// From so many on, a peer must show that it receives at its address before anything is done for it.
+    pub validate_above: usize,
+    /// Lets agents notice a restart at once.
+    pub reset_key: Option<ResetKey>,
+}
+
+/// Accepts connections of agents.
+pub struct HubListener {
+    endpoint: Endpoint,
+    ready: mpsc::Receiver<Connection>,
+    stop: CancellationToken,
+    /// Ends with the listener.
+    _door: tokio_util::task::AbortOnDropHandle<()>,
+}
+
+/// The hub cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address cannot be used.
+    #[error("listening for agents on UDP {address}")]
+    Socket {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error("preparing TLS for agents")]
+    Tls(#[source] TlsError),
+    /// TLS cannot be used with QUIC.
+    #[error("preparing QUIC for agents: {0}")]
+    Quic(String),
+}
+
+impl Default for ListenerOptions {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(95),
+            handshake_timeout: Duration::from_secs(10),
+            max_pending: 512,
+            validate_above: 64,
+            reset_key: None,
+        }
+    }
+}
+
+impl HubListener {
+    /// Listens on a UDP address. `certificates` may be replaced while it runs.
+    ///
+    /// # Errors
+    /// The address is taken or not ours, or the certificate does not serve. Must be called within a tokio runtime.
+    pub fn bind(
+        address: SocketAddr,
+        certificates: ServerCertificates,
+        options: ListenerOptions,
+    ) -> Result<Self, BindError> {
+        let tls = server_config(certificates).map_err(BindError::Tls)?;
+        let tls = QuicServerConfig::try_from(tls).map_err(|error| BindError::Quic(error.to_string()))?;
+        let mut config = ServerConfig::with_crypto(Arc::new(tls));
+        config.transport_config(hub_transport(options.idle_timeout));
+        config.max_incoming(options.max_pending);
+        // A first flight is two packets; nothing more needs to be kept for a peer that is not accepted yet.
+        config
+            .incoming_buffer_size(8 * 1024)
+            .incoming_buffer_size_total(8 * 1024 * options.max_pending as u64);
+        let endpoint = UdpSocket::bind(address)
+            .and_then(|socket| {
+                let endpoint_config = endpoint_config(options.reset_key.as_ref());
+                Endpoint::new(endpoint_config, Some(config), socket, Arc::new(TokioRuntime))
+            })
+            .map_err(|source| BindError::Socket { address, source })?;
+        // Connections that wait for the hub's accept loop, which only decides and spawns: a small burst.
+        let (done, ready) = mpsc::channel(64);
+        let stop = CancellationToken::new();
+        let door = keep_door(endpoint.clone(), options, done, stop.clone()).instrument(info_span!("link-listener"));
+        let _door = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(door));
+        Ok(Self {
+            endpoint,
+            ready,
+            stop,
+            _door,
+        })
+    }
+
+    /// The next connection whose handshake is complete; `None` after [`HubListener::shut`]. Safe to cancel.
+    pub async fn accept(&mut self) -> Option<Connection> {
+        self.ready.recv().await
+    }
+
+    /// The address in use.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Connections that exist, including those that are closing.
+    pub fn open_connections(&self) -> usize {
+        self.endpoint.open_connections()
+    }
+
+    /// Stops accepting and closes every connection with these words, giving their last packets up to a second.
+    pub async fn shut(&self, close: &Close) {
+        self.stop.cancel();
+        self.endpoint.close(close.code.into(), &close.to_bytes());
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
+    }
+}
+
+impl std::fmt::Debug for HubListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubListener")
+            .field("address", &self.endpoint.local_addr().ok())
+            .finish_non_exhaustive()
+    }
+}
+
+async fn keep_door(
+    endpoint: Endpoint,
+    options: ListenerOptions,
+    done: mpsc::Sender<Connection>,
+    stop: CancellationToken,
+) {
+    let mut pending = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(_) = pending.join_next() => {}
+            incoming = endpoint.accept() => match incoming {
+                None => return,
+                Some(incoming) => admit(incoming, &mut pending, &options, &done),
+            },
+        }
+    }
+}
+
+fn admit(incoming: Incoming, pending: &mut JoinSet<()>, options: &ListenerOptions, done: &mpsc::Sender<Connection>) {
+    if pending.len() >= options.max_pending {
+        return incoming.refuse();
+    }
+    if pending.len() >= options.validate_above && !incoming.remote_address_validated() {
+        // It fails only when the address is validated already.
+        let _ = incoming.retry();
+        return;
+    }
+    let (done, timeout, from) = (done.clone(), options.handshake_timeout, incoming.remote_address());
+    pending.spawn(async move {
+        match tokio::time::timeout(timeout, shake(incoming)).await {
+            Ok(Ok(connection)) => {
+                // The hub is shutting down when nobody receives; the endpoint closes the connection with its words.
+                let _ = done.send(connection).await;
+            }
+            Ok(Err(error)) => debug!(%from, %error, "handshake failed"),
+            Err(_) => debug!(%from, "handshake took too long"),
+        }
+    });
+}
+
+async fn shake(incoming: Incoming) -> Result<Connection, LinkError> {
+    Connection::new(incoming.await?)
+}
+
+/// What a peer is told that is not let in: to be closed with right after the handshake.
+pub fn refusal(standing: &nave_identity::Standing) -> Option<Close> {
+    use nave_identity::Standing;
+    let code = match standing {
+        Standing::Known { .. } | Standing::RenewOnly { .. } | Standing::Joining => return None,
+        Standing::Unknown { .. } => CloseCode::KeyUnknown,
+        Standing::Revoked { .. } => CloseCode::KeyRevoked,
+    };
+    Some(Close::new(code, standing.to_string()))
+}
