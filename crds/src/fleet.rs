@@ -14,23 +14,19 @@ mod retirement;
 mod rollout;
 
 pub use cluster::{
-    AgentSpec, Cluster, ClusterCounts, ClusterIdentity, ClusterKubeConfig, ClusterMode,
-    ClusterSession, ClusterSpec, ClusterStatus, LinkProfile, LinkSpec, PendingKey, WorkspaceAccess,
+    AgentSpec, Cluster, ClusterCounts, ClusterIdentity, ClusterKubeConfig, ClusterMode, ClusterSession, ClusterSpec,
+    ClusterStatus, LinkProfile, LinkSpec, PendingKey, WorkspaceAccess,
 };
 pub use hub_state::{Checkpoint, HubState, HubStateSpec, HubStateStatus};
-pub use join_token::{
-    Approval, JoinToken, JoinTokenCluster, JoinTokenSpec, JoinTokenStatus, TokenUse,
-};
+pub use join_token::{Approval, JoinToken, JoinTokenCluster, JoinTokenSpec, JoinTokenStatus, TokenUse};
 pub use kustomization::{
-    Delivery, FleetClusterCounts, FleetKustomization, FleetKustomizationSpec,
-    FleetKustomizationStatus, FleetSource, FleetSourceRef, FleetSourceTemplate, FleetTemplate,
-    FleetTemplateMetadata, PlanStatus, SecretUse, UnhealthyCluster, WaveStatus,
+    Delivery, FleetClusterCounts, FleetKustomization, FleetKustomizationSpec, FleetKustomizationStatus, FleetSource,
+    FleetSourceRef, FleetSourceTemplate, FleetTemplate, FleetTemplateMetadata, PlanStatus, SecretUse, UnhealthyCluster,
+    WaveStatus,
 };
 pub use placement::{ClusterSelector, JsonPatchOp, Override, Placement};
 pub use retirement::{Retirement, RetirementLog, RetirementLogSpec};
-pub use rollout::{
-    Deletion, DeletionBudget, FleetDeletionPolicy, Gate, Rollout, RolloutWave, Window,
-};
+pub use rollout::{Deletion, DeletionBudget, FleetDeletionPolicy, Gate, Rollout, RolloutWave, Window};
 
 /// API group of the fleet kinds.
 pub const GROUP: &str = "fleet.nave.dev";

@@ -5,12 +5,12 @@ mod overlay;
 mod status;
 
 pub use kustomization::{
-    CommonMetadata, CustomHealthCheck, Decryption, DecryptionProvider, DeletionPolicy,
-    Kustomization, KustomizationSpec, SourceRef,
+    CommonMetadata, CustomHealthCheck, Decryption, DecryptionProvider, DeletionPolicy, Kustomization,
+    KustomizationSpec, SourceRef,
 };
 pub use overlay::{
-    BuildMetadata, IgnoreRule, Image, Patch, PostBuild, Selector, SubstituteKind,
-    SubstituteReference, SubstituteStrategy,
+    BuildMetadata, IgnoreRule, Image, Patch, PostBuild, Selector, SubstituteKind, SubstituteReference,
+    SubstituteStrategy,
 };
 pub use status::{KustomizationStatus, ResourceInventory, ResourceRef, Snapshot};
 

@@ -13,6 +13,7 @@
 
 pub mod annotations;
 pub mod conditions;
+pub mod conform;
 pub mod definitions;
 pub mod finalizers;
 pub mod fleet;
@@ -24,7 +25,6 @@ pub mod reasons;
 mod render;
 mod schema;
 pub mod source;
-pub mod unknown;
 
 pub use definitions::all;
 pub use fleet::{Cluster, FleetKustomization, HubState, JoinToken, RetirementLog};

@@ -113,10 +113,7 @@ pub(crate) fn finish(crd: CustomResourceDefinition, finish: &Finish) -> CustomRe
         ("apiVersion", "Group and version of this object's schema."),
         ("kind", "Kind of this object."),
     ] {
-        properties.insert(
-            name.into(),
-            json!({"type": "string", "description": description}),
-        );
+        properties.insert(name.into(), json!({"type": "string", "description": description}));
     }
     properties.insert("metadata".into(), json!({"type": "object"}));
     if let Some(default) = &finish.status_default

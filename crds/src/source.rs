@@ -3,12 +3,10 @@
 mod external_artifact;
 mod git_repository;
 
-pub use external_artifact::{
-    ExternalArtifact, ExternalArtifactSpec, ExternalArtifactStatus, ExternalSourceRef,
-};
+pub use external_artifact::{ExternalArtifact, ExternalArtifactSpec, ExternalArtifactStatus, ExternalSourceRef};
 pub use git_repository::{
-    GitProvider, GitRepository, GitRepositoryInclude, GitRepositoryRef, GitRepositorySpec,
-    GitRepositoryStatus, GitRepositoryVerification, GitVerificationMode,
+    GitProvider, GitRepository, GitRepositoryInclude, GitRepositoryRef, GitRepositorySpec, GitRepositoryStatus,
+    GitRepositoryVerification, GitVerificationMode,
 };
 
 /// API group of the source kinds.

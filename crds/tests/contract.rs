@@ -35,18 +35,12 @@ fn git_repository_is_flux_s() {
 
 #[test]
 fn external_artifact_is_flux_s() {
-    check(
-        "ExternalArtifact",
-        "source.toolkit.fluxcd.io.externalartifacts",
-    );
+    check("ExternalArtifact", "source.toolkit.fluxcd.io.externalartifacts");
 }
 
 #[test]
 fn kustomization_is_flux_s() {
-    check(
-        "Kustomization",
-        "kustomize.toolkit.fluxcd.io.kustomizations",
-    );
+    check("Kustomization", "kustomize.toolkit.fluxcd.io.kustomizations");
 }
 
 fn check(kind: &str, file: &str) {
@@ -68,11 +62,7 @@ fn check(kind: &str, file: &str) {
         .filter(|key| want.get(*key) != have.get(*key))
         .map(|key| {
             let show = |side: Option<&Value>| side.map_or("absent".into(), Value::to_string);
-            format!(
-                "{key}\n  want {}\n  have {}",
-                show(want.get(key)),
-                show(have.get(key))
-            )
+            format!("{key}\n  want {}\n  have {}", show(want.get(key)), show(have.get(key)))
         })
         .collect();
     assert!(
@@ -81,10 +71,7 @@ fn check(kind: &str, file: &str) {
         differences.len(),
         differences.join("\n")
     );
-    assert!(
-        want.len() > 30,
-        "{kind}: the contract is suspiciously small"
-    );
+    assert!(want.len() > 30, "{kind}: the contract is suspiciously small");
 }
 
 /// One entry per fact at the top, and one per field.
@@ -152,10 +139,7 @@ fn collect(schema: &Value, path: &str, required: Option<bool>, fields: &mut Map<
             field.insert(key.into(), value);
         }
     }
-    if let Some(rules) = schema
-        .get("x-kubernetes-validations")
-        .and_then(Value::as_array)
-    {
+    if let Some(rules) = schema.get("x-kubernetes-validations").and_then(Value::as_array) {
         let rules: Vec<Value> = rules
             .iter()
             .map(|rule| json!([rule["rule"], rule["message"]]))

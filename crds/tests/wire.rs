@@ -114,10 +114,7 @@ fn fleet_objects_have_the_defaults_of_their_schema() {
     }))
     .expect("readable");
     assert_eq!(token.spec.uses, 1);
-    assert_eq!(
-        token.spec.effective_approval(),
-        nave_crds::fleet::Approval::Automatic
-    );
+    assert_eq!(token.spec.effective_approval(), nave_crds::fleet::Approval::Automatic);
 }
 
 /// The sketch of the design, whole: no field may be dropped.

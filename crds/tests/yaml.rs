@@ -18,16 +18,7 @@ fn generated_files_are_current() {
     }
     let found: BTreeSet<String> = std::fs::read_dir(&dir)
         .expect("crds/yaml exists")
-        .map(|entry| {
-            entry
-                .expect("readable")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
         .collect();
-    assert_eq!(
-        found, expected,
-        "crds/yaml holds other files; run `cargo xtask crds`"
-    );
+    assert_eq!(found, expected, "crds/yaml holds other files; run `cargo xtask crds`");
 }

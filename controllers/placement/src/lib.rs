@@ -8,10 +8,25 @@
 //! Cluster (mode KubeConfig) ─► ClusterProbe ─► Cluster.status
 //! ```
 
+mod clusters;
+mod convert;
+mod fleet;
+mod hub_source;
+mod knowledge;
+mod kubeconfig_cluster;
+mod on_hub;
+mod plan;
 pub mod ports;
+mod retirement;
+mod run;
+mod secrets;
+mod status;
+mod triggers;
+mod validate;
 
+pub use knowledge::Knowledge;
 pub use ports::{
-    ArtifactHandle, Artifacts, ClusterFacts, ClusterProbe, ClusterState, ClusterStatus,
-    DeleteCause, DesiredItem, DesiredState, FleetStatus, ItemArtifact, ItemHeader, Ports,
-    ProbeError, SensitiveObject,
+    ArtifactHandle, Artifacts, ClusterFacts, ClusterProbe, ClusterState, ClusterStatus, DeleteCause, DesiredItem,
+    DesiredState, FleetStatus, ItemArtifact, ItemHeader, Ports, ProbeError, SensitiveObject,
 };
+pub use run::{Options, PlacementController};

@@ -7,9 +7,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use nave_crds::{
-    Cluster, ExternalArtifact, FleetKustomization, GitRepository, Kustomization,
-};
+use nave_crds::{Cluster, ExternalArtifact, FleetKustomization, GitRepository, Kustomization};
 use nave_object::Object;
 use nave_placement::{Cause, ClusterKey, Grant, OwnerKey, Policy, SourceKey};
 use nave_runtime::{EventRecorder, Metrics, Tasks, Watched};

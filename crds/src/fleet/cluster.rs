@@ -36,21 +36,13 @@ use crate::meta::{Condition, Duration, SecretKeyRef, Time, is_false, is_zero};
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Connected\")].status"
     ),
-    printcolumn(
-        name = "Version",
-        type_ = "string",
-        json_path = ".status.kubernetesVersion"
-    ),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.kubernetesVersion"),
     printcolumn(
         name = "Status",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message"
     ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[schemars(extend("x-kubernetes-validations" = [
     {
@@ -162,11 +154,7 @@ pub struct WorkspaceAccess {
 #[serde(rename_all = "camelCase")]
 pub struct ClusterIdentity {
     /// UID of the spoke's `kube-system` namespace, as the agent reported it when it joined.
-    #[serde(
-        rename = "clusterUID",
-        default,
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(rename = "clusterUID", default, skip_serializing_if = "String::is_empty")]
     #[schemars(extend("maxLength" = 128))]
     pub cluster_uid: String,
     /// Fingerprints of the keys that are accepted, newest last: `sha256:<hex>` of the public key.

@@ -23,11 +23,7 @@ use crate::meta::{Condition, is_zero};
     category = "nave",
     label("app.kubernetes.io/part-of", "nave"),
     annotation("kustomize.toolkit.fluxcd.io/substitute", "disabled"),
-    printcolumn(
-        name = "Incarnation",
-        type_ = "integer",
-        json_path = ".spec.incarnation"
-    ),
+    printcolumn(name = "Incarnation", type_ = "integer", json_path = ".spec.incarnation"),
     printcolumn(
         name = "Behind",
         type_ = "string",
@@ -38,11 +34,7 @@ use crate::meta::{Condition, is_zero};
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Behind\")].message"
     ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 pub struct HubStateSpec {
     /// Identifies the hub for its agents; made once.

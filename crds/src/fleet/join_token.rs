@@ -27,18 +27,10 @@ use crate::meta::{Condition, Time, is_false, is_zero};
     annotation("kustomize.toolkit.fluxcd.io/substitute", "disabled"),
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster.name"),
     printcolumn(name = "Uses", type_ = "integer", json_path = ".spec.uses"),
-    printcolumn(
-        name = "Used By",
-        type_ = "string",
-        json_path = ".status.used[*].cluster"
-    ),
+    printcolumn(name = "Used By", type_ = "string", json_path = ".status.used[*].cluster"),
     printcolumn(name = "Revoked", type_ = "boolean", json_path = ".spec.revoked"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[schemars(extend("x-kubernetes-validations" = [
     {
@@ -85,11 +77,7 @@ pub struct JoinTokenSpec {
     #[serde(default, skip_serializing_if = "is_false")]
     pub revoked: bool,
     /// Only the cluster with this UID may use the token.
-    #[serde(
-        rename = "clusterUID",
-        default,
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(rename = "clusterUID", default, skip_serializing_if = "String::is_empty")]
     #[schemars(extend("minLength" = 1, "maxLength" = 128))]
     pub cluster_uid: String,
     /// What the clusters that join become.

@@ -36,41 +36,17 @@ use crate::meta::{Condition, Time, is_false, is_zero};
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
-    printcolumn(
-        name = "Selected",
-        type_ = "integer",
-        json_path = ".status.clusters.selected"
-    ),
-    printcolumn(
-        name = "Updated",
-        type_ = "integer",
-        json_path = ".status.clusters.updated"
-    ),
-    printcolumn(
-        name = "Healthy",
-        type_ = "integer",
-        json_path = ".status.clusters.ready"
-    ),
-    printcolumn(
-        name = "Failed",
-        type_ = "integer",
-        json_path = ".status.clusters.failed"
-    ),
-    printcolumn(
-        name = "Revision",
-        type_ = "string",
-        json_path = ".status.targetRevision"
-    ),
+    printcolumn(name = "Selected", type_ = "integer", json_path = ".status.clusters.selected"),
+    printcolumn(name = "Updated", type_ = "integer", json_path = ".status.clusters.updated"),
+    printcolumn(name = "Healthy", type_ = "integer", json_path = ".status.clusters.ready"),
+    printcolumn(name = "Failed", type_ = "integer", json_path = ".status.clusters.failed"),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".status.targetRevision"),
     printcolumn(
         name = "Status",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message"
     ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 pub struct FleetKustomizationSpec {
     /// Freezes what was placed.
@@ -224,7 +200,7 @@ pub struct FleetKustomizationStatus {
     /// Digest of the target: of the manifest of files for delivery Artifact.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub target_digest: String,
-    /// Identifies the last change of what is placed: digest over revision, spec and clusters.
+    /// Identifies the change that made the target: digest over this object and the target.
     #[serde(rename = "changeID", default, skip_serializing_if = "String::is_empty")]
     pub change_id: String,
     /// Clusters by state.

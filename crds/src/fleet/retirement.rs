@@ -26,11 +26,7 @@ use crate::meta::Time;
     category = "nave",
     label("app.kubernetes.io/part-of", "nave"),
     annotation("kustomize.toolkit.fluxcd.io/substitute", "disabled"),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 pub struct RetirementLogSpec {
     /// Deleted fleet objects, oldest first. When full, the oldest are dropped: a cluster that comes

@@ -8,10 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::overlay::{BuildMetadata, IgnoreRule, Image, Patch, PostBuild};
 use super::status::KustomizationStatus;
-use crate::meta::{
-    DependencyRef, Duration, KubeConfigRef, LocalRef, NamespacedObjectKindRef, is_false,
-    optional_spec,
-};
+use crate::meta::{DependencyRef, Duration, KubeConfigRef, LocalRef, NamespacedObjectKindRef, is_false, optional_spec};
 
 /// What to build from which source, how to change it, and where to apply it.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,11 +29,7 @@ use crate::meta::{
     category = "fluxcd-appliers",
     label("app.kubernetes.io/part-of", "flux"),
     annotation("kustomize.toolkit.fluxcd.io/substitute", "disabled"),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Ready",
         type_ = "string",

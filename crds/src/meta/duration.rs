@@ -73,9 +73,7 @@ impl FromStr for Duration {
             let (whole, tail) = rest.split_at(whole_end);
             let (fraction, tail) = match tail.strip_prefix('.') {
                 Some(after) => {
-                    let end = after
-                        .find(|c: char| !c.is_ascii_digit())
-                        .ok_or_else(error)?;
+                    let end = after.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
                     after.split_at(end)
                 }
                 None => ("", tail),
@@ -109,8 +107,7 @@ impl FromStr for Duration {
 /// The number that a run of ASCII digits stands for, cut at the maximum.
 fn digits(text: &str) -> u128 {
     text.bytes().fold(0u128, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(u128::from(digit - b'0'))
+        sum.saturating_mul(10).saturating_add(u128::from(digit - b'0'))
     })
 }
 

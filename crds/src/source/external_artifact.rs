@@ -25,11 +25,7 @@ use crate::meta::{Artifact, Condition, optional_spec};
     category = "fluxcd-sources",
     label("app.kubernetes.io/part-of", "flux"),
     annotation("kustomize.toolkit.fluxcd.io/substitute", "disabled"),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Ready",
         type_ = "string",

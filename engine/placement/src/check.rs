@@ -32,6 +32,9 @@ pub(crate) struct Checked {
     pub variables: bool,
 }
 
+/// Labels or annotations.
+type Texts = Map<String, Value>;
+
 const METADATA: &str = "spec.template.metadata";
 const SPEC: &str = "spec.template.spec";
 
@@ -288,7 +291,7 @@ fn not_forged(map: &Map<String, Value>, field: &str) -> Result<(), Denial> {
 }
 
 /// Labels and annotations; nothing else of the metadata is the template's.
-fn metadata_of(metadata: Value) -> Result<(Map<String, Value>, Map<String, Value>), Denial> {
+fn metadata_of(metadata: Value) -> Result<(Texts, Texts), Denial> {
     if metadata.is_null() {
         return Ok((Map::new(), Map::new()));
     }

@@ -91,6 +91,14 @@ pub enum Denial {
         /// What it should be.
         expected: &'static str,
     },
+    /// The result is no valid object.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// Which part of the fleet object it comes from.
+        field: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// Something that this version cannot do for such a cluster.
     #[error("{field}: {message}")]
     Unsupported {
@@ -126,6 +134,7 @@ impl Denial {
             Denial::UnknownVariable { .. }
             | Denial::Override { .. }
             | Denial::WrongType { .. }
+            | Denial::Invalid { .. }
             | Denial::TooLarge { .. } => "InvalidSpec",
             Denial::Unsupported { .. } => "NotEnforced",
             Denial::NoAccess { .. }

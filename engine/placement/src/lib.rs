@@ -36,4 +36,5 @@ pub use model::{
     Placement, Policy, SecretUse, Source, SourceKey,
 };
 pub use plan::{Outcome, Plan, PlanSet, Planner, SpecError};
+pub use render::name_on_hub;
 pub use selector::{Operator, Requirement, Selector, SelectorError};

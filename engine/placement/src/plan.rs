@@ -195,7 +195,7 @@ impl<'a> Planner<'a> {
             Ok(variant) => variant,
             Err(VariantError::Denied(denial)) => return Err(denial.clone()),
             Err(VariantError::Variable(error)) => {
-                return Err(Denial::Unsupported {
+                return Err(Denial::Invalid {
                     field: "spec.overrides".into(),
                     message: error.to_string(),
                 });

@@ -93,7 +93,7 @@ pub(crate) fn for_kubeconfig(
         unreachable!("called for kubeconfig clusters only");
     };
     let namespace = &fleet.owner.namespace;
-    let name = format!("{}-{}", fleet.owner.name, cluster.key.name);
+    let name = name_on_hub(&fleet.owner.name, &cluster.key.name);
     if name.len() > names::LABEL_VALUE_LIMIT {
         return Err(Denial::Unsupported {
             field: "metadata.name".into(),
@@ -133,6 +133,11 @@ pub(crate) fn for_kubeconfig(
         suspend: fleet.suspend,
         requested_at: fleet.requested_at.clone(),
     })
+}
+
+/// Name of the Kustomization on the hub that stands for one fleet object on one kubeconfig cluster.
+pub fn name_on_hub(fleet: &str, cluster: &str) -> String {
+    format!("{fleet}-{cluster}")
 }
 
 fn kustomization(
@@ -215,7 +220,7 @@ fn metadata(
 }
 
 fn valid(value: Value) -> Result<Object, Denial> {
-    Object::from_value(value).map_err(|error| Denial::Unsupported {
+    Object::from_value(value).map_err(|error| Denial::Invalid {
         field: "spec.template".into(),
         message: error.to_string(),
     })

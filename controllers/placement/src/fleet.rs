@@ -1,0 +1,303 @@
+//! The reconciler of FleetKustomization: observe, plan, act, status.
+
+mod act;
+mod observe;
+mod retire;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt};
+use nave_crds::{FleetKustomization, conditions, finalizers, managers};
+use nave_placement::ClusterKey;
+use nave_runtime::schedule::{Backoff, jittered};
+use nave_runtime::{
+    Conditions, Next, Reconciler, Severity, Watched, conditions as runtime, events, finalizer, status as patch,
+};
+
+use crate::clusters::ClusterCache;
+use crate::convert;
+use crate::knowledge::Knowledge;
+use crate::ports::Ports;
+use crate::status::{self, Input, Problem, Row, Target};
+use crate::validate::Definitions;
+
+use observe::Inputs;
+
+/// Reconciles fleet objects.
+pub(crate) struct FleetReconciler {
+    pub ports: Ports,
+    pub knowledge: Knowledge,
+    pub clusters: Arc<ClusterCache>,
+    pub secrets: Watched<Secret>,
+    pub definitions: Definitions,
+    memory: Mutex<HashMap<String, Memory>>,
+    backoff: Backoff<String>,
+}
+
+/// What is remembered of one fleet object between reconciles. Losing it costs work, nothing else.
+#[derive(Default)]
+struct Memory {
+    /// What the last complete plan was made from; `None` when it has to be made again.
+    inputs: Option<Inputs>,
+    planned: Arc<Planned>,
+    written: Option<Instant>,
+    /// Kustomizations applied on the hub: digest and generation afterwards.
+    applied: HashMap<String, (String, Option<i64>)>,
+}
+
+/// What the last plan came to.
+#[derive(Debug, Default)]
+struct Planned {
+    clusters: Vec<(ClusterKey, Standing)>,
+    unknown_names: Vec<String>,
+    target: Option<Target>,
+    problem: Option<Problem>,
+    conflicts: bool,
+}
+
+/// How a cluster stands as far as planning can tell.
+#[derive(Debug, Clone)]
+enum Standing {
+    /// Refused.
+    Denied(&'static str, String),
+    /// An agent has the item, or will have it.
+    Spoke,
+    /// The Kustomization of this name on the hub is for it.
+    Hub(String),
+}
+
+/// Without any change, a fleet object is looked at this often, in case an event was lost.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// A conflict ends when someone else's object goes, and some problems pass by themselves; nobody tells.
+const RETRY_INTERVAL: Duration = Duration::from_secs(15);
+/// Between two writes of one status.
+const BETWEEN_WRITES: Duration = Duration::from_secs(1);
+
+/// A reconcile that has to be repeated.
+#[derive(Debug, thiserror::Error)]
+enum ReconcileError {
+    #[error("{doing}")]
+    Api {
+        doing: String,
+        #[source]
+        source: Box<kube::Error>,
+    },
+    #[error(transparent)]
+    Retire(#[from] crate::retirement::RetireError),
+}
+
+/// Names what was being done, for the chain of an error.
+fn doing(what: impl Into<String>) -> impl FnOnce(kube::Error) -> ReconcileError {
+    move |source| ReconcileError::Api {
+        doing: what.into(),
+        source: Box::new(source),
+    }
+}
+
+impl FleetReconciler {
+    pub fn new(ports: Ports, knowledge: Knowledge, clusters: Arc<ClusterCache>, secrets: Watched<Secret>) -> Self {
+        Self {
+            ports,
+            knowledge,
+            clusters,
+            secrets,
+            definitions: Definitions::new(),
+            memory: Mutex::default(),
+            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),
+        }
+    }
+
+    /// Forgets a fleet object that is gone from the hub.
+    pub fn forget(&self, uid: &str) {
+        self.memory().remove(uid);
+        self.backoff.succeeded(&uid.to_owned());
+    }
+
+    fn memory(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn api(&self, fleet: &FleetKustomization) -> Api<FleetKustomization> {
+        let namespace = fleet.namespace().unwrap_or_default();
+        Api::namespaced(self.ports.client.clone(), &namespace)
+    }
+
+    async fn run(&self, fleet: &FleetKustomization) -> Result<Next, ReconcileError> {
+        let owner = convert::owner_of(fleet);
+        let policy = convert::policy_of(fleet.spec.deletion.policy);
+        self.knowledge.exists(&owner.uid, policy);
+        if fleet.metadata.deletion_timestamp.is_some() {
+            if finalizer::has(fleet, finalizers::FLEET) {
+                self.retire(fleet).await?;
+            }
+            return Ok(Next::Await);
+        }
+        finalizer::add(&self.api(fleet), fleet, finalizers::FLEET, managers::FLEET)
+            .await
+            .map_err(doing("adding the finalizer"))?;
+        let planned = self.bring(fleet).await?;
+        self.report(fleet, &planned).await
+    }
+
+    /// Writes the status if it changed, and at most once a second.
+    async fn report(&self, fleet: &FleetKustomization, planned: &Planned) -> Result<Next, ReconcileError> {
+        let uid = fleet.uid().unwrap_or_default();
+        let rows = self.rows(fleet, planned);
+        // The shared watch may lag behind our own last write; then this repeats it, which is harmless.
+        let old = self
+            .ports
+            .fleets
+            .get(&fleet.namespace().unwrap_or_default(), &fleet.name_any())
+            .and_then(|fleet| fleet.status.clone())
+            .unwrap_or_default();
+        let requested_at = convert::requested_at(fleet);
+        let new = status::fold(
+            &old,
+            &Input {
+                spec: &fleet.spec,
+                generation: fleet.metadata.generation.unwrap_or_default(),
+                requested_at: requested_at.as_deref(),
+                rows: &rows,
+                unknown_names: &planned.unknown_names,
+                target: planned.target.as_ref(),
+                problem: planned.problem.as_ref(),
+                now: runtime::whole_seconds(Timestamp::now()),
+            },
+        );
+        let next = if planned.conflicts || planned.problem.is_some() {
+            RETRY_INTERVAL
+        } else {
+            INTERVAL
+        };
+        if new == old {
+            return Ok(Next::After(jittered(next, 10)));
+        }
+        let since = self
+            .memory()
+            .get(&uid)
+            .and_then(|memory| memory.written)
+            .map(|written| written.elapsed());
+        if let Some(since) = since
+            && since < BETWEEN_WRITES
+        {
+            return Ok(Next::After(BETWEEN_WRITES - since));
+        }
+        let wrote = patch::patch(&self.api(fleet), &fleet.name_any(), managers::FLEET, &old, &new).await;
+        match wrote {
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Next::Await),
+            other => other.map_err(doing("writing the status"))?,
+        };
+        self.memory().entry(uid).or_default().written = Some(Instant::now());
+        self.tell(fleet, &old.conditions, &new.conditions);
+        Ok(Next::After(jittered(next, 10)))
+    }
+
+    /// What the clusters say, together with what planning said about them.
+    fn rows(&self, fleet: &FleetKustomization, planned: &Planned) -> Vec<Row> {
+        let owner = convert::owner_of(fleet);
+        let mut said: HashMap<ClusterKey, _> = self
+            .ports
+            .statuses
+            .of(&owner)
+            .into_iter()
+            .map(|status| (status.cluster.clone(), status))
+            .collect();
+        let target = planned.target.as_ref().map_or("", |target| target.revision.as_str());
+        planned
+            .clusters
+            .iter()
+            .map(|(cluster, standing)| {
+                let standing = match standing {
+                    Standing::Denied(reason, message) => status::Standing::Denied {
+                        reason,
+                        message: message.clone(),
+                    },
+                    Standing::Spoke => status::Standing::Placed {
+                        status: said.remove(cluster),
+                        connected: self.ports.statuses.connected(cluster),
+                    },
+                    Standing::Hub(name) => status::Standing::Placed {
+                        status: self
+                            .ports
+                            .kustomizations
+                            .get(&owner.namespace, name)
+                            .map(|one| crate::on_hub::status(&one, cluster, target)),
+                        connected: self.answers(cluster),
+                    },
+                };
+                Row {
+                    cluster: if cluster.namespace == owner.namespace {
+                        cluster.name.clone()
+                    } else {
+                        cluster.to_string()
+                    },
+                    standing,
+                }
+            })
+            .collect()
+    }
+
+    /// Whether the last probe of a kubeconfig cluster succeeded, or there was none yet.
+    fn answers(&self, cluster: &ClusterKey) -> bool {
+        self.ports
+            .clusters
+            .get(&cluster.namespace, &cluster.name)
+            .and_then(|cluster| cluster.status.clone())
+            .is_none_or(|status| !status.conditions.is_false(conditions::CONNECTED))
+    }
+
+    /// Records an event when Ready says something else than before.
+    fn tell(&self, fleet: &FleetKustomization, old: &[nave_crds::Condition], new: &[nave_crds::Condition]) {
+        let ready = |list: &[nave_crds::Condition]| list.iter().find(|one| one.type_ == conditions::READY).cloned();
+        let (old, Some(new)) = (ready(old), ready(new)) else {
+            return;
+        };
+        if old.is_some_and(|old| old.reason == new.reason && old.status == new.status) {
+            return;
+        }
+        let severity = if new.status == "False" {
+            Severity::Error
+        } else {
+            Severity::Info
+        };
+        self.ports.events.record(
+            events::reference(fleet),
+            severity,
+            &new.reason,
+            &new.message,
+            Default::default(),
+        );
+    }
+}
+
+impl Reconciler<FleetKustomization> for FleetReconciler {
+    async fn reconcile(&self, object: Arc<FleetKustomization>) -> Next {
+        let uid = object.uid().unwrap_or_default();
+        let result = self.run(&object).await;
+        // Also when it failed: what could not be planned keeps what it has.
+        if self.knowledge.looked_at(&uid) {
+            self.ports.desired.rebuilt();
+        }
+        match result {
+            Ok(next) => {
+                self.backoff.succeeded(&uid);
+                next
+            }
+            Err(error) => {
+                if let Some(memory) = self.memory().get_mut(&uid) {
+                    memory.inputs = None;
+                }
+                tracing::warn!(
+                    fleet = %convert::owner_of(&object),
+                    error = &error as &dyn std::error::Error,
+                    "reconciling a fleet object"
+                );
+                Next::After(jittered(self.backoff.failed(uid), 20))
+            }
+        }
+    }
+}
