@@ -3,9 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use kube::ResourceExt;
-use nave_apply::{
-    ApplyOptions, Check, IgnoreRules, Inventory, Outcome, PruneOutcome, apply, judge, plan, prune,
-};
+use nave_apply::{ApplyOptions, Check, IgnoreRules, Inventory, Outcome, PruneOutcome, apply, judge, plan, prune};
 use nave_crds::{
     kustomize::{Kustomization, ResourceRef},
     labels,
@@ -124,11 +122,5 @@ pub(crate) fn describe_failures(outcome: &PruneOutcome) -> String {
 
 /// The inventory after an attempt that failed: what was there, and what was applied before it stopped.
 pub(crate) fn inventory_after_failure(before: &Inventory, outcome: &Outcome) -> Inventory {
-    before.union(
-        &outcome
-            .changes
-            .iter()
-            .map(|change| change.entry.clone())
-            .collect(),
-    )
+    before.union(&outcome.changes.iter().map(|change| change.entry.clone()).collect())
 }

@@ -176,14 +176,10 @@ impl StoreOrHttp {
 impl ArtifactReader for StoreOrHttp {
     fn read<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Arc<FileTree>, ReadError>> {
         Box::pin(async move {
-            let digest: Digest =
-                artifact
-                    .digest
-                    .parse()
-                    .map_err(|source| ReadError::BadDigest {
-                        url: artifact.url.clone(),
-                        source,
-                    })?;
+            let digest: Digest = artifact.digest.parse().map_err(|source| ReadError::BadDigest {
+                url: artifact.url.clone(),
+                source,
+            })?;
             if let Some(store) = &self.store {
                 match store.tree(&artifact.path, &digest).await {
                     Ok(tree) => return Ok(tree),
@@ -231,8 +227,10 @@ mod tests {
     }
 
     fn artifact(url: String, digest: String) -> Artifact {
-        serde_json::from_value(serde_json::json!({"path": "gitrepository/n/x/a.tar.gz", "url": url, "revision": "main@sha1:1",
-            "digest": digest, "lastUpdateTime": "2026-01-01T00:00:00Z"}))
+        serde_json::from_value(
+            serde_json::json!({"path": "gitrepository/n/x/a.tar.gz", "url": url, "revision": "main@sha1:1",
+            "digest": digest, "lastUpdateTime": "2026-01-01T00:00:00Z"}),
+        )
         .expect("the artifact is complete")
     }
 
@@ -244,21 +242,34 @@ mod tests {
     #[tokio::test]
     async fn downloads_are_retried_checked_and_unpacked() {
         let mut tree = FileTree::new();
-        tree.insert("apps/a.yaml", File::plain(&b"a: 1"[..])).expect("a plain path");
+        tree.insert("apps/a.yaml", File::plain(&b"a: 1"[..]))
+            .expect("a plain path");
         let body = pack(&tree);
         let digest = Digest::sha256(&body).to_string();
         let (url, asked) = server(body.clone(), 2).await;
         let url = format!("{url}/a.tar.gz");
-        let read = reader(3).read(&artifact(url.clone(), digest.clone())).await.expect("the third try works");
+        let read = reader(3)
+            .read(&artifact(url.clone(), digest.clone()))
+            .await
+            .expect("the third try works");
         assert_eq!(read.get("apps/a.yaml").map(|file| &file.data[..]), Some(&b"a: 1"[..]));
         assert_eq!(asked.load(Ordering::SeqCst), 3);
 
         let wrong = Digest::sha256(b"other").to_string();
-        let error = reader(0).read(&artifact(url.clone(), wrong)).await.expect_err("the digest differs");
+        let error = reader(0)
+            .read(&artifact(url.clone(), wrong))
+            .await
+            .expect_err("the digest differs");
         assert!(matches!(error, ReadError::DigestMismatch { .. }), "{error}");
-        let error = reader(5).read(&artifact(url.replace("a.tar", "b.tar"), digest)).await.expect_err("it is not there");
+        let error = reader(5)
+            .read(&artifact(url.replace("a.tar", "b.tar"), digest))
+            .await
+            .expect_err("it is not there");
         assert!(matches!(error, ReadError::NotFound { .. }), "{error}");
-        let error = reader(0).read(&artifact(url, "nonsense".into())).await.expect_err("no digest");
+        let error = reader(0)
+            .read(&artifact(url, "nonsense".into()))
+            .await
+            .expect_err("no digest");
         assert!(matches!(error, ReadError::BadDigest { .. }), "{error}");
     }
 }

@@ -7,16 +7,12 @@ use std::{
 };
 
 use nave_artifact::FileTree;
-use nave_crds::{
-    kustomize::{Kustomization, KustomizationSpec},
-    meta::Artifact,
-    reasons,
-};
-use nave_kustomize::{Answers, LoadRestriction, Need, Reorder, Step, Tree};
+use nave_crds::{kustomize::Kustomization, meta::Artifact, reasons};
+use nave_kustomize::{Answers, LoadRestriction, Need, Reorder, Step, Tree, flux::Overlay};
 use nave_object::{Object, digest};
 use nave_substitute::{Variables, substitute};
 
-use crate::{Options, overlay, variables::strategy_of};
+use crate::{Options, overlay::overlay_of, variables::strategy_of};
 
 /// Objects kept in all cached builds together: some megabytes.
 const CACHED_OBJECTS: usize = 2_000;
@@ -126,32 +122,25 @@ pub(crate) async fn build(
             message: format!("kustomization path not found: {path:?} is no directory of the artifact"),
         });
     }
-    let key = format!(
-        "{}\n{path}\n{}",
-        artifact.digest,
-        serde_json::to_string(&overlay_fields(spec)).expect("a spec can always be written as JSON")
-    );
+    let overlay = overlay_of(spec);
+    // The text of the overlay names all of its fields.
+    let key = format!("{}\n{path}\n{overlay:?}", artifact.digest);
     let built = match cache.get(&key) {
         Some(built) => built,
         None => {
-            let (spec, options) = (overlay_fields(spec), options_of(options, cache.files_of(&artifact.digest)));
+            let options = options_of(options, cache.files_of(&artifact.digest));
             let files = Files(tree);
             // A large build takes a while, and this thread has others to serve.
-            let built = tokio::task::spawn_blocking(move || {
-                run(files, &path, &spec, &options)
-            })
-            .await
-            .map_err(|_| failed("building manifests panicked; please report this".to_owned()))??;
+            let built = tokio::task::spawn_blocking(move || run(&files, &path, &overlay, &options))
+                .await
+                .map_err(|_| failed("building manifests panicked; please report this".to_owned()))??;
             let built = Arc::new(built);
             cache.put(key, built.clone());
             built
         }
     };
     let post_build = spec.post_build.clone().unwrap_or_default();
-    let (strategy, strict) = (
-        strategy_of(&post_build),
-        options.gates.strict_post_build_substitutions,
-    );
+    let (strategy, strict) = (strategy_of(&post_build), options.gates.strict_post_build_substitutions);
     let mut objects = Vec::with_capacity(built.len());
     for object in built.iter() {
         let object = if spec.post_build.is_some() {
@@ -166,15 +155,12 @@ pub(crate) async fn build(
 }
 
 fn run(
-    files: Files,
+    files: &Files,
     path: &str,
-    spec: &KustomizationSpec,
+    overlay: &Overlay,
     options: &nave_kustomize::Options,
 ) -> Result<Vec<Object>, BuildFailure> {
-    let Some(tree) = overlay::lay_over(files, path, spec).map_err(failed)? else {
-        return Ok(Vec::new());
-    };
-    match nave_kustomize::build(&tree, path, options, &Answers::new()) {
+    match nave_kustomize::flux::build(files, path, overlay, options, &Answers::new()) {
         Ok(Step::Done(objects)) => Ok(objects),
         Ok(Step::Needs(needs)) => {
             let list: Vec<String> = needs.iter().map(describe_need).collect();
@@ -209,21 +195,6 @@ fn options_of(options: &Options, files: Arc<nave_kustomize::Cache>) -> nave_kust
         allow_remote: !options.no_remote_bases,
         allow_helm: false,
         cache: Some(files),
-    }
-}
-
-/// The part of a spec that decides the build, apart from variables.
-fn overlay_fields(spec: &KustomizationSpec) -> KustomizationSpec {
-    KustomizationSpec {
-        target_namespace: spec.target_namespace.clone(),
-        name_prefix: spec.name_prefix.clone(),
-        name_suffix: spec.name_suffix.clone(),
-        patches: spec.patches.clone(),
-        components: spec.components.clone(),
-        ignore_missing_components: spec.ignore_missing_components,
-        images: spec.images.clone(),
-        build_metadata: spec.build_metadata.clone(),
-        ..KustomizationSpec::default()
     }
 }
 
@@ -267,8 +238,9 @@ mod tests {
     fn the_cache_is_bounded() {
         let cache = Cache::default();
         let objects = |count: usize| {
-            let object = Object::from_value(serde_json::json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x"}}))
-                .expect("it is an object");
+            let object =
+                Object::from_value(serde_json::json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x"}}))
+                    .expect("it is an object");
             Arc::new(vec![object; count])
         };
         cache.put("a".into(), objects(1_200));

@@ -42,10 +42,7 @@ pub(crate) fn not_ready(
         }
     }
     let expression = expression?;
-    let (Ok(this), Ok(other)) = (
-        serde_json::to_value(dependent),
-        serde_json::to_value(dependency),
-    ) else {
+    let (Ok(this), Ok(other)) = (serde_json::to_value(dependent), serde_json::to_value(dependency)) else {
         return Some("it cannot be given to readyExpr".to_owned());
     };
     match expression.evaluate(&this, &other) {
@@ -55,11 +52,7 @@ pub(crate) fn not_ready(
     }
 }
 
-fn built_in_check(
-    dependent: &Kustomization,
-    dependency: &Kustomization,
-    revision: &str,
-) -> Option<String> {
+fn built_in_check(dependent: &Kustomization, dependency: &Kustomization, revision: &str) -> Option<String> {
     let status = dependency.status.clone().unwrap_or_default();
     if status.conditions.is_empty()
         || dependency.metadata.generation != Some(status.observed_generation)
@@ -82,10 +75,7 @@ fn built_in_check(
 /// Kind, namespace and name of the source.
 fn source_key(kustomization: &Kustomization) -> (String, String, String) {
     let SourceRef {
-        kind,
-        name,
-        namespace,
-        ..
+        kind, name, namespace, ..
     } = &kustomization.spec.source_ref;
     let namespace = if namespace.is_empty() {
         kustomization.metadata.namespace.clone().unwrap_or_default()
@@ -141,7 +131,13 @@ mod tests {
     #[track_caller]
     fn check(dependency: Option<Kustomization>, expression: Option<&str>, additive: bool, wanted: Option<&str>) {
         let expression = expression.map(|text| ReadyExpression::compile(text, "f").expect("it compiles"));
-        let found = not_ready(&kustomization("s", json!({})), dependency.as_ref(), expression.as_ref(), additive, "main@sha1:2");
+        let found = not_ready(
+            &kustomization("s", json!({})),
+            dependency.as_ref(),
+            expression.as_ref(),
+            additive,
+            "main@sha1:2",
+        );
         match (found, wanted) {
             (Some(found), Some(wanted)) => assert!(found.contains(wanted), "{found}"),
             (found, wanted) => assert_eq!(found.as_deref(), wanted),
@@ -153,7 +149,12 @@ mod tests {
         check(None, None, false, Some("not found"));
         check(Some(kustomization("s", json!({}))), None, false, Some("not ready"));
         check(Some(kustomization("s", ready("main@sha1:2"))), None, false, None);
-        check(Some(kustomization("s", ready("main@sha1:1"))), None, false, Some("has not applied revision main@sha1:2 yet"));
+        check(
+            Some(kustomization("s", ready("main@sha1:1"))),
+            None,
+            false,
+            Some("has not applied revision main@sha1:2 yet"),
+        );
         check(Some(kustomization("other", ready("main@sha1:1"))), None, false, None);
         let mut old = ready("main@sha1:2");
         old["observedGeneration"] = json!(1);
@@ -161,7 +162,12 @@ mod tests {
         let mut failed = ready("main@sha1:2");
         failed["conditions"][0]["status"] = json!("False");
         failed["conditions"][0]["reason"] = json!("BuildFailed");
-        check(Some(kustomization("s", failed)), None, false, Some("not ready: BuildFailed"));
+        check(
+            Some(kustomization("s", failed)),
+            None,
+            false,
+            Some("not ready: BuildFailed"),
+        );
     }
 
     #[test]
@@ -169,8 +175,18 @@ mod tests {
         let same = "dep.metadata.labels['v'] == self.metadata.labels['v']";
         check(Some(kustomization("s", json!({}))), Some(same), false, None);
         check(Some(kustomization("s", json!({}))), Some(same), true, Some("not ready"));
-        check(Some(kustomization("s", json!({}))), Some("dep.metadata.labels['v'] == '2'"), false, Some("readyExpr is false"));
-        check(Some(kustomization("s", json!({}))), Some("dep.nothing"), false, Some("evaluating"));
+        check(
+            Some(kustomization("s", json!({}))),
+            Some("dep.metadata.labels['v'] == '2'"),
+            false,
+            Some("readyExpr is false"),
+        );
+        check(
+            Some(kustomization("s", json!({}))),
+            Some("dep.nothing"),
+            false,
+            Some("evaluating"),
+        );
     }
 
     #[test]

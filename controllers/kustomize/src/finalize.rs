@@ -74,7 +74,10 @@ impl Run<'_> {
             Ok(Some(current)) if current.uid() == self.object.uid() => current,
             Ok(_) => return (Next::Await, true),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "reading a Kustomization that is deleted");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "reading a Kustomization that is deleted"
+                );
                 return (Next::After(retry), false);
             }
         };
@@ -109,7 +112,8 @@ impl Run<'_> {
                 "ServiceAccount {}/{} does not exist any more: what it applied is left in place",
                 account.namespace, account.name
             );
-            self.reporter().failed(reasons::kustomize::PRUNE_FAILED, &message, &self.revision);
+            self.reporter()
+                .failed(reasons::kustomize::PRUNE_FAILED, &message, &self.revision);
             return Ok(());
         }
         let inventory = Inventory::from_status(self.status.inventory.as_ref());
@@ -134,7 +138,8 @@ impl Run<'_> {
             Pruned::Done(outcome) => {
                 if !outcome.deleted.is_empty() {
                     let list = list_of_deletions(&outcome.deleted);
-                    self.reporter().info(reasons::kustomize::RECONCILIATION_SUCCEEDED, &list, &self.revision);
+                    self.reporter()
+                        .info(reasons::kustomize::RECONCILIATION_SUCCEEDED, &list, &self.revision);
                 }
                 if cleanup == Cleanup::DeleteAndWait {
                     self.wait_gone(&target, &outcome).await;
@@ -148,7 +153,8 @@ impl Run<'_> {
     async fn wait_gone(&self, target: &Arc<Target>, outcome: &PruneOutcome) {
         if let Err(error) = wait_gone(target, outcome, timeout_of(&self.object.spec)).await {
             let message = format!("deleted objects are not gone: {error}");
-            self.reporter().failed(reasons::kustomize::PRUNE_FAILED, &message, &self.revision);
+            self.reporter()
+                .failed(reasons::kustomize::PRUNE_FAILED, &message, &self.revision);
         }
     }
 
@@ -175,9 +181,13 @@ mod tests {
     #[track_caller]
     fn check_cleanup(more: Value, entries: Value, wanted: Cleanup) {
         let mut spec = json!({"interval": "1m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "s"}});
-        spec.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
-        let object: Kustomization = serde_json::from_value(json!({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
-            "metadata": {"name": "x"}, "spec": spec, "status": {"inventory": {"entries": entries}}}))
+        spec.as_object_mut()
+            .expect("a map")
+            .extend(more.as_object().expect("a map").clone());
+        let object: Kustomization = serde_json::from_value(
+            json!({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"name": "x"}, "spec": spec, "status": {"inventory": {"entries": entries}}}),
+        )
         .expect("it is complete");
         assert_eq!(cleanup_of(&object), wanted, "{more}");
     }
@@ -187,11 +197,23 @@ mod tests {
         let some = || json!([{"id": "a_b__ConfigMap", "v": "v1"}]);
         check_cleanup(json!({}), some(), Cleanup::Delete);
         check_cleanup(json!({"prune": false}), some(), Cleanup::Leave);
-        check_cleanup(json!({"prune": false, "deletionPolicy": "Delete"}), some(), Cleanup::Delete);
-        check_cleanup(json!({"deletionPolicy": "WaitForTermination"}), some(), Cleanup::DeleteAndWait);
+        check_cleanup(
+            json!({"prune": false, "deletionPolicy": "Delete"}),
+            some(),
+            Cleanup::Delete,
+        );
+        check_cleanup(
+            json!({"deletionPolicy": "WaitForTermination"}),
+            some(),
+            Cleanup::DeleteAndWait,
+        );
         check_cleanup(json!({"deletionPolicy": "Orphan"}), some(), Cleanup::Leave);
         check_cleanup(json!({"deletionPolicy": "MirrorPrune"}), some(), Cleanup::Delete);
-        check_cleanup(json!({"suspend": true, "deletionPolicy": "Delete"}), some(), Cleanup::Leave);
+        check_cleanup(
+            json!({"suspend": true, "deletionPolicy": "Delete"}),
+            some(),
+            Cleanup::Leave,
+        );
         check_cleanup(json!({"deletionPolicy": "Delete"}), json!([]), Cleanup::Leave);
     }
 }

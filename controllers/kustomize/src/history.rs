@@ -22,9 +22,9 @@ pub(crate) struct Entry<'a> {
 /// Counts a known outcome up and moves it to the front, or puts a new one there.
 pub(crate) fn record(history: &mut Vec<Snapshot>, entry: Entry<'_>, now: Timestamp) {
     let now = Time(nave_runtime::conditions::whole_seconds(now));
-    let known = history.iter().position(|snapshot| {
-        snapshot.digest == entry.digest && snapshot.last_reconciled_status == entry.reason
-    });
+    let known = history
+        .iter()
+        .position(|snapshot| snapshot.digest == entry.digest && snapshot.last_reconciled_status == entry.reason);
     let mut snapshot = match known {
         Some(position) => history.remove(position),
         None => Snapshot {
@@ -53,9 +53,21 @@ mod tests {
     fn known_outcomes_are_counted_and_moved_to_the_front() {
         let mut history = Vec::new();
         let mut add = |digest: &str, reason: &str, second: i64| {
-            let entry = Entry { digest, reason, took: Duration::from_millis(1500), metadata: BTreeMap::new() };
-            record(&mut history, entry, Timestamp::from_second(second).expect("a valid time"));
-            history.iter().map(|s| format!("{}/{}×{}", s.digest, s.last_reconciled_status, s.total_reconciliations)).collect::<Vec<_>>()
+            let entry = Entry {
+                digest,
+                reason,
+                took: Duration::from_millis(1500),
+                metadata: BTreeMap::new(),
+            };
+            record(
+                &mut history,
+                entry,
+                Timestamp::from_second(second).expect("a valid time"),
+            );
+            history
+                .iter()
+                .map(|s| format!("{}/{}×{}", s.digest, s.last_reconciled_status, s.total_reconciliations))
+                .collect::<Vec<_>>()
         };
         add("a", "Ok", 1);
         add("b", "Ok", 2);

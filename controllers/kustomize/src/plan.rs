@@ -45,10 +45,7 @@ pub(crate) enum Plan {
     /// Nothing: it is suspended.
     Leave,
     /// Nothing, until the spec changes.
-    Stall {
-        reason: &'static str,
-        message: String,
-    },
+    Stall { reason: &'static str, message: String },
     /// Report, and look again after the time, or when something happens.
     Postpone {
         reason: &'static str,
@@ -134,10 +131,7 @@ pub(crate) fn plan(spec: &KustomizationSpec, seen: Observed, options: &Options) 
             .collect();
         return Plan::Postpone {
             reason: reasons::kustomize::DEPENDENCY_NOT_READY,
-            message: format!(
-                "Dependencies do not meet ready condition: {}",
-                list.join(", ")
-            ),
+            message: format!("Dependencies do not meet ready condition: {}", list.join(", ")),
             after: soon,
         };
     }
@@ -154,9 +148,7 @@ fn unsupported(spec: &KustomizationSpec) -> Option<String> {
         .as_ref()
         .is_some_and(|reference| reference.config_map_ref.is_some())
     {
-        return Some(
-            "spec.kubeConfig.configMapRef is not supported by this version, use secretRef".to_owned(),
-        );
+        return Some("spec.kubeConfig.configMapRef is not supported by this version, use secretRef".to_owned());
     }
     None
 }
@@ -193,12 +185,20 @@ mod tests {
     }
 
     fn seen(source: SourceSeen) -> Observed {
-        Observed { source, unready: vec![], cycle: None, invalid: None, age: Duration::from_secs(60) }
+        Observed {
+            source,
+            unready: vec![],
+            cycle: None,
+            invalid: None,
+            age: Duration::from_secs(60),
+        }
     }
 
     fn spec(more: Value) -> KustomizationSpec {
         let mut spec = json!({"interval": "10m", "retryInterval": "1m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "s"}});
-        spec.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+        spec.as_object_mut()
+            .expect("a map")
+            .extend(more.as_object().expect("a map").clone());
         serde_json::from_value(spec).expect("the spec is complete")
     }
 
@@ -212,16 +212,63 @@ mod tests {
     fn decisions() {
         check_plan(json!({}), seen(artifact()), "Go(");
         check_plan(json!({"suspend": true}), seen(SourceSeen::Denied("no".into())), "Leave");
-        check_plan(json!({"decryption": {"provider": "sops"}}), seen(artifact()), "Stall { reason: \"FeatureGateDisabled\", message: \"spec.decryption");
-        check_plan(json!({"kubeConfig": {"configMapRef": {"name": "c"}}}), seen(artifact()), "Stall { reason: \"FeatureGateDisabled\", message: \"spec.kubeConfig.configMapRef");
-        check_plan(json!({}), seen(SourceSeen::Denied("no".into())), "Stall { reason: \"AccessDenied\"");
-        check_plan(json!({}), seen(SourceSeen::Missing("GitRepository/n/s".into())), "Postpone { reason: \"ArtifactFailed\", message: \"Source 'GitRepository/n/s' not found\", after: 60s }");
-        check_plan(json!({}), seen(SourceSeen::Empty("GitRepository/n/s".into())), "Postpone { reason: \"ArtifactFailed\", message: \"Source artifact of 'GitRepository/n/s' not found, retrying in 30s\", after: 30s }");
-        check_plan(json!({}), Observed { age: Duration::from_secs(1), ..seen(SourceSeen::Missing("x".into())) }, "Grace(4s)");
-        check_plan(json!({}), Observed { invalid: Some(("InvalidCELExpression", "x".into())), ..seen(artifact()) }, "Stall { reason: \"InvalidCELExpression\"");
-        check_plan(json!({}), Observed { unready: vec![("n/a".into(), "not found".into()), ("n/b".into(), "not ready".into())], ..seen(artifact()) },
-            "Postpone { reason: \"DependencyNotReady\", message: \"Dependencies do not meet ready condition: dependency 'n/a' not found, dependency 'n/b' not ready\", after: 30s }");
-        check_plan(json!({}), Observed { cycle: Some("n/a -> n/a".into()), ..seen(artifact()) }, "Postpone { reason: \"DependencyNotReady\", message: \"Dependencies wait for each other: n/a -> n/a\", after: 60s }");
+        check_plan(
+            json!({"decryption": {"provider": "sops"}}),
+            seen(artifact()),
+            "Stall { reason: \"FeatureGateDisabled\", message: \"spec.decryption",
+        );
+        check_plan(
+            json!({"kubeConfig": {"configMapRef": {"name": "c"}}}),
+            seen(artifact()),
+            "Stall { reason: \"FeatureGateDisabled\", message: \"spec.kubeConfig.configMapRef",
+        );
+        check_plan(
+            json!({}),
+            seen(SourceSeen::Denied("no".into())),
+            "Stall { reason: \"AccessDenied\"",
+        );
+        check_plan(
+            json!({}),
+            seen(SourceSeen::Missing("GitRepository/n/s".into())),
+            "Postpone { reason: \"ArtifactFailed\", message: \"Source 'GitRepository/n/s' not found\", after: 60s }",
+        );
+        check_plan(
+            json!({}),
+            seen(SourceSeen::Empty("GitRepository/n/s".into())),
+            "Postpone { reason: \"ArtifactFailed\", message: \"Source artifact of 'GitRepository/n/s' not found, retrying in 30s\", after: 30s }",
+        );
+        check_plan(
+            json!({}),
+            Observed {
+                age: Duration::from_secs(1),
+                ..seen(SourceSeen::Missing("x".into()))
+            },
+            "Grace(4s)",
+        );
+        check_plan(
+            json!({}),
+            Observed {
+                invalid: Some(("InvalidCELExpression", "x".into())),
+                ..seen(artifact())
+            },
+            "Stall { reason: \"InvalidCELExpression\"",
+        );
+        check_plan(
+            json!({}),
+            Observed {
+                unready: vec![("n/a".into(), "not found".into()), ("n/b".into(), "not ready".into())],
+                ..seen(artifact())
+            },
+            "Postpone { reason: \"DependencyNotReady\", message: \"Dependencies do not meet ready condition: dependency 'n/a' not found, dependency 'n/b' not ready\", after: 30s }",
+        );
+        check_plan(
+            json!({}),
+            Observed {
+                cycle: Some("n/a -> n/a".into()),
+                ..seen(artifact())
+            },
+            "Postpone { reason: \"DependencyNotReady\", message: \"Dependencies wait for each other: n/a -> n/a\", after: 60s }",
+        );
     }
 
     #[test]

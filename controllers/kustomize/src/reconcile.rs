@@ -225,11 +225,7 @@ impl Run<'_> {
                 };
                 self.end_failed(failure, is_new).await
             }
-            Plan::Postpone {
-                reason,
-                message,
-                after,
-            } => {
+            Plan::Postpone { reason, message, after } => {
                 let failure = Failure {
                     after: Some(after),
                     ..Failure::new(reason, message)
@@ -264,10 +260,7 @@ impl Run<'_> {
     }
 
     fn requested_at(&self) -> &str {
-        self.object
-            .annotations()
-            .get(REQUESTED_AT)
-            .map_or("", String::as_str)
+        self.object.annotations().get(REQUESTED_AT).map_or("", String::as_str)
     }
 
     fn generation(&self) -> i64 {
@@ -384,7 +377,10 @@ impl Run<'_> {
         }
         if let Some(error) = &outcome.error {
             self.set_inventory(&inventory_after_failure(&before, &outcome));
-            return Err(Failure::new(reasons::kustomize::RECONCILIATION_FAILED, error.to_string()));
+            return Err(Failure::new(
+                reasons::kustomize::RECONCILIATION_FAILED,
+                error.to_string(),
+            ));
         }
         let changed = outcome.changed();
         let pruned = self.prune(&target, &before, &outcome.changes).await?;
@@ -608,8 +604,7 @@ impl Run<'_> {
         }
         let news = before != Some((failure.reason.to_owned(), failure.message.clone()));
         if tell || news {
-            self.reporter()
-                .failed(failure.reason, &failure.message, &self.revision);
+            self.reporter().failed(failure.reason, &failure.message, &self.revision);
         }
         self.end(failure.reason).await;
         if failure.terminal {

@@ -7,11 +7,7 @@ use crate::{Options, Ports, plan::SourceSeen};
 
 /// What the source looks like now. GitRepositories and ExternalArtifacts come from the shared watches; the kinds that have
 /// none yet are asked for.
-pub(crate) async fn source_of(
-    kustomization: &Kustomization,
-    ports: &Ports,
-    options: &Options,
-) -> SourceSeen {
+pub(crate) async fn source_of(kustomization: &Kustomization, ports: &Ports, options: &Options) -> SourceSeen {
     let reference = &kustomization.spec.source_ref;
     let own = kustomization.metadata.namespace.as_deref().unwrap_or_default();
     let namespace = if reference.namespace.is_empty() {
@@ -43,9 +39,7 @@ pub(crate) async fn source_of(
             return ask(ports, &reference.kind, namespace, &reference.name, name).await;
         }
         kind => {
-            return SourceSeen::Unsupported(format!(
-                "spec.sourceRef.kind {kind:?} is not supported by this version"
-            ));
+            return SourceSeen::Unsupported(format!("spec.sourceRef.kind {kind:?} is not supported by this version"));
         }
     };
     seen(artifact, name)
@@ -79,9 +73,7 @@ async fn ask(ports: &Ports, kind: &str, namespace: &str, object: &str, name: Str
             None => SourceSeen::Empty(name),
             Some(artifact) => match serde_json::from_value(artifact.clone()) {
                 Ok(artifact) => SourceSeen::Ready(Box::new(artifact)),
-                Err(error) => {
-                    SourceSeen::Unreadable(format!("status.artifact of '{name}' cannot be read: {error}"))
-                }
+                Err(error) => SourceSeen::Unreadable(format!("status.artifact of '{name}' cannot be read: {error}")),
             },
         },
         Err(error) => SourceSeen::Unreadable(format!("reading source '{name}': {error}")),

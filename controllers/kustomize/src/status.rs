@@ -34,12 +34,7 @@ pub(crate) fn progressing(
 }
 
 /// It did not work this time; another try follows.
-pub(crate) fn failed(
-    status: &mut KustomizationStatus,
-    reason: &str,
-    message: &str,
-    At { generation, now }: At,
-) {
+pub(crate) fn failed(status: &mut KustomizationStatus, reason: &str, message: &str, At { generation, now }: At) {
     let list = &mut status.conditions;
     list.set(conditions::READY, Status::False, reason, message, generation, now);
     list.set(
@@ -53,12 +48,7 @@ pub(crate) fn failed(
 }
 
 /// It will not work until somebody changes something.
-pub(crate) fn stalled(
-    status: &mut KustomizationStatus,
-    reason: &str,
-    message: &str,
-    At { generation, now }: At,
-) {
+pub(crate) fn stalled(status: &mut KustomizationStatus, reason: &str, message: &str, At { generation, now }: At) {
     let list = &mut status.conditions;
     list.set(conditions::READY, Status::False, reason, message, generation, now);
     list.set(conditions::STALLED, Status::True, reason, message, generation, now);
@@ -78,11 +68,7 @@ pub(crate) fn health(
     }
     let (value, reason, message) = match outcome {
         Ok(message) => (Status::True, reasons::SUCCEEDED, message),
-        Err(message) => (
-            Status::False,
-            reasons::kustomize::HEALTH_CHECK_FAILED,
-            message,
-        ),
+        Err(message) => (Status::False, reasons::kustomize::HEALTH_CHECK_FAILED, message),
     };
     status
         .conditions
@@ -123,7 +109,10 @@ mod tests {
     use super::*;
 
     fn at(generation: i64, second: i64) -> At {
-        At { generation, now: Timestamp::from_second(second).expect("a valid time") }
+        At {
+            generation,
+            now: Timestamp::from_second(second).expect("a valid time"),
+        }
     }
 
     fn shown(status: &KustomizationStatus) -> Vec<String> {
@@ -136,23 +125,42 @@ mod tests {
 
     #[test]
     fn a_revision_from_begin_to_end() {
-        let spec = KustomizationSpec { wait: true, ..KustomizationSpec::default() };
+        let spec = KustomizationSpec {
+            wait: true,
+            ..KustomizationSpec::default()
+        };
         let mut status = KustomizationStatus::default();
         progressing(&mut status, &spec, "working", at(1, 1));
         assert_eq!(
             shown(&status),
-            ["Ready=Unknown/Progressing: working", "Reconciling=True/Progressing: working", "Healthy=Unknown/Progressing: working"]
+            [
+                "Ready=Unknown/Progressing: working",
+                "Reconciling=True/Progressing: working",
+                "Healthy=Unknown/Progressing: working"
+            ]
         );
         failed(&mut status, "BuildFailed", "no", at(1, 2));
-        assert_eq!(shown(&status)[..2], ["Ready=False/BuildFailed: no", "Reconciling=True/ProgressingWithRetry: no"]);
+        assert_eq!(
+            shown(&status)[..2],
+            [
+                "Ready=False/BuildFailed: no",
+                "Reconciling=True/ProgressingWithRetry: no"
+            ]
+        );
         assert_eq!(status.observed_generation, 0);
         health(&mut status, &spec, Ok("passed"), at(1, 3));
         succeeded(&mut status, "main@sha1:1", "", at(1, 3));
         assert_eq!(
             shown(&status),
-            ["Ready=True/ReconciliationSucceeded: Applied revision: main@sha1:1", "Healthy=True/Succeeded: passed"]
+            [
+                "Ready=True/ReconciliationSucceeded: Applied revision: main@sha1:1",
+                "Healthy=True/Succeeded: passed"
+            ]
         );
-        assert_eq!((status.observed_generation, status.last_applied_revision.as_str()), (1, "main@sha1:1"));
+        assert_eq!(
+            (status.observed_generation, status.last_applied_revision.as_str()),
+            (1, "main@sha1:1")
+        );
     }
 
     #[test]
@@ -161,9 +169,18 @@ mod tests {
         let mut status = KustomizationStatus::default();
         progressing(&mut status, &spec, "working", at(1, 1));
         stalled(&mut status, "AccessDenied", "never", at(1, 2));
-        assert_eq!(shown(&status), ["Ready=False/AccessDenied: never", "Stalled=True/AccessDenied: never"]);
+        assert_eq!(
+            shown(&status),
+            ["Ready=False/AccessDenied: never", "Stalled=True/AccessDenied: never"]
+        );
         assert_eq!(status.observed_generation, 1);
         progressing(&mut status, &spec, "working", at(2, 3));
-        assert_eq!(shown(&status), ["Ready=Unknown/Progressing: working", "Reconciling=True/Progressing: working"]);
+        assert_eq!(
+            shown(&status),
+            [
+                "Ready=Unknown/Progressing: working",
+                "Reconciling=True/Progressing: working"
+            ]
+        );
     }
 }

@@ -57,10 +57,7 @@ pub(crate) async fn target_of(
 ) -> Result<Arc<Target>, TargetOfError> {
     let account = account_of(kustomization, options);
     let Some(reference) = &kustomization.spec.kube_config else {
-        return ports
-            .targets
-            .local(account.as_ref())
-            .map_err(TargetOfError::Account);
+        return ports.targets.local(account.as_ref()).map_err(TargetOfError::Account);
     };
     let secret_ref = reference.secret_ref.as_ref().ok_or(TargetOfError::NoReference)?;
     let (namespace, name) = (

@@ -80,10 +80,7 @@ impl Triggers {
     pub fn block(&self, dependent: &Key, dependencies: &[Key]) {
         let mut blocked = self.blocked.0.lock().unwrap_or_else(PoisonError::into_inner);
         for dependency in dependencies {
-            blocked
-                .entry(dependency.clone())
-                .or_default()
-                .insert(dependent.clone());
+            blocked.entry(dependency.clone()).or_default().insert(dependent.clone());
         }
     }
 
@@ -130,13 +127,7 @@ impl Triggers {
         kustomizations: &Watched<Kustomization>,
         tasks: &Tasks,
     ) where
-        K: Resource<DynamicType = ()>
-            + Clone
-            + serde::de::DeserializeOwned
-            + std::fmt::Debug
-            + Send
-            + Sync
-            + 'static,
+        K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
     {
         let (this, changes) = (self.clone(), sources.changes());
         let kustomizations = kustomizations.clone();
@@ -155,9 +146,7 @@ impl Triggers {
                     continue;
                 }
                 for kustomization in kustomizations.store().state() {
-                    if refers_to(&kustomization, kind, &source)
-                        && !has_attempted(&kustomization, &artifact.revision)
-                    {
+                    if refers_to(&kustomization, kind, &source) && !has_attempted(&kustomization, &artifact.revision) {
                         this.wake(&nave_runtime::watch::key(kustomization.as_ref())).await;
                     }
                 }
@@ -213,10 +202,7 @@ impl Triggers {
             futures::pin_mut!(changes);
             while let Some(changed) = next(&mut changes, &stop).await {
                 known_before_start &= started.elapsed() < std::time::Duration::from_secs(2);
-                let key = (
-                    changed.namespace().unwrap_or_default(),
-                    changed.name_any(),
-                );
+                let key = (changed.namespace().unwrap_or_default(), changed.name_any());
                 let version = changed.resource_version().unwrap_or_default();
                 let before = seen.insert(key.clone(), version.clone());
                 if before.as_ref() == Some(&version) || before.is_none() && known_before_start {
@@ -294,9 +280,13 @@ mod tests {
 
     fn kustomization(spec: Value, status: Value) -> Kustomization {
         let mut all = json!({"interval": "1m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "s"}});
-        all.as_object_mut().expect("a map").extend(spec.as_object().expect("a map").clone());
-        serde_json::from_value(json!({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
-            "metadata": {"name": "x", "namespace": "n"}, "spec": all, "status": status}))
+        all.as_object_mut()
+            .expect("a map")
+            .extend(spec.as_object().expect("a map").clone());
+        serde_json::from_value(
+            json!({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"name": "x", "namespace": "n"}, "spec": all, "status": status}),
+        )
         .expect("it is complete")
     }
 
@@ -310,7 +300,10 @@ mod tests {
         assert!(refers_to(&own, "GitRepository", &key("n", "s")));
         assert!(!refers_to(&own, "ExternalArtifact", &key("n", "s")));
         assert!(!refers_to(&own, "GitRepository", &key("m", "s")));
-        let far = kustomization(json!({"sourceRef": {"kind": "GitRepository", "name": "s", "namespace": "m"}}), json!({}));
+        let far = kustomization(
+            json!({"sourceRef": {"kind": "GitRepository", "name": "s", "namespace": "m"}}),
+            json!({}),
+        );
         assert!(refers_to(&far, "GitRepository", &key("m", "s")));
         let reads = kustomization(
             json!({"postBuild": {"substituteFrom": [{"kind": "ConfigMap", "name": "c"}]}, "kubeConfig": {"secretRef": {"name": "k"}}}),
@@ -327,7 +320,11 @@ mod tests {
         let status = json!({"lastAttemptedRevision": attempted, "conditions": [
             {"type": "Ready", "status": ready, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"},
             {"type": "Reconciling", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
-        assert_eq!(has_attempted(&kustomization(json!({}), status), "new"), wanted, "{ready} {attempted}");
+        assert_eq!(
+            has_attempted(&kustomization(json!({}), status), "new"),
+            wanted,
+            "{ready} {attempted}"
+        );
     }
 
     #[test]
@@ -344,7 +341,10 @@ mod tests {
         triggers.block(&key("n", "b"), &[key("n", "a"), key("n", "c")]);
         triggers.unblock(&key("n", "b"), &[key("n", "c")]);
         let blocked = triggers.blocked.0.lock().expect("nobody panics").clone();
-        assert_eq!(blocked.into_iter().collect::<Vec<_>>(), [(key("n", "a"), HashSet::from([key("n", "b")]))]);
+        assert_eq!(
+            blocked.into_iter().collect::<Vec<_>>(),
+            [(key("n", "a"), HashSet::from([key("n", "b")]))]
+        );
         triggers.of(&key("n", "b")).fire().await;
         futures::pin_mut!(stream);
         let woken = stream.next().await.expect("one was woken");

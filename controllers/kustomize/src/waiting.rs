@@ -52,13 +52,7 @@ pub(crate) struct Wanted {
 
 impl Waiting {
     /// Begins; `trigger` is called once the outcome is there.
-    pub fn begin(
-        tasks: &Tasks,
-        attempt: Attempt,
-        applied: Applied,
-        wanted: Wanted,
-        trigger: Trigger,
-    ) -> Self {
+    pub fn begin(tasks: &Tasks, attempt: Attempt, applied: Applied, wanted: Wanted, trigger: Trigger) -> Self {
         let outcome: Arc<Mutex<Option<Result<(), WaitError>>>> = Arc::default();
         let stop = tasks.shutdown_token().child_token();
         let (slot, stopped) = (outcome.clone(), stop.clone());
@@ -81,10 +75,7 @@ impl Waiting {
 
     /// How it ended; none while it goes on.
     pub fn outcome(&self) -> Option<Result<(), WaitError>> {
-        self.outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

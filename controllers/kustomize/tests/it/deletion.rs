@@ -1,0 +1,124 @@
+//! Deleting a Kustomization, and who may delete.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::{Context, Result, ensure};
+use futures::future::BoxFuture;
+use nave_bed::eventually;
+use nave_runtime::ports::{Permit, PrunePermits, PrunePlan};
+use serde_json::{Value, json};
+
+use crate::stage::{DEADLINE, Setup, Stage, config};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_decide_what_stays() -> Result<()> {
+    let stage = Stage::start("policies").await?;
+    let ns = stage.namespace.clone();
+    let cases: [(&str, Value, bool); 5] = [
+        ("mirror", json!({}), false),
+        ("unpruned", json!({"prune": false}), true),
+        ("orphan", json!({"deletionPolicy": "Orphan"}), true),
+        ("delete", json!({"deletionPolicy": "Delete", "prune": false}), false),
+        ("wait", json!({"deletionPolicy": "WaitForTermination"}), false),
+    ];
+    let files: Vec<(String, String)> = cases
+        .iter()
+        .map(|(name, _, _)| (format!("{name}/a.yaml"), config(&ns, name, "1")))
+        .collect();
+    let files: Vec<(&str, String)> = files.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
+    stage.publish("1", &files).await?;
+    for (name, spec, _) in &cases {
+        stage.apply(name, spec.clone()).await?;
+    }
+    for (name, _, _) in &cases {
+        stage.ready(name, "1").await?;
+        stage.delete(name).await?;
+    }
+    for (name, _, stays) in &cases {
+        stage.gone(name).await?;
+        assert_eq!(stage.config(name).await?.is_some(), *stays, "{name}");
+    }
+    stage.apply("mirror", json!({})).await?;
+    stage.ready("mirror", "1").await?;
+    stage.apply("mirror", json!({"suspend": true})).await?;
+    stage.delete("mirror").await?;
+    stage.gone("mirror").await?;
+    assert!(
+        stage.config("mirror").await?.is_some(),
+        "a suspended one leaves everything"
+    );
+    stage.stop().await
+}
+
+/// Permits nothing until it is told to.
+#[derive(Default)]
+struct Brake(AtomicBool);
+
+impl PrunePermits for Brake {
+    fn permit<'a>(&'a self, plan: &'a PrunePlan) -> BoxFuture<'a, Permit> {
+        let permit = if self.0.load(Ordering::SeqCst) {
+            Permit::Granted
+        } else {
+            Permit::Held {
+                reason: format!("plan {} is not approved", plan.digest),
+            }
+        };
+        Box::pin(std::future::ready(permit))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_deleted_without_a_permit() -> Result<()> {
+    let brake = Arc::new(Brake::default());
+    let stage = Stage::start_with(
+        "brake",
+        Setup {
+            permits: brake.clone(),
+            ..Setup::default()
+        },
+    )
+    .await?;
+    let ns = stage.namespace.clone();
+    stage
+        .publish(
+            "1",
+            &[
+                ("app/a.yaml", config(&ns, "a", "1")),
+                ("app/b.yaml", config(&ns, "b", "1")),
+            ],
+        )
+        .await?;
+    stage.apply("app", json!({"retryInterval": "2s"})).await?;
+    stage.ready("app", "1").await?;
+    stage.publish("2", &[("app/a.yaml", config(&ns, "a", "2"))]).await?;
+    let message = stage.failed("app", "PruneHeld").await?;
+    assert!(message.contains("is not approved"), "{message}");
+    assert_eq!(stage.config("a").await?.context("it is applied")?["value"], "2");
+    assert!(stage.config("b").await?.is_some());
+    assert_eq!(
+        stage
+            .status("app")
+            .await?
+            .inventory
+            .context("an inventory")?
+            .entries
+            .len(),
+        2
+    );
+
+    stage.delete("app").await?;
+    eventually(DEADLINE, "the deletion is held", || async {
+        let message = stage.failed("app", "PruneHeld").await?;
+        ensure!(message.starts_with("2 deletions wait for a permit"), "{message}");
+        Ok(())
+    })
+    .await?;
+    assert!(stage.config("a").await?.is_some());
+    brake.0.store(true, Ordering::SeqCst);
+    stage.gone("app").await?;
+    assert!(stage.config("a").await?.is_none() && stage.config("b").await?.is_none());
+    stage.stop().await
+}

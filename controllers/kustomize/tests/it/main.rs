@@ -1,0 +1,9 @@
+//! Kustomizations against a real API server. One control plane is shared; every test has a namespace and a reconciler of its own.
+
+mod changes;
+mod deletion;
+mod dependencies;
+mod health;
+mod refusals;
+mod remote;
+mod stage;

@@ -1,0 +1,99 @@
+//! What cannot work says so, by object and field.
+
+use anyhow::Result;
+use nave_runtime::Conditions;
+use serde_json::{Value, json};
+
+use crate::stage::{Setup, Stage, config};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_this_version_does_not_do_stalls() -> Result<()> {
+    let mut setup = Setup::default();
+    setup.options.no_cross_namespace_refs = true;
+    let stage = Stage::start_with("stalls", setup).await?;
+    let ns = stage.namespace.clone();
+    stage.publish("1", &[("a/a.yaml", config(&ns, "a", "1"))]).await?;
+    let cases: [(&str, Value, &str, &str); 5] = [
+        (
+            "sops",
+            json!({"decryption": {"provider": "sops"}}),
+            "FeatureGateDisabled",
+            "spec.decryption",
+        ),
+        (
+            "cloud",
+            json!({"kubeConfig": {"configMapRef": {"name": "x"}}}),
+            "FeatureGateDisabled",
+            "spec.kubeConfig.configMapRef",
+        ),
+        (
+            "cross",
+            json!({"sourceRef": {"kind": "GitRepository", "name": "source", "namespace": "default"}}),
+            "AccessDenied",
+            "GitRepository/default/source",
+        ),
+        (
+            "bucket",
+            json!({"sourceRef": {"kind": "Bucket", "name": "b"}}),
+            "FeatureGateDisabled",
+            "Bucket",
+        ),
+        (
+            "ignore",
+            json!({"path": "./a", "ignore": [{"paths": ["spec"]}]}),
+            "BuildFailed",
+            "spec.ignore[0].paths[0]",
+        ),
+    ];
+    for (name, spec, _, _) in &cases {
+        stage.apply(name, spec.clone()).await?;
+    }
+    for (name, _, reason, part) in &cases {
+        let message = stage.failed(name, reason).await?;
+        assert!(message.contains(part), "{name}: {message}");
+        let status = stage.status(name).await?;
+        assert!(
+            status.conditions.is_true("Stalled") && status.conditions.get_condition("Reconciling").is_none(),
+            "{status:?}"
+        );
+    }
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_missing_is_named_and_comes_later() -> Result<()> {
+    let stage = Stage::start("missing").await?;
+    let ns = stage.namespace.clone();
+    stage.apply("late", json!({})).await?;
+    let message = stage.failed("late", "ArtifactFailed").await?;
+    assert_eq!(message, format!("Source 'GitRepository/{ns}/source' not found"));
+    stage.publish("1", &[("other/a.yaml", config(&ns, "a", "1"))]).await?;
+    let message = nave_bed::eventually(crate::stage::DEADLINE, "the missing path is named", || async {
+        let message = stage.failed("late", "ArtifactFailed").await?;
+        anyhow::ensure!(message.contains("path"), "{message}");
+        Ok(message)
+    })
+    .await?;
+    assert!(message.contains("\"late\""), "{message}");
+    stage.publish("2", &[("late/a.yaml", config(&ns, "a", "2"))]).await?;
+    stage.ready("late", "2").await?;
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_without_rights_is_denied() -> Result<()> {
+    let stage = Stage::start("tenant").await?;
+    let ns = stage.namespace.clone();
+    stage.publish("1", &[("app/a.yaml", config(&ns, "a", "1"))]).await?;
+    stage.apply("app", json!({"serviceAccountName": "default"})).await?;
+    let message = stage.failed("app", "ReconciliationFailed").await?;
+    assert!(
+        message.contains(&format!("system:serviceaccount:{ns}:default")),
+        "{message}"
+    );
+    assert!(stage.config("a").await?.is_none());
+    let plain = stage.apply("app", json!({"interval": "1h"})).await;
+    plain?;
+    stage.ready("app", "1").await?;
+    stage.stop().await
+}

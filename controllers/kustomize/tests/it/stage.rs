@@ -1,0 +1,326 @@
+//! What every test starts from: a namespace, a source whose artifacts the test publishes, and a running reconciler.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Event, Namespace, Secret, ServiceAccount},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    runtime::watcher,
+};
+use nave_artifact::{File, FileTree};
+use nave_bed::{Plane, PlaneOptions, eventually};
+use nave_crds::{
+    kustomize::{Kustomization, KustomizationStatus},
+    source::{ExternalArtifact, GitRepository},
+};
+use nave_kustomize_controller::{Options, Ports, StoreOrHttp, run};
+use nave_runtime::{
+    Conditions, EventRecorder, Metrics, Tasks, Watched,
+    ports::{AllowAll, ApplyPolicy, PermitItself, PrunePermits},
+    watch::without_managed_fields,
+};
+use nave_store::{Owner, Store};
+use nave_targets::{KubeconfigPolicy, Targets};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// How long anything may take on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The plane of all tests, with our definitions; it ends with the process.
+pub async fn plane() -> &'static Plane {
+    static PLANE: OnceCell<Plane> = OnceCell::const_new();
+    PLANE
+        .get_or_init(|| async {
+            let plane = Plane::start(PlaneOptions {
+                audit: true,
+                ..PlaneOptions::named("kustomize")
+            })
+            .await
+            .expect("a control plane starts");
+            install(&plane).await.expect("our definitions can be installed");
+            plane
+        })
+        .await
+}
+
+async fn install(plane: &Plane) -> Result<()> {
+    let api: Api<CustomResourceDefinition> = Api::all(plane.client());
+    for definition in nave_crds::all() {
+        let name = definition.name_any();
+        let parameters = PatchParams::apply("test").force();
+        api.patch(&name, &parameters, &Patch::Apply(&definition)).await?;
+        eventually(DEADLINE, &format!("{name} is served"), || async {
+            let found = api.get(&name).await?;
+            let established = found.status.and_then(|status| status.conditions).into_iter().flatten();
+            let mut established = established.filter(|c| c.type_ == "Established" && c.status == "True");
+            established.next().map(|_| ()).context("it is not established")
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+pub struct Stage {
+    pub plane: &'static Plane,
+    pub client: Client,
+    pub namespace: String,
+    store: Store,
+    tasks: Tasks,
+    _directory: tempfile::TempDir,
+}
+
+/// What a test may replace.
+pub struct Setup {
+    pub options: Options,
+    pub permits: Arc<dyn PrunePermits>,
+    pub policy: Arc<dyn ApplyPolicy>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup {
+            options: Options {
+                concurrent: 4,
+                requeue_dependency: Duration::from_secs(20),
+                interval_jitter: 0,
+                ..Options::default()
+            },
+            permits: Arc::new(PermitItself),
+            policy: Arc::new(AllowAll),
+        }
+    }
+}
+
+impl Stage {
+    pub async fn start(test: &str) -> Result<Stage> {
+        Stage::start_with(test, Setup::default()).await
+    }
+
+    pub async fn start_with(test: &str, setup: Setup) -> Result<Stage> {
+        let plane = plane().await;
+        let client = plane.client();
+        let object = serde_json::from_value(json!({"metadata": {"generateName": format!("{test}-")}}))?;
+        let created = Api::<Namespace>::all(client.clone())
+            .create(&PostParams::default(), &object)
+            .await?;
+        let namespace = created.metadata.name.context("a created namespace has a name")?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
+        eventually(DEADLINE, "the default service account", || async {
+            Ok(accounts.get("default").await?)
+        })
+        .await?;
+        let directory = tempfile::tempdir()?;
+        let store = Store::open(nave_store::Options::new(directory.path(), "http://127.0.0.1:1"))?;
+        let stage = Stage {
+            plane,
+            client,
+            namespace,
+            store,
+            tasks: Tasks::new(Default::default()),
+            _directory: directory,
+        };
+        stage.run(setup);
+        Ok(stage)
+    }
+
+    /// Starts a reconciler for this namespace.
+    fn run(&self, setup: Setup) {
+        let (client, tasks) = (&self.client, &self.tasks);
+        let config = watcher::Config::default;
+        let policy = KubeconfigPolicy {
+            allow_local_servers: true,
+            ..KubeconfigPolicy::default()
+        };
+        let ports = Ports {
+            client: client.clone(),
+            targets: Arc::new(Targets::new(client.clone(), policy)),
+            artifacts: Arc::new(StoreOrHttp::new(Some(self.store.clone()), reqwest::Client::new(), 0)),
+            events: EventRecorder::new(client.clone(), "kustomize-controller", "test".into(), None, tasks),
+            metrics: Metrics::new(),
+            kustomizations: Watched::start(
+                Api::namespaced(client.clone(), &self.namespace),
+                config(),
+                without_managed_fields::<Kustomization>,
+                tasks,
+            ),
+            git_repositories: Watched::start(
+                Api::namespaced(client.clone(), &self.namespace),
+                config(),
+                without_managed_fields::<GitRepository>,
+                tasks,
+            ),
+            external_artifacts: Watched::start(
+                Api::namespaced(client.clone(), &self.namespace),
+                config(),
+                without_managed_fields::<ExternalArtifact>,
+                tasks,
+            ),
+            permits: setup.permits,
+            policy: setup.policy,
+            tasks: tasks.clone(),
+        };
+        tasks.spawn("kustomize", run(ports, setup.options));
+    }
+
+    /// Ends the reconciler and starts another one that remembers nothing.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.tasks.shutdown_token().cancel();
+        let old = std::mem::replace(&mut self.tasks, Tasks::new(Default::default()));
+        ensure!(old.finish(DEADLINE).await, "the reconciler did not stop");
+        self.run(Setup::default());
+        Ok(())
+    }
+
+    /// Makes these files the artifact of the GitRepository `source`, at this revision.
+    pub async fn publish(&self, revision: &str, files: &[(&str, String)]) -> Result<()> {
+        let mut tree = FileTree::new();
+        for (path, text) in files {
+            tree.insert(*path, File::plain(text.clone().into_bytes()))?;
+        }
+        let owner = Owner::new("GitRepository", &self.namespace, "source")?;
+        let stored = self
+            .store
+            .put_tree(&owner, &format!("{revision}.tar.gz"), Arc::new(tree))
+            .await?;
+        let api: Api<GitRepository> = Api::namespaced(self.client.clone(), &self.namespace);
+        let source = json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": "source"},
+            "spec": {"interval": "1h", "url": "https://example.com/repo"}});
+        api.patch("source", &PatchParams::apply("test").force(), &Patch::Apply(&source))
+            .await?;
+        let status = json!({"status": {"artifact": {"path": stored.path, "url": stored.url, "digest": stored.digest.to_string(),
+            "revision": format!("main@sha1:{revision}"), "lastUpdateTime": "2026-01-01T00:00:00Z", "size": stored.size}}});
+        api.patch_status("source", &PatchParams::default(), &Patch::Merge(status))
+            .await?;
+        Ok(())
+    }
+
+    pub fn kustomizations(&self) -> Api<Kustomization> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Creates or changes a Kustomization of path `./<name>` with these fields beside the required ones.
+    pub async fn apply(&self, name: &str, more: Value) -> Result<()> {
+        let mut spec = json!({"interval": "1h", "retryInterval": "1h", "timeout": "1m", "prune": true, "path": format!("./{name}"),
+            "sourceRef": {"kind": "GitRepository", "name": "source"}});
+        spec.as_object_mut()
+            .context("a map")?
+            .extend(more.as_object().context("a map")?.clone());
+        let object = json!({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "metadata": {"name": name}, "spec": spec});
+        self.kustomizations()
+            .patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object))
+            .await?;
+        Ok(())
+    }
+
+    pub async fn annotate(&self, name: &str, annotations: Value) -> Result<()> {
+        let patch = json!({"metadata": {"annotations": annotations}});
+        self.kustomizations()
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
+        Ok(())
+    }
+
+    pub async fn status(&self, name: &str) -> Result<KustomizationStatus> {
+        Ok(self.kustomizations().get(name).await?.status.unwrap_or_default())
+    }
+
+    /// Waits until it is ready at its generation and this revision.
+    pub async fn ready(&self, name: &str, revision: &str) -> Result<KustomizationStatus> {
+        let revision = format!("main@sha1:{revision}");
+        eventually(DEADLINE, &format!("{name} is ready at {revision}"), || async {
+            let object = self.kustomizations().get(name).await?;
+            let status = object.status.unwrap_or_default();
+            let ready =
+                status.conditions.is_true("Ready") && Some(status.observed_generation) == object.metadata.generation;
+            ensure!(ready && status.last_applied_revision == revision, "{status:?}");
+            Ok(status)
+        })
+        .await
+    }
+
+    /// Waits until it is not ready for this reason; gives the message.
+    pub async fn failed(&self, name: &str, reason: &str) -> Result<String> {
+        eventually(DEADLINE, &format!("{name} fails with {reason}"), || async {
+            let status = self.status(name).await?;
+            let ready = status.conditions.get_condition("Ready").context("no Ready condition")?;
+            ensure!(ready.status == "False" && ready.reason == reason, "{ready:?}");
+            Ok(ready.message.clone())
+        })
+        .await
+    }
+
+    pub async fn config(&self, name: &str) -> Result<Option<BTreeMap<String, String>>> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        Ok(api.get_opt(name).await?.map(|found| found.data.unwrap_or_default()))
+    }
+
+    pub async fn gone(&self, name: &str) -> Result<()> {
+        eventually(DEADLINE, &format!("{name} is gone"), || async {
+            ensure!(
+                self.kustomizations().get_opt(name).await?.is_none(),
+                "it is still there"
+            );
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn delete(&self, name: &str) -> Result<()> {
+        self.kustomizations().delete(name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    pub async fn secret(&self, name: &str, data: &[(&str, String)]) -> Result<()> {
+        let data: BTreeMap<&str, &String> = data.iter().map(|(key, value)| (*key, value)).collect();
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object))
+            .await?;
+        Ok(())
+    }
+
+    /// Reasons and messages of the events about an object.
+    pub async fn events(&self, name: &str) -> Result<Vec<String>> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let list = api.list(&ListParams::default()).await?;
+        Ok(list
+            .items
+            .into_iter()
+            .filter(|event| event.involved_object.name.as_deref() == Some(name))
+            .map(|event| {
+                format!(
+                    "{} {}",
+                    event.reason.unwrap_or_default(),
+                    event.message.unwrap_or_default()
+                )
+            })
+            .collect())
+    }
+
+    pub async fn stop(self) -> Result<()> {
+        self.tasks.shutdown_token().cancel();
+        ensure!(self.tasks.finish(DEADLINE).await, "the reconciler did not stop");
+        Ok(())
+    }
+}
+
+/// A ConfigMap as a manifest.
+pub fn config(namespace: &str, name: &str, value: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {namespace}\ndata:\n  value: \"{value}\"\n"
+    )
+}
+
+/// A Deployment of one pod as a manifest; annotations are those of its pods.
+pub fn deployment(namespace: &str, name: &str, annotations: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\n  namespace: {namespace}\nspec:\n  selector:\n    matchLabels: {{app: {name}}}\n  \
+         template:\n    metadata:\n      labels: {{app: {name}}}\n      annotations: {{{annotations}}}\n    spec:\n      containers:\n      - name: app\n        image: example.com/app:1\n"
+    )
+}
