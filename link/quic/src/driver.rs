@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nave_proto::{Close, CloseCode, ProtocolError, StreamKind};
+use nave_proto::{Close, CloseCode, ProtocolError};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{LinkError, RecvStream, SendStream};
+use crate::connection::{LinkError, RecvStream};
 
 /// What a session has in hand when it ends may take so long to finish.
 pub(crate) const FINISH: Duration = Duration::from_secs(60);
@@ -50,21 +50,6 @@ pub(crate) async fn next_frame(stream: &mut RecvStream, ending: &CancellationTok
     tokio::select! {
         () = ending.cancelled() => Err(Stop::Ending),
         frame = stream.next() => frame?.ok_or(LinkError::Cut { kind }.into()),
-    }
-}
-
-/// Sends whatever `poll` has, and waits with `idle` when it has nothing.
-pub(crate) async fn write_loop(
-    stream: &mut SendStream,
-    kind: StreamKind,
-    mut poll: impl FnMut() -> Option<Vec<u8>>,
-    mut idle: impl AsyncFnMut(),
-) -> Endless {
-    loop {
-        match poll() {
-            Some(frame) => stream.send(kind, frame).await?,
-            None => idle().await,
-        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::renew::{Renewal, Renewed, renew_after};
 use super::runner::{AgentRunner, BREATH};
 use crate::clock::{now, wait_until};
 use crate::connection::{Connection, RecvStream, SendStream};
-use crate::driver::{Endless, FINISH, Stop, finishing, next_frame, write_loop};
+use crate::driver::{Endless, FINISH, Stop, finishing, next_frame};
 use crate::hub::SessionEnd;
 
 /// Live reads that are served at once; as many as the connection lets the hub open.
@@ -110,17 +110,7 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
         let others = async {
             // Plans and events are added through the handle, so the control stream looks when the state stream does.
             let mut changed = self.runner.handle.watch();
-            let write_control = write_loop(
-                &mut control_send,
-                StreamKind::Control,
-                || self.runner.handle.with(|maps| self.session().poll_control(now(), maps)),
-                async || {
-                    tokio::select! {
-                        () = self.control.notified() => {}
-                        _ = changed.changed() => {}
-                    }
-                },
-            );
+            let write_control = self.write_control(&mut control_send, &mut changed);
             let mut changed_state = self.runner.handle.watch();
             let result: Endless = tokio::select! {
                 end = write_control => end,
@@ -176,6 +166,19 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
             self.wake();
             for event in events {
                 self.answer(event).await?;
+            }
+        }
+    }
+
+    async fn write_control(&self, stream: &mut SendStream, changed: &mut watch::Receiver<()>) -> Endless {
+        loop {
+            let frame = self.runner.handle.with(|maps| self.session().poll_control(now(), maps));
+            match frame {
+                Some(frame) => stream.send(StreamKind::Control, frame).await?,
+                None => tokio::select! {
+                    () = self.control.notified() => {}
+                    _ = changed.changed() => {}
+                },
             }
         }
     }

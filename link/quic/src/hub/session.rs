@@ -27,7 +27,7 @@ use super::join::accept_control;
 use super::link::ClusterLink;
 use crate::clock::{now, wait_until};
 use crate::connection::{Connection, LinkError, RecvStream, SendStream};
-use crate::driver::{Endless, FINISH, Stop, finishing, next_frame, write_loop};
+use crate::driver::{Endless, FINISH, Stop, finishing, next_frame};
 
 /// Commands that wait for a session: permits mostly, one per fleet object and change. A session that does not take them
 /// is not being read by its agent, and its plans come again with the next one.
@@ -267,12 +267,7 @@ impl<H: HubHandler> HubSession<H> {
         };
         let others = async {
             let mut changed = link.watch();
-            let write_control = write_loop(
-                &mut control_send,
-                StreamKind::Control,
-                || link.with(|maps| core.lock().poll_control(now(), maps)),
-                async || core.control.notified().await,
-            );
+            let write_control = hub.write_control(&mut control_send);
             let write_state = hub.write_state(state_send_rx, &mut changed);
             let streams = accept_streams(&connection, &core, &*handler, state_tx, state_send_tx);
             let result: Endless = tokio::select! {
@@ -343,6 +338,16 @@ impl<H: HubHandler> Hub<'_, H> {
             self.core.wake();
             for event in events {
                 self.answer(event).await?;
+            }
+        }
+    }
+
+    async fn write_control(&self, stream: &mut SendStream) -> Endless {
+        loop {
+            let frame = self.link.with(|maps| self.core.lock().poll_control(now(), maps));
+            match frame {
+                Some(frame) => stream.send(StreamKind::Control, frame).await?,
+                None => self.core.control.notified().await,
             }
         }
     }
@@ -594,9 +599,14 @@ async fn accept_streams<H: HubHandler>(
 }
 
 async fn wanted_close(close: &mut watch::Receiver<Option<Close>>) -> Close {
-    match close.wait_for(Option::is_some).await {
-        Ok(words) => (*words).clone().expect("waited for"),
-        Err(_) => std::future::pending().await,
+    loop {
+        if let Some(words) = close.borrow_and_update().clone() {
+            return words;
+        }
+        if close.changed().await.is_err() {
+            // No handle is left to close it.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

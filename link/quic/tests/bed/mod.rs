@@ -1,0 +1,22 @@
+//! A hub and agents over loopback: real sockets, TLS and certificates; stores in memory.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+mod agent;
+mod hub;
+mod relay;
+
+use std::time::Duration;
+
+pub use agent::{AgentState, TestAgent, identity_of, start_agent};
+pub use hub::{TestHub, TokenSpec, artifact, manifest_digest};
+pub use relay::Relay;
+
+/// Waits until something is so; a test that waits for longer than anything takes has failed.
+pub async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !so() {
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
