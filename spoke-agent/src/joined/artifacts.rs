@@ -83,7 +83,7 @@ impl Assembled {
 }
 
 /// A manifest of the wire as one of ours; its digest is checked by the caller.
-fn read(manifest: wire::Manifest) -> Result<Manifest, String> {
+pub fn read(manifest: wire::Manifest) -> Result<Manifest, String> {
     let sha256 = |bytes: &[u8]| -> Result<Digest, String> {
         let hex: String = super::items::hex(bytes);
         format!("sha256:{hex}").parse().map_err(|error| format!("the manifest holds no digest: {error}"))

@@ -35,6 +35,17 @@ pub struct StoredItem {
     pub revision: String,
     /// The reconcile request that it carried.
     pub requested_at: String,
+    /// The hub has taken it away; what it made is being removed, also after a restart.
+    pub leaving: Option<Leaving>,
+}
+
+/// How an item leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Leaving {
+    /// What it applied is pruned.
+    Prune,
+    /// What it applied stays.
+    Orphan,
 }
 
 /// A fleet object.

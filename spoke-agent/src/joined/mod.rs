@@ -1,18 +1,271 @@
 //! Life with a hub.
 //!
 //! ```text
-//! config, state ─► link ─► worker ─► cluster        items of the hub, checked and applied
-//!                   ▲  ◄── reporter ◄── watches     what became of them
-//!                   └───── permits                  may this be pruned?
+//! config, state ─► join, link ─► handler ─► worker ─► cluster     items of the hub, checked and applied
+//!                       ▲  ◄──── reporter ◄── watches              what became of them
+//!                       └─────── permits                           may this be pruned?
 //! ```
 
 mod artifacts;
 mod bundle;
 mod config;
+mod handler;
 mod items;
 mod objects;
+mod permits;
 mod policy;
 mod report;
 mod reporter;
 mod state;
 mod worker;
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, ResourceExt};
+use nave_identity::JoinToken;
+use nave_proto::Digest;
+use nave_quic::{
+    AgentEnd, AgentIdentity, AgentOptions, AttemptError, DialError, JoinError, JoinOptions, LinkError,
+};
+use nave_runtime::{
+    Tasks,
+    ports::{ApplyPolicy, PrunePermits},
+};
+
+use crate::{args::Arguments, ports, ports::Ports};
+
+use self::{
+    artifacts::Assembled,
+    config::HubConfig,
+    handler::{Handler, LinkStatus, Myself, chain},
+    items::Items,
+    objects::FleetObjects,
+    permits::LinkPermits,
+    policy::SpokePolicy,
+    reporter::Reporter,
+    state::StateStore,
+    worker::Worker,
+};
+
+/// First pause after a join that may yet succeed.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Longest pause between two tries to join.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// Pause after a refusal that only a person can change.
+const AFTER_REFUSAL: Duration = Duration::from_secs(300);
+
+/// A hub to be joined, and what of that is needed before the controllers start.
+pub struct Joined {
+    name: String,
+    token: Option<String>,
+    state: StateStore,
+    items: Items,
+    policy: SpokePolicy,
+    permits: LinkPermits,
+}
+
+impl Joined {
+    /// Reads what joins this agent to a hub; none for an agent that is alone.
+    pub async fn prepare(arguments: &Arguments, client: &Client) -> Result<Option<Self>> {
+        let (state, token, name) = match (&arguments.hub_config, &arguments.hub_secret) {
+            (Some(path), _) => {
+                let config = HubConfig::read(path)?;
+                (StateStore::File(config.state), config.token, config.name.unwrap_or_default())
+            }
+            (None, Some(name)) => {
+                let state = StateStore::Secret {
+                    client: client.clone(),
+                    namespace: arguments.namespace.clone(),
+                    name: name.clone(),
+                };
+                let token = state.token().await.context("reading the secret that joins this agent to its hub")?;
+                (state, token, String::new())
+            }
+            (None, None) => return Ok(None),
+        };
+        let stored = state.load().await?;
+        if token.is_none() && !stored.has_joined() {
+            if arguments.hub_secret.is_some() {
+                tracing::info!("the hub secret holds no token and no identity: this agent is alone");
+                return Ok(None);
+            }
+            bail!("--hub-config holds no token, and this agent has not joined a hub before");
+        }
+        let items = Items::open(&ports::link_folder(arguments))?;
+        let policy = SpokePolicy::new(&arguments.namespace);
+        for item in items.all().into_values() {
+            policy.set(&item.owner.uid, item.grant);
+        }
+        Ok(Some(Joined { name, token, state, permits: LinkPermits::new(items.clone()), items, policy }))
+    }
+
+    /// Who permits prunes.
+    pub fn permits(&self) -> Arc<dyn PrunePermits> {
+        Arc::new(self.permits.clone())
+    }
+
+    /// What fleet objects may touch.
+    pub fn policy(&self) -> Arc<dyn ApplyPolicy> {
+        Arc::new(self.policy.clone())
+    }
+
+    /// Joins if need be and stays connected, in the background: the controllers do not wait for a hub.
+    pub async fn start(self, ports: &Ports, tasks: &Tasks) -> Result<()> {
+        let instance_id = format!("{:032x}", rand::random::<u128>());
+        // The fencing token: whoever raised it last is the agent.
+        let stored = self
+            .state
+            .update(|state| {
+                state.boot_seq += 1;
+                state.instance_id = instance_id.clone();
+            })
+            .await
+            .context("raising the agent's boot counter")?;
+        let kube_system = Api::<Namespace>::all(ports.client.clone())
+            .get_metadata("kube-system")
+            .await
+            .context("reading the cluster's UID from its namespace kube-system")?;
+        let version = ports.client.apiserver_version().await.context("asking the cluster for its version")?;
+        let myself = Myself {
+            instance_id,
+            boot_seq: stored.boot_seq,
+            cluster_uid: kube_system.uid().unwrap_or_default(),
+            kubernetes_version: version.git_version,
+        };
+        let link = Arc::new(OnceLock::new());
+        let reporter =
+            Reporter::new(self.items.clone(), ports.kustomizations.clone(), Arc::new(LinkStatus(link.clone())));
+        let worker = Worker {
+            objects: FleetObjects::new(ports.client.clone()),
+            items: self.items.clone(),
+            assembled: Assembled::default(),
+            store: ports.store.clone(),
+            client: ports.client.clone(),
+            policy: self.policy.clone(),
+            reporter: reporter.clone(),
+        };
+        worker.resume_deletions(tasks);
+        let handler = Arc::new(Handler {
+            myself,
+            state: self.state.clone(),
+            worker,
+            permits: self.permits.clone(),
+            link: link.clone(),
+            tasks: tasks.clone(),
+        });
+        let background = tasks.clone();
+        tasks.spawn("link", async move {
+            let shutdown = background.shutdown_token().clone();
+            let identity = tokio::select! {
+                identity = self.identity(&handler.myself, stored.identity) => identity,
+                _ = shutdown.cancelled() => return,
+            };
+            let items = self.items.all();
+            let (handle, runner) =
+                nave_quic::agent(identity, handler, Arc::new(self.state), AgentOptions::default());
+            handle.load_desired(|held| {
+                for (key, item) in items.iter().filter(|(_, item)| item.leaving.is_none()) {
+                    if let Some(digest) = Digest::from_slice(&items::unhex(&item.digest)) {
+                        held.insert(key, digest, &item.owner.uid);
+                    }
+                }
+            });
+            self.permits.connect(handle.clone());
+            // There is one link in a process.
+            let _ = link.set(handle);
+            reporter.start(&background);
+            match runner.run(shutdown.clone()).await {
+                AgentEnd::Shutdown => {}
+                AgentEnd::Fenced(close) => {
+                    tracing::error!(%close, "another process is this cluster's agent now; shutting down");
+                    shutdown.cancel();
+                }
+                end => tracing::error!("the link ended: {}", chain(&end)),
+            }
+        });
+        Ok(())
+    }
+
+    /// The identity that was kept, or the one that a hub admits. Tries until it is admitted.
+    async fn identity(&self, myself: &Myself, kept: Option<AgentIdentity>) -> AgentIdentity {
+        let mut kept = kept;
+        let mut pause = FIRST_RETRY;
+        loop {
+            if let Some(identity) = kept.as_ref().filter(|identity| identity.is_joined()) {
+                return identity.clone();
+            }
+            let wait = match self.join(myself, &mut kept).await {
+                Ok(()) => continue,
+                Err(JoinFailure { text, passing: true }) => {
+                    tracing::warn!(error = text, retry_in = ?pause, "joining the hub failed");
+                    let wait = pause;
+                    pause = (pause * 2).min(LONGEST_RETRY);
+                    wait
+                }
+                Err(JoinFailure { text, passing: false }) => {
+                    tracing::error!(error = text, retry_in = ?AFTER_REFUSAL, "joining the hub was refused; the cluster is reconciled without it meanwhile");
+                    AFTER_REFUSAL
+                }
+            };
+            tokio::time::sleep(nave_runtime::schedule::jittered(wait, 20)).await;
+        }
+    }
+
+    async fn join(&self, myself: &Myself, kept: &mut Option<AgentIdentity>) -> Result<(), JoinFailure> {
+        let fatal = |text: String| JoinFailure { text, passing: false };
+        let text = self.token.as_deref().ok_or_else(|| fatal("there is no token".to_owned()))?;
+        let token: JoinToken = text.parse().map_err(|error| fatal(chain(&error)))?;
+        let mut identity = match kept.take() {
+            // The same key may try again; another key on a used token is refused.
+            Some(mut identity) => {
+                identity.retarget(&token);
+                identity
+            }
+            None => AgentIdentity::begin(&token).map_err(|error| fatal(chain(&error)))?,
+        };
+        let options = JoinOptions {
+            name: self.name.clone(),
+            cluster_uid: myself.cluster_uid.clone(),
+            facts: handler::facts().into_iter().map(|fact| (fact.key, fact.value)).collect(),
+            ..JoinOptions::default()
+        };
+        let joined = nave_quic::join(&mut identity, &token, &self.state, options).await;
+        let fingerprint = identity.key().map(|key| key.fingerprint().to_string()).unwrap_or_default();
+        let outcome = match joined {
+            Ok(state) => {
+                tracing::info!(
+                    cluster = format!("{}/{}", identity.cluster_namespace, identity.cluster_name),
+                    fingerprint,
+                    ?state,
+                    "joined the hub"
+                );
+                Ok(())
+            }
+            Err(error) => Err(JoinFailure { text: chain(&error), passing: passes(&error) }),
+        };
+        *kept = Some(identity);
+        outcome
+    }
+}
+
+struct JoinFailure {
+    text: String,
+    /// Whether the same token may succeed later without anybody doing anything.
+    passing: bool,
+}
+
+/// A hub that shows another root than the token's pin will not show the right one a minute later.
+fn passes(error: &JoinError) -> bool {
+    let another_hub = match error {
+        JoinError::Dial(DialError::Unreachable { attempts }) => {
+            attempts.iter().any(|attempt| matches!(attempt.error, AttemptError::Link(LinkError::Carrier(_))))
+        }
+        _ => false,
+    };
+    error.may_pass() && !another_hub
+}

@@ -11,35 +11,23 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client, api::PostParams};
+use nave_quic::{AgentIdentity, IdentityStore, StoreError};
 use serde::{Deserialize, Serialize};
 
 /// Everything that survives a restart.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AgentState {
-    /// PEM of the agent's private key.
-    pub key: String,
-    /// The certificate chain, leaf first, DER in base64. Empty until joined.
-    pub certificate: Vec<String>,
-    /// The signed root set that is trusted, base64. Empty until joined.
-    pub roots: String,
+    /// Key, certificate, roots, addresses. None before the first attempt to join.
+    pub identity: Option<AgentIdentity>,
     /// Raised at every start; the fencing token.
     pub boot_seq: u64,
-    /// The hub that was joined.
-    pub hub_uid: String,
-    /// `host:port` of the hub, as the token named them.
-    pub addresses: Vec<String>,
-    /// The workspace and name that the hub knows this cluster by.
-    pub cluster_namespace: String,
-    /// See [`AgentState::cluster_namespace`].
-    pub cluster_name: String,
-    /// The hub's last checkpoint: incarnation, sequence, nonce in base64.
+    /// The process that raised it last.
+    pub instance_id: String,
+    /// The hub's last checkpoint.
     pub checkpoint: Option<StoredCheckpoint>,
-    /// The hub's clock when it was last heard, seconds since 1970.
-    pub hub_time: u64,
 }
 
 /// A checkpoint of the hub as it is kept.
@@ -49,25 +37,14 @@ pub struct StoredCheckpoint {
     pub incarnation: u64,
     /// Raised with every checkpoint.
     pub seq: u64,
-    /// Base64 of the random part.
+    /// The random part, hexadecimal.
     pub nonce: String,
 }
 
-impl std::fmt::Debug for AgentState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AgentState")
-            .field("key", &"…")
-            .field("boot_seq", &self.boot_seq)
-            .field("hub_uid", &self.hub_uid)
-            .field("cluster_name", &self.cluster_name)
-            .finish_non_exhaustive()
-    }
-}
-
 impl AgentState {
-    /// Whether a hub has admitted this agent.
+    /// Whether a hub has answered.
     pub fn has_joined(&self) -> bool {
-        !self.certificate.is_empty() && !self.roots.is_empty()
+        self.identity.as_ref().is_some_and(AgentIdentity::is_joined)
     }
 }
 
@@ -211,14 +188,10 @@ fn write_file(path: &Path, state: &AgentState) -> Result<()> {
     Ok(())
 }
 
-/// Bytes for a text field.
-pub fn encode(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
-}
-
-/// Bytes from a text field.
-pub fn decode(text: &str) -> Result<Vec<u8>> {
-    STANDARD.decode(text).context("a field of the agent's state is not base64")
+impl IdentityStore for StateStore {
+    async fn save(&self, identity: &AgentIdentity) -> Result<(), StoreError> {
+        self.update(|state| state.identity = Some(identity.clone())).await.map(drop).map_err(Into::into)
+    }
 }
 
 #[cfg(test)]
@@ -231,7 +204,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/state.json");
         let store = StateStore::File(path.clone());
-        assert_eq!(store.load().await.unwrap(), AgentState::default());
+        assert_eq!(store.load().await.unwrap().boot_seq, 0);
         for boot in 1..=3 {
             let state = store.update(|state| state.boot_seq += 1).await.unwrap();
             assert_eq!(state.boot_seq, boot);

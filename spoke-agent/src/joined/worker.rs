@@ -4,14 +4,16 @@ use std::{collections::{BTreeMap, BTreeSet}, time::Duration};
 
 use bytes::Bytes;
 use nave_object::Object;
-use nave_proto::wire::{DeletePolicy, FailCode, OwnerRef};
+use nave_proto::wire::{FailCode, OwnerRef};
+use nave_runtime::Tasks;
 use nave_source_controller::external_artifact;
 use nave_store::{Owner, Store};
 
 use super::{
     artifacts::{Assembled, Fetch},
     bundle::{self, Unpacked},
-    items::{Items, StoredItem, StoredOwner, hex},
+    handler::chain,
+    items::{Items, Leaving, StoredItem, StoredOwner, hex},
     objects::FleetObjects,
     policy::SpokePolicy,
     report::{Applied, Refusal},
@@ -22,6 +24,8 @@ use super::{
 const PRUNED_WITHIN: Duration = Duration::from_secs(120);
 /// Between two looks whether it is gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Between two tries to remove what an item made.
+const REMOVE_AGAIN: Duration = Duration::from_secs(10);
 
 /// Everything that carrying out an item needs.
 #[derive(Clone)]
@@ -124,6 +128,7 @@ impl Worker {
             manifest: unpacked.artifact.as_ref().map(|artifact| hex(&artifact.manifest_digest)).unwrap_or_default(),
             revision: unpacked.artifact.as_ref().map(|artifact| artifact.revision.clone()).unwrap_or_default(),
             requested_at: unpacked.requested_at.clone(),
+            leaving: None,
         };
         self.items
             .put(key, stored)
@@ -144,22 +149,63 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes an item away: its Kustomization, which prunes or leaves what it applied, then its sources and secrets.
-    pub async fn delete(&self, key: &str, owner: &OwnerRef, policy: DeletePolicy) -> Result<(), Failure> {
-        let failed = |error: anyhow::Error| Failure { code: FailCode::Internal, message: format!("{error:#}") };
-        let orphan = policy == DeletePolicy::Orphan;
-        let others = self.objects.others_of(&owner.uid, &[]).await.map_err(failed)?;
+    /// Notes that an item goes; from here on it goes, also after a restart.
+    pub fn note_deletion(&self, key: &str, orphan: bool) -> anyhow::Result<()> {
+        let Some(mut item) = self.items.get(key) else {
+            return Ok(());
+        };
+        item.leaving = Some(if orphan { Leaving::Orphan } else { Leaving::Prune });
+        self.items.put(key, item)
+    }
+
+    /// Removes what a leaving item made, in the background and until it is done.
+    pub fn finish_deletion(&self, key: String, tasks: &Tasks) {
+        let worker = self.clone();
+        let shutdown = tasks.shutdown_token().clone();
+        tasks.spawn("item-removal", async move {
+            loop {
+                let Some(item) = worker.items.get(&key).filter(|item| item.leaving.is_some()) else {
+                    return; // done, or the hub sent it again
+                };
+                match worker.remove(&key, &item).await {
+                    Ok(()) => return,
+                    Err(error) => tracing::warn!(item = key, "removing what an item made: {error:#}; trying again"),
+                }
+                tokio::select! {
+                    _ = shutdown.cancelled() => return,
+                    _ = tokio::time::sleep(REMOVE_AGAIN) => {}
+                }
+            }
+        });
+    }
+
+    /// Goes on with what a former life of this process began to remove.
+    pub fn resume_deletions(&self, tasks: &Tasks) {
+        for (key, _) in self.items.all().into_iter().filter(|(_, item)| item.leaving.is_some()) {
+            self.finish_deletion(key, tasks);
+        }
+    }
+
+    /// The Kustomization first, which prunes or leaves what it applied, then its sources and secrets. Waits for the
+    /// Kustomization as long as it takes: while a prune is held, it stays, and so does the grant that it works under.
+    async fn remove(&self, key: &str, item: &StoredItem) -> anyhow::Result<()> {
+        let orphan = item.leaving == Some(Leaving::Orphan);
+        let owner = OwnerRef {
+            kind: item.owner.kind.clone(),
+            ns: item.owner.namespace.clone(),
+            name: item.owner.name.clone(),
+            uid: item.owner.uid.clone(),
+        };
+        let others = self.objects.others_of(&owner.uid, &[]).await?;
         for (resource, object) in &others {
-            self.objects.delete(resource, object, orphan).await.map_err(failed)?;
+            self.objects.delete(resource, object, orphan).await?;
             if resource.kind == "Kustomization" {
                 let deadline = tokio::time::Instant::now() + PRUNED_WITHIN;
-                while self.objects.exists(resource, object).await.map_err(failed)? {
-                    if tokio::time::Instant::now() >= deadline {
-                        return Err(Failure {
-                            code: FailCode::Internal,
-                            message: format!("Kustomization of item {key} is still pruning after {PRUNED_WITHIN:?}"),
-                        });
-                    }
+                while self.objects.exists(resource, object).await? {
+                    anyhow::ensure!(
+                        tokio::time::Instant::now() < deadline,
+                        "its Kustomization is still there after {PRUNED_WITHIN:?}"
+                    );
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
             }
@@ -174,9 +220,9 @@ impl Worker {
             }
         }
         self.assembled.forget(key);
-        self.items.remove(key).map_err(failed)?;
+        self.items.remove(key)?;
         self.policy.remove(&owner.uid);
-        self.reporter.gone(key, owner);
+        self.reporter.gone(key, &owner);
         tracing::info!(item = key, orphan, "item removed");
         Ok(())
     }
@@ -188,14 +234,4 @@ fn origin(revision: &str) -> BTreeMap<String, String> {
         return BTreeMap::new();
     }
     BTreeMap::from([("org.opencontainers.image.revision".to_owned(), revision.to_owned())])
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }

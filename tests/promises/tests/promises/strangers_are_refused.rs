@@ -35,8 +35,9 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
     let wrong = JoinToken::issue(parsed.addresses.clone(), parsed.root_pin, parsed.id.clone())?.token.to_text();
     refused(fleet, "staging", "wrong", &wrong, "token").await?;
 
-    let pin = Key::generate()?.fingerprint();
-    let mispinned = JoinToken { root_pin: pin, ..good.parse()? }.to_text();
+    let mut mispinned: JoinToken = good.parse()?;
+    mispinned.root_pin = Key::generate()?.fingerprint();
+    let mispinned = mispinned.to_text();
     refused(fleet, "staging", "mispinned", &mispinned, "pin").await?;
 
     let revoked = Hub::token(&fleet.nave, WORKSPACE, "revoked", &["--cluster", "staging"]).await?;
