@@ -7,6 +7,7 @@
 //!
 //! Nothing here touches a disk or a socket: files come in as paths and bytes, and go out the same way.
 
+mod chunk;
 mod digest;
 mod ignore_rules;
 mod include;
@@ -15,10 +16,11 @@ mod tarball;
 mod tree;
 mod untar;
 
+pub use chunk::{Chunk, ChunkIndex, MAX_CHUNK};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use ignore_rules::{FILE_NAME as IGNORE_FILE, Ignore};
 pub use include::{Include, IncludeError};
-pub use manifest::{AssembleError, Chunk, ChunkIndex, MAX_CHUNK, Manifest, ManifestError, ManifestFile};
+pub use manifest::{AssembleError, Manifest, ManifestError, ManifestFile};
 pub use tarball::{MODE_DIRECTORY, MODE_EXECUTABLE, MODE_FILE, pack, write_tarball};
 pub use tree::{File, FileTree, Limits, PathError};
 pub use untar::{UnpackError, unpack};

@@ -3,29 +3,18 @@
 //! The digest of a manifest covers path, mode, size and content digest of every file and nothing else. How files are cut
 //! into chunks is therefore free to change between versions without renaming a single revision; a chunk proves itself
 //! by its own digest, and the files put together from chunks prove themselves by theirs.
-//!
-//! Chunks are content-defined (FastCDC): a line added near the start of a large bundle of CRDs changes one or two
-//! chunks, where cuts at fixed offsets would change every chunk after it. Files up to [`MIN_CHUNK`], which nearly all
-//! manifests are, are one chunk each.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Digest, File, FileTree, Hasher, Include, Limits, PathError,
+    chunk::{Chunk, MAX_CHUNK, chunks},
     digest::Algorithm,
     tarball::{MODE_EXECUTABLE, MODE_FILE},
     tree::check_plain,
 };
-
-/// No chunk is larger, in bytes.
-pub const MAX_CHUNK: usize = 256 * 1024;
-const AVERAGE_CHUNK: usize = 128 * 1024;
-const MIN_CHUNK: usize = 64 * 1024;
 
 /// The files of one revision, sorted by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,15 +36,6 @@ pub struct ManifestFile {
     pub digest: Digest,
     /// The content in order; none for an empty file.
     pub chunks: Vec<Chunk>,
-}
-
-/// A piece of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chunk {
-    /// SHA-256 of the piece.
-    pub digest: Digest,
-    /// Its size in bytes, 1 to [`MAX_CHUNK`].
-    pub size: u32,
 }
 
 /// A manifest from elsewhere that cannot be right.
@@ -293,211 +273,5 @@ impl Manifest {
     }
 }
 
-/// Finds the bytes of a manifest's chunks in the tree that it was made from.
-#[derive(Debug, Clone, Default)]
-pub struct ChunkIndex {
-    places: HashMap<Digest, Place>,
-}
-
-#[derive(Debug, Clone)]
-struct Place {
-    path: Arc<str>,
-    offset: usize,
-    size: usize,
-}
-
-impl ChunkIndex {
-    /// The index of one manifest.
-    pub fn new(manifest: &Manifest) -> Self {
-        let mut places = HashMap::new();
-        for file in &manifest.files {
-            let path: Arc<str> = file.path.as_str().into();
-            let mut offset = 0;
-            for chunk in &file.chunks {
-                let size = chunk.size as usize;
-                places.entry(chunk.digest).or_insert_with(|| Place {
-                    path: path.clone(),
-                    offset,
-                    size,
-                });
-                offset += size;
-            }
-        }
-        ChunkIndex { places }
-    }
-
-    /// Whether the manifest names this chunk.
-    pub fn contains(&self, digest: &Digest) -> bool {
-        self.places.contains_key(digest)
-    }
-
-    /// The bytes of a chunk; none when the manifest does not name it, or `tree` is not the manifest's.
-    pub fn read<'a>(&self, tree: &'a FileTree, digest: &Digest) -> Option<&'a [u8]> {
-        let place = self.places.get(digest)?;
-        let data = &tree.get(&place.path)?.data;
-        data.get(place.offset..place.offset + place.size)
-    }
-}
-
-fn chunks(data: &[u8], whole: Digest) -> Vec<Chunk> {
-    if data.is_empty() {
-        return Vec::new();
-    }
-    if data.len() <= MIN_CHUNK {
-        return vec![Chunk {
-            digest: whole,
-            size: data.len() as u32,
-        }];
-    }
-    fastcdc::v2020::FastCDC::new(data, MIN_CHUNK, AVERAGE_CHUNK, MAX_CHUNK)
-        .map(|cut| Chunk {
-            digest: Digest::sha256(&data[cut.offset..cut.offset + cut.length]),
-            size: cut.length as u32,
-        })
-        .collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Bytes without repetition, the same in every run.
-    fn noise(seed: u64, length: usize) -> Vec<u8> {
-        let mut state = seed;
-        let mut data = Vec::with_capacity(length + 8);
-        while data.len() < length {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            data.extend_from_slice(&(state ^ (state >> 29)).to_le_bytes());
-        }
-        data.truncate(length);
-        data
-    }
-
-    fn sample() -> FileTree {
-        let mut tree = FileTree::new();
-        tree.insert("apps/a.yaml", File::plain(b"a: 1\n".as_slice())).unwrap();
-        tree.insert("apps/empty", File::plain(b"".as_slice())).unwrap();
-        tree.insert("infra/big", File::plain(noise(1, 1 << 20))).unwrap();
-        let run = File {
-            executable: true,
-            data: b"#!/bin/sh\n".as_slice().into(),
-        };
-        tree.insert("run.sh", run).unwrap();
-        tree
-    }
-
-    fn assemble(manifest: &Manifest, tree: &FileTree) -> Result<FileTree, AssembleError> {
-        let index = ChunkIndex::new(manifest);
-        manifest.assemble(&Limits::default(), |digest| index.read(tree, digest).map(Arc::from))
-    }
-
-    #[test]
-    fn a_tree_comes_back_from_its_chunks() {
-        let tree = sample();
-        let manifest = Manifest::of(&tree, &Include::default());
-        assert_eq!(assemble(&manifest, &tree).unwrap(), tree);
-        assert!(manifest.chunks().iter().all(|chunk| chunk.size as usize <= MAX_CHUNK));
-        assert!(manifest.files[2].chunks.len() >= 4);
-        let json = serde_json::to_string(&manifest).unwrap();
-        assert_eq!(serde_json::from_str::<Manifest>(&json).unwrap(), manifest);
-    }
-
-    /// A change of this value renames every revision of every fleet: it must not change.
-    #[test]
-    fn the_digest_of_a_known_tree_is_pinned() {
-        let manifest = Manifest::of(&sample(), &Include::default());
-        assert_eq!(
-            manifest.digest().to_string(),
-            "sha256:c5e88974ed0c780dcdf68415ab88dc770b6309991c4931994b5f9ea91f710024"
-        );
-    }
-
-    #[test]
-    fn the_digest_covers_paths_modes_and_content_but_not_the_cuts() {
-        let manifest = Manifest::of(&sample(), &Include::default());
-        let digest = manifest.digest();
-        let mut recut = manifest.clone();
-        recut.files[2].chunks.clear();
-        assert_eq!(recut.digest(), digest);
-        for change in 0..4 {
-            let mut other = manifest.clone();
-            match change {
-                0 => other.files[0].path.push('x'),
-                1 => other.files[0].mode = MODE_EXECUTABLE,
-                2 => other.files[0].digest = Digest::sha256(b"other"),
-                _ => drop(other.files.pop()),
-            }
-            assert_ne!(other.digest(), digest, "change {change}");
-        }
-    }
-
-    #[test]
-    fn include_cuts_the_manifest_down() {
-        let include = Include::new(&["apps/**"]).unwrap();
-        let manifest = Manifest::of(&sample(), &include);
-        let paths: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
-        assert_eq!(paths, ["apps/a.yaml", "apps/empty"]);
-    }
-
-    #[test]
-    fn a_line_inserted_early_changes_few_chunks() {
-        let before = sample();
-        let mut after = before.clone();
-        let mut data = before.get("infra/big").unwrap().data.to_vec();
-        data.splice(1000..1000, *b"one more line\n");
-        after.insert("infra/big", File::plain(data)).unwrap();
-        let known: HashSet<Digest> = Manifest::of(&before, &Include::default())
-            .chunks()
-            .iter()
-            .map(|chunk| chunk.digest)
-            .collect();
-        let manifest = Manifest::of(&after, &Include::default());
-        let fresh = manifest
-            .chunks()
-            .iter()
-            .filter(|chunk| !known.contains(&chunk.digest))
-            .count();
-        assert!(
-            (1..=2).contains(&fresh),
-            "{fresh} of {} chunks are new",
-            manifest.chunks().len()
-        );
-    }
-
-    #[test]
-    fn false_chunks_and_manifests_are_refused() {
-        let tree = sample();
-        let good = Manifest::of(&tree, &Include::default());
-        let index = ChunkIndex::new(&good);
-        let wrong = good.assemble(&Limits::default(), |digest| {
-            let mut data = index.read(&tree, digest)?.to_vec();
-            data[0] ^= 1;
-            Some(data.into())
-        });
-        assert!(matches!(wrong, Err(AssembleError::Chunk { .. })));
-        let missing = good.assemble(&Limits::default(), |_| None);
-        assert!(matches!(missing, Err(AssembleError::Missing { .. })));
-        let small = good.check(&Limits { bytes: 1000, files: 10 });
-        assert_eq!(small.unwrap_err().to_string(), "manifest names more than 1000 bytes");
-
-        let refused = |change: fn(&mut Manifest), part: &str| {
-            let mut manifest = good.clone();
-            change(&mut manifest);
-            let error = assemble(&manifest, &tree).unwrap_err();
-            let text = format!(
-                "{error}: {:?}",
-                std::error::Error::source(&error).map(ToString::to_string)
-            );
-            assert!(text.contains(part), "{text}");
-        };
-        refused(|m| m.files[0].path = "../a".into(), "manifest file 1");
-        refused(|m| m.files.swap(0, 1), "is not in order");
-        refused(|m| m.files[0].mode = 0o4755, "mode");
-        refused(|m| m.files[0].size += 1, "add up");
-        refused(|m| m.files[2].chunks[0].size = u32::MAX, "256 KiB");
-        refused(|m| m.files[0].digest = Digest::sha256(b"x"), "expected");
-        refused(|m| m.files[0].digest = Algorithm::Blake3.digest(b"x"), "not SHA-256");
-    }
-}
+mod tests;

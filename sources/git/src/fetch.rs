@@ -5,9 +5,12 @@ use std::num::NonZeroU32;
 use gix::{
     ObjectId,
     progress::Discard,
-    protocol::fetch::{
-        self, Arguments, Context, Negotiate, Shallow, Tags,
-        negotiate::{Action, Round, one_round},
+    protocol::{
+        fetch::{
+            self, Arguments, Context, Negotiate, Shallow, Tags,
+            negotiate::{Action, Round, one_round},
+        },
+        transport::Protocol,
     },
 };
 
@@ -32,6 +35,9 @@ pub(crate) fn fetch_commit(
     let shallow = Shallow::DepthAtRemote(NonZeroU32::MIN);
     match receive(store, session, &[*commit], &shallow, interrupt) {
         Ok(()) => {}
+        Err(GitError::Protocol { detail, .. }) if gives_any_commit(session, &detail) => {
+            return Err(not_found(session, commit));
+        }
         Err(refusal @ GitError::Protocol { .. }) => {
             let tips = tips(session, reference)?;
             if tips.is_empty() || tips.contains(commit) {
@@ -46,12 +52,22 @@ pub(crate) fn fetch_commit(
     }
     store.refresh()?;
     if store.repository().find_header(*commit).is_err() {
-        return Err(GitError::CommitNotFound {
-            commit: commit.to_string(),
-            url: session.url().to_owned(),
-        });
+        return Err(not_found(session, commit));
     }
     store.complete(*commit)
+}
+
+/// Whether the refusal means that the commit does not exist. With the second protocol version git gives out whatever it
+/// has (upload-pack.c, `parse_want`), so fetching everything to look for it would be in vain.
+fn gives_any_commit(session: &Session, refusal: &str) -> bool {
+    session.handshake.server_protocol_version == Protocol::V2 && refusal.contains("not our ref")
+}
+
+fn not_found(session: &Session, commit: &ObjectId) -> GitError {
+    GitError::CommitNotFound {
+        commit: commit.to_string(),
+        url: session.url().to_owned(),
+    }
 }
 
 /// What the reference points to, or every branch; in a new conversation, because a refusal ends one.

@@ -4,28 +4,15 @@ use std::{
     collections::HashMap,
     fmt, fs, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use gix::ObjectId;
 use nave_artifact::{Algorithm, Digest, Hasher, Limits};
 use nave_net::SecretText;
 use rand::RngCore;
-use reqwest::header::HeaderValue;
 use tokio::{runtime::Handle, sync::Semaphore};
 
-use crate::{
-    Auth, Checkout, GitError, Remote, Resolved, Selection, Wanted,
-    cache::ObjectStore,
-    fetch, session,
-    session::Session,
-    tree,
-    wire::{FailureSlot, Wire, redirect_policy},
-};
+use crate::{Auth, GitError, Remote, RemoteHandle, wire::redirect_policy};
 
 /// How git is read in this process.
 #[derive(Debug, Clone)]
@@ -55,7 +42,7 @@ impl Options {
 /// The git remotes of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct Git {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl fmt::Debug for Git {
@@ -66,11 +53,11 @@ impl fmt::Debug for Git {
     }
 }
 
-struct Inner {
-    options: Options,
+pub(crate) struct Inner {
+    pub options: Options,
     /// Names of stores are made with it, so that they tell nothing of credentials.
     salt: [u8; 32],
-    permits: Arc<Semaphore>,
+    pub permits: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
@@ -83,10 +70,10 @@ struct State {
 }
 
 /// What users of one remote with the same credentials share.
-struct Shared {
+pub(crate) struct Shared {
     key: Digest,
-    directory: PathBuf,
-    lock: Arc<tokio::sync::Mutex<()>>,
+    pub directory: PathBuf,
+    pub lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A cache directory that cannot be used.
@@ -96,15 +83,6 @@ pub struct OpenError {
     path: String,
     #[source]
     source: io::Error,
-}
-
-/// One remote as one user sees it.
-#[derive(Clone)]
-pub struct RemoteHandle {
-    git: Git,
-    remote: Arc<Remote>,
-    shared: Arc<Shared>,
-    client: reqwest::Client,
 }
 
 /// Clients of other TLS settings and proxies; beyond this many, all are dropped and made again as they are needed.
@@ -276,148 +254,7 @@ impl Key {
     }
 }
 
-impl RemoteHandle {
-    /// The URL without credentials.
-    pub fn url(&self) -> &url::Url {
-        self.remote.url()
-    }
-
-    /// The commit that a reference means now. Costs a greeting and one listing, no objects.
-    ///
-    /// # Errors
-    /// See [`GitError`].
-    pub async fn resolve(&self, wanted: &Wanted, timeout: Duration) -> Result<Resolved, GitError> {
-        wanted.check()?;
-        let wanted = wanted.clone();
-        self.run(session::LISTING, timeout, None, move |call| {
-            Session::open(call.wire, timeout)?.resolve(&wanted)
-        })
-        .await
-    }
-
-    /// The selected files of a resolved commit. Objects that are not in the cache are fetched, without history; a damaged
-    /// cache is made anew.
-    ///
-    /// # Errors
-    /// See [`GitError`].
-    pub async fn checkout(
-        &self,
-        resolved: &Resolved,
-        selection: &Selection,
-        timeout: Duration,
-    ) -> Result<Checkout, GitError> {
-        let commit = ObjectId::from_hex(resolved.commit.as_bytes()).map_err(|_| GitError::InvalidReference {
-            reference: resolved.commit.chars().take(256).collect(),
-            what: "a commit is forty hexadecimal digits",
-        })?;
-        let turn = self.shared.lock.clone().lock_owned().await;
-        let resolved = resolved.clone();
-        let selection = selection.clone();
-        let directory = self.shared.directory.clone();
-        let limits = self.git.inner.options.limits;
-        let url = self.remote.url.to_string();
-        self.run(session::FETCHING, timeout, Some(turn), move |call| {
-            let mut store = ObjectStore::open(&directory)?;
-            let mut again = false;
-            loop {
-                if !store.has(&commit) {
-                    let mut session = Session::open(call.wire.clone(), timeout)?;
-                    let reference = resolved.reference.as_deref();
-                    fetch::fetch_commit(&mut store, &mut session, &commit, reference, &call.interrupt)?;
-                }
-                let read = tree::read(&store, &url, &resolved, &commit, &selection, &limits, &call.interrupt);
-                match read {
-                    Ok(checkout) => return Ok(checkout),
-                    Err(tree::ReadError::Git(error)) => return Err(error),
-                    Err(tree::ReadError::Damaged(detail)) if !again => {
-                        tracing::warn!(url, detail, "the git cache is damaged, fetching anew");
-                        store = ObjectStore::create(&directory)?;
-                        again = true;
-                    }
-                    Err(tree::ReadError::Damaged(detail)) => {
-                        return Err(GitError::Corrupt {
-                            commit: resolved.commit,
-                            url,
-                            detail,
-                        });
-                    }
-                }
-            }
-        })
-        .await
-    }
-
-    /// Runs `work` on a thread where it may block, with a deadline, and with a bound on how many do so at once.
-    async fn run<T: Send + 'static>(
-        &self,
-        what: &'static str,
-        timeout: Duration,
-        turn: Option<tokio::sync::OwnedMutexGuard<()>>,
-        work: impl FnOnce(Call) -> Result<T, GitError> + Send + 'static,
-    ) -> Result<T, GitError> {
-        let permit = self
-            .git
-            .inner
-            .permits
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
-        let deadline = Instant::now() + timeout;
-        let interrupt = Arc::new(AtomicBool::new(false));
-        let wire = Wire {
-            client: self.client.clone(),
-            runtime: Handle::current(),
-            authorization: authorization(&self.remote.auth).and_then(|value| {
-                let mut value = HeaderValue::from_str(value.expose()).ok()?;
-                value.set_sensitive(true);
-                Some(value)
-            }),
-            origin: self.remote.url.clone(),
-            deadline,
-            max_bytes: self.git.inner.options.max_response,
-            failures: FailureSlot::default(),
-            redirected: None,
-        };
-        let call = Call {
-            wire,
-            interrupt: interrupt.clone(),
-        };
-        // Also when the caller goes away: the thread then stops at the next object, and only then gives up its turn.
-        let _stop = StopOnDrop(interrupt);
-        let task = tokio::task::spawn_blocking(move || {
-            let result = work(call);
-            drop((turn, permit));
-            result
-        });
-        match tokio::time::timeout_at(deadline.into(), task).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Ok(Err(_)) => unreachable!("a blocking task is only cancelled before it starts, when the runtime ends"),
-            Err(_) => Err(GitError::Timeout {
-                what,
-                url: self.remote.url.to_string(),
-                timeout,
-            }),
-        }
-    }
-}
-
-/// What one piece of blocking work is given.
-struct Call {
-    wire: Wire,
-    interrupt: Arc<AtomicBool>,
-}
-
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-fn authorization(auth: &Auth) -> Option<SecretText> {
+pub(crate) fn authorization(auth: &Auth) -> Option<SecretText> {
     match auth {
         Auth::None => None,
         Auth::Basic(basic) => Some(basic.header()),

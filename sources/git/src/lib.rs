@@ -7,12 +7,13 @@
 //!            cache: one bare object store per remote and credentials
 //! ```
 //!
-//! gix changes its interface every month; it is pinned, and only `cache`, `fetch`, `session`, `tree` and `wire` know it.
+//! gix changes its interface every month; it is pinned, and only `cache`, `fetch`, `handle`, `session`, `tree` and `wire` know it.
 
 mod cache;
 mod error;
 mod fetch;
 mod git;
+mod handle;
 mod reference;
 mod remote;
 mod selection;
@@ -21,7 +22,8 @@ mod tree;
 mod wire;
 
 pub use error::GitError;
-pub use git::{Git, OpenError, Options, RemoteHandle};
+pub use git::{Git, OpenError, Options};
+pub use handle::RemoteHandle;
 pub use reference::{Resolved, Wanted};
 pub use remote::{Auth, Remote, RemoteError};
 pub use selection::{Selection, SelectionError};

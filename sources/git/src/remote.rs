@@ -45,6 +45,9 @@ pub enum RemoteError {
     /// A token and a user name at once.
     #[error("a bearer token and a user name are both given, only one of them can be sent")]
     TwoIdentities,
+    /// A token that HTTP cannot carry.
+    #[error("the bearer token holds characters that no HTTP header may carry")]
+    Token,
 }
 
 impl Remote {
@@ -54,7 +57,7 @@ impl Remote {
     /// what works today.
     ///
     /// # Errors
-    /// The URL is not one of http or https, or there are two identities.
+    /// The URL is not one of http or https, there are two identities, or the token cannot be sent.
     pub fn new(url: &str, auth: Auth, tls: TlsOptions, proxy: Option<ProxyOptions>) -> Result<Self, RemoteError> {
         let mut parsed = Url::parse(url).map_err(|source| RemoteError::Url {
             url: nave_net::redact(url).chars().take(512).collect(),
@@ -74,6 +77,11 @@ impl Remote {
             (Auth::Bearer(_), Some(_)) => return Err(RemoteError::TwoIdentities),
             (given, _) => given,
         };
+        if let Auth::Bearer(token) = &auth
+            && !token.expose().bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            return Err(RemoteError::Token);
+        }
         Ok(Remote {
             url: parsed,
             auth,
@@ -130,6 +138,8 @@ mod tests {
         assert_eq!(found.auth, basic("other", "x"));
         let error = remote("https://me@host/a", Auth::Bearer(SecretText::new("t"))).unwrap_err();
         assert_eq!(error, RemoteError::TwoIdentities);
+        let error = remote("https://host/a", Auth::Bearer(SecretText::new("two\nlines"))).unwrap_err();
+        assert_eq!(error, RemoteError::Token);
     }
 
     #[test]

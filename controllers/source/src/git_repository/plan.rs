@@ -162,6 +162,7 @@ pub(crate) fn remote(
     };
     Remote::new(&spec.url, auth, tls, proxy).map_err(|error| match error {
         RemoteError::TwoIdentities => refused(format!("spec.url and the secret: {error}")),
+        RemoteError::Token => refused(format!("spec.secretRef: {error}")),
         RemoteError::Url { .. } | RemoteError::Scheme { .. } => Failure::new(
             Retry::Stalled,
             FETCH_FAILED,

@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use nave_bed::{GitServer, GitServerOptions, eventually};
 use nave_crds::{annotations, labels};
-use nave_runtime::Conditions;
 use serde_json::json;
 
 use crate::stage::{DEADLINE, Stage, finalizers, plane};
