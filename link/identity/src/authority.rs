@@ -5,8 +5,8 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use rand::Rng;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyUsagePurpose, PublicKeyData, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyUsagePurpose, PublicKeyData, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -127,11 +127,7 @@ pub enum AuthorityError {
 
 impl Authority {
     /// A new authority with its own key, valid for `lifetime` from an hour before `now`.
-    pub fn generate(
-        role: AuthorityRole,
-        now: Timestamp,
-        lifetime: SignedDuration,
-    ) -> Result<Self, AuthorityError> {
+    pub fn generate(role: AuthorityRole, now: Timestamp, lifetime: SignedDuration) -> Result<Self, AuthorityError> {
         let key = Key::generate().map_err(|source| AuthorityError::Key { role, source })?;
         let mut params = CertificateParams::default();
         // The key is in the name, so that authorities of one role which overlap are told apart by name already.
@@ -141,10 +137,7 @@ impl Authority {
         );
         params.distinguished_name = common_name(&name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         params.serial_number = Some(serial());
         set_dates(&mut params, now, lifetime);
         let signed = params.self_signed(key.pair());
@@ -154,37 +147,23 @@ impl Authority {
                 source,
             })?
             .into();
-        Ok(Self {
-            role,
-            key,
-            certificate,
-        })
+        Ok(Self { role, key, certificate })
     }
 
     /// Reads a stored authority and checks that its two halves belong together.
-    pub fn from_pem(
-        role: AuthorityRole,
-        certificate_pem: &str,
-        key_pem: &str,
-    ) -> Result<Self, AuthorityError> {
+    pub fn from_pem(role: AuthorityRole, certificate_pem: &str, key_pem: &str) -> Result<Self, AuthorityError> {
         let key = Key::from_pem(key_pem).map_err(|source| AuthorityError::Key { role, source })?;
         let certificate =
-            CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|error| {
-                AuthorityError::Pem {
-                    role,
-                    text: error.to_string(),
-                }
+            CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|error| AuthorityError::Pem {
+                role,
+                text: error.to_string(),
             })?;
-        let facts = CertificateFacts::read(&certificate)
-            .map_err(|source| AuthorityError::Certificate { role, source })?;
+        let facts =
+            CertificateFacts::read(&certificate).map_err(|source| AuthorityError::Certificate { role, source })?;
         if facts.key != key.fingerprint() {
             return Err(AuthorityError::Mismatch { role });
         }
-        Ok(Self {
-            role,
-            key,
-            certificate,
-        })
+        Ok(Self { role, key, certificate })
     }
 
     /// The authority as it is stored.
@@ -234,13 +213,7 @@ impl Authority {
             cluster.namespace.chars().take(64).collect::<String>(),
         );
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let leaf = self.sign(
-            params,
-            &request.public_key,
-            now,
-            lifetime,
-            "a client certificate",
-        )?;
+        let leaf = self.sign(params, &request.public_key, now, lifetime, "a client certificate")?;
         Ok(IssuedCertificate {
             key: request.key(),
             not_after: seconds(now + lifetime),
@@ -250,22 +223,16 @@ impl Authority {
 
     /// A new key and certificate for the hub under the fixed name [`SERVER_NAME`], which is a name and not an address:
     /// moving the hub, or putting another load balancer before it, needs no new certificate.
-    pub fn issue_server(
-        &self,
-        now: Timestamp,
-        lifetime: SignedDuration,
-    ) -> Result<ServerIdentity, AuthorityError> {
+    pub fn issue_server(&self, now: Timestamp, lifetime: SignedDuration) -> Result<ServerIdentity, AuthorityError> {
         self.require(AuthorityRole::Server, "server certificates")?;
         let key = Key::generate().map_err(|source| AuthorityError::Key {
             role: self.role,
             source,
         })?;
         let mut params =
-            CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(|source| {
-                AuthorityError::Sign {
-                    what: "a server certificate",
-                    source,
-                }
+            CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(|source| AuthorityError::Sign {
+                what: "a server certificate",
+                source,
             })?;
         params.distinguished_name = common_name(SERVER_NAME);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -281,10 +248,7 @@ impl Authority {
         if self.role == role {
             Ok(())
         } else {
-            Err(AuthorityError::WrongRole {
-                role: self.role,
-                what,
-            })
+            Err(AuthorityError::WrongRole { role: self.role, what })
         }
     }
 
@@ -302,9 +266,7 @@ impl Authority {
         set_dates(&mut params, now, lifetime);
         let issuer = Issuer::from_ca_cert_der(&self.certificate, self.key.pair());
         let signed = issuer.and_then(|issuer| params.signed_by(public_key, &issuer));
-        Ok(signed
-            .map_err(|source| AuthorityError::Sign { what, source })?
-            .into())
+        Ok(signed.map_err(|source| AuthorityError::Sign { what, source })?.into())
     }
 }
 
@@ -323,8 +285,7 @@ impl ServerIdentity {
             role,
             text: "no certificate in it".to_owned(),
         })?;
-        let facts = CertificateFacts::read(leaf)
-            .map_err(|source| AuthorityError::Certificate { role, source })?;
+        let facts = CertificateFacts::read(leaf).map_err(|source| AuthorityError::Certificate { role, source })?;
         if facts.key != key.fingerprint() {
             return Err(AuthorityError::Mismatch { role });
         }
@@ -428,35 +389,25 @@ mod tests {
     }
 
     fn authority(role: AuthorityRole) -> Authority {
-        Authority::generate(role, now(), SignedDuration::from_hours(24 * 365))
-            .expect("generation works")
+        Authority::generate(role, now(), SignedDuration::from_hours(24 * 365)).expect("generation works")
     }
 
     #[test]
     fn client_certificates_last_a_day_and_are_back_dated() {
-        let (ours, other) = (
-            authority(AuthorityRole::Client),
-            authority(AuthorityRole::Client),
-        );
+        let (ours, other) = (authority(AuthorityRole::Client), authority(AuthorityRole::Client));
         let key = Key::generate().expect("random source works");
-        let request =
-            CertificateRequest::read(&key.request().expect("signing works")).expect("own request");
+        let request = CertificateRequest::read(&key.request().expect("signing works")).expect("own request");
         let cluster = ClusterRef::new("platform", "eu-1");
         let issued = ours
             .issue_client(&request, &cluster, now(), CLIENT_CERTIFICATE_LIFETIME)
             .expect("issuing works");
 
-        let peer = PeerCertificate::read(&issued.chain[0], &[ours.certificate().clone()])
-            .expect("readable");
+        let peer = PeerCertificate::read(&issued.chain[0], &[ours.certificate().clone()]).expect("readable");
         assert!(peer.issued_by_us && !peer.facts.self_signed);
         assert_eq!(peer.facts.key, key.fingerprint());
         assert_eq!(peer.facts.not_before.as_second(), now().as_second() - 3600);
-        assert_eq!(
-            peer.facts.not_after.as_second(),
-            now().as_second() + 24 * 3600
-        );
-        let peer = PeerCertificate::read(&issued.chain[0], &[other.certificate().clone()])
-            .expect("readable");
+        assert_eq!(peer.facts.not_after.as_second(), now().as_second() + 24 * 3600);
+        let peer = PeerCertificate::read(&issued.chain[0], &[other.certificate().clone()]).expect("readable");
         assert!(!peer.issued_by_us);
     }
 
@@ -464,8 +415,7 @@ mod tests {
     fn a_long_cluster_name_still_gets_a_certificate() {
         let ours = authority(AuthorityRole::Client);
         let key = Key::generate().expect("random source works");
-        let request =
-            CertificateRequest::read(&key.request().expect("signing works")).expect("own request");
+        let request = CertificateRequest::read(&key.request().expect("signing works")).expect("own request");
         let cluster = ClusterRef::new("n".repeat(63), "c".repeat(253));
         assert!(
             ours.issue_client(&request, &cluster, now(), CLIENT_CERTIFICATE_LIFETIME)
@@ -478,22 +428,16 @@ mod tests {
         let client = authority(AuthorityRole::Client);
         let refused = client.issue_server(now(), SignedDuration::from_hours(1));
         assert_eq!(
-            refused
-                .expect_err("a client authority signs no server")
-                .to_string(),
+            refused.expect_err("a client authority signs no server").to_string(),
             "the client authority does not sign server certificates"
         );
     }
 
     #[test]
     fn stored_authority_is_read_back_and_halves_must_fit() {
-        let (one, two) = (
-            authority(AuthorityRole::Server),
-            authority(AuthorityRole::Server),
-        );
+        let (one, two) = (authority(AuthorityRole::Server), authority(AuthorityRole::Server));
         let (stored, other) = (one.to_pem(), two.to_pem());
-        let again = Authority::from_pem(AuthorityRole::Server, &stored.certificate, &stored.key)
-            .expect("own PEM");
+        let again = Authority::from_pem(AuthorityRole::Server, &stored.certificate, &stored.key).expect("own PEM");
         assert_eq!(again.fingerprint(), one.fingerprint());
         let mixed = Authority::from_pem(AuthorityRole::Server, &stored.certificate, &other.key);
         assert!(matches!(mixed, Err(AuthorityError::Mismatch { .. })));
@@ -501,8 +445,7 @@ mod tests {
         let server = again
             .issue_server(now(), SignedDuration::from_hours(24))
             .expect("issuing works");
-        let read =
-            ServerIdentity::from_pem(&server.chain_pem(), &server.key.to_pem()).expect("own PEM");
+        let read = ServerIdentity::from_pem(&server.chain_pem(), &server.key.to_pem()).expect("own PEM");
         assert!(read.is_consistent());
         assert_eq!(read.chain, server.chain);
     }

@@ -10,8 +10,8 @@ use crate::fingerprint::KeyFingerprint;
 /// DER SubjectPublicKeyInfo of an uncompressed P-256 point starts with these bytes and is 91 bytes long; there is one
 /// encoding per key, so a key has one fingerprint.
 const P256_SPKI_PREFIX: [u8; 27] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
-    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
 ];
 const P256_SPKI_LENGTH: usize = 91;
 
@@ -65,16 +65,13 @@ impl CertificateFacts {
     pub fn read(der: &[u8]) -> Result<Self, CertificateError> {
         let certificate = parse(der)?;
         let spki = certificate.public_key().raw;
-        p256_point(spki).ok_or(CertificateError::NotP256 {
-            what: "certificate",
-        })?;
+        p256_point(spki).ok_or(CertificateError::NotP256 { what: "certificate" })?;
         let validity = certificate.validity();
         Ok(Self {
             key: KeyFingerprint::of_spki(spki),
             not_before: moment(validity.not_before.timestamp()),
             not_after: moment(validity.not_after.timestamp()),
-            self_signed: certificate.issuer() == certificate.subject()
-                && certificate.verify_signature(None).is_ok(),
+            self_signed: certificate.issuer() == certificate.subject() && certificate.verify_signature(None).is_ok(),
         })
     }
 
@@ -95,18 +92,10 @@ pub struct PeerCertificate {
 
 impl PeerCertificate {
     /// Reads the peer's certificate and checks its signature against the hub's client authorities.
-    pub fn read(
-        der: &[u8],
-        client_authorities: &[CertificateDer<'_>],
-    ) -> Result<Self, CertificateError> {
+    pub fn read(der: &[u8], client_authorities: &[CertificateDer<'_>]) -> Result<Self, CertificateError> {
         let facts = CertificateFacts::read(der)?;
-        let issued_by_us = client_authorities
-            .iter()
-            .any(|authority| is_signed_by(der, authority));
-        Ok(Self {
-            facts,
-            issued_by_us,
-        })
+        let issued_by_us = client_authorities.iter().any(|authority| is_signed_by(der, authority));
+        Ok(Self { facts, issued_by_us })
     }
 }
 
@@ -128,13 +117,10 @@ impl CertificateRequest {
                 bytes: der.len(),
             });
         }
-        let request =
-            CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(der));
+        let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(der));
         let public_key = request
             .map_err(|error| match error {
-                rcgen::Error::InvalidCertificationRequestSignature => {
-                    CertificateError::NoPossession
-                }
+                rcgen::Error::InvalidCertificationRequestSignature => CertificateError::NoPossession,
                 _ => CertificateError::Unreadable { what: WHAT },
             })?
             .public_key;
@@ -167,16 +153,12 @@ pub(crate) fn is_signed_by(der: &[u8], authority: &[u8]) -> bool {
     let (Ok(certificate), Ok(authority)) = (parse(der), parse(authority)) else {
         return false;
     };
-    certificate.issuer() == authority.subject()
-        && certificate
-            .verify_signature(Some(authority.public_key()))
-            .is_ok()
+    certificate.issuer() == authority.subject() && certificate.verify_signature(Some(authority.public_key())).is_ok()
 }
 
 pub(crate) fn date(at: Timestamp) -> time::OffsetDateTime {
     // Both types cover the years 0–9999, so only absurd arguments can be out of range.
-    time::OffsetDateTime::from_unix_timestamp(at.as_second())
-        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
+    time::OffsetDateTime::from_unix_timestamp(at.as_second()).unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
 }
 
 fn moment(seconds: i64) -> Timestamp {
@@ -208,9 +190,7 @@ mod tests {
         let key = Key::generate().expect("random source works");
         let request = key.request().expect("signing works");
         assert_eq!(
-            CertificateRequest::read(&request)
-                .expect("own request")
-                .key(),
+            CertificateRequest::read(&request).expect("own request").key(),
             key.fingerprint()
         );
 
@@ -227,8 +207,7 @@ mod tests {
     fn self_signed_facts_are_read() {
         let key = Key::generate().expect("random source works");
         let now = Timestamp::from_second(1_800_000_000).expect("in range");
-        let facts = CertificateFacts::read(&key.self_signed(now).expect("signing works"))
-            .expect("own certificate");
+        let facts = CertificateFacts::read(&key.self_signed(now).expect("signing works")).expect("own certificate");
         assert_eq!(facts.key, key.fingerprint());
         assert!(facts.self_signed && facts.is_current(now));
         assert_eq!(facts.not_before.as_second(), now.as_second() - 3600);

@@ -111,11 +111,7 @@ mod tests {
             format!("{text}0"),
             "sha256:zz".to_owned(),
         ] {
-            assert_eq!(
-                wrong.parse::<KeyFingerprint>(),
-                Err(FingerprintError),
-                "{wrong}"
-            );
+            assert_eq!(wrong.parse::<KeyFingerprint>(), Err(FingerprintError), "{wrong}");
         }
     }
 }

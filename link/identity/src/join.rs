@@ -178,9 +178,7 @@ pub fn decide_join(
         return Err(JoinRefusal::Revoked);
     }
     if now > token.expires_at {
-        return Err(JoinRefusal::Expired {
-            at: token.expires_at,
-        });
+        return Err(JoinRefusal::Expired { at: token.expires_at });
     }
     if attempt.request_key != attempt.key {
         return Err(JoinRefusal::OtherKey {
@@ -195,10 +193,7 @@ pub fn decide_join(
     let name = wanted_name(attempt.name, token)?;
     let earlier = token.used.iter().find(|used| used.key == attempt.key);
     if let Some(earlier) = earlier.filter(|earlier| earlier.cluster != name) {
-        let why = format!(
-            "this key already joined with this token as {:?}",
-            earlier.cluster
-        );
+        let why = format!("this key already joined with this token as {:?}", earlier.cluster);
         return Err(JoinRefusal::Name { name, why });
     }
     if earlier.is_none() && token.used.len() >= token.uses as usize {
@@ -214,10 +209,7 @@ pub fn decide_join(
 
     let cluster = ClusterRef::new(&token.namespace, &name);
     let existing = existing(&cluster);
-    if existing
-        .as_ref()
-        .is_some_and(|existing| existing.by_kubeconfig)
-    {
+    if existing.as_ref().is_some_and(|existing| existing.by_kubeconfig) {
         return Err(JoinRefusal::ByKubeconfig { cluster });
     }
     let approval = approval_for(attempt, token, existing.as_ref());
@@ -256,18 +248,12 @@ fn wanted_name(asked: &str, token: &TokenRecord) -> Result<String, JoinRefusal> 
         ));
     }
     if !is_dns_label(name) {
-        return refuse(
-            "it must be 1 to 63 lower-case letters, digits and inner hyphens".to_owned(),
-        );
+        return refuse("it must be 1 to 63 lower-case letters, digits and inner hyphens".to_owned());
     }
     Ok(name.to_owned())
 }
 
-fn approval_for(
-    attempt: &JoinAttempt<'_>,
-    token: &TokenRecord,
-    existing: Option<&ExistingCluster>,
-) -> Approval {
+fn approval_for(attempt: &JoinAttempt<'_>, token: &TokenRecord, existing: Option<&ExistingCluster>) -> Approval {
     let default = if token.uses > 1 {
         Approval::Manual
     } else {
@@ -279,11 +265,7 @@ fn approval_for(
     };
     if existing.keys.contains(&attempt.key) {
         // A repeated request, or one whose approval came in between.
-        return if existing.accepted {
-            Approval::Automatic
-        } else {
-            wanted
-        };
+        return if existing.accepted { Approval::Automatic } else { wanted };
     }
     let taken = !existing.keys.is_empty();
     let moved = !existing.cluster_uid.is_empty() && existing.cluster_uid != attempt.cluster_uid;
@@ -299,10 +281,7 @@ fn approval_for(
 
 fn is_dns_label(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&name.len())
-        && name.bytes().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
+    (1..=63).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 #[cfg(test)]
@@ -354,12 +333,7 @@ mod tests {
         }
     }
 
-    fn check(
-        token: &TokenRecord,
-        attempt: &JoinAttempt<'_>,
-        existing: Option<ExistingCluster>,
-        expected: &str,
-    ) {
+    fn check(token: &TokenRecord, attempt: &JoinAttempt<'_>, existing: Option<ExistingCluster>, expected: &str) {
         let told = match decide_join(attempt, Some(token), |_| existing, at(NOW)) {
             Ok(outcome) => {
                 let create = if outcome.create { "create" } else { "existing" };
@@ -368,27 +342,16 @@ mod tests {
                 } else {
                     "repeat"
                 };
-                format!(
-                    "{} {create} {record} {:?}",
-                    outcome.cluster, outcome.approval
-                )
+                format!("{} {create} {record} {:?}", outcome.cluster, outcome.approval)
             }
             Err(refusal) => refusal.to_string(),
         };
-        assert!(
-            told.starts_with(expected),
-            "{told:?} does not begin with {expected:?}"
-        );
+        assert!(told.starts_with(expected), "{told:?} does not begin with {expected:?}");
     }
 
     #[test]
     fn a_fresh_token_admits_and_defaults_by_uses() {
-        check(
-            &token(),
-            &attempt(),
-            None,
-            "platform/eu-1 create record Automatic",
-        );
+        check(&token(), &attempt(), None, "platform/eu-1 create record Automatic");
         check(
             &TokenRecord { uses: 3, ..token() },
             &attempt(),
@@ -400,22 +363,12 @@ mod tests {
             approval: Some(Approval::Automatic),
             ..token()
         };
-        check(
-            &explicit,
-            &attempt(),
-            None,
-            "platform/eu-1 create record Automatic",
-        );
+        check(&explicit, &attempt(), None, "platform/eu-1 create record Automatic");
         let manual = TokenRecord {
             approval: Some(Approval::Manual),
             ..token()
         };
-        check(
-            &manual,
-            &attempt(),
-            None,
-            "platform/eu-1 create record Manual",
-        );
+        check(&manual, &attempt(), None, "platform/eu-1 create record Manual");
         check(
             &TokenRecord {
                 expires_at: at(NOW),
@@ -437,12 +390,7 @@ mod tests {
             revoked: true,
             ..token()
         };
-        check(
-            &revoked,
-            &wrong,
-            None,
-            "join token unknown or its secret is wrong",
-        );
+        check(&revoked, &wrong, None, "join token unknown or its secret is wrong");
         let missing = decide_join(&attempt(), None, |_| None, at(NOW));
         assert_eq!(missing, Err(JoinRefusal::UnknownToken));
         check(&revoked, &attempt(), None, "join token revoked");
@@ -450,12 +398,7 @@ mod tests {
             expires_at: at(NOW - 1),
             ..token()
         };
-        check(
-            &expired,
-            &attempt(),
-            None,
-            "join token expired at 2027-01-15T07:59:59Z",
-        );
+        check(&expired, &attempt(), None, "join token expired at 2027-01-15T07:59:59Z");
     }
 
     #[test]
@@ -469,28 +412,13 @@ mod tests {
             accepted: true,
             ..ExistingCluster::default()
         };
-        check(
-            &mine,
-            &attempt(),
-            Some(done),
-            "platform/eu-1 existing repeat Automatic",
-        );
-        check(
-            &mine,
-            &attempt(),
-            None,
-            "platform/eu-1 create repeat Automatic",
-        );
+        check(&mine, &attempt(), Some(done), "platform/eu-1 existing repeat Automatic");
+        check(&mine, &attempt(), None, "platform/eu-1 create repeat Automatic");
         let theirs = TokenRecord {
             used: vec![used("eu-1", "theirs")],
             ..token()
         };
-        check(
-            &theirs,
-            &attempt(),
-            None,
-            "join token already used by key sha256:",
-        );
+        check(&theirs, &attempt(), None, "join token already used by key sha256:");
         let two = TokenRecord {
             uses: 2,
             used: vec![used("eu-1", "theirs")],

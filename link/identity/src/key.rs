@@ -3,12 +3,8 @@
 use std::fmt;
 
 use jiff::{Span, Timestamp};
-use rcgen::{
-    CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey,
-};
-use rustls_pki_types::{
-    CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer,
-};
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey};
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use crate::certificate::date;
@@ -142,12 +138,8 @@ mod tests {
 
     #[test]
     fn other_keys_are_refused() {
-        let p384 =
-            KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).expect("provider knows P-384");
-        assert!(matches!(
-            Key::from_pem(&p384.serialize_pem()),
-            Err(KeyError::NotP256)
-        ));
+        let p384 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).expect("provider knows P-384");
+        assert!(matches!(Key::from_pem(&p384.serialize_pem()), Err(KeyError::NotP256)));
         assert!(matches!(Key::from_pem("nonsense"), Err(KeyError::Parse(_))));
     }
 }

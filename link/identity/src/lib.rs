@@ -26,22 +26,15 @@ mod tls;
 mod token;
 
 pub use authority::{
-    Authority, AuthorityError, AuthorityPem, AuthorityRole, CLIENT_CERTIFICATE_LIFETIME,
-    IssuedCertificate, ServerIdentity,
+    Authority, AuthorityError, AuthorityPem, AuthorityRole, CLIENT_CERTIFICATE_LIFETIME, IssuedCertificate,
+    ServerIdentity,
 };
 pub use certificate::{CertificateError, CertificateFacts, CertificateRequest, PeerCertificate};
 pub use clock::{BUILD_TIME_SECONDS, TimeFloor};
 pub use fingerprint::{FingerprintError, KeyFingerprint};
-pub use join::{
-    Approval, ExistingCluster, JoinAttempt, JoinOutcome, JoinRefusal, TokenRecord, TokenUse,
-    decide_join,
-};
+pub use join::{Approval, ExistingCluster, JoinAttempt, JoinOutcome, JoinRefusal, TokenRecord, TokenUse, decide_join};
 pub use key::{Key, KeyError};
-pub use registry::{
-    ClusterKeys, ClusterRef, Registry, RenewReason, Standing, TokenKey, UnknownReason,
-};
+pub use registry::{ClusterKeys, ClusterRef, Registry, RenewReason, Standing, TokenKey, UnknownReason};
 pub use roots::{RootSet, RootSetError, RootSignature, SignedRootSet, TrustedRoots};
-pub use tls::{
-    ALPN, SERVER_NAME, ServerCertificates, TlsError, Trust, client_config, provider, server_config,
-};
+pub use tls::{ALPN, SERVER_NAME, ServerCertificates, TlsError, Trust, client_config, provider, server_config};
 pub use token::{IssuedToken, JoinToken, TokenError, TokenHash};

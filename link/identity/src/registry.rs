@@ -194,9 +194,7 @@ impl Registry {
     pub fn decide(&self, peer: &PeerCertificate, now: Timestamp) -> Standing {
         let key = peer.facts.key;
         if let Some(reason) = self.revoked.get(&key) {
-            return Standing::Revoked {
-                reason: reason.clone(),
-            };
+            return Standing::Revoked { reason: reason.clone() };
         }
         let mut owners = self.owners.get(&key).into_iter().flatten();
         match (owners.next(), owners.next()) {
@@ -217,12 +215,7 @@ impl Registry {
         }
     }
 
-    fn decide_member(
-        &self,
-        cluster: ClusterRef,
-        peer: &PeerCertificate,
-        now: Timestamp,
-    ) -> Standing {
+    fn decide_member(&self, cluster: ClusterRef, peer: &PeerCertificate, now: Timestamp) -> Standing {
         let approved = self
             .clusters
             .get(&cluster)
@@ -291,9 +284,7 @@ impl fmt::Display for UnknownReason {
                     "key unknown: no cluster of this hub has key {key}; join again with a new token"
                 )
             }
-            Self::NoTokens => {
-                f.write_str("key unknown: this hub has no join token; create one and join with it")
-            }
+            Self::NoTokens => f.write_str("key unknown: this hub has no join token; create one and join with it"),
             Self::Ambiguous {
                 key,
                 clusters: [one, two],
@@ -391,10 +382,7 @@ mod tests {
         );
         check(&issued("b", -3600, 86400), "key revoked: laptop stolen");
         check(&self_signed("w"), "cluster platform/new waits for approval");
-        check(
-            &self_signed("other"),
-            "cluster platform/taken waits for approval",
-        );
+        check(&self_signed("other"), "cluster platform/taken waits for approval");
         check(
             &self_signed("nobody"),
             "key is not known yet and may present a join token",
@@ -405,12 +393,8 @@ mod tests {
                 .to_string()
                 .starts_with("key unknown: no cluster")
         );
-        let twice = registry()
-            .decide(&issued("twice", -1, 1), at(NOW))
-            .to_string();
-        assert!(twice.ends_with(
-            "is listed by cluster platform/eu-2 and by cluster platform/eu-3: remove it from one"
-        ));
+        let twice = registry().decide(&issued("twice", -1, 1), at(NOW)).to_string();
+        assert!(twice.ends_with("is listed by cluster platform/eu-2 and by cluster platform/eu-3: remove it from one"));
     }
 
     #[test]

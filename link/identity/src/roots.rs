@@ -179,9 +179,7 @@ impl RootSet {
         if !(1..=MAX_ROOTS).contains(&self.roots.len()) {
             return malformed("it must hold 1 to 8 roots");
         }
-        if !matches!(self.recovery_key_hash.len(), 0 | 32)
-            || !matches!(self.prev_digest.len(), 0 | 32)
-        {
+        if !matches!(self.recovery_key_hash.len(), 0 | 32) || !matches!(self.prev_digest.len(), 0 | 32) {
             return malformed("digests are 32 bytes or absent");
         }
         for (index, root) in self.roots.iter().enumerate() {
@@ -329,10 +327,10 @@ impl TrustedRoots {
 
     fn is_signed_by(&self, accepted: impl Fn(KeyFingerprint) -> bool) -> bool {
         let message = signed_message(&self.signed.root_set);
-        self.signed.sigs.iter().any(|sig| {
-            accepted(KeyFingerprint::of_spki(&sig.spki))
-                && verify_p256(&sig.spki, &message, &sig.signature)
-        })
+        self.signed
+            .sigs
+            .iter()
+            .any(|sig| accepted(KeyFingerprint::of_spki(&sig.spki)) && verify_p256(&sig.spki, &message, &sig.signature))
     }
 }
 
@@ -351,11 +349,9 @@ fn verify_p256(spki: &[u8], message: &[u8], signature: &[u8]) -> bool {
         .find(|(scheme, _)| *scheme == SignatureScheme::ECDSA_NISTP256_SHA256)
         .expect("the provider verifies P-256, which TLS 1.3 makes mandatory");
     // The list also holds P-384 with SHA-256, which cannot accept a P-256 point.
-    candidates.iter().any(|algorithm| {
-        algorithm
-            .verify_signature(point, message, signature)
-            .is_ok()
-    })
+    candidates
+        .iter()
+        .any(|algorithm| algorithm.verify_signature(point, message, signature).is_ok())
 }
 
 fn ders(roots: Vec<CertificateDer<'static>>) -> Vec<Vec<u8>> {
@@ -375,14 +371,11 @@ mod tests {
 
     fn authority() -> Authority {
         let now = Timestamp::from_second(1_800_000_000).expect("in range");
-        Authority::generate(AuthorityRole::Server, now, SignedDuration::from_hours(24))
-            .expect("generation works")
+        Authority::generate(AuthorityRole::Server, now, SignedDuration::from_hours(24)).expect("generation works")
     }
 
     fn roots(of: &[&Authority]) -> Vec<CertificateDer<'static>> {
-        of.iter()
-            .map(|authority| authority.certificate().clone())
-            .collect()
+        of.iter().map(|authority| authority.certificate().clone()).collect()
     }
 
     fn first(authority: &Authority, recovery: Option<&Key>) -> TrustedRoots {
@@ -421,15 +414,9 @@ mod tests {
         let set = RootSet::first(roots(&[&a, &b]), None);
         let by_b = set.sign(&[b.key()]).expect("signs");
         let other = KeyFingerprint::of_spki(b"another root");
-        assert!(
-            text(TrustedRoots::pinned(by_b.clone(), other))
-                .contains("does not hold the pinned root")
-        );
+        assert!(text(TrustedRoots::pinned(by_b.clone(), other)).contains("does not hold the pinned root"));
         let message = text(TrustedRoots::pinned(by_b, a.fingerprint()));
-        assert_eq!(
-            message,
-            "root set version 1 is not signed by the pinned root"
-        );
+        assert_eq!(message, "root set version 1 is not signed by the pinned root");
     }
 
     #[test]
@@ -479,9 +466,7 @@ mod tests {
             .advance(jump.sign(&[&recovery]).expect("signs"))
             .expect("recovery may jump");
         assert_eq!(nine.version(), 9);
-        assert!(
-            text(nine.advance(jump.sign(&[&recovery]).expect("signs"))).contains("does not follow")
-        );
+        assert!(text(nine.advance(jump.sign(&[&recovery]).expect("signs"))).contains("does not follow"));
         let taken = RootSet {
             recovery_key_hash: Vec::new(),
             ..RootSet::following(&one, roots(&[&a]))

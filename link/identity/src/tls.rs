@@ -14,8 +14,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
-    PeerIncompatible, RootCertStore, ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible,
+    RootCertStore, ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
@@ -169,12 +169,7 @@ impl ServerCertificates {
 
 impl ResolvesServerCert for ServerCertificates {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(
-            self.0
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
-        )
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 
@@ -189,29 +184,19 @@ impl ServerCertVerifier for HubVerifier {
     ) -> Result<ServerCertVerified, Error> {
         let now = not_before(end_entity, self.floor.judge(now))?;
         match &self.trust {
-            HubTrust::Roots(verifier) => verifier.verify_server_cert(
-                end_entity,
-                intermediates,
-                server_name,
-                ocsp_response,
-                now,
-            ),
+            HubTrust::Roots(verifier) => {
+                verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
             HubTrust::Pin(pin) => {
-                let root = intermediates.iter().find(|certificate| {
-                    spki_of(certificate).is_ok_and(|spki| KeyFingerprint::of_spki(&spki) == *pin)
-                });
+                let root = intermediates
+                    .iter()
+                    .find(|certificate| spki_of(certificate).is_ok_and(|spki| KeyFingerprint::of_spki(&spki) == *pin));
                 let root = root.ok_or_else(|| {
                     refused(format!("the hub shows no root with the pinned key {pin}: another hub answers at this address, or its authority was replaced after the token was made"))
                 })?;
                 let verifier = roots_verifier(&[root.clone().into_owned()], &self.provider)
                     .map_err(|error| refused(error.to_string()))?;
-                verifier.verify_server_cert(
-                    end_entity,
-                    intermediates,
-                    server_name,
-                    ocsp_response,
-                    now,
-                )
+                verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             }
         }
     }
@@ -231,18 +216,11 @@ impl ServerCertVerifier for HubVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -276,12 +254,7 @@ impl ClientCertVerifier for PossessionVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -330,10 +303,8 @@ fn roots_verifier(
 fn certified(identity: &ServerIdentity) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = identity.chain.clone();
     let certified = CertifiedKey::from_der(chain, identity.key.der(), &provider());
-    Ok(Arc::new(certified.map_err(|source| {
-        TlsError::Identity {
-            key: identity.key.fingerprint(),
-            source,
-        }
+    Ok(Arc::new(certified.map_err(|source| TlsError::Identity {
+        key: identity.key.fingerprint(),
+        source,
     })?))
 }

@@ -108,11 +108,7 @@ impl JoinToken {
     ///
     /// # Errors
     /// Addresses must be 1–8 and `host:port`; the id at most 317 visible ASCII characters.
-    pub fn issue(
-        addresses: Vec<String>,
-        root_pin: KeyFingerprint,
-        id: String,
-    ) -> Result<IssuedToken, TokenError> {
+    pub fn issue(addresses: Vec<String>, root_pin: KeyFingerprint, id: String) -> Result<IssuedToken, TokenError> {
         let secret = Secret(rand::rng().random());
         let hash = TokenHash::of_secret(&secret.0);
         let token = Self {
@@ -154,15 +150,10 @@ impl JoinToken {
             });
         }
         if let Some(address) = self.addresses.iter().find(|address| !is_address(address)) {
-            let address = address
-                .chars()
-                .take(80)
-                .filter(|c| !c.is_control())
-                .collect();
+            let address = address.chars().take(80).filter(|c| !c.is_control()).collect();
             return Err(TokenError::Address { address });
         }
-        let id_fits = (1..=MAX_ID).contains(&self.id.len())
-            && self.id.bytes().all(|byte| byte.is_ascii_graphic());
+        let id_fits = (1..=MAX_ID).contains(&self.id.len()) && self.id.bytes().all(|byte| byte.is_ascii_graphic());
         if id_fits {
             Ok(())
         } else {
@@ -236,11 +227,7 @@ impl TokenHash {
 impl PartialEq for TokenHash {
     /// Takes the same time wherever the two differ.
     fn eq(&self, other: &Self) -> bool {
-        let difference = self
-            .0
-            .iter()
-            .zip(&other.0)
-            .fold(0u8, |sum, (a, b)| sum | (a ^ b));
+        let difference = self.0.iter().zip(&other.0).fold(0u8, |sum, (a, b)| sum | (a ^ b));
         std::hint::black_box(difference) == 0
     }
 }
@@ -272,11 +259,12 @@ impl FromStr for TokenHash {
 fn checksum(body: &Body) -> Vec<u8> {
     let mut hash = Sha256::new();
     hash.update(b"nave join token check v1\0");
-    for part in body.addresses.iter().map(String::as_bytes).chain([
-        &body.root_pin[..],
-        body.id.as_bytes(),
-        &body.secret,
-    ]) {
+    for part in
+        body.addresses
+            .iter()
+            .map(String::as_bytes)
+            .chain([&body.root_pin[..], body.id.as_bytes(), &body.secret])
+    {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -323,10 +311,7 @@ mod tests {
             .expect("own text, with blanks around it");
         assert_eq!(read, issued.token);
         assert_eq!(TokenHash::of_secret(read.secret()), issued.hash);
-        assert_eq!(
-            issued.hash.to_string().parse::<TokenHash>(),
-            Ok(issued.hash)
-        );
+        assert_eq!(issued.hash.to_string().parse::<TokenHash>(), Ok(issued.hash));
     }
 
     #[test]
@@ -350,10 +335,7 @@ mod tests {
             let mut damaged = text.to_string().into_bytes();
             damaged[at] = if damaged[at] == b'A' { b'B' } else { b'A' };
             let damaged = String::from_utf8(damaged).expect("ASCII");
-            assert!(
-                damaged.parse::<JoinToken>().is_err(),
-                "character {at} changed"
-            );
+            assert!(damaged.parse::<JoinToken>().is_err(), "character {at} changed");
             assert!(text[..at].parse::<JoinToken>().is_err(), "cut at {at}");
         }
         assert_eq!("eyJ".parse::<JoinToken>(), Err(TokenError::Prefix));
@@ -366,12 +348,7 @@ mod tests {
     #[test]
     fn nothing_shows_the_secret() {
         let issued = issued();
-        let hex: String = issued
-            .token
-            .secret()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hex: String = issued.token.secret().iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(!format!("{issued:?}").contains(&hex));
         assert!(!format!("{issued:?}").contains(&format!("{:?}", issued.token.secret())));
     }
@@ -392,9 +369,6 @@ mod tests {
         check("2001:db8::1:9443", false);
         check("a b:1", false);
         let none = JoinToken::issue(Vec::new(), KeyFingerprint::of_spki(b""), "a".to_owned());
-        assert_eq!(
-            none.expect_err("no address"),
-            TokenError::AddressCount { count: 0 }
-        );
+        assert_eq!(none.expect_err("no address"), TokenError::AddressCount { count: 0 });
     }
 }

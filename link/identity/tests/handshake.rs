@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use nave_identity::{
-    Authority, AuthorityRole, CertificateRequest, ClusterRef, Key, KeyFingerprint, PeerCertificate,
-    SERVER_NAME, ServerCertificates, TimeFloor, Trust, client_config, server_config,
+    Authority, AuthorityRole, CertificateRequest, ClusterRef, Key, KeyFingerprint, PeerCertificate, SERVER_NAME,
+    ServerCertificates, TimeFloor, Trust, client_config, server_config,
 };
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
@@ -32,28 +32,18 @@ fn hub(now: Timestamp) -> Hub {
 }
 
 /// Runs the handshake; the server's view of the client, or the first error of either side.
-fn shake(
-    client: ClientConfig,
-    server: ServerConfig,
-    name: &'static str,
-) -> Result<ServerConnection, String> {
+fn shake(client: ClientConfig, server: ServerConfig, name: &'static str) -> Result<ServerConnection, String> {
     let name = ServerName::try_from(name).expect("valid name");
     let mut client = ClientConnection::new(Arc::new(client), name).expect("usable configuration");
     let mut server = ServerConnection::new(Arc::new(server)).expect("usable configuration");
     while client.is_handshaking() || server.is_handshaking() {
         let mut wire = Vec::new();
         client.write_tls(&mut wire).expect("writing to memory");
-        server
-            .read_tls(&mut wire.as_slice())
-            .expect("reading from memory");
-        server
-            .process_new_packets()
-            .map_err(|error| format!("hub: {error}"))?;
+        server.read_tls(&mut wire.as_slice()).expect("reading from memory");
+        server.process_new_packets().map_err(|error| format!("hub: {error}"))?;
         let mut wire = Vec::new();
         server.write_tls(&mut wire).expect("writing to memory");
-        client
-            .read_tls(&mut wire.as_slice())
-            .expect("reading from memory");
+        client.read_tls(&mut wire.as_slice()).expect("reading from memory");
         client
             .process_new_packets()
             .map_err(|error| format!("agent: {error}"))?;
@@ -71,9 +61,7 @@ fn serve(hub: &Hub) -> ServerConfig {
 }
 
 fn peer(server: &ServerConnection) -> CertificateDer<'static> {
-    server
-        .peer_certificates()
-        .expect("a certificate is mandatory")[0]
+    server.peer_certificates().expect("a certificate is mandatory")[0]
         .clone()
         .into_owned()
 }
@@ -84,18 +72,9 @@ fn roots(hub: &Hub) -> Trust {
 
 #[test]
 fn a_joining_agent_checks_the_pin_and_the_hub_learns_the_key() {
-    let (hub, key) = (
-        hub(Timestamp::now()),
-        Key::generate().expect("random source works"),
-    );
-    let server = shake(
-        joining(&key, hub.roots.fingerprint()),
-        serve(&hub),
-        SERVER_NAME,
-    )
-    .expect("right pin");
-    let seen = PeerCertificate::read(&peer(&server), &[hub.clients.certificate().clone()])
-        .expect("readable");
+    let (hub, key) = (hub(Timestamp::now()), Key::generate().expect("random source works"));
+    let server = shake(joining(&key, hub.roots.fingerprint()), serve(&hub), SERVER_NAME).expect("right pin");
+    let seen = PeerCertificate::read(&peer(&server), &[hub.clients.certificate().clone()]).expect("readable");
     assert_eq!(seen.facts.key, key.fingerprint());
     assert!(seen.facts.self_signed && !seen.issued_by_us);
 
@@ -116,8 +95,7 @@ fn a_member_checks_the_roots_and_an_expired_lease_still_proves_the_key() {
     let now = Timestamp::now();
     let (hub, other) = (hub(now), hub(now));
     let key = Key::generate().expect("random source works");
-    let request =
-        CertificateRequest::read(&key.request().expect("signing works")).expect("own request");
+    let request = CertificateRequest::read(&key.request().expect("signing works")).expect("own request");
     let long_ago = now - SignedDuration::from_hours(24 * 400);
     let issued = hub
         .clients
@@ -128,21 +106,15 @@ fn a_member_checks_the_roots_and_an_expired_lease_still_proves_the_key() {
             SignedDuration::from_hours(24),
         )
         .expect("issuing works");
-    let config = |trust| {
-        client_config(&key, issued.chain.clone(), trust, TimeFloor::default()).expect("usable")
-    };
+    let config = |trust| client_config(&key, issued.chain.clone(), trust, TimeFloor::default()).expect("usable");
 
-    let server =
-        shake(config(roots(&hub)), serve(&hub), SERVER_NAME).expect("possession is proved");
-    let seen = PeerCertificate::read(&peer(&server), &[hub.clients.certificate().clone()])
-        .expect("readable");
+    let server = shake(config(roots(&hub)), serve(&hub), SERVER_NAME).expect("possession is proved");
+    let seen = PeerCertificate::read(&peer(&server), &[hub.clients.certificate().clone()]).expect("readable");
     assert!(seen.issued_by_us && !seen.facts.is_current(now));
 
-    let error =
-        shake(config(roots(&other)), serve(&hub), SERVER_NAME).expect_err("another hub's roots");
+    let error = shake(config(roots(&other)), serve(&hub), SERVER_NAME).expect_err("another hub's roots");
     assert!(error.starts_with("agent: "), "{error}");
-    let error =
-        shake(config(roots(&hub)), serve(&hub), "hub.example.com").expect_err("another name");
+    let error = shake(config(roots(&hub)), serve(&hub), "hub.example.com").expect_err("another name");
     assert!(error.contains("not valid for name"), "{error}");
 }
 
@@ -151,23 +123,14 @@ fn an_expired_hub_certificate_is_refused_and_a_late_floor_notices_too() {
     let now = Timestamp::now();
     let key = Key::generate().expect("random source works");
     let expired = hub(now - SignedDuration::from_hours(48));
-    let error = shake(
-        joining(&key, expired.roots.fingerprint()),
-        serve(&expired),
-        SERVER_NAME,
-    );
+    let error = shake(joining(&key, expired.roots.fingerprint()), serve(&expired), SERVER_NAME);
     assert!(error.expect_err("expired").contains("expired"));
 
     let current = hub(now);
-    let floor = TimeFloor::new(
-        (now + SignedDuration::from_hours(48))
-            .as_second()
-            .unsigned_abs(),
-    );
+    let floor = TimeFloor::new((now + SignedDuration::from_hours(48)).as_second().unsigned_abs());
     let chain = vec![key.self_signed(now).expect("signing works")];
     let config = client_config(&key, chain, roots(&current), floor).expect("usable configuration");
-    let error =
-        shake(config, serve(&current), SERVER_NAME).expect_err("the hub once said it is later");
+    let error = shake(config, serve(&current), SERVER_NAME).expect_err("the hub once said it is later");
     assert!(error.contains("expired"), "{error}");
 }
 
@@ -175,9 +138,7 @@ fn an_expired_hub_certificate_is_refused_and_a_late_floor_notices_too() {
 fn a_client_without_certificate_or_with_an_agents_certificate_as_hub_is_refused() {
     let hub = hub(Timestamp::now());
     let mut store = rustls::RootCertStore::empty();
-    store
-        .add(hub.roots.certificate().clone())
-        .expect("own root");
+    store.add(hub.roots.certificate().clone()).expect("own root");
     let mut bare = ClientConfig::builder_with_provider(nave_identity::provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3 exists")
@@ -185,17 +146,10 @@ fn a_client_without_certificate_or_with_an_agents_certificate_as_hub_is_refused(
         .with_no_client_auth();
     bare.alpn_protocols = vec![nave_identity::ALPN.to_vec()];
     let error = shake(bare, serve(&hub), SERVER_NAME).expect_err("no certificate");
-    assert!(
-        error.starts_with("hub: ") && error.contains("certificate"),
-        "{error}"
-    );
+    assert!(error.starts_with("hub: ") && error.contains("certificate"), "{error}");
 
     // A server certificate from the client authority must not pass for the hub: the authorities differ.
-    let fake_root = Authority::generate(
-        AuthorityRole::Server,
-        Timestamp::now(),
-        SignedDuration::from_hours(9),
-    );
+    let fake_root = Authority::generate(AuthorityRole::Server, Timestamp::now(), SignedDuration::from_hours(9));
     let fake_root = fake_root.expect("generation works");
     let fake = fake_root
         .issue_server(Timestamp::now(), SignedDuration::from_hours(9))
@@ -203,8 +157,7 @@ fn a_client_without_certificate_or_with_an_agents_certificate_as_hub_is_refused(
     let certificates = ServerCertificates::new(&fake).expect("usable identity");
     let key = Key::generate().expect("random source works");
     let chain = vec![key.self_signed(Timestamp::now()).expect("signing works")];
-    let config = client_config(&key, chain, roots(&hub), TimeFloor::default())
-        .expect("usable configuration");
+    let config = client_config(&key, chain, roots(&hub), TimeFloor::default()).expect("usable configuration");
     let server = server_config(certificates).expect("usable configuration");
     let error = shake(config, server, SERVER_NAME).expect_err("a stranger's root");
     assert!(error.starts_with("agent: "), "{error}");
@@ -220,16 +173,7 @@ fn a_replaced_hub_certificate_is_shown_from_the_next_handshake_on() {
         .issue_server(now, SignedDuration::from_hours(24))
         .expect("issuing works");
     let server = serve(&hub);
-    hub.certificates
-        .replace(&identity)
-        .expect("usable identity");
-    assert!(
-        shake(
-            joining(&key, next.roots.fingerprint()),
-            server.clone(),
-            SERVER_NAME
-        )
-        .is_ok()
-    );
+    hub.certificates.replace(&identity).expect("usable identity");
+    assert!(shake(joining(&key, next.roots.fingerprint()), server.clone(), SERVER_NAME).is_ok());
     assert!(shake(joining(&key, hub.roots.fingerprint()), server, SERVER_NAME).is_err());
 }

@@ -29,8 +29,9 @@ use crate::wire::{
 
 /// How long the hub may take to answer the first message. It may have to ask its API server.
 const ANSWER_MS: u64 = 30_000;
-/// A hub that said nothing for so many heartbeats does not think any more, though its machine may still answer.
-const SILENT_HEARTBEATS: u64 = 12;
+/// A hub that said nothing for so many heartbeats does not think any more, though its machine may still answer: it
+/// sends one of its own for every eight. A hub that is gone is noticed by the carrier long before.
+const SILENT_HEARTBEATS: u64 = 20;
 /// Bounds of the pace that a hub may ask for, in milliseconds.
 const HEARTBEAT_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
 

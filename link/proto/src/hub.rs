@@ -36,7 +36,7 @@ const FENCE_MS: u64 = 10_000;
 /// An agent that was silent for so many heartbeats is gone.
 const SILENT_HEARTBEATS: u64 = 3;
 /// Every so many heartbeats the hub sends one of its own, so that an agent notices a hub that hears and does not think.
-const ECHO_EVERY: u64 = 4;
+const ECHO_EVERY: u64 = 8;
 /// Messages that wait for the control stream. Permits and root sets are the only ones without a question before them;
 /// a reader this far behind is not reading at all.
 const CONTROL_QUEUE: usize = 256;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use quinn::crypto::{CryptoError, HmacKey};
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use sha2::Sha256;
 
 /// The key of stateless resets. It must outlive the hub's process (a Secret), or agents learn of a restart only by their
@@ -55,6 +56,9 @@ pub(crate) fn endpoint_config(reset_key: Option<&ResetKey>) -> EndpointConfig {
     let mut config = EndpointConfig::default();
     if let Some(key) = reset_key {
         config.reset_key(Arc::new(key.clone()));
+        // Connection ids are signed, so that garbage is dropped unanswered; the next process must know them for ours.
+        let ids = key.connection_id_key();
+        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
         config.min_reset_interval(Duration::from_secs(1) / RESETS_PER_SECOND);
     }
     config
@@ -74,6 +78,11 @@ fn base(idle: Duration) -> TransportConfig {
 }
 
 impl ResetKey {
+    fn connection_id_key(&self) -> u64 {
+        let mac = self.mac(b"nave connection ids v1\0").finalize().into_bytes();
+        u64::from_be_bytes(mac[..8].try_into().expect("8 of 32 bytes"))
+    }
+
     fn mac(&self, data: &[u8]) -> Hmac<Sha256> {
         Hmac::new_from_slice(&self.0)
             .expect("HMAC takes keys of any length")

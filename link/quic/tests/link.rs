@@ -8,7 +8,9 @@ use bed::{Relay, TestHub, TokenSpec, artifact, eventually, identity_of, start_ag
 use bytes::Bytes;
 use jiff::SignedDuration;
 use nave_identity::{Approval, JoinToken, KeyFingerprint};
-use nave_proto::wire::{EventMsg, FailCode, LiveEndCode, LiveRequest, Mode, OwnerRef, PrunePermit, PrunePlan, RefusalCode};
+use nave_proto::wire::{
+    EventMsg, FailCode, LiveEndCode, LiveRequest, Mode, OwnerRef, PrunePermit, PrunePlan, RefusalCode,
+};
 use nave_proto::{CloseCode, Digest, FetchError};
 use nave_quic::{AgentEnd, AgentNote, FetchFailure, JoinError, Joined, Note};
 
@@ -47,22 +49,37 @@ async fn joined_by_token_items_flow_both_ways() {
     hub.put("eu-1", "infra", "two");
     hub.put("eu-1", "bad", "poison");
     set_row(&agent, "apps", "ready");
-    agent.handle.event(EventMsg { reason: "Applied".to_owned(), ..EventMsg::default() });
-    eventually("items have arrived", || agent.holds("apps", "one") && agent.holds("infra", "two")).await;
-    eventually("status has arrived", || hub.row("eu-1", "apps").is_some_and(|row| row == "ready")).await;
+    agent.handle.event(EventMsg {
+        reason: "Applied".to_owned(),
+        ..EventMsg::default()
+    });
+    eventually("items have arrived", || {
+        agent.holds("apps", "one") && agent.holds("infra", "two")
+    })
+    .await;
+    eventually("status has arrived", || {
+        hub.row("eu-1", "apps").is_some_and(|row| row == "ready")
+    })
+    .await;
     eventually("the bad item is reported", || {
-        let failed = |note: &Note| matches!(note, Note::Failed { key, code: FailCode::Malformed, .. } if &**key == "bad");
+        let failed =
+            |note: &Note| matches!(note, Note::Failed { key, code: FailCode::Malformed, .. } if &**key == "bad");
         hub.with("eu-1", |cluster| cluster.notes.iter().any(failed))
     })
     .await;
     eventually("the event has arrived", || {
-        hub.with("eu-1", |cluster| cluster.notes.iter().any(|note| matches!(note, Note::Event(_))))
+        hub.with("eu-1", |cluster| {
+            cluster.notes.iter().any(|note| matches!(note, Note::Event(_)))
+        })
     })
     .await;
 
     hub.put("eu-1", "apps", "one more");
     hub.delete("eu-1", "infra");
-    eventually("changes have arrived", || agent.holds("apps", "one more") && agent.effects().len() == 4).await;
+    eventually("changes have arrived", || {
+        agent.holds("apps", "one more") && agent.effects().len() == 4
+    })
+    .await;
     assert!(agent.effects().contains(&"delete infra".to_owned()));
     let facts = hub.inner.lock().facts.clone();
     assert_eq!(facts[0].value, "eu[31m", "what an agent says is cleaned");
@@ -83,24 +100,53 @@ async fn refusals_carry_words_to_the_one_who_joins() {
     // Another hub's token with our address and our pin: the secret is not ours.
     let pin = hub.inner.server_authority.fingerprint();
     let address = vec![hub.address.to_string()];
-    let wrong = JoinToken::issue(address.clone(), pin, "platform/good".to_owned()).expect("valid").token;
+    let wrong = JoinToken::issue(address.clone(), pin, "platform/good".to_owned())
+        .expect("valid")
+        .token;
     assert_eq!(refused(&wrong).await, "join token unknown or its secret is wrong");
-    let missing = JoinToken::issue(address.clone(), pin, "platform/none".to_owned()).expect("valid").token;
+    let missing = JoinToken::issue(address.clone(), pin, "platform/none".to_owned())
+        .expect("valid")
+        .token;
     assert_eq!(refused(&missing).await, "join token unknown or its secret is wrong");
 
-    let past = TokenSpec { expires_in: SignedDuration::from_secs(-60), ..TokenSpec::default() };
-    assert!(refused(&hub.token("platform/past", past)).await.starts_with("join token expired at "));
-    let revoked = TokenSpec { revoked: true, ..TokenSpec::default() };
-    assert_eq!(refused(&hub.token("platform/revoked", revoked)).await, "join token revoked");
-    assert!(refused(&good).await.starts_with("join token already used by key sha256:"));
+    let past = TokenSpec {
+        expires_in: SignedDuration::from_secs(-60),
+        ..TokenSpec::default()
+    };
+    assert!(
+        refused(&hub.token("platform/past", past))
+            .await
+            .starts_with("join token expired at ")
+    );
+    let revoked = TokenSpec {
+        revoked: true,
+        ..TokenSpec::default()
+    };
+    assert_eq!(
+        refused(&hub.token("platform/revoked", revoked)).await,
+        "join token revoked"
+    );
+    assert!(
+        refused(&good)
+            .await
+            .starts_with("join token already used by key sha256:")
+    );
 
     let other_pin = KeyFingerprint::of_spki(b"another hub");
-    let elsewhere = JoinToken::issue(address, other_pin, "platform/good".to_owned()).expect("valid").token;
+    let elsewhere = JoinToken::issue(address, other_pin, "platform/good".to_owned())
+        .expect("valid")
+        .token;
     let words = refused(&elsewhere).await;
     assert!(words.contains("the hub shows no root with the pinned key"), "{words}");
 
     // The hub is unharmed.
-    let again = hub.token("platform/again", TokenSpec { name: "eu-2", ..TokenSpec::default() });
+    let again = hub.token(
+        "platform/again",
+        TokenSpec {
+            name: "eu-2",
+            ..TokenSpec::default()
+        },
+    );
     assert!(identity_of(&again, "eu-2").await.is_ok());
     hub.shut().await;
 }
@@ -109,15 +155,26 @@ async fn refusals_carry_words_to_the_one_who_joins() {
 async fn a_hub_without_tokens_and_a_key_without_cluster_say_so() {
     let hub = TestHub::start();
     let pin = hub.inner.server_authority.fingerprint();
-    let token = JoinToken::issue(vec![hub.address.to_string()], pin, "platform/x".to_owned()).expect("valid").token;
-    assert!(refused(&token).await.starts_with("key unknown: this hub has no join token"));
+    let token = JoinToken::issue(vec![hub.address.to_string()], pin, "platform/x".to_owned())
+        .expect("valid")
+        .token;
+    assert!(
+        refused(&token)
+            .await
+            .starts_with("key unknown: this hub has no join token")
+    );
 
     let token = hub.token("platform/t", TokenSpec::default());
     let (identity, _, state) = identity_of(&token, "eu-1").await.expect("joins");
-    hub.inner.lock().registry.remove_cluster(&nave_identity::ClusterRef::new("platform", "eu-1"));
+    hub.inner
+        .lock()
+        .registry
+        .remove_cluster(&nave_identity::ClusterRef::new("platform", "eu-1"));
     let agent = start_agent(identity, state);
     eventually("the agent is told", || {
-        agent.last_words().is_some_and(|words| words.starts_with("key unknown: no cluster of this hub has key"))
+        agent
+            .last_words()
+            .is_some_and(|words| words.starts_with("key unknown: no cluster of this hub has key"))
     })
     .await;
     assert_eq!(agent.connections(), 0);
@@ -149,7 +206,13 @@ async fn revocation_cuts_the_live_session_and_keeps_the_key_out() {
 #[tokio::test]
 async fn approval_is_waited_for_and_then_leads_to_a_certificate() {
     let hub = TestHub::start();
-    let token = hub.token("platform/t", TokenSpec { approval: Some(Approval::Manual), ..TokenSpec::default() });
+    let token = hub.token(
+        "platform/t",
+        TokenSpec {
+            approval: Some(Approval::Manual),
+            ..TokenSpec::default()
+        },
+    );
     let (identity, joined, state) = identity_of(&token, "eu-1").await.expect("joins");
     assert_eq!((joined, identity.has_certificate()), (Joined::Pending, false));
     let key = identity.key().expect("own key").fingerprint();
@@ -161,7 +224,11 @@ async fn approval_is_waited_for_and_then_leads_to_a_certificate() {
     hub.approve("eu-1");
     eventually("it is connected", || agent.holds("apps", "one")).await;
     assert!(agent.identity().has_certificate());
-    assert_eq!(agent.identity().key().expect("own key").fingerprint(), key, "the key that was approved");
+    assert_eq!(
+        agent.identity().key().expect("own key").fingerprint(),
+        key,
+        "the key that was approved"
+    );
     agent.stop().await;
     hub.shut().await;
 }
@@ -179,7 +246,11 @@ async fn an_expired_certificate_is_renewed_with_a_new_key() {
     assert!(agent.notes().contains(&AgentNote::Renewed));
     let after = agent.identity().key().expect("own key").fingerprint();
     assert_ne!(before, after);
-    assert_eq!(hub.with("eu-1", |cluster| cluster.keys.keys.clone()), [after], "the old key is gone");
+    assert_eq!(
+        hub.with("eu-1", |cluster| cluster.keys.keys.clone()),
+        [after],
+        "the old key is gone"
+    );
     let modes: Vec<i32> = agent
         .notes()
         .iter()
@@ -232,12 +303,18 @@ async fn a_cut_path_is_noticed_and_a_resume_sends_only_what_differs() {
     set_row(&agent, "row", "meanwhile");
     set_row(&agent, "row", "after");
     eventually("the agent notices", || agent.handle.mode().is_none()).await;
-    eventually("the hub notices", || hub.with("eu-1", |cluster| cluster.handle.is_none())).await;
+    eventually("the hub notices", || {
+        hub.with("eu-1", |cluster| cluster.handle.is_none())
+    })
+    .await;
     assert_eq!(agent.effects().len(), 50);
 
     relay.mend();
     eventually("the changes have arrived", || agent.effects().len() == 52).await;
-    eventually("status has arrived", || hub.row("eu-1", "row").is_some_and(|row| row == "after")).await;
+    eventually("status has arrived", || {
+        hub.row("eu-1", "row").is_some_and(|row| row == "after")
+    })
+    .await;
     assert!(agent.holds("item-7", "two") && agent.effects().contains(&"delete item-9".to_owned()));
     agent.stop().await;
     hub.shut().await;
@@ -267,9 +344,21 @@ fn bed_state(old: &bed::AgentState, boot_seq: u64) -> std::sync::Arc<bed::AgentS
         boot_seq,
         ..bed::AgentState::default()
     };
-    state.store.lock().expect("no panic holds it").clone_from(&old.store.lock().expect("no panic holds it"));
-    state.last.lock().expect("no panic holds it").clone_from(&old.last.lock().expect("no panic holds it"));
-    state.identity.lock().expect("no panic holds it").clone_from(&old.identity.lock().expect("no panic holds it"));
+    state
+        .store
+        .lock()
+        .expect("no panic holds it")
+        .clone_from(&old.store.lock().expect("no panic holds it"));
+    state
+        .last
+        .lock()
+        .expect("no panic holds it")
+        .clone_from(&old.last.lock().expect("no panic holds it"));
+    state
+        .identity
+        .lock()
+        .expect("no panic holds it")
+        .clone_from(&old.identity.lock().expect("no panic holds it"));
     std::sync::Arc::new(state)
 }
 
@@ -340,7 +429,11 @@ async fn an_artifact_arrives_in_chunks_and_a_foreign_one_does_not() {
         word ^= word << 17;
         *byte = word as u8;
     }
-    let files = [("a.bin", noise.clone()), ("b.yaml", vec![b'#'; 300_000]), ("empty", Vec::new())];
+    let files = [
+        ("a.bin", noise.clone()),
+        ("b.yaml", vec![b'#'; 300_000]),
+        ("empty", Vec::new()),
+    ];
     let digest = hub.publish("eu-1", &files);
     let manifest = agent
         .handle
@@ -355,30 +448,60 @@ async fn an_artifact_arrives_in_chunks_and_a_foreign_one_does_not() {
         .map(|chunk| Digest::from_slice(&chunk.digest).expect("checked"))
         .collect();
     assert!(chunks.len() >= 6);
-    agent.handle.fetch_chunks(&digest, &chunks, |_, content| got.extend_from_slice(&content)).await.expect("allowed");
+    agent
+        .handle
+        .fetch_chunks(&digest, &chunks, |_, content| got.extend_from_slice(&content))
+        .await
+        .expect("allowed");
     assert_eq!(got[..noise.len()], noise[..]);
     assert_eq!(got.len(), noise.len() + 300_000);
 
     // Another cluster's artifact, and a chunk of it named through ours.
     let foreign = hub.publish("us-1", &[("secret.yaml", b"password".to_vec())]);
-    let error = agent.handle.fetch_manifest(&foreign, |_| true).await.expect_err("not ours");
-    assert!(matches!(error, FetchFailure::Content(FetchError::Refused { code: RefusalCode::NotDesired, .. })));
+    let error = agent
+        .handle
+        .fetch_manifest(&foreign, |_| true)
+        .await
+        .expect_err("not ours");
+    assert!(matches!(
+        error,
+        FetchFailure::Content(FetchError::Refused {
+            code: RefusalCode::NotDesired,
+            ..
+        })
+    ));
     let chunk = Digest::of_content(b"password");
-    let error = agent.handle.fetch_chunks(&foreign, &[chunk], |_, _| panic!("nothing comes")).await;
+    let error = agent
+        .handle
+        .fetch_chunks(&foreign, &[chunk], |_, _| panic!("nothing comes"))
+        .await;
     assert!(matches!(
         error.expect_err("not ours"),
-        FetchFailure::Content(FetchError::Refused { code: RefusalCode::NotDesired, .. })
+        FetchFailure::Content(FetchError::Refused {
+            code: RefusalCode::NotDesired,
+            ..
+        })
     ));
-    let error = agent.handle.fetch_chunks(&digest, &[chunk], |_, _| panic!("nothing comes")).await;
+    let error = agent
+        .handle
+        .fetch_chunks(&digest, &[chunk], |_, _| panic!("nothing comes"))
+        .await;
     assert!(matches!(
         error.expect_err("not in it"),
-        FetchFailure::Content(FetchError::Refused { code: RefusalCode::NotInManifest, .. })
+        FetchFailure::Content(FetchError::Refused {
+            code: RefusalCode::NotInManifest,
+            ..
+        })
     ));
     let nowhere = artifact(&[("x", vec![1])]).0;
     assert!(agent.handle.fetch_manifest(&nowhere, |_| true).await.is_err());
 
     // A hub that lies about content is not believed.
-    let error = agent.handle.fetch_manifest(&digest, |_| false).await.expect_err("another digest");
+    let error = agent
+        .handle
+        .fetch_manifest(&digest, |_| false)
+        .await
+        .expect_err("another digest");
     assert!(matches!(error, FetchFailure::Content(FetchError::Corrupt { .. })));
     hub.put("eu-1", "apps", "still alive");
     eventually("the session is unharmed", || agent.holds("apps", "still alive")).await;
@@ -394,12 +517,21 @@ async fn a_process_that_was_replaced_is_fenced() {
     let newer = start_agent(identity.clone(), bed_state(&agent.state, 5));
     newer.handle.connected().await;
     // The older one is asked, looks into the spoke, and finds that it is not the one any more.
-    let end = tokio::time::timeout(Duration::from_secs(20), agent.task).await.expect("in time").expect("no panic");
-    assert!(matches!(&end, AgentEnd::Fenced(close) if close.code() == Some(CloseCode::Fenced)), "{end:?}");
+    let end = tokio::time::timeout(Duration::from_secs(20), agent.task)
+        .await
+        .expect("in time")
+        .expect("no panic");
+    assert!(
+        matches!(&end, AgentEnd::Fenced(close) if close.code() == Some(CloseCode::Fenced)),
+        "{end:?}"
+    );
 
     // One more that starts late, with an older counter.
     let late = start_agent(identity, bed_state(&newer.state, 3));
-    let end = tokio::time::timeout(Duration::from_secs(20), late.task).await.expect("in time").expect("no panic");
+    let end = tokio::time::timeout(Duration::from_secs(20), late.task)
+        .await
+        .expect("in time")
+        .expect("no panic");
     assert!(matches!(end, AgentEnd::Fenced(_)), "{end:?}");
     hub.put("eu-1", "apps", "one");
     eventually("the newer one goes on", || newer.holds("apps", "one")).await;
@@ -412,7 +544,10 @@ async fn two_that_both_claim_to_be_the_one_are_quarantined() {
     let (hub, agent) = joined().await;
     let clone = bed_state(&agent.state, agent.state.boot_seq);
     let clone = start_agent(agent.identity(), clone);
-    eventually("the clone is quarantined", || clone.handle.mode() == Some(Mode::Quarantined)).await;
+    eventually("the clone is quarantined", || {
+        clone.handle.mode() == Some(Mode::Quarantined)
+    })
+    .await;
     hub.put("eu-1", "apps", "one");
     eventually("the hub knows", || hub.with("eu-1", |cluster| cluster.quarantined)).await;
     assert!(clone.effects().is_empty());
@@ -425,13 +560,16 @@ async fn two_that_both_claim_to_be_the_one_are_quarantined() {
 async fn roots_rotate_under_a_live_session() {
     let (hub, agent) = joined().await;
     let (signed, _) = hub.rotate_root();
-    hub.handle("eu-1").push_root_sets(vec![signed.to_bytes()]).expect("the session is live");
+    hub.handle("eu-1")
+        .push_root_sets(vec![signed.to_bytes()])
+        .expect("the session is live");
     eventually("the agent believes the next set", || {
         agent.notes().contains(&AgentNote::RootsAdvanced { version: 2 })
     })
     .await;
     // The hub shows a certificate of the new root from now on.
-    hub.handle("eu-1").close(nave_proto::Close::new(CloseCode::Reconnect, "come back"));
+    hub.handle("eu-1")
+        .close(nave_proto::Close::new(CloseCode::Reconnect, "come back"));
     eventually("it is connected again", || agent.connections() == 2).await;
     let roots = agent.identity().roots().expect("readable").expect("joined");
     assert_eq!((roots.version(), roots.roots().len()), (2, 2));
@@ -442,13 +580,20 @@ async fn roots_rotate_under_a_live_session() {
 #[tokio::test]
 async fn live_reads_go_through_or_are_refused() {
     let (hub, agent) = joined().await;
-    let ask = |resource: &str| LiveRequest { resource: resource.to_owned(), user: "jane".into(), ..LiveRequest::default() };
+    let ask = |resource: &str| LiveRequest {
+        resource: resource.to_owned(),
+        user: "jane".into(),
+        ..LiveRequest::default()
+    };
     let mut stream = hub.handle("eu-1").live(ask("pods")).await.expect("opened");
     let mut bytes = 0;
     while let Some(piece) = stream.next().await.expect("readable") {
         bytes += piece.len();
     }
-    assert_eq!((bytes, stream.end().map(|end| end.code)), (500_000, Some(LiveEndCode::Done as i32)));
+    assert_eq!(
+        (bytes, stream.end().map(|end| end.code)),
+        (500_000, Some(LiveEndCode::Done as i32))
+    );
     let mut stream = hub.handle("eu-1").live(ask("secrets")).await.expect("opened");
     assert_eq!(stream.next().await.expect("readable"), None);
     assert_eq!(stream.end().map(|end| end.code), Some(LiveEndCode::Forbidden as i32));
@@ -465,7 +610,10 @@ async fn many_changes_of_one_row_end_with_the_last() {
             tokio::task::yield_now().await;
         }
     }
-    eventually("the last has arrived", || hub.row("eu-1", "row").is_some_and(|row| row == "1999")).await;
+    eventually("the last has arrived", || {
+        hub.row("eu-1", "row").is_some_and(|row| row == "1999")
+    })
+    .await;
     eventually("the hub holds exactly that", || {
         let theirs = agent.handle.update_status(|status| status.root());
         hub.link("eu-1").roots().1 == theirs

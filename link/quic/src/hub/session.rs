@@ -46,7 +46,8 @@ pub struct HubSession<H> {
     close: watch::Receiver<Option<Close>>,
 }
 
-/// Reaches a session from elsewhere in the hub. Cheap to clone; does not keep the session alive.
+/// Reaches a session from elsewhere in the hub. Cheap to clone. Drop it when the session has ended, it keeps the
+/// session's memory.
 #[derive(Debug, Clone)]
 pub struct HubSessionHandle {
     connection: Connection,
@@ -436,8 +437,10 @@ impl<H: HubHandler> Hub<'_, H> {
                 self.core.lock().answer_renew(reply);
             }
             Event::Plan(plan) => {
-                if let Some(permit) = self.handler.plan(plan).await {
-                    self.core.lock().permit(permit);
+                if let Some(permit) = self.handler.plan(plan).await
+                    && !self.core.lock().permit(permit)
+                {
+                    warn!("a permit was not sent: the session's mode does not allow it");
                 }
             }
             Event::Status(row) => {

@@ -7,8 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nave_identity::JoinToken;
 use nave_proto::wire::{
-    Checkpoint, FailCode, Fence, FenceReply, Hello, LiveEnd, LiveEndCode, LiveRequest, PrunePermit, PrunePlan,
-    SetKind,
+    Checkpoint, FailCode, Fence, FenceReply, Hello, LiveEnd, LiveEndCode, LiveRequest, PrunePermit, PrunePlan, SetKind,
 };
 use nave_proto::{Digest, IncomingDelete, IncomingPut, ItemFailure};
 use nave_quic::{
@@ -42,7 +41,11 @@ pub struct AgentState {
 
 /// Joins with a token and a new key.
 pub async fn identity_of(token: &JoinToken, name: &str) -> Result<(AgentIdentity, Joined, Arc<AgentState>), JoinError> {
-    let state = Arc::new(AgentState { instance: name.to_owned(), boot_seq: 1, ..AgentState::default() });
+    let state = Arc::new(AgentState {
+        instance: name.to_owned(),
+        boot_seq: 1,
+        ..AgentState::default()
+    });
     let mut identity = AgentIdentity::begin(token).expect("key generation works");
     let joined = join(&mut identity, token, &*state, join_options(name)).await?;
     Ok((identity, joined, state))
@@ -57,13 +60,20 @@ pub fn join_options(name: &str) -> JoinOptions {
     }
 }
 
-fn dial() -> DialOptions {
-    DialOptions { connect_timeout: Duration::from_secs(2), idle_timeout: Duration::from_millis(1500) }
+pub fn dial() -> DialOptions {
+    DialOptions {
+        connect_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::from_millis(1500),
+    }
 }
 
 pub fn start_agent(identity: AgentIdentity, state: Arc<AgentState>) -> TestAgent {
+    start_agent_with(identity, state, dial())
+}
+
+pub fn start_agent_with(identity: AgentIdentity, state: Arc<AgentState>, dial: DialOptions) -> TestAgent {
     let options = AgentOptions {
-        dial: dial(),
+        dial,
         backoff: BackoffOptions {
             first: Duration::from_millis(20),
             longest: Duration::from_millis(200),
@@ -79,7 +89,12 @@ pub fn start_agent(identity: AgentIdentity, state: Arc<AgentState>) -> TestAgent
     });
     let stop = CancellationToken::new();
     let task = tokio::spawn(runner.run(stop.clone()));
-    TestAgent { handle, state, stop, task }
+    TestAgent {
+        handle,
+        state,
+        stop,
+        task,
+    }
 }
 
 impl TestAgent {
@@ -105,16 +120,27 @@ impl TestAgent {
     }
 
     pub fn connections(&self) -> usize {
-        self.notes().iter().filter(|note| matches!(note, AgentNote::Connected(_))).count()
+        self.notes()
+            .iter()
+            .filter(|note| matches!(note, AgentNote::Connected(_)))
+            .count()
     }
 
     pub fn identity(&self) -> AgentIdentity {
-        self.state.identity.lock().expect("no panic holds it").clone().expect("stored at join")
+        self.state
+            .identity
+            .lock()
+            .expect("no panic holds it")
+            .clone()
+            .expect("stored at join")
     }
 
     pub async fn stop(self) -> Arc<AgentState> {
         self.stop.cancel();
-        assert!(matches!(self.task.await.expect("the agent does not panic"), AgentEnd::Shutdown));
+        assert!(matches!(
+            self.task.await.expect("the agent does not panic"),
+            AgentEnd::Shutdown
+        ));
         self.state
     }
 }
@@ -144,14 +170,23 @@ impl AgentHandler for AgentState {
         if item.payload.starts_with(b"poison") {
             return Err(ItemFailure::new(FailCode::Malformed, "poison"));
         }
-        self.effects.lock().expect("no panic holds it").push(format!("put {}", item.key));
+        self.effects
+            .lock()
+            .expect("no panic holds it")
+            .push(format!("put {}", item.key));
         let held = (item.owner.uid, item.payload, item.digest);
-        self.store.lock().expect("no panic holds it").insert(item.key.to_string(), held);
+        self.store
+            .lock()
+            .expect("no panic holds it")
+            .insert(item.key.to_string(), held);
         Ok(())
     }
 
     async fn delete(&self, item: IncomingDelete) -> Result<(), ItemFailure> {
-        self.effects.lock().expect("no panic holds it").push(format!("delete {}", item.key));
+        self.effects
+            .lock()
+            .expect("no panic holds it")
+            .push(format!("delete {}", item.key));
         self.store.lock().expect("no panic holds it").remove(&*item.key);
         Ok(())
     }
@@ -171,10 +206,18 @@ impl AgentHandler for AgentState {
 
     async fn live(&self, request: LiveRequest, mut sink: LiveSink) -> LiveEnd {
         if request.resource != "pods" {
-            return LiveEnd { code: LiveEndCode::Forbidden as i32, message: "policy".to_owned() };
+            return LiveEnd {
+                code: LiveEndCode::Forbidden as i32,
+                message: "policy".to_owned(),
+            };
         }
-        sink.send(Bytes::from(vec![b'x'; 500_000])).await.expect("somebody listens");
-        LiveEnd { code: LiveEndCode::Done as i32, message: String::new() }
+        sink.send(Bytes::from(vec![b'x'; 500_000]))
+            .await
+            .expect("somebody listens");
+        LiveEnd {
+            code: LiveEndCode::Done as i32,
+            message: String::new(),
+        }
     }
 
     fn note(&self, note: AgentNote) {

@@ -90,17 +90,38 @@ pub struct TokenSpec {
 impl Default for TokenSpec {
     fn default() -> Self {
         let expires_in = SignedDuration::from_hours(1);
-        Self { name: "", expires_in, uses: 1, approval: Some(Approval::Automatic), revoked: false }
+        Self {
+            name: "",
+            expires_in,
+            uses: 1,
+            approval: Some(Approval::Automatic),
+            revoked: false,
+        }
     }
 }
 
 impl TestHub {
     pub fn start() -> Self {
+        Self::start_with(Self::options())
+    }
+
+    /// Short times, and a reset key that outlives the process, as a Secret does.
+    pub fn options() -> ListenerOptions {
+        ListenerOptions {
+            idle_timeout: Duration::from_millis(1500),
+            reset_key: Some(ResetKey([7; 64])),
+            ..ListenerOptions::default()
+        }
+    }
+
+    pub fn start_with(options: ListenerOptions) -> Self {
         let now = Timestamp::now();
         let year = SignedDuration::from_hours(24 * 365);
         let server_authority = Authority::generate(AuthorityRole::Server, now, year).expect("generation works");
         let client_authority = Authority::generate(AuthorityRole::Client, now, year).expect("generation works");
-        let server = server_authority.issue_server(now, SignedDuration::from_hours(24)).expect("issuing works");
+        let server = server_authority
+            .issue_server(now, SignedDuration::from_hours(24))
+            .expect("issuing works");
         let first = RootSet::first(vec![server_authority.certificate().clone()], None);
         let roots = first.sign(&[server_authority.key()]).expect("signing works");
         let inner = Inner {
@@ -108,25 +129,27 @@ impl TestHub {
             server_authority,
             client_authority,
             roots: Mutex::new(roots),
-            state: Mutex::new(State { grants: true, ..State::default() }),
+            state: Mutex::new(State {
+                grants: true,
+                ..State::default()
+            }),
             artifacts: Mutex::default(),
             lifetime: Mutex::new(SignedDuration::from_hours(24)),
         };
-        Self::open(Arc::new(inner), "127.0.0.1:0".parse().expect("an address"))
+        Self::open(Arc::new(inner), "127.0.0.1:0".parse().expect("an address"), options)
     }
 
-    /// Opens the door of a hub whose memory is `inner`; the reset key outlives the process, as a Secret does.
-    fn open(inner: Arc<Inner>, address: SocketAddr) -> Self {
-        let options = ListenerOptions {
-            idle_timeout: Duration::from_millis(1500),
-            reset_key: Some(ResetKey([7; 64])),
-            ..ListenerOptions::default()
-        };
+    fn open(inner: Arc<Inner>, address: SocketAddr, options: ListenerOptions) -> Self {
         let listener = HubListener::bind(address, inner.certificates.clone(), options).expect("the port is free");
         let address = listener.local_addr().expect("bound");
         let stop = CancellationToken::new();
         let task = tokio::spawn(accept(inner.clone(), listener, stop.clone()));
-        Self { inner, address, stop, task }
+        Self {
+            inner,
+            address,
+            stop,
+            task,
+        }
     }
 
     /// Ends in order: agents are told.
@@ -138,18 +161,7 @@ impl TestHub {
 
     /// Opens again where it was, with what it remembers.
     pub fn reopen((inner, address): (Arc<Inner>, SocketAddr)) -> Self {
-        Self::open(inner, address)
-    }
-
-    /// Dies: no socket, no word to anybody.
-    pub async fn die(self) -> (Arc<Inner>, SocketAddr) {
-        self.task.abort();
-        let _ = self.task.await;
-        // Sessions hold the endpoint; they end when their handles' tasks do.
-        for cluster in self.inner.lock().clusters.values_mut() {
-            cluster.handle = None;
-        }
-        (self.inner, self.address)
+        Self::open(inner, address, Self::options())
     }
 
     pub fn token(&self, id: &str, spec: TokenSpec) -> JoinToken {
@@ -183,7 +195,9 @@ impl TestHub {
 
     pub fn put(&self, name: &str, key: &str, payload: &str) {
         let payload = Bytes::from(payload.to_owned());
-        self.link(name).update(|desired| desired.put(key, &owner(), payload, None)).expect("valid item");
+        self.link(name)
+            .update(|desired| desired.put(key, &owner(), payload, None))
+            .expect("valid item");
     }
 
     pub fn delete(&self, name: &str, key: &str) {
@@ -201,11 +215,18 @@ impl TestHub {
     }
 
     pub fn with<T>(&self, name: &str, look: impl FnOnce(&mut ClusterState) -> T) -> T {
-        look(self.inner.lock().clusters.get_mut(&cluster(name)).expect("the cluster exists"))
+        look(
+            self.inner
+                .lock()
+                .clusters
+                .get_mut(&cluster(name))
+                .expect("the cluster exists"),
+        )
     }
 
     pub fn handle(&self, name: &str) -> HubSessionHandle {
-        self.with(name, |cluster| cluster.handle.clone()).expect("a session is live")
+        self.with(name, |cluster| cluster.handle.clone())
+            .expect("a session is live")
     }
 
     pub fn approve(&self, name: &str) {
@@ -237,7 +258,11 @@ impl TestHub {
     pub fn publish(&self, name: &str, files: &[(&str, Vec<u8>)]) -> Digest {
         let mut made = artifact(files);
         made.1.clusters.insert(cluster(name));
-        self.inner.artifacts.lock().expect("no panic holds it").insert(made.0, made.1);
+        self.inner
+            .artifacts
+            .lock()
+            .expect("no panic holds it")
+            .insert(made.0, made.1);
         made.0
     }
 
@@ -249,10 +274,17 @@ impl TestHub {
         let mut roots = self.inner.roots.lock().expect("no panic holds it");
         let pin = self.inner.server_authority.fingerprint();
         let trusted = TrustedRoots::pinned(roots.clone(), pin).expect("own set");
-        let both = vec![self.inner.server_authority.certificate().clone(), next.certificate().clone()];
-        let signed = RootSet::following(&trusted, both).sign(&[self.inner.server_authority.key()]).expect("signs");
+        let both = vec![
+            self.inner.server_authority.certificate().clone(),
+            next.certificate().clone(),
+        ];
+        let signed = RootSet::following(&trusted, both)
+            .sign(&[self.inner.server_authority.key()])
+            .expect("signs");
         *roots = signed.clone();
-        let server = next.issue_server(now, SignedDuration::from_hours(24)).expect("issuing works");
+        let server = next
+            .issue_server(now, SignedDuration::from_hours(24))
+            .expect("issuing works");
         self.inner.certificates.replace(&server).expect("usable identity");
         (signed, self.inner.certificates.clone())
     }
@@ -266,7 +298,10 @@ pub fn artifact(files: &[(&str, Vec<u8>)]) -> (Digest, Artifact) {
         for part in content.chunks(256 * 1024) {
             let digest = Digest::of_content(part);
             chunks.insert(digest, Bytes::copy_from_slice(part));
-            parts.push(ManifestChunk { digest: digest.to_vec(), size: part.len() as u32 });
+            parts.push(ManifestChunk {
+                digest: digest.to_vec(),
+                size: part.len() as u32,
+            });
         }
         ManifestFile {
             path: (*path).to_owned(),
@@ -276,9 +311,19 @@ pub fn artifact(files: &[(&str, Vec<u8>)]) -> (Digest, Artifact) {
             chunks: parts,
         }
     };
-    let manifest = Manifest { files: files.iter().map(file).collect(), evidence: Vec::new() };
+    let manifest = Manifest {
+        files: files.iter().map(file).collect(),
+        evidence: Vec::new(),
+    };
     let digest = manifest_digest(&manifest);
-    (digest, Artifact { manifest: Arc::new(manifest), chunks, clusters: HashSet::new() })
+    (
+        digest,
+        Artifact {
+            manifest: Arc::new(manifest),
+            chunks,
+            clusters: HashSet::new(),
+        },
+    )
 }
 
 pub fn manifest_digest(manifest: &Manifest) -> Digest {
@@ -291,7 +336,12 @@ pub fn cluster(name: &str) -> ClusterRef {
 }
 
 pub fn owner() -> OwnerRef {
-    OwnerRef { kind: "FleetKustomization".into(), ns: "platform".into(), name: "apps".into(), uid: "uid-1".into() }
+    OwnerRef {
+        kind: "FleetKustomization".into(),
+        ns: "platform".into(),
+        name: "apps".into(),
+        uid: "uid-1".into(),
+    }
 }
 
 impl Inner {
@@ -318,7 +368,9 @@ async fn accept(inner: Arc<Inner>, mut listener: HubListener, stop: Cancellation
             },
         };
         let authorities = [inner.client_authority.certificate().clone()];
-        let Ok(peer) = PeerCertificate::read(connection.peer_certificate(), &authorities) else { continue };
+        let Ok(peer) = PeerCertificate::read(connection.peer_certificate(), &authorities) else {
+            continue;
+        };
         let standing = inner.lock().registry.decide(&peer, Timestamp::now());
         if let Some(close) = refusal(&standing) {
             connection.close(&close);
@@ -354,7 +406,9 @@ async fn accept(inner: Arc<Inner>, mut listener: HubListener, stop: Cancellation
             handler.ended(end.welcomed);
         });
     }
-    listener.shut(&Close::new(CloseCode::ShuttingDown, "the hub shuts down")).await;
+    listener
+        .shut(&Close::new(CloseCode::ShuttingDown, "the hub shuts down"))
+        .await;
     while sessions.join_next().await.is_some() {}
 }
 
@@ -406,11 +460,23 @@ impl JoinHandler for Joiner {
         let mut cert_chain = Vec::new();
         if granted {
             let lifetime = *self.0.lifetime.lock().expect("no panic holds it");
-            let issued = self.0.client_authority.issue_client(&csr, &outcome.cluster, now, lifetime);
-            cert_chain = issued.expect("issuing works").chain.into_iter().map(|der| der.to_vec()).collect();
+            let issued = self
+                .0
+                .client_authority
+                .issue_client(&csr, &outcome.cluster, now, lifetime);
+            cert_chain = issued
+                .expect("issuing works")
+                .chain
+                .into_iter()
+                .map(|der| der.to_vec())
+                .collect();
         }
         Ok(JoinReply {
-            state: if granted { JoinState::Admitted } else { JoinState::Pending } as i32,
+            state: if granted {
+                JoinState::Admitted
+            } else {
+                JoinState::Pending
+            } as i32,
             cluster_ns: outcome.cluster.namespace,
             cluster_name: outcome.cluster.name,
             cert_chain,
@@ -439,13 +505,19 @@ impl Handler {
             reason: String::new(),
             cluster_ns: self.cluster.namespace.clone(),
             cluster_name: self.cluster.name.clone(),
-            root_sets: if version > root_set_version { vec![roots.to_bytes()] } else { Vec::new() },
+            root_sets: if version > root_set_version {
+                vec![roots.to_bytes()]
+            } else {
+                Vec::new()
+            },
         })
     }
 
     fn ended(&self, welcomed: bool) {
         let mut state = self.inner.lock();
-        let Some(known) = state.clusters.get_mut(&self.cluster) else { return };
+        let Some(known) = state.clusters.get_mut(&self.cluster) else {
+            return;
+        };
         let hello = self.hello.lock().expect("no panic holds it");
         let mine = |stored: &&mut StoredSession| {
             hello.as_ref().is_some_and(|hello| {
@@ -462,12 +534,16 @@ impl Handler {
 impl ChunkPolicy for Handler {
     fn holds_manifest(&self, manifest: &Digest) -> bool {
         let artifacts = self.inner.artifacts.lock().expect("no panic holds it");
-        artifacts.get(manifest).is_some_and(|artifact| artifact.clusters.contains(&self.cluster))
+        artifacts
+            .get(manifest)
+            .is_some_and(|artifact| artifact.clusters.contains(&self.cluster))
     }
 
     fn has_chunk(&self, manifest: &Digest, chunk: &Digest) -> bool {
         let artifacts = self.inner.artifacts.lock().expect("no panic holds it");
-        artifacts.get(manifest).is_some_and(|artifact| artifact.chunks.contains_key(chunk))
+        artifacts
+            .get(manifest)
+            .is_some_and(|artifact| artifact.chunks.contains_key(chunk))
     }
 }
 
@@ -489,13 +565,19 @@ impl HubHandler for Handler {
             Fencing::Stale => return Verdict::Refuse(Close::new(CloseCode::Stale, "a later session was seen")),
             Fencing::Fence => {
                 let stored = known.stored.as_ref().expect("it stands against this one");
-                let fence = Fence { instance_id: stored.id.instance_id.clone(), boot_seq: stored.id.boot_seq };
+                let fence = Fence {
+                    instance_id: stored.id.instance_id.clone(),
+                    boot_seq: stored.id.boot_seq,
+                };
                 return Verdict::Fence(fence);
             }
             Fencing::Clone => known.quarantined = true,
             Fencing::AcceptAndFence => {
                 if let Some(old) = old {
-                    let fence = Fence { instance_id: hello.instance_id.clone(), boot_seq: hello.boot_seq };
+                    let fence = Fence {
+                        instance_id: hello.instance_id.clone(),
+                        boot_seq: hello.boot_seq,
+                    };
                     let _ = old.fence(fence);
                 }
             }
@@ -512,7 +594,11 @@ impl HubHandler for Handler {
         }
         known.stored = Some(StoredSession { id, live: true });
         known.handle = handle;
-        let mode = if known.quarantined { Mode::Quarantined } else { Mode::Normal };
+        let mode = if known.quarantined {
+            Mode::Quarantined
+        } else {
+            Mode::Normal
+        };
         let keys = known.keys.clone();
         state.registry.set_cluster(self.cluster.clone(), keys);
         drop(state);
@@ -522,7 +608,12 @@ impl HubHandler for Handler {
     async fn fence_answer(&self, reply: Option<FenceReply>) -> Verdict {
         match reply {
             Some(reply) if reply.contested => {
-                self.inner.lock().clusters.get_mut(&self.cluster).expect("it exists").quarantined = true;
+                self.inner
+                    .lock()
+                    .clusters
+                    .get_mut(&self.cluster)
+                    .expect("it exists")
+                    .quarantined = true;
                 self.admission(Mode::Quarantined, u64::MAX)
             }
             _ => Verdict::Refuse(Close::new(CloseCode::Fenced, "another process is this cluster's agent")),
@@ -531,7 +622,11 @@ impl HubHandler for Handler {
 
     async fn renew(&self, csr: Vec<u8>) -> RenewReply {
         let Ok(request) = CertificateRequest::read(&csr) else {
-            return RenewReply { code: RenewCode::Refused as i32, reason: "unreadable".into(), ..RenewReply::default() };
+            return RenewReply {
+                code: RenewCode::Refused as i32,
+                reason: "unreadable".into(),
+                ..RenewReply::default()
+            };
         };
         let mut state = self.inner.lock();
         let known = state.clusters.get_mut(&self.cluster).expect("decided by the registry");
@@ -542,9 +637,21 @@ impl HubHandler for Handler {
         state.registry.set_cluster(self.cluster.clone(), keys);
         drop(state);
         let day = SignedDuration::from_hours(24);
-        let issued = self.inner.client_authority.issue_client(&request, &self.cluster, Timestamp::now(), day);
-        let chain = issued.expect("issuing works").chain.into_iter().map(|der| der.to_vec()).collect();
-        RenewReply { code: RenewCode::Renewed as i32, cert_chain: chain, ..RenewReply::default() }
+        let issued = self
+            .inner
+            .client_authority
+            .issue_client(&request, &self.cluster, Timestamp::now(), day);
+        let chain = issued
+            .expect("issuing works")
+            .chain
+            .into_iter()
+            .map(|der| der.to_vec())
+            .collect();
+        RenewReply {
+            code: RenewCode::Renewed as i32,
+            cert_chain: chain,
+            ..RenewReply::default()
+        }
     }
 
     async fn status(&self, row: IncomingPut) -> Result<(), ItemFailure> {
@@ -556,7 +663,12 @@ impl HubHandler for Handler {
 
     async fn status_gone(&self, row: IncomingDelete) -> Result<(), ItemFailure> {
         let mut state = self.inner.lock();
-        state.clusters.get_mut(&self.cluster).expect("decided by the registry").rows.remove(&*row.key);
+        state
+            .clusters
+            .get_mut(&self.cluster)
+            .expect("decided by the registry")
+            .rows
+            .remove(&*row.key);
         Ok(())
     }
 
@@ -591,6 +703,11 @@ impl HubHandler for Handler {
 
     fn note(&self, note: Note) {
         let mut state = self.inner.lock();
-        state.clusters.get_mut(&self.cluster).expect("decided by the registry").notes.push(note);
+        state
+            .clusters
+            .get_mut(&self.cluster)
+            .expect("decided by the registry")
+            .notes
+            .push(note);
     }
 }

@@ -1,6 +1,6 @@
 //! A hub and agents over loopback: real sockets, TLS and certificates; stores in memory.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
 mod agent;
 mod hub;
@@ -8,7 +8,7 @@ mod relay;
 
 use std::time::Duration;
 
-pub use agent::{AgentState, TestAgent, identity_of, start_agent};
+pub use agent::{AgentState, TestAgent, dial, identity_of, start_agent, start_agent_with};
 pub use hub::{TestHub, TokenSpec, artifact, manifest_digest};
 pub use relay::Relay;
 

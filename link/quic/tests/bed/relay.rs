@@ -1,6 +1,7 @@
 //! A path between agent and hub that can be cut: datagrams are dropped, nobody is told.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,22 +41,28 @@ async fn forward(front: Arc<UdpSocket>, hub: SocketAddr, cut: Arc<AtomicBool>) {
         if cut.load(Ordering::SeqCst) {
             continue;
         }
-        if !clients.contains_key(&client) {
-            let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a port is free"));
-            back.connect(hub).await.expect("loopback");
-            let (from, to, cut) = (back.clone(), front.clone(), cut.clone());
-            let task = tokio::spawn(async move {
-                let mut buffer = vec![0; 65_536];
-                loop {
-                    // The hub's port may be closed for a while: not the end of the path.
-                    let Ok(length) = from.recv(&mut buffer).await else { continue };
-                    if !cut.load(Ordering::SeqCst) {
-                        let _ = to.send_to(&buffer[..length], client).await;
-                    }
-                }
-            });
-            clients.insert(client, (back, AbortOnDropHandle::new(task)));
+        let back = match clients.entry(client) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a port is free"));
+                back.connect(hub).await.expect("loopback");
+                let task = tokio::spawn(return_path(back.clone(), front.clone(), client, cut.clone()));
+                entry.insert((back, AbortOnDropHandle::new(task)))
+            }
+        };
+        let _ = back.0.send(&buffer[..length]).await;
+    }
+}
+
+async fn return_path(from: Arc<UdpSocket>, to: Arc<UdpSocket>, client: SocketAddr, cut: Arc<AtomicBool>) {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        // The hub's port may be closed for a while: not the end of the path.
+        let Ok(length) = from.recv(&mut buffer).await else {
+            continue;
+        };
+        if !cut.load(Ordering::SeqCst) {
+            let _ = to.send_to(&buffer[..length], client).await;
         }
-        let _ = clients[&client].0.send(&buffer[..length]).await;
     }
 }
