@@ -34,11 +34,6 @@ pub(crate) fn set_implicit(node: &mut Node, text: impl Into<SmolStr>) -> Result<
     )
 }
 
-/// Replaces a scalar in place by a text.
-pub(crate) fn set_text(node: &mut Node, text: impl Into<SmolStr>) -> Result<(), String> {
-    set_scalar(node, Scalar::str(text))
-}
-
 /// Sets a field of a map.
 ///
 /// # Errors

@@ -397,26 +397,6 @@ impl Kustomization {
         }
         Ok(())
     }
-
-    /// Names of deprecated fields that are in use, each with what to use instead.
-    pub fn deprecated(&self) -> Vec<(&'static str, &'static str)> {
-        [
-            (!self.bases.is_empty(), "bases", "resources"),
-            (!self.common_labels.is_empty(), "commonLabels", "labels"),
-            (!self.image_tags.is_empty(), "imageTags", "images"),
-            (!self.patches_json6902.is_empty(), "patchesJson6902", "patches"),
-            (
-                !self.patches_strategic_merge.is_empty(),
-                "patchesStrategicMerge",
-                "patches",
-            ),
-            (!self.vars.is_empty(), "vars", "replacements"),
-        ]
-        .into_iter()
-        .filter(|(used, ..)| *used)
-        .map(|(_, old, new)| (old, new))
-        .collect()
-    }
 }
 
 impl GeneratorOptions {

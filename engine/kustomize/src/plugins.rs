@@ -16,7 +16,7 @@ use crate::load::Loader;
 use crate::resource::{ResMap, Resource, read_resources};
 use crate::schema::Schemas;
 use crate::selector;
-use crate::transform::{self, Affix, ParsedPatch, PatchBody, SubjectMode, ValueAdd};
+use crate::transform::{self, Affix, ParsedPatch, PatchBody, SubjectMode, ValueAdd, ValueAddTarget};
 
 /// One transformer, ready to run.
 pub(crate) enum Transformer {
@@ -397,7 +397,7 @@ decode_struct! {
         replica: Replica = "replica",
         replacements: Vec<Replacement> = "replacements",
         value: String = "value",
-        targets: Vec<crate::transform::ValueAddTarget> = "targets",
+        targets: Vec<ValueAddTarget> = "targets",
         target_file_path: String = "targetFilePath",
     }
 }
@@ -405,6 +405,6 @@ decode_struct! {
 decode_struct! {
     #[derive(Default)]
     struct Targets {
-        targets: Vec<crate::transform::ValueAddTarget> = "targets",
+        targets: Vec<ValueAddTarget> = "targets",
     }
 }

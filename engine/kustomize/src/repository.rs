@@ -152,10 +152,8 @@ fn parse_query(query: &str) -> (String, Duration, bool) {
         })
         .filter(|timeout| !timeout.is_zero())
         .unwrap_or(DEFAULT_TIMEOUT);
-    let submodules = match get("submodules").as_deref() {
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
-        _ => true,
-    };
+    let off = ["0", "f", "F", "false", "FALSE", "False"];
+    let submodules = !get("submodules").is_some_and(|text| off.contains(&text.as_str()));
     (reference, timeout, submodules)
 }
 

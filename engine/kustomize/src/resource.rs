@@ -1,6 +1,6 @@
 //! Resources of a build and what the build remembers about them.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use nave_object::Object;
@@ -238,6 +238,17 @@ impl Resource {
         self.node.at(&["metadata", "annotations", key]).map(raw_text)
     }
 
+    /// Whether kustomize would have notes about this object in its annotations by now, so that the
+    /// field is there even if the user has none.
+    pub fn has_notes(&self) -> bool {
+        !self.previous.is_empty()
+            || !self.prefixes.is_empty()
+            || !self.suffixes.is_empty()
+            || self.needs_hash
+            || self.origin.is_some()
+            || self.file.is_empty()
+    }
+
     /// Whether the object is only there for tools, and not for the cluster.
     pub fn is_local(&self) -> bool {
         self.annotation(LOCAL_CONFIG).is_some_and(|value| value != "false")
@@ -327,7 +338,7 @@ impl ResMap {
                 };
                 return Err(BuildError::collision(format!(
                     "{id} ({}) is there twice: from {} and from {}",
-                    crate::ids::Gvk::from_api_version(resource.api_version(), resource.kind()),
+                    Gvk::from_api_version(resource.api_version(), resource.kind()),
                     place(first),
                     place(&resource.file),
                 )));
@@ -470,7 +481,7 @@ pub(crate) fn read_resources(text: &str, file: &str) -> Result<Vec<Resource>, Bu
 pub(crate) fn resources_from_nodes(nodes: Vec<Node>, file: &str) -> Result<Vec<Resource>, BuildError> {
     let shared: Arc<str> = file.into();
     let alone = nodes.len() == 1;
-    let mut queue: std::collections::VecDeque<Node> = Vec::from(nodes).into();
+    let mut queue: VecDeque<Node> = nodes.into();
     if alone
         && let Some(node) = queue.front()
         && matches!(node.get("kind").and_then(Node::text), Some("List" | "ResourceList"))

@@ -7,7 +7,6 @@ use nave_object::yaml::{Node, Scalar};
 use crate::config::{Create, FieldSpec};
 use crate::edit::{self, raw_text};
 use crate::error::BuildError;
-use crate::ids::Gvk;
 use crate::resource::{ResMap, Resource};
 use crate::schema::Schemas;
 
@@ -141,9 +140,4 @@ fn set_on_subjects(
         }
     }
     Ok(())
-}
-
-/// The kinds and fields that `namespace` always touches; used by transformers without fields.
-pub(crate) fn is_role_binding(gvk: &Gvk) -> bool {
-    gvk.kind == "RoleBinding" || gvk.kind == "ClusterRoleBinding"
 }

@@ -6,6 +6,7 @@ use nave_object::yaml::{Dialect, Node, Scalar, format_float};
 use serde_json::Value;
 use std::sync::Arc;
 
+use crate::edit;
 use crate::error::{BuildError, Problem};
 use crate::json_patch::{self, Operation};
 use crate::kustomization::{PatchArgs, Selector};
@@ -119,6 +120,10 @@ pub(crate) fn apply_strategic(
 
 /// Applies a JSON patch to one resource. Numbers go through floats on the way, as in the reference.
 pub(crate) fn apply_json_patch(resource: &mut Resource, operations: &[Operation]) -> Result<(), BuildError> {
+    if resource.has_notes() {
+        let made = edit::map_at(&mut resource.node, &["metadata", "annotations"]).map(|_| ());
+        made.map_err(|problem| resource.error(problem))?;
+    }
     let mut value = resource.to_value()?;
     json_patch::apply(&mut value, operations).map_err(|problem| resource.error(problem))?;
     if !value.is_object() {

@@ -75,6 +75,9 @@ pub fn scalar_value(scalar: &Scalar, dialect: Dialect) -> Result<Value, YamlErro
             format!("`{text}` cannot be read as {what}"),
         ))
     };
+    if dialect == Dialect::Kyaml && scalar.style == Style::Folded {
+        return Ok(Value::String(super::fold::refold(text)));
+    }
     let tag = match scalar.tag {
         // go-yaml 3 writes a node with quotes whatever its tag says, if the tag goes without
         // saying, and reads it back as a text. Explicit tags have lost their quotes in the parser.
