@@ -1,3 +1,45 @@
-//! The hub: fans fleet objects out to clusters, terminates agent links, rolls health up.
+//! `nave-hub`: the process.
 
-fn main() {}
+use anyhow::{Context, Result};
+use clap::Parser;
+use nave_hub::{Arguments, Hub, LogEncoding};
+use nave_runtime::{
+    Tasks,
+    logging::{self, Encoding},
+    tasks::shutdown_on_signal,
+};
+
+/// Returns memory after a burst; glibc's keeps it per thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let encoding = match arguments.log_encoding {
+        LogEncoding::Json => Encoding::Json,
+        LogEncoding::Console => Encoding::Console,
+    };
+    logging::init(&arguments.log_level, encoding);
+    nave_net::install_crypto_provider();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?
+        .block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
+    let shutdown = shutdown_on_signal().context("installing signal handlers")?;
+    let tasks = Tasks::new(shutdown.clone());
+    let client = tokio::select! {
+        client = nave_hub::client(&arguments) => client?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let Some(hub) = Hub::start(&arguments, client, tasks).await? else {
+        return Ok(());
+    };
+    if !hub.finish().await {
+        tracing::warn!("some tasks did not end in time");
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! The command line of `nave-hub`; names and defaults are those of Flux's controllers where they have one.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+/// Fans fleet objects out to clusters, terminates the links of agents and rolls their health up.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "nave-hub", version, args_override_self = true)]
+pub struct Arguments {
+    /// Kubeconfig of the management cluster; without it the one of the pod, then $KUBECONFIG and ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The hub's own namespace: its authority, its state, its lease
+    #[arg(long, env = "RUNTIME_NAMESPACE", default_value = "nave-system")]
+    pub namespace: String,
+    /// Apply the custom resource definitions at start; for hubs run by hand
+    #[arg(long)]
+    pub install_crds: bool,
+
+    /// Where agents dial in
+    #[arg(long, default_value = "0.0.0.0:9443", value_name = "ADDR")]
+    pub listen: String,
+    /// The addresses that agents dial, as host:port; the listening one when empty
+    #[arg(long, value_delimiter = ',', value_name = "ADDR,…")]
+    pub advertise: Vec<String>,
+    /// How many agents may be connected at once
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    pub max_agents: usize,
+
+    /// Where artifacts are kept
+    #[arg(long, env = "STORAGE_PATH", default_value = "/data", value_name = "DIR")]
+    pub storage_path: PathBuf,
+    /// Where artifacts are served
+    #[arg(long, env = "STORAGE_ADDRESS", default_value = ":9090", value_name = "ADDR")]
+    pub storage_addr: String,
+    /// The address of the artifact server as others see it; from --storage-addr when empty
+    #[arg(long, env = "STORAGE_ADV_ADDR", default_value = "", value_name = "ADDR")]
+    pub storage_adv_addr: String,
+    /// How long superseded artifacts are kept
+    #[arg(long, default_value = "1m", value_parser = duration, value_name = "DURATION")]
+    pub artifact_retention_ttl: Duration,
+    /// How many artifacts of one source are kept
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub artifact_retention_records: usize,
+
+    /// Where Prometheus metrics are served
+    #[arg(long, env = "METRICS_ADDR", default_value = ":8080", value_name = "ADDR")]
+    pub metrics_addr: String,
+    /// Where /healthz and /readyz are served
+    #[arg(long, default_value = ":9440", value_name = "ADDR")]
+    pub health_addr: String,
+    /// A notification-controller that is told of events
+    #[arg(long, env = "EVENTS_ADDR", default_value = "", value_name = "URL")]
+    pub events_addr: String,
+    /// Where hints of a git server's hook are taken (POST /hint with {"url": …}); off when empty
+    #[arg(long, default_value = "", value_name = "ADDR")]
+    pub hint_addr: String,
+
+    /// How many objects of one kind are reconciled at once
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub concurrent: u16,
+    /// How many objects of one Kustomization are checked at once
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub concurrent_ssa: usize,
+    /// How long to wait for a source or a dependency that is not ready
+    #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    pub requeue_dependency: Duration,
+    /// By how much intervals are varied
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..100), value_name = "PERCENT")]
+    pub interval_jitter_percentage: u8,
+    /// First delay after an error
+    #[arg(long, default_value = "750ms", value_parser = duration, value_name = "DURATION")]
+    pub min_retry_delay: Duration,
+    /// Longest delay after errors
+    #[arg(long, default_value = "15m", value_parser = duration, value_name = "DURATION")]
+    pub max_retry_delay: Duration,
+    /// Refuse remote bases in kustomizations of clusters reached by kubeconfig
+    #[arg(long)]
+    pub no_remote_bases: bool,
+
+    /// Allow kubeconfigs that run programs
+    #[arg(long)]
+    pub insecure_kubeconfig_exec: bool,
+    /// Allow kubeconfigs that do not verify the server's certificate
+    #[arg(long)]
+    pub insecure_kubeconfig_tls: bool,
+    /// Allow kubeconfigs whose server is on the loopback or a link-local address
+    #[arg(long)]
+    pub allow_loopback_kubeconfig: bool,
+
+    /// Hold the lease nave-hub-leader before working, so that one of several replicas is active
+    #[arg(long)]
+    pub enable_leader_election: bool,
+
+    /// trace, debug, info, warn or error
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    pub log_level: String,
+    /// json or console
+    #[arg(long, default_value = "json", value_name = "ENCODING")]
+    pub log_encoding: LogEncoding,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogEncoding {
+    /// One JSON object per line.
+    Json,
+    /// Text for people.
+    Console,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    nave_object::duration::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_are_a_list() {
+        let arguments = Arguments::parse_from([
+            "nave-hub",
+            "--advertise=hub.example.com:9443,10.0.0.1:9443",
+            "--artifact-retention-ttl=90s",
+        ]);
+        assert_eq!(arguments.advertise, ["hub.example.com:9443", "10.0.0.1:9443"]);
+        assert_eq!(arguments.artifact_retention_ttl, Duration::from_secs(90));
+        assert_eq!(arguments.namespace, "nave-system");
+    }
+}

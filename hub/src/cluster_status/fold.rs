@@ -1,0 +1,488 @@
+//! From what was seen of an agent to the status of its Cluster: pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use nave_crds::{
+    Cluster, conditions,
+    fleet::{ClusterCounts, ClusterSession, ClusterStatus},
+    meta::Time,
+    reasons::fleet as reasons,
+};
+use nave_runtime::{Conditions, Status, conditions::whole_seconds};
+
+use super::GRACE;
+
+/// Clocks that differ by less are taken as equal: certificates and tokens have an hour of slack.
+const CLOCK_SLACK_MS: i64 = 60_000;
+/// The API's bounds on facts.
+const MAX_FACTS: usize = 64;
+const MAX_FACT_TEXT: usize = 256;
+
+/// What is known of one agent; in memory only.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Its session.
+    pub link: Link,
+    /// Counts this process's sessions; a close that names another than the open one is late.
+    pub session: u64,
+    /// Version of the agent.
+    pub agent_version: String,
+    /// Version of the spoke's API server.
+    pub kubernetes_version: String,
+    /// Names of the link's features that both ends have.
+    pub features: Vec<String>,
+    /// Digest of the spoke's policy, `sha256:<hex>`, or empty.
+    pub policy_digest: String,
+    /// What the agent says of its cluster.
+    pub facts: BTreeMap<String, String>,
+    /// The agent's clock less the hub's.
+    pub clock_difference_ms: i64,
+    /// The spoke came back from a backup.
+    pub restored: bool,
+    /// Flux objects by state.
+    pub counts: Option<ClusterCounts>,
+}
+
+/// The session of one agent, as this process saw it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Link {
+    /// Not since the hub started.
+    #[default]
+    Never,
+    /// Open.
+    Open {
+        /// Carrier.
+        transport: &'static str,
+        /// The agent's process.
+        instance_id: String,
+        /// The agent's count of its starts.
+        boot_seq: u64,
+        /// Why items do not flow, if they do not: reason and sentence.
+        limited: Option<(&'static str, String)>,
+    },
+    /// Closed.
+    Closed {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Seen {
+    /// The end of a session.
+    pub fn close(&mut self, session: u64, now: Timestamp, reason: &str) {
+        if self.session == session && matches!(self.link, Link::Open { .. }) {
+            self.link = Link::Closed {
+                at: now,
+                reason: reason.to_owned(),
+            };
+        }
+    }
+}
+
+/// The status as it should be.
+pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &str, now: Timestamp) -> ClusterStatus {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    let generation = cluster.metadata.generation.unwrap_or_default();
+    status.observed_generation = generation;
+    if let Link::Open {
+        transport,
+        instance_id,
+        boot_seq,
+        ..
+    } = &seen.link
+    {
+        status.transport = (*transport).to_owned();
+        status.session = Some(ClusterSession {
+            instance_id: instance_id.clone(),
+            boot_seq: i64::try_from(*boot_seq).unwrap_or(i64::MAX),
+        });
+        status.agent_version.clone_from(&seen.agent_version);
+        status.kubernetes_version.clone_from(&seen.kubernetes_version);
+        status.features.clone_from(&seen.features);
+        status.policy_digest.clone_from(&seen.policy_digest);
+    }
+    if !seen.facts.is_empty() {
+        status.facts = bounded(&seen.facts);
+    }
+    if seen.counts.is_some() {
+        status.counts.clone_from(&seen.counts);
+    }
+    drop_known_pending(cluster, &mut status);
+
+    let joined = joined(cluster, &status);
+    let connected = connected(&mut status, seen, started, now);
+    let mut set = |kind: &str, said: &Said| {
+        status
+            .conditions
+            .set(kind, said.status, said.reason, said.message.clone(), generation, now);
+    };
+    set(conditions::JOINED, &joined);
+    if let Some(connected) = &connected {
+        set(conditions::CONNECTED, connected);
+    }
+    set(conditions::READY, &ready(cluster, seen, &joined, connected.as_ref()));
+    if let Link::Open { .. } = &seen.link {
+        set(conditions::AGENT_CURRENT, &agent_current(cluster, seen, hub_version));
+        set(conditions::CLOCK_SYNCED, &clock_synced(seen));
+    }
+    if let Link::Open { .. } = &seen.link {
+        if seen.restored {
+            let message = "the agent's start count is lower than before: the spoke was restored from a backup";
+            status.conditions.set(
+                conditions::RESTORED,
+                Status::True,
+                "OlderStart",
+                message,
+                generation,
+                now,
+            );
+        } else {
+            status.conditions.remove_condition(conditions::RESTORED);
+        }
+    }
+    let quarantined = match &seen.link {
+        Link::Open {
+            limited: Some((reason, message)),
+            ..
+        } if *reason == conditions::QUARANTINED => Some(Said::no_or_yes(true, "Contested", message.clone())),
+        _ => None,
+    };
+    match quarantined {
+        Some(said) => status.conditions.set(
+            conditions::QUARANTINED,
+            said.status,
+            said.reason,
+            said.message,
+            generation,
+            now,
+        ),
+        None if matches!(seen.link, Link::Open { limited: None, .. }) => {
+            status.conditions.remove_condition(conditions::QUARANTINED);
+        }
+        None => {}
+    }
+    status
+}
+
+/// Whether some condition turned or a session began: worth writing at once.
+pub fn is_transition(old: &ClusterStatus, new: &ClusterStatus) -> bool {
+    let turned = new.conditions.iter().any(|condition| {
+        let before = old.conditions.get_condition(&condition.type_);
+        before.is_none_or(|before| before.status != condition.status || before.reason != condition.reason)
+    });
+    turned || old.session != new.session || old.conditions.len() != new.conditions.len()
+}
+
+struct Said {
+    status: Status,
+    reason: &'static str,
+    message: String,
+}
+
+impl Said {
+    fn no_or_yes(yes: bool, reason: &'static str, message: impl Into<String>) -> Self {
+        let status = if yes { Status::True } else { Status::False };
+        Said {
+            status,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// Keys that were accepted or taken back meanwhile wait no longer.
+fn drop_known_pending(cluster: &Cluster, status: &mut ClusterStatus) {
+    let Some(identity) = &cluster.spec.identity else { return };
+    status.pending_keys.retain(|pending| {
+        !identity.keys.contains(&pending.fingerprint) && !identity.revoked_keys.contains(&pending.fingerprint)
+    });
+}
+
+fn joined(cluster: &Cluster, status: &ClusterStatus) -> Said {
+    let keys = cluster
+        .spec
+        .identity
+        .as_ref()
+        .map_or(&[][..], |identity| &identity.keys);
+    match (keys.last(), cluster.spec.accepted) {
+        (Some(key), true) => Said::no_or_yes(true, reasons::KEY_ACCEPTED, format!("key {key}")),
+        (Some(key), false) => Said::no_or_yes(
+            false,
+            reasons::PENDING_APPROVAL,
+            format!("key {key} waits: set spec.accepted to true to let it in"),
+        ),
+        (None, _) => match status.pending_keys.last() {
+            Some(pending) => Said::no_or_yes(
+                false,
+                reasons::PENDING_APPROVAL,
+                format!(
+                    "key {} waits: add it to spec.identity.keys to let it in",
+                    pending.fingerprint
+                ),
+            ),
+            None => Said::no_or_yes(false, reasons::NOT_JOINED, "no agent has joined as this cluster"),
+        },
+    }
+}
+
+/// None leaves the condition as it is: the agent may be about to come back.
+fn connected(status: &mut ClusterStatus, seen: &Seen, started: Timestamp, now: Timestamp) -> Option<Said> {
+    let within_grace = |since: Timestamp| now.duration_since(since).unsigned_abs() < GRACE;
+    match &seen.link {
+        Link::Open {
+            transport, boot_seq, ..
+        } => Some(Said::no_or_yes(
+            true,
+            reasons::SESSION_OPEN,
+            format!("agent connected over {transport}, start {boot_seq}"),
+        )),
+        Link::Closed { at, .. } if within_grace(*at) => None,
+        Link::Closed { at, reason } => {
+            status.last_seen = Some(Time(whole_seconds(*at)));
+            Some(Said::no_or_yes(
+                false,
+                reasons::SESSION_CLOSED,
+                format!("no session since {}: {reason}", whole_seconds(*at)),
+            ))
+        }
+        Link::Never if !status.conditions.is_true(conditions::CONNECTED) => {
+            let known = status.conditions.get_condition(conditions::CONNECTED).is_some();
+            (!known).then(|| Said::no_or_yes(false, reasons::SESSION_CLOSED, "no agent has connected yet"))
+        }
+        Link::Never if within_grace(started) => None,
+        Link::Never => {
+            status.last_seen.get_or_insert(Time(whole_seconds(started)));
+            Some(Said::no_or_yes(
+                false,
+                reasons::SESSION_CLOSED,
+                format!("no session since the hub started at {}", whole_seconds(started)),
+            ))
+        }
+    }
+}
+
+fn ready(cluster: &Cluster, seen: &Seen, joined: &Said, connected: Option<&Said>) -> Said {
+    if joined.status != Status::True {
+        return Said::no_or_yes(false, joined.reason, joined.message.clone());
+    }
+    if let Link::Open {
+        limited: Some((reason, message)),
+        ..
+    } = &seen.link
+    {
+        return Said::no_or_yes(false, reason, message.clone());
+    }
+    let before = cluster.status.as_ref().map(|status| &status.conditions);
+    match connected {
+        Some(said) if said.status != Status::True => Said::no_or_yes(false, said.reason, said.message.clone()),
+        None if before.is_none_or(|before| !before.is_true(conditions::CONNECTED)) => {
+            Said::no_or_yes(false, reasons::SESSION_CLOSED, "no agent is connected")
+        }
+        _ if cluster.spec.suspend => Said::no_or_yes(
+            true,
+            "Suspended",
+            "agent connected; its desired state is frozen by spec.suspend",
+        ),
+        _ => Said::no_or_yes(true, "AgentConnected", "agent connected and accepted"),
+    }
+}
+
+fn agent_current(cluster: &Cluster, seen: &Seen, hub_version: &str) -> Said {
+    let wanted = cluster.spec.agent.as_ref().map_or("", |agent| agent.version.as_str());
+    let wanted = if wanted.is_empty() || wanted == "auto" {
+        hub_version
+    } else {
+        wanted
+    };
+    let plain = |version: &str| version.trim_start_matches('v').to_owned();
+    if plain(wanted) == plain(&seen.agent_version) {
+        Said::no_or_yes(true, "VersionMatches", format!("agent {}", seen.agent_version))
+    } else {
+        Said::no_or_yes(
+            false,
+            "VersionDiffers",
+            format!("agent {}, wanted {wanted}", seen.agent_version),
+        )
+    }
+}
+
+fn clock_synced(seen: &Seen) -> Said {
+    let difference = seen.clock_difference_ms;
+    if difference.abs() <= CLOCK_SLACK_MS {
+        return Said::no_or_yes(true, "WithinLimit", "clocks of hub and spoke agree");
+    }
+    let direction = if difference > 0 { "ahead of" } else { "behind" };
+    // Rounded to minutes, or every session would write another number.
+    let minutes = (difference.abs() + 30_000) / 60_000;
+    Said::no_or_yes(
+        false,
+        "ClockSkew",
+        format!("the spoke's clock is {minutes} min {direction} the hub's"),
+    )
+}
+
+fn bounded(facts: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let clean = |text: &str| {
+        text.chars()
+            .filter(|c| !c.is_control())
+            .take(MAX_FACT_TEXT)
+            .collect::<String>()
+    };
+    facts
+        .iter()
+        .take(MAX_FACTS)
+        .map(|(key, value)| (clean(key), clean(value)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nave_crds::fleet::{ClusterIdentity, ClusterSpec, PendingKey};
+
+    const START: i64 = 1_800_000_000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(START + second).unwrap()
+    }
+
+    fn cluster() -> Cluster {
+        let spec = ClusterSpec {
+            accepted: true,
+            identity: Some(ClusterIdentity {
+                keys: vec!["sha256:aa".into()],
+                ..ClusterIdentity::default()
+            }),
+            ..ClusterSpec::default()
+        };
+        Cluster::new("eu-1", spec)
+    }
+
+    fn open() -> Seen {
+        Seen {
+            link: Link::Open {
+                transport: "quic",
+                instance_id: "i".into(),
+                boot_seq: 3,
+                limited: None,
+            },
+            agent_version: "0.1.0".into(),
+            session: 1,
+            ..Seen::default()
+        }
+    }
+
+    /// `Joined Connected Ready AgentCurrent ClockSynced` as letters.
+    fn letters(status: &ClusterStatus) -> String {
+        ["Joined", "Connected", "Ready", "AgentCurrent", "ClockSynced"]
+            .map(|kind| match status.conditions.get_condition(kind) {
+                Some(condition) => condition.status.chars().next().unwrap_or('?'),
+                None => '-',
+            })
+            .iter()
+            .collect()
+    }
+
+    fn check(cluster: &Cluster, seen: &Seen, second: i64, expected: &str) -> ClusterStatus {
+        let status = fold(cluster, seen, at(0), "0.1.0", at(second));
+        assert_eq!(letters(&status), expected, "{:?}", status.conditions);
+        status
+    }
+
+    #[test]
+    fn a_session_makes_ready_and_the_same_again_writes_nothing() {
+        let mut object = cluster();
+        let first = check(&object, &open(), 1, "TTTTT");
+        assert_eq!(
+            (first.transport.as_str(), first.session.as_ref().unwrap().boot_seq),
+            ("quic", 3)
+        );
+        object.status = Some(first.clone());
+        assert_eq!(fold(&object, &open(), at(0), "0.1.0", at(100)), first);
+    }
+
+    #[test]
+    fn a_lost_session_is_shown_after_the_grace_only() {
+        let mut object = cluster();
+        let mut seen = open();
+        object.status = Some(check(&object, &seen, 1, "TTTTT"));
+        seen.close(2, at(10), "another session's end");
+        assert!(matches!(seen.link, Link::Open { .. }));
+        seen.close(1, at(10), "idle");
+        let waiting = check(&object, &seen, 20, "TTTTT");
+        assert_eq!(Some(&waiting), object.status.as_ref());
+        let lost = check(&object, &seen, 10 + 46, "TFFTT");
+        assert_eq!(lost.last_seen, Some(Time(at(10))));
+        assert!(is_transition(&waiting, &lost));
+    }
+
+    #[test]
+    fn a_new_hub_gives_agents_time_to_come_back() {
+        let mut object = cluster();
+        object.status = Some(check(&object, &open(), -100, "TTTTT"));
+        check(&object, &Seen::default(), 10, "TTTTT");
+        check(&object, &Seen::default(), 46, "TFFTT");
+    }
+
+    #[test]
+    fn who_has_not_joined_or_waits_is_told() {
+        let mut object = cluster();
+        check(&object, &Seen::default(), 1, "TFF--");
+        object.spec.accepted = false;
+        let status = check(&object, &Seen::default(), 1, "FFF--");
+        assert_eq!(status.conditions.reason_of("Ready"), Some("PendingApproval"));
+        object.spec.identity = None;
+        check(&object, &Seen::default(), 1, "FFF--");
+        object.spec.accepted = true;
+        let status = check(&object, &Seen::default(), 1, "FFF--");
+        assert_eq!(status.conditions.reason_of("Joined"), Some("NotJoined"));
+    }
+
+    #[test]
+    fn a_session_in_which_nothing_flows_is_not_ready() {
+        let mut seen = open();
+        seen.link = Link::Open {
+            transport: "quic",
+            instance_id: "i".into(),
+            boot_seq: 3,
+            limited: Some((conditions::QUARANTINED, "two agents".into())),
+        };
+        let mut object = cluster();
+        let status = check(&object, &seen, 1, "TTFTT");
+        assert!(status.conditions.is_true(conditions::QUARANTINED));
+        object.status = Some(status);
+        let released = check(&object, &open(), 2, "TTTTT");
+        assert!(released.conditions.get_condition(conditions::QUARANTINED).is_none());
+    }
+
+    #[test]
+    fn versions_clocks_and_facts() {
+        let mut seen = open();
+        seen.agent_version = "0.0.9".into();
+        seen.clock_difference_ms = -3 * 60_000;
+        seen.facts = [("provider".to_owned(), "a\u{1b}[31mb".to_owned())].into();
+        let status = check(&cluster(), &seen, 1, "TTTFF");
+        assert_eq!(status.facts["provider"], "a[31mb");
+        let clock = status.conditions.get_condition("ClockSynced").unwrap();
+        assert_eq!(clock.message, "the spoke's clock is 3 min behind the hub's");
+    }
+
+    #[test]
+    fn accepted_keys_wait_no_longer() {
+        let mut object = cluster();
+        let pending = |fingerprint: &str| PendingKey {
+            fingerprint: fingerprint.into(),
+            time: Time(at(0)),
+            reason: String::new(),
+        };
+        object.status = Some(ClusterStatus {
+            pending_keys: vec![pending("sha256:aa"), pending("sha256:bb")],
+            ..ClusterStatus::default()
+        });
+        let status = fold(&object, &open(), at(0), "0.1.0", at(1));
+        assert_eq!(status.pending_keys.len(), 1);
+    }
+}

@@ -1,0 +1,297 @@
+//! Desired state per agent cluster, kept across sessions, in memory; the placement controller makes it again after a
+//! restart.
+//!
+//! ```text
+//! put, delete ─► planned, staged ─► (all planned once?) ─► checkpoint written ─► ItemMap ─► sessions
+//!                                    no: nothing leaves      Behind: nothing leaves
+//! ```
+//!
+//! What is missing here deletes nothing. An item that an agent holds and nobody knows is deleted only when the placement
+//! controller said so about its very owner, before or after the agent reported it.
+
+mod bundle;
+mod cluster;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, RwLock},
+    time::Duration,
+};
+
+use nave_artifact::Digest;
+use nave_placement::{ClusterKey, OwnerKey};
+use nave_placement_controller::{DeleteCause, DesiredItem, DesiredState, ItemHeader};
+use nave_proto::{item_salt, wire};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use bundle::owner_of;
+pub use cluster::{ClusterState, Target};
+
+use crate::{hub_state::Checkpoints, locked, metrics::HubMetrics};
+use cluster::Staged;
+
+/// Changes that come together become one checkpoint: a plan over a thousand clusters takes about this long.
+const GATHER: Duration = Duration::from_millis(5);
+/// After a failed write of the checkpoint.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the agents are to have.
+pub struct Desired {
+    clusters: RwLock<HashMap<ClusterKey, Arc<ClusterState>>>,
+    touched: Mutex<HashSet<ClusterKey>>,
+    wake: Notify,
+    rebuilt: watch::Sender<bool>,
+    checkpoints: Arc<Checkpoints>,
+    digest_key: [u8; 32],
+    metrics: HubMetrics,
+    refused: watch::Sender<Vec<Refused>>,
+}
+
+/// An item that cannot be sent at all.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Where it should have gone.
+    pub cluster: ClusterKey,
+    /// Whose it is.
+    pub owner: OwnerKey,
+    /// Why.
+    pub message: String,
+}
+
+impl Desired {
+    /// Nothing planned yet. Sensitive items are digested with `digest_key`.
+    pub fn new(checkpoints: Arc<Checkpoints>, digest_key: [u8; 32], metrics: HubMetrics) -> Arc<Self> {
+        Arc::new(Desired {
+            clusters: RwLock::default(),
+            touched: Mutex::default(),
+            wake: Notify::new(),
+            rebuilt: watch::channel(false).0,
+            checkpoints,
+            digest_key,
+            metrics,
+            refused: watch::channel(Vec::new()).0,
+        })
+    }
+
+    /// The state of one cluster, made when it is not there.
+    pub fn cluster(&self, cluster: &ClusterKey) -> Arc<ClusterState> {
+        if let Some(state) = locked::read(&self.clusters).get(cluster) {
+            return state.clone();
+        }
+        locked::write(&self.clusters)
+            .entry(cluster.clone())
+            .or_default()
+            .clone()
+    }
+
+    /// The state of one cluster, if anything was ever said about it.
+    pub fn existing(&self, cluster: &ClusterKey) -> Option<Arc<ClusterState>> {
+        locked::read(&self.clusters).get(cluster).cloned()
+    }
+
+    /// Forgets a cluster that was removed from the hub.
+    pub fn forget(&self, cluster: &ClusterKey) {
+        locked::write(&self.clusters).remove(cluster);
+        locked::mutex(&self.touched).remove(cluster);
+    }
+
+    /// Whether everything has been planned once and was published.
+    pub fn is_rebuilt(&self) -> watch::Receiver<bool> {
+        self.rebuilt.subscribe()
+    }
+
+    /// Items that cannot be sent, since they are too large for the link.
+    pub fn refused(&self) -> watch::Receiver<Vec<Refused>> {
+        self.refused.subscribe()
+    }
+
+    /// Manifests that some item names.
+    pub fn manifests(&self) -> HashSet<Digest> {
+        let clusters: Vec<_> = locked::read(&self.clusters).values().cloned().collect();
+        let mut named = HashSet::new();
+        for cluster in clusters {
+            named.extend(cluster.manifests());
+        }
+        named
+    }
+
+    /// An agent holds an item that is not in its map. Its owner, when the item has to be judged.
+    pub fn orphan(&self, cluster: &ClusterKey, key: &str, owner_uid: &str) -> Option<OwnerKey> {
+        let judge = self.cluster(cluster).orphan(key, owner_uid);
+        judge.then(|| owner_of(key, owner_uid)).flatten()
+    }
+
+    /// Everything that some agent holds and nobody plans.
+    pub fn orphans(&self) -> Vec<(ClusterKey, OwnerKey)> {
+        let clusters: Vec<_> = locked::read(&self.clusters)
+            .iter()
+            .map(|(cluster, state)| (cluster.clone(), state.clone()))
+            .collect();
+        let mut orphans = Vec::new();
+        for (cluster, state) in clusters {
+            let held = state.orphans();
+            let owners = held.iter().filter_map(|(key, uid)| owner_of(key, uid));
+            orphans.extend(owners.map(|owner| (cluster.clone(), owner)));
+        }
+        orphans
+    }
+
+    fn touch(&self, cluster: &ClusterKey) {
+        locked::mutex(&self.touched).insert(cluster.clone());
+        self.wake.notify_one();
+    }
+
+    /// Publishes what is staged until shutdown: checkpoint first, then the maps.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut rebuilt = self.rebuilt.subscribe();
+        tokio::select! {
+            _ = shutdown.cancelled() => return,
+            result = rebuilt.wait_for(|rebuilt| *rebuilt) => {
+                result.expect("the sender lives as long as self");
+            }
+        }
+        let mut behind = self.checkpoints.behind();
+        loop {
+            // A hub that is Behind makes no new desired state.
+            tokio::select! {
+                _ = shutdown.cancelled() => return,
+                result = behind.wait_for(Option::is_none) => {
+                    result.map(drop).expect("the sender lives as long as self");
+                }
+            }
+            match self.publish().await {
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "writing a checkpoint; nothing is sent"
+                    );
+                    if matches!(error, crate::hub_state::HubStateError::Foreign { .. }) {
+                        shutdown.cancel();
+                        return;
+                    }
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+            }
+            tokio::select! {
+                _ = shutdown.cancelled() => return,
+                _ = self.wake.notified() => {}
+                // The same turn again while behind.
+                _ = behind.changed() => {}
+            }
+            tokio::time::sleep(GATHER).await;
+        }
+    }
+
+    /// Publishes everything staged now. True when anything changed.
+    async fn publish(&self) -> Result<bool, crate::hub_state::HubStateError> {
+        let touched: Vec<ClusterKey> = std::mem::take(&mut *locked::mutex(&self.touched)).into_iter().collect();
+        let states: Vec<_> = touched
+            .iter()
+            .filter_map(|cluster| Some((cluster.clone(), self.existing(cluster)?)))
+            .collect();
+        let changes = states.iter().any(|(_, state)| state.has_changes());
+        let checkpoint = if changes {
+            match self.checkpoints.advance().await {
+                Ok(checkpoint) => {
+                    self.metrics.checkpoints.inc();
+                    Some(wire_checkpoint(&checkpoint))
+                }
+                Err(error) => {
+                    locked::mutex(&self.touched).extend(touched);
+                    return Err(error);
+                }
+            }
+        } else {
+            None
+        };
+        let mut refused = Vec::new();
+        let mut items = 0;
+        for (cluster, state) in &states {
+            let before = state.len();
+            let not_sent = state.publish(checkpoint.as_ref());
+            refused.extend(not_sent.into_iter().map(|(owner, message)| Refused {
+                cluster: cluster.clone(),
+                owner,
+                message,
+            }));
+            items += state.len() as i64 - before as i64;
+        }
+        self.metrics.items.add(items);
+        if !refused.is_empty() {
+            for one in &refused {
+                tracing::warn!(cluster = %one.cluster, owner = %one.owner, error = one.message, "an item cannot be sent");
+            }
+            self.refused.send_replace(refused);
+        }
+        Ok(changes)
+    }
+}
+
+impl DesiredState for Desired {
+    fn put(&self, cluster: &ClusterKey, item: DesiredItem) {
+        let state = self.cluster(cluster);
+        let key = item.owner.item_key();
+        let header = ItemHeader {
+            owner: item.owner.clone(),
+            version: item.version.clone(),
+            grant: item.grant.clone(),
+        };
+        if state.is_planned(&key, &header) {
+            return;
+        }
+        let (payload, manifest) = match bundle::encode(&item) {
+            Ok(encoded) => encoded,
+            Err(error) => {
+                tracing::error!(%cluster, error = &error as &dyn std::error::Error, "an item cannot be sent");
+                return;
+            }
+        };
+        let salt = (!item.secrets.is_empty()).then(|| item_salt(&self.digest_key, &cluster.to_string(), &key));
+        let staged = Staged::Put {
+            owner: bundle::owner(&item.owner),
+            payload,
+            salt,
+            manifest,
+        };
+        state.plan(key, header, staged);
+        self.touch(cluster);
+    }
+
+    fn delete(&self, cluster: &ClusterKey, owner: &OwnerKey, cause: DeleteCause) {
+        let state = self.cluster(cluster);
+        let touched = state.retract(owner, bundle::deletion(owner, &cause));
+        if touched {
+            self.touch(cluster);
+        }
+    }
+
+    fn current(&self, cluster: &ClusterKey) -> Vec<ItemHeader> {
+        self.existing(cluster).map(|state| state.headers()).unwrap_or_default()
+    }
+
+    fn rebuilt(&self) {
+        self.rebuilt
+            .send_if_modified(|rebuilt| !std::mem::replace(rebuilt, true));
+    }
+}
+
+/// A checkpoint as messages carry it.
+pub fn wire_checkpoint(checkpoint: &nave_crds::fleet::Checkpoint) -> wire::Checkpoint {
+    wire::Checkpoint {
+        incarnation: checkpoint.incarnation.unsigned_abs(),
+        seq: checkpoint.seq.unsigned_abs(),
+        nonce: crate::hub_state::nonce_bytes(&checkpoint.nonce),
+    }
+}
+
+/// A checkpoint from a message.
+pub fn stored_checkpoint(checkpoint: &wire::Checkpoint) -> nave_crds::fleet::Checkpoint {
+    nave_crds::fleet::Checkpoint {
+        incarnation: i64::try_from(checkpoint.incarnation).unwrap_or(i64::MAX),
+        seq: i64::try_from(checkpoint.seq).unwrap_or(i64::MAX),
+        nonce: crate::hub_state::nonce_text(&checkpoint.nonce),
+    }
+}

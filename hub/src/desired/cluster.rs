@@ -1,0 +1,368 @@
+//! Desired and reported state of one cluster: the link of its sessions, and what is on the way into it.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+use nave_artifact::Digest;
+use nave_placement::OwnerKey;
+use nave_placement_controller::ItemHeader;
+use nave_proto::{Deletion, Item, Salt, wire};
+use nave_quic::ClusterLink;
+
+use crate::locked;
+
+/// One cluster's state; it outlives its sessions.
+///
+/// The link's lock is taken inside the plans' and never the other way round.
+#[derive(Default)]
+pub struct ClusterState {
+    link: Arc<ClusterLink>,
+    plans: Mutex<Plans>,
+}
+
+/// What is planned for a cluster and what its agent is known to hold.
+#[derive(Default)]
+pub struct Plans {
+    planned: BTreeMap<String, ItemHeader>,
+    staged: BTreeMap<String, Staged>,
+    manifests: BTreeMap<String, Digest>,
+    /// Items that the agent holds and the map does not know, with the UID of their owner.
+    orphans: BTreeMap<String, String>,
+}
+
+/// A change on its way into the map.
+pub enum Staged {
+    /// The item should be so.
+    Put {
+        /// Whose.
+        owner: wire::OwnerRef,
+        /// What is sent.
+        payload: Bytes,
+        /// For sensitive items.
+        salt: Option<Salt>,
+        /// The manifest that it names.
+        manifest: Option<Digest>,
+    },
+    /// The item should be no more.
+    Delete(Deletion),
+}
+
+/// What a cluster is to have of one fleet object now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Leaf digest of the item.
+    pub payload: nave_proto::Digest,
+    /// The manifest that it names.
+    pub manifest: Option<Digest>,
+}
+
+impl ClusterState {
+    /// The maps that sessions read: what is published, covered by a checkpoint.
+    pub fn link(&self) -> &Arc<ClusterLink> {
+        &self.link
+    }
+
+    fn plans(&self) -> MutexGuard<'_, Plans> {
+        locked::mutex(&self.plans)
+    }
+
+    /// Whether the item is planned exactly so.
+    pub fn is_planned(&self, key: &str, header: &ItemHeader) -> bool {
+        self.plans().planned.get(key) == Some(header)
+    }
+
+    /// Plans an item.
+    pub fn plan(&self, key: String, header: ItemHeader, staged: Staged) {
+        let mut plans = self.plans();
+        plans.planned.insert(key.clone(), header);
+        plans.staged.insert(key, staged);
+    }
+
+    /// Takes an owner's item back. True when there is something to publish: the item is planned, in the map, or the agent
+    /// is known to hold it. What an agent turns out to hold later is judged then.
+    pub fn retract(&self, owner: &OwnerKey, deletion: Deletion) -> bool {
+        let key = owner.item_key();
+        let mut plans = self.plans();
+        if plans
+            .planned
+            .get(&key)
+            .is_some_and(|header| header.owner.uid != owner.uid)
+        {
+            return false; // another life of the owner has the key: its item is not touched
+        }
+        let planned = plans.planned.remove(&key).is_some();
+        let held = plans.orphans.get(&key).is_some_and(|uid| *uid == owner.uid);
+        let in_map = self.published(&key, |item| is_present(item) && item.owner.uid == owner.uid);
+        if planned || held || in_map == Some(true) {
+            plans.staged.insert(key, Staged::Delete(deletion));
+            return true;
+        }
+        false
+    }
+
+    /// The agent holds an item that the map does not know. False when a change of it is on its way anyway.
+    pub fn orphan(&self, key: &str, owner_uid: &str) -> bool {
+        let mut plans = self.plans();
+        plans.orphans.insert(key.to_owned(), owner_uid.to_owned());
+        !plans.planned.contains_key(key) && !plans.staged.contains_key(key)
+    }
+
+    /// The agent dealt with an item: what it held without being known is settled.
+    pub fn settled(&self, key: &str) {
+        self.plans().orphans.remove(key);
+    }
+
+    /// Items that the agent holds and nobody knows: key and UID of the owner.
+    pub fn orphans(&self) -> Vec<(String, String)> {
+        self.plans()
+            .orphans
+            .iter()
+            .map(|(key, uid)| (key.clone(), uid.clone()))
+            .collect()
+    }
+
+    /// Planned items.
+    pub fn headers(&self) -> Vec<ItemHeader> {
+        self.plans().planned.values().cloned().collect()
+    }
+
+    /// Whether an item of that key is planned, published or held: whether the cluster may speak of it.
+    pub fn concerns(&self, key: &str) -> bool {
+        let plans = self.plans();
+        plans.planned.contains_key(key) || plans.orphans.contains_key(key) || self.published(key, |_| ()).is_some()
+    }
+
+    /// UID of the owner of the published item.
+    pub fn owner_uid(&self, key: &str) -> Option<String> {
+        self.published(key, |item| item.owner.uid.clone())
+    }
+
+    /// How many items are published.
+    pub fn len(&self) -> usize {
+        self.link.desired(nave_proto::ItemMap::len)
+    }
+
+    /// Whether publishing would change the map.
+    pub fn has_changes(&self) -> bool {
+        self.plans().staged.iter().any(|(key, staged)| match staged {
+            Staged::Put {
+                owner, payload, salt, ..
+            } => {
+                let set = wire::SetKind::Desired as u32;
+                let leaf = nave_proto::Digest::leaf(set, key, false, &owner.uid, salt.as_ref(), payload);
+                self.published(key, |item| is_present(item) && item.digest == leaf) != Some(true)
+            }
+            Staged::Delete(_) => true,
+        })
+    }
+
+    /// Moves what is staged into the map, which a live session sends at once. Answers what cannot be sent.
+    pub fn publish(&self, checkpoint: Option<&wire::Checkpoint>) -> Vec<(OwnerKey, String)> {
+        let mut plans = self.plans();
+        let staged = std::mem::take(&mut plans.staged);
+        if staged.is_empty() {
+            return Vec::new();
+        }
+        self.link.update(|map| {
+            if let Some(checkpoint) = checkpoint {
+                map.set_checkpoint(checkpoint.clone());
+            }
+            let mut refused = Vec::new();
+            for (key, staged) in staged {
+                match staged {
+                    Staged::Put {
+                        owner,
+                        payload,
+                        salt,
+                        manifest,
+                    } => match map.put(&key, &owner, payload, salt) {
+                        Ok(_) => match manifest {
+                            Some(manifest) => {
+                                plans.manifests.insert(key, manifest);
+                            }
+                            None => {
+                                plans.manifests.remove(&key);
+                            }
+                        },
+                        Err(error) => {
+                            // Forgetting the header makes the next plan try again.
+                            if let Some(header) = plans.planned.remove(&key) {
+                                refused.push((header.owner, error.to_string()));
+                            }
+                        }
+                    },
+                    Staged::Delete(deletion) => {
+                        plans.manifests.remove(&key);
+                        map.delete(&key, deletion);
+                    }
+                }
+            }
+            refused
+        })
+    }
+
+    /// What is to be there of one fleet object; none while a change is on its way into the map.
+    pub fn target(&self, owner: &OwnerKey) -> Option<Target> {
+        let key = owner.item_key();
+        let plans = self.plans();
+        if plans.staged.contains_key(&key) {
+            return None;
+        }
+        let digest = self.published(&key, |item| {
+            (is_present(item) && item.owner.uid == owner.uid).then_some(item.digest)
+        })??;
+        Some(Target {
+            payload: digest,
+            manifest: plans.manifests.get(&key).copied(),
+        })
+    }
+
+    /// Whether a published item names the manifest: whether the cluster may fetch it.
+    pub fn names_manifest(&self, manifest: &Digest) -> bool {
+        self.plans().manifests.values().any(|named| named == manifest)
+    }
+
+    /// Manifests of published items and of those about to be.
+    pub fn manifests(&self) -> HashSet<Digest> {
+        let plans = self.plans();
+        let staged = plans.staged.values().filter_map(|staged| match staged {
+            Staged::Put { manifest, .. } => *manifest,
+            Staged::Delete(_) => None,
+        });
+        plans.manifests.values().copied().chain(staged).collect()
+    }
+
+    fn published<T>(&self, key: &str, look: impl FnOnce(&Item) -> T) -> Option<T> {
+        self.link.desired(|map| map.get(key).map(look))
+    }
+
+    /// A state in which a published item names that manifest.
+    #[cfg(test)]
+    pub fn naming(key: &str, manifest: Digest) -> Self {
+        let plans = Plans {
+            manifests: [(key.to_owned(), manifest)].into(),
+            ..Plans::default()
+        };
+        ClusterState {
+            plans: Mutex::new(plans),
+            ..ClusterState::default()
+        }
+    }
+}
+
+fn is_present(item: &Item) -> bool {
+    matches!(item.content, nave_proto::Content::Present { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nave_placement::Grant;
+    use nave_proto::wire::{DeleteCause, DeletePolicy};
+
+    fn owner(uid: &str) -> OwnerKey {
+        OwnerKey {
+            kind: "FleetKustomization".into(),
+            namespace: "team".into(),
+            name: "apps".into(),
+            uid: uid.into(),
+        }
+    }
+
+    fn wire_owner(uid: &str) -> wire::OwnerRef {
+        super::super::bundle::owner(&owner(uid))
+    }
+
+    fn plan(state: &ClusterState, uid: &str, payload: &'static str) {
+        let header = ItemHeader {
+            owner: owner(uid),
+            version: payload.into(),
+            grant: Grant {
+                admin: true,
+                service_account: String::new(),
+                namespaces: Vec::new(),
+                lockdown: false,
+            },
+        };
+        let staged = Staged::Put {
+            owner: wire_owner(uid),
+            payload: Bytes::from_static(payload.as_bytes()),
+            salt: None,
+            manifest: Some(Digest::sha256(payload.as_bytes())),
+        };
+        state.plan(owner(uid).item_key(), header, staged);
+    }
+
+    fn deletion(uid: &str) -> Deletion {
+        Deletion {
+            owner: wire_owner(uid),
+            cause: DeleteCause::NotPlaced,
+            policy: DeletePolicy::Prune,
+            change_id: String::new(),
+        }
+    }
+
+    fn deleted(state: &ClusterState) -> usize {
+        state.link.desired(|map| map.deleted().count())
+    }
+
+    const KEY: &str = "FleetKustomization/team/apps";
+
+    #[test]
+    fn a_plan_becomes_a_target_when_published_and_the_same_again_is_no_change() {
+        let state = ClusterState::default();
+        plan(&state, "1", "x");
+        assert!(state.has_changes());
+        assert_eq!(state.target(&owner("1")), None, "not covered by a checkpoint yet");
+        assert!(!state.names_manifest(&Digest::sha256(b"x")));
+        state.publish(None);
+        let target = state.target(&owner("1")).unwrap();
+        assert_eq!(target.manifest, Some(Digest::sha256(b"x")));
+        assert!(state.names_manifest(&Digest::sha256(b"x")));
+        plan(&state, "1", "x");
+        assert!(!state.has_changes());
+    }
+
+    #[test]
+    fn taking_back_deletes_only_what_is_known_to_be_there() {
+        let state = ClusterState::default();
+        assert!(!state.retract(&owner("1"), deletion("1")), "nothing is known here");
+        assert!(!state.has_changes());
+        // The agent of a spoke that was away holds one from before the restart.
+        assert!(state.orphan(KEY, "1"));
+        assert!(!state.retract(&owner("2"), deletion("2")), "another owner's");
+        assert!(state.retract(&owner("1"), deletion("1")));
+        assert!(state.has_changes());
+        state.publish(None);
+        assert_eq!((deleted(&state), state.orphans().len()), (1, 1));
+        state.settled(KEY);
+        assert_eq!(state.orphans().len(), 0);
+    }
+
+    #[test]
+    fn the_end_of_one_life_does_not_touch_the_next() {
+        let state = ClusterState::default();
+        plan(&state, "1", "x");
+        state.publish(None);
+        plan(&state, "2", "x");
+        assert!(!state.retract(&owner("1"), deletion("1")));
+        state.publish(None);
+        assert!(state.target(&owner("2")).is_some());
+        assert!(!state.orphan(KEY, "1"), "the new owner's item replaces it");
+    }
+
+    #[test]
+    fn an_item_that_comes_back_is_not_deleted() {
+        let state = ClusterState::default();
+        plan(&state, "1", "x");
+        state.publish(None);
+        assert!(state.retract(&owner("1"), deletion("1")));
+        plan(&state, "1", "x");
+        state.publish(None);
+        assert!(state.target(&owner("1")).is_some());
+        assert_eq!(deleted(&state), 0);
+    }
+}

@@ -1,0 +1,371 @@
+//! The running hub: what is started, in which order, and how it ends.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
+use nave_crds::managers;
+use nave_identity::ServerCertificates;
+use nave_placement_controller::PlacementController;
+use nave_proto::hub::Config;
+use nave_quic::{HubListener, ListenerOptions, ResetKey};
+use nave_runtime::{
+    Metrics, Tasks, definitions,
+    hints::Hints,
+    leader::Election,
+    serve::{self, Ready, bindable},
+};
+use rand::RngCore;
+
+use crate::{
+    args::Arguments,
+    artifacts::ManifestCache,
+    artifacts_port::{self, SourceArtifacts},
+    authority::HubAuthority,
+    cluster_status::ClusterStatuses,
+    desired::Desired,
+    hub_state::Checkpoints,
+    identities::Identities,
+    info::HubInfo,
+    join::Joins,
+    metrics::HubMetrics,
+    ports::Ports,
+    probe::Probe,
+    renew::Renewals,
+    sessions::{self, RECONNECT_WINDOW, Sessions, Shared},
+    view::View,
+};
+
+/// The Lease that the active hub holds.
+pub const LEASE: &str = "nave-hub-leader";
+/// The version that agents with `version: auto` should run.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How often the condition Behind and an operator's confirmation are looked at while it matters.
+const BEHIND_REPORT: Duration = Duration::from_secs(2);
+/// How long sources, sessions and requests in hand may take to end.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// A hub that works.
+pub struct Hub {
+    link_addr: SocketAddr,
+    hint_addr: Option<SocketAddr>,
+    addresses: Vec<String>,
+    tasks: Tasks,
+}
+
+impl Hub {
+    /// Starts everything. With leader election this waits until this process leads. None when shutdown came first.
+    ///
+    /// # Errors
+    /// An address is taken, the API server refuses, the authority is damaged.
+    pub async fn start(arguments: &Arguments, client: Client, tasks: Tasks) -> Result<Option<Self>> {
+        let (metrics, ready) = (Metrics::new(), Ready::default());
+        serve::metrics(&arguments.metrics_addr, metrics.clone(), &tasks).await?;
+        serve::health(&arguments.health_addr, ready.clone(), &tasks).await?;
+        if arguments.install_crds {
+            ensure_namespace(&client, &arguments.namespace).await?;
+            definitions::install(client.clone(), &nave_crds::all(), managers::HUB).await?;
+        }
+        if arguments.enable_leader_election {
+            // A standby is ready: it serves nothing else, and would otherwise hold up a roll-out.
+            ready.set(true);
+            let election = Election::new(&arguments.namespace, LEASE, &identity());
+            let Some(leadership) = election.acquire(client.clone(), tasks.shutdown_token()).await else {
+                return Ok(None);
+            };
+            tasks.spawn("leader", leadership.keep(tasks.shutdown_token().clone()));
+        }
+        Self::lead(arguments, client, tasks, metrics, ready).await
+    }
+
+    async fn lead(
+        arguments: &Arguments,
+        client: Client,
+        tasks: Tasks,
+        metrics: Metrics,
+        ready: Ready,
+    ) -> Result<Option<Self>> {
+        let authority = Arc::new(HubAuthority::ensure(&client, &arguments.namespace).await?);
+        let checkpoints = Arc::new(Checkpoints::ensure(&client, &arguments.namespace).await?);
+        let hints = Hints::new();
+        let hint_addr = match arguments.hint_addr.as_str() {
+            "" => None,
+            address => Some(hints.serve(address, &tasks).await?),
+        };
+        let Some(ports) = Ports::build(arguments, client.clone(), metrics.clone(), hints, &tasks).await? else {
+            return Ok(None);
+        };
+        let token = || tasks.shutdown_token().clone();
+
+        let hub_metrics = HubMetrics::new(&metrics);
+        let desired = Desired::new(checkpoints.clone(), *authority.digest_key(), hub_metrics.clone());
+        let statuses = ClusterStatuses::new(client.clone(), ports.clusters.clone(), VERSION);
+        let view = View::new(desired.clone(), statuses.clone());
+        let manifests = Arc::new(ManifestCache::default());
+        let placement = PlacementController::new(
+            nave_placement_controller::Ports {
+                client: client.clone(),
+                fleets: ports.fleets.clone(),
+                clusters: ports.clusters.clone(),
+                git_repositories: ports.git_repositories.clone(),
+                external_artifacts: ports.external_artifacts.clone(),
+                kustomizations: ports.kustomizations.clone(),
+                desired: desired.clone(),
+                statuses: view.clone(),
+                artifacts: Arc::new(SourceArtifacts {
+                    git_repositories: ports.git_repositories.clone(),
+                    external_artifacts: ports.external_artifacts.clone(),
+                    reader: ports.reader.clone(),
+                    manifests: manifests.clone(),
+                }),
+                probe: Arc::new(Probe::new(client.clone(), ports.targets.clone())),
+                events: ports.events.clone(),
+                metrics: metrics.clone(),
+                tasks: tasks.clone(),
+            },
+            nave_placement_controller::Options {
+                concurrent: arguments.concurrent,
+                ..nave_placement_controller::Options::default()
+            },
+        );
+
+        let identities = Arc::new(Identities::new(authority.client_authorities()));
+        identities.load(&ports.clusters, &ports.tokens);
+        let sessions = Sessions::new(Shared {
+            identities: identities.clone(),
+            joins: Joins::new(client.clone(), authority.clone(), ports.events.clone()),
+            renewals: Renewals::new(client.clone(), authority.clone()),
+            desired: desired.clone(),
+            view: view.clone(),
+            statuses: statuses.clone(),
+            manifests: manifests.clone(),
+            checkpoints: checkpoints.clone(),
+            knowledge: placement.knowledge(),
+            clusters: ports.clusters.clone(),
+            events: ports.events.clone(),
+            metrics: hub_metrics.clone(),
+            max_agents: arguments.max_agents,
+            authority: authority.clone(),
+        });
+
+        let certificates = ServerCertificates::new(&authority.server_identity(Timestamp::now())?)?;
+        let listener = listen(arguments, certificates.clone(), &authority)?;
+        let link_addr = listener.local_addr().context("reading the address of the link")?;
+        let addresses = advertised(arguments, link_addr);
+        let info = HubInfo {
+            addresses: addresses.clone(),
+            root_pin: authority.pin(),
+            hub_uid: checkpoints.hub_uid().to_owned(),
+        };
+        info.publish(&client, &arguments.namespace).await?;
+
+        let (clusters, tokens) = (ports.clusters.clone(), ports.tokens.clone());
+        let until = token();
+        tasks.spawn(
+            "identities",
+            async move { identities.follow(clusters, tokens, until).await },
+        );
+        tasks.spawn("desired", desired.clone().run(token()));
+        tasks.spawn("cluster-status", statuses.run(token()));
+        tasks.spawn("view", view.clone().follow(token()));
+        tasks.spawn("manifests", artifacts_port::collect(manifests, desired, token()));
+        tasks.spawn("session-ends", sessions.clone().follow_identities(token()));
+        tasks.spawn("orphans", sessions.clone().judge_orphans(token()));
+        tasks.spawn(
+            "behind",
+            report_behind(
+                checkpoints.clone(),
+                sessions.clone(),
+                hub_metrics.clone(),
+                tasks.clone(),
+            ),
+        );
+        tasks.spawn(
+            "server-certificate",
+            keep_certificate(authority, certificates, tasks.clone()),
+        );
+        tasks.spawn("referenced-sources", ports.referenced.clone().follow(token()));
+        tasks.spawn(
+            "fleet-metrics",
+            fleet_metrics(ports.fleets.clone(), hub_metrics, tasks.clone()),
+        );
+        let (source, options, triggers) = (ports.source(), ports.source_options(arguments), ports.source_triggers());
+        tasks.spawn("source", nave_source_controller::run(source, options, triggers));
+        let (kustomize, options) = (ports.kustomize(), ports.kustomize_options(arguments));
+        tasks.spawn("kustomize", nave_kustomize_controller::run(kustomize, options));
+        tasks.spawn("placement", placement.run());
+        let config = Config {
+            hub_uid: checkpoints.hub_uid().to_owned(),
+            reconnect_window_ms: u32::try_from(RECONNECT_WINDOW.as_millis()).expect("a few seconds fit"),
+            ..Config::default()
+        };
+        tasks.spawn("link", sessions::accept(sessions, listener, config, token()));
+
+        ready.set(true);
+        tracing::info!(link = %link_addr, addresses = addresses.join(","), root = %info.root_pin, hub = info.hub_uid, "hub is up");
+        Ok(Some(Hub {
+            link_addr,
+            hint_addr,
+            addresses,
+            tasks,
+        }))
+    }
+
+    /// Where agents are accepted.
+    pub fn link_addr(&self) -> SocketAddr {
+        self.link_addr
+    }
+
+    /// Where hints are taken.
+    pub fn hint_addr(&self) -> Option<SocketAddr> {
+        self.hint_addr
+    }
+
+    /// The addresses that tokens carry.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// Waits for shutdown, and then for everything to end. False when something was still running at the deadline.
+    pub async fn finish(self) -> bool {
+        self.tasks.shutdown_token().cancelled().await;
+        self.tasks.finish(FINISH).await
+    }
+}
+
+fn listen(arguments: &Arguments, certificates: ServerCertificates, authority: &HubAuthority) -> Result<HubListener> {
+    let address: SocketAddr = bindable(&arguments.listen)
+        .parse()
+        .with_context(|| format!("--listen {:?} is not an IP address with a port", arguments.listen))?;
+    let options = ListenerOptions {
+        reset_key: Some(ResetKey(*authority.reset_key())),
+        ..ListenerOptions::default()
+    };
+    Ok(HubListener::bind(address, certificates, options)?)
+}
+
+/// What agents are told to dial: what was given, else the listening address, where nobody in particular means this
+/// machine alone.
+fn advertised(arguments: &Arguments, link: SocketAddr) -> Vec<String> {
+    let given: Vec<String> = arguments
+        .advertise
+        .iter()
+        .map(|address| address.trim().to_owned())
+        .filter(|address| !address.is_empty())
+        .collect();
+    if !given.is_empty() {
+        return given;
+    }
+    let host = if link.ip().is_unspecified() {
+        "127.0.0.1".to_owned()
+    } else {
+        link.ip().to_string()
+    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    tracing::warn!(
+        host,
+        "--advertise is not set; only agents that reach this address can join"
+    );
+    vec![format!("{host}:{}", link.port())]
+}
+
+/// Host name and a random part: two processes of one pod name are two.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "nave-hub".to_owned());
+    format!("{host}_{:016x}", rand::rng().next_u64())
+}
+
+async fn ensure_namespace(client: &Client, name: &str) -> Result<()> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    if api
+        .get_opt(name)
+        .await
+        .with_context(|| format!("reading namespace {name}"))?
+        .is_some()
+    {
+        return Ok(());
+    }
+    let namespace = Namespace {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        ..Namespace::default()
+    };
+    match api.create(&PostParams::default(), &namespace).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        other => other.map(drop).with_context(|| format!("creating namespace {name}")),
+    }
+}
+
+/// Writes the condition Behind when it turns, and takes an operator's confirmation.
+async fn report_behind(checkpoints: Arc<Checkpoints>, sessions: Arc<Sessions>, metrics: HubMetrics, tasks: Tasks) {
+    let shutdown = tasks.shutdown_token();
+    let mut behind = checkpoints.behind();
+    loop {
+        let is_behind = behind.borrow_and_update().is_some();
+        metrics.behind.set(i64::from(is_behind));
+        if is_behind {
+            // Those that were welcomed before anybody knew.
+            sessions.end_normal("this hub was restored from a backup and waits for an operator");
+            match checkpoints.report(Timestamp::now()).await {
+                Ok(true) => sessions.end_behind("an operator confirmed this hub's state"),
+                Ok(false) => {}
+                Err(error) => tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "reporting that the hub is behind"
+                ),
+            }
+        }
+        tokio::select! {
+            _ = shutdown.cancelled() => return,
+            _ = tokio::time::sleep(BEHIND_REPORT), if is_behind => {}
+            _ = behind.changed() => {}
+        }
+    }
+}
+
+async fn keep_certificate(authority: Arc<HubAuthority>, certificates: ServerCertificates, tasks: Tasks) {
+    if let Err(error) = authority.keep_server_certificate(certificates, &tasks).await {
+        // Agents that connect later would be refused by their own check; a restart may help and hiding it does not.
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the server certificate cannot be renewed; shutting down"
+        );
+        tasks.shutdown_token().cancel();
+    }
+}
+
+/// Counts fleet objects by readiness now and then.
+async fn fleet_metrics(
+    fleets: nave_runtime::Watched<nave_crds::FleetKustomization>,
+    metrics: HubMetrics,
+    tasks: Tasks,
+) {
+    use nave_runtime::Conditions;
+    loop {
+        let mut counts = [("True", "ready", 0), ("False", "failed", 0), ("Unknown", "unknown", 0)];
+        for fleet in fleets.store().state() {
+            let ready = fleet
+                .status
+                .as_ref()
+                .and_then(|status| status.conditions.get_condition("Ready").cloned());
+            let word = ready.map_or("Unknown".to_owned(), |ready| ready.status);
+            if let Some(count) = counts.iter_mut().find(|(status, ..)| *status == word) {
+                count.2 += 1;
+            }
+        }
+        for (_, label, count) in counts {
+            metrics.fleet_objects.with_label_values(&[label]).set(count);
+        }
+        tokio::select! {
+            _ = tasks.shutdown_token().cancelled() => return,
+            _ = tokio::time::sleep(Duration::from_secs(10)) => {}
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The hub: fans fleet objects out to clusters, terminates the links of agents, rolls their health up.
+//!
+//! ```text
+//! FleetKustomization ─► placement ─► desired ─► checkpoint ─► sessions ═ link ═► agents
+//!                          ▲                                     │
+//!                          └────────────── view ◄────────────────┘ status
+//! Cluster, JoinToken ─► identities, join, renew      Cluster.status ◄─ cluster_status
+//! GitRepository ─► source ─► artifacts (manifests, chunks)     kubeconfig clusters ◄─ kustomize, probe
+//! ```
+
+mod args;
+mod artifacts;
+mod artifacts_port;
+mod authority;
+mod cluster_status;
+mod desired;
+mod hints;
+mod hub;
+mod hub_state;
+mod identities;
+mod info;
+mod join;
+mod limiter;
+mod locked;
+mod metrics;
+mod ports;
+mod probe;
+mod referenced;
+mod renew;
+mod sessions;
+mod view;
+
+pub use args::{Arguments, LogEncoding};
+pub use authority::SECRET as AUTHORITY_SECRET;
+pub use hub::{Hub, LEASE};
+pub use hub_state::NAME as HUB_STATE;
+pub use info::CONFIG_MAP as INFO_CONFIG_MAP;
+pub use ports::client;

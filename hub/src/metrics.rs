@@ -1,0 +1,99 @@
+//! What the hub measures of itself, as `nave_*` beside Flux's `gotk_*`.
+//!
+//! Labels have few values that this program chooses: nothing that a spoke says becomes one.
+
+use nave_runtime::Metrics;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+
+/// The hub's series.
+#[derive(Clone)]
+pub struct HubMetrics {
+    /// Open sessions by mode (`normal`, `behind`, `pending`, `quarantined`, `renew_only`).
+    pub agents: IntGaugeVec,
+    /// Sessions that were opened.
+    pub sessions: IntCounter,
+    /// Connections that ended before they were sessions, by why.
+    pub refusals: IntCounterVec,
+    /// Join requests by outcome (`admitted`, `pending`, `refused`, `failed`).
+    pub joins: IntCounterVec,
+    /// Certificates renewed, by outcome.
+    pub renewals: IntCounterVec,
+    /// Desired items over all agents.
+    pub items: IntGauge,
+    /// Items that agents acknowledged, by outcome (`taken`, `failed`).
+    pub acknowledged: IntCounterVec,
+    /// Status rows that arrived.
+    pub statuses: IntCounter,
+    /// Events of agents, by outcome (`recorded`, `dropped`).
+    pub events: IntCounterVec,
+    /// Bytes of chunks sent, before compression.
+    pub chunk_bytes: IntCounter,
+    /// Fetches that were refused, by why.
+    pub fetch_refusals: IntCounterVec,
+    /// Checkpoints written.
+    pub checkpoints: IntCounter,
+    /// 1 while the hub is behind its agents.
+    pub behind: IntGauge,
+    /// Prune plans that were answered, by answer.
+    pub permits: IntCounterVec,
+    /// Fleet objects by readiness (`ready`, `failed`, `unknown`).
+    pub fleet_objects: IntGaugeVec,
+}
+
+impl HubMetrics {
+    /// Registers every series.
+    pub fn new(metrics: &Metrics) -> Self {
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help).expect("the metric is well formed");
+            metrics.register(gauge.clone());
+            gauge
+        };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help).expect("the metric is well formed");
+            metrics.register(counter.clone());
+            counter
+        };
+        let gauges = |name: &str, help: &str, label: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &[label]).expect("the metric is well formed");
+            metrics.register(gauges.clone());
+            gauges
+        };
+        let counters = |name: &str, help: &str, label: &str| {
+            let counters = IntCounterVec::new(Opts::new(name, help), &[label]).expect("the metric is well formed");
+            metrics.register(counters.clone());
+            counters
+        };
+        HubMetrics {
+            agents: gauges("nave_link_agents", "Open sessions of agents.", "mode"),
+            sessions: counter("nave_link_sessions_total", "Sessions that were opened."),
+            refusals: counters(
+                "nave_link_refusals_total",
+                "Connections that did not become a session.",
+                "reason",
+            ),
+            joins: counters("nave_link_joins_total", "Join requests.", "outcome"),
+            renewals: counters("nave_link_renewals_total", "Certificate renewals.", "outcome"),
+            items: gauge("nave_link_items", "Desired items over all agents."),
+            acknowledged: counters(
+                "nave_link_items_acknowledged_total",
+                "Items that agents acknowledged.",
+                "outcome",
+            ),
+            statuses: counter("nave_link_statuses_total", "Status rows that arrived."),
+            events: counters("nave_link_events_total", "Events of agents.", "outcome"),
+            chunk_bytes: counter(
+                "nave_link_chunk_bytes_total",
+                "Bytes of chunks sent, before compression.",
+            ),
+            fetch_refusals: counters("nave_link_fetch_refusals_total", "Fetches that were refused.", "reason"),
+            checkpoints: counter("nave_hub_checkpoints_total", "Checkpoints that were written."),
+            behind: gauge("nave_hub_behind", "1 while the hub is behind its agents."),
+            permits: counters(
+                "nave_fleet_prune_permits_total",
+                "Prune plans that were answered.",
+                "answer",
+            ),
+            fleet_objects: gauges("nave_fleet_objects", "Fleet objects by readiness.", "ready"),
+        }
+    }
+}

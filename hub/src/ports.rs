@@ -1,0 +1,266 @@
+//! What the hub lends to its controllers. The agent has a file of the same name; the controllers are the same.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, stream, stream::BoxStream};
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+    runtime::{reflector::ObjectRef, watcher},
+};
+use nave_crds::{Cluster, ExternalArtifact, FleetKustomization, GitRepository, JoinToken, Kustomization};
+use nave_git::Git;
+use nave_kustomize_controller::{ArtifactReader, StoreOrHttp};
+use nave_runtime::{
+    EventRecorder, Metrics, Tasks, Watched,
+    hints::Hints,
+    ports::{AllowAll, PermitItself},
+    serve,
+    watch::without_managed_fields,
+};
+use nave_store::{Retention, Store, advertised_address};
+use nave_targets::{KubeconfigPolicy, Targets};
+
+use crate::{
+    args::Arguments,
+    hints,
+    referenced::{Referenced, is_ours, is_ours_to_apply},
+};
+
+/// How often a download of an artifact is tried (Flux's `--http-retry`).
+const DOWNLOAD_TRIES: u32 = 9;
+
+/// Everything outside of the controllers.
+pub struct Ports {
+    /// The management cluster.
+    pub client: Client,
+    /// Artifacts of this process.
+    pub store: Store,
+    /// Clients for clusters reached by kubeconfig.
+    pub targets: Arc<Targets>,
+    /// Reads the files of artifacts.
+    pub reader: Arc<dyn ArtifactReader>,
+    /// Clusters of all workspaces.
+    pub clusters: Watched<Cluster>,
+    /// Join tokens of all workspaces.
+    pub tokens: Watched<JoinToken>,
+    /// Fleet objects of all workspaces.
+    pub fleets: Watched<FleetKustomization>,
+    /// Sources.
+    pub git_repositories: Watched<GitRepository>,
+    /// Sources.
+    pub external_artifacts: Watched<ExternalArtifact>,
+    /// Kustomizations; those for other clusters are the hub's.
+    pub kustomizations: Watched<Kustomization>,
+    /// Events of the hub itself.
+    pub events: EventRecorder,
+    /// Sources that fleet objects name.
+    pub referenced: Arc<Referenced>,
+    git: Git,
+    source_events: EventRecorder,
+    kustomize_events: EventRecorder,
+    metrics: Metrics,
+    hints: Hints,
+    tasks: Tasks,
+}
+
+impl Ports {
+    /// Opens the store, starts its server and the watches, and waits for the first complete lists. None when shutdown
+    /// came first.
+    pub async fn build(
+        arguments: &Arguments,
+        client: Client,
+        metrics: Metrics,
+        hints: Hints,
+        tasks: &Tasks,
+    ) -> Result<Option<Self>> {
+        let hostname = std::env::var("HOSTNAME").ok();
+        let address = advertised_address(
+            Some(&arguments.storage_adv_addr),
+            &arguments.storage_addr,
+            hostname.as_deref(),
+        );
+        let mut options = nave_store::Options::new(&arguments.storage_path, address);
+        options.retention = Retention {
+            ttl: arguments.artifact_retention_ttl,
+            records: arguments.artifact_retention_records,
+        };
+        let store = Store::open(options).context("opening the artifact store")?;
+        serve::serve(&arguments.storage_addr, "artifacts", store.routes(), tasks).await?;
+        // Beside the artifacts and not among them: the directory is served.
+        let git = Git::open(nave_git::Options::new(side_folder(arguments, "git")))
+            .context("opening the git object stores")?;
+        let policy = KubeconfigPolicy {
+            allow_exec: arguments.insecure_kubeconfig_exec,
+            allow_insecure_tls: arguments.insecure_kubeconfig_tls,
+            allow_local_servers: arguments.allow_loopback_kubeconfig,
+            allow_proxy: false,
+        };
+        let instance = hostname.unwrap_or_else(|| "nave-hub".to_owned());
+        let events = |controller| {
+            let address = Some(arguments.events_addr.clone());
+            EventRecorder::new(client.clone(), controller, instance.clone(), address, tasks)
+        };
+        let fleets = watched(&client, tasks);
+        let ports = Ports {
+            clusters: watched(&client, tasks),
+            tokens: watched(&client, tasks),
+            git_repositories: watched(&client, tasks),
+            external_artifacts: watched(&client, tasks),
+            kustomizations: watched(&client, tasks),
+            referenced: Referenced::new(fleets.clone()),
+            fleets,
+            targets: Arc::new(Targets::new(client.clone(), policy)),
+            reader: Arc::new(StoreOrHttp::new(
+                Some(store.clone()),
+                reqwest::Client::new(),
+                DOWNLOAD_TRIES,
+            )),
+            events: events("nave-hub"),
+            source_events: events("source-controller"),
+            kustomize_events: events("kustomize-controller"),
+            git,
+            store,
+            client,
+            metrics,
+            hints,
+            tasks: tasks.clone(),
+        };
+        let ready = tokio::join!(
+            ports.clusters.ready(),
+            ports.tokens.ready(),
+            ports.fleets.ready(),
+            ports.git_repositories.ready(),
+            ports.external_artifacts.ready(),
+            ports.kustomizations.ready(),
+        );
+        ports.referenced.load();
+        Ok((ready == (true, true, true, true, true, true)).then_some(ports))
+    }
+
+    /// For the source controller.
+    pub fn source(&self) -> nave_source_controller::Ports {
+        nave_source_controller::Ports {
+            client: self.client.clone(),
+            store: Arc::new(self.store.clone()),
+            git: Arc::new(self.git.clone()),
+            events: self.source_events.clone(),
+            metrics: self.metrics.clone(),
+            watched: self.git_repositories.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Flags of the source controller: of all sources, only the hub's.
+    pub fn source_options(&self, arguments: &Arguments) -> nave_source_controller::Options {
+        nave_source_controller::Options {
+            concurrent: arguments.concurrent,
+            interval_jitter: arguments.interval_jitter_percentage,
+            requeue_dependency: arguments.requeue_dependency,
+            min_retry_delay: arguments.min_retry_delay,
+            max_retry_delay: arguments.max_retry_delay,
+            filter: is_ours,
+        }
+    }
+
+    /// Repositories that hints name, and those that became the hub's.
+    pub fn source_triggers(&self) -> BoxStream<'static, ObjectRef<GitRepository>> {
+        let hinted = hints::triggers(&self.hints, self.git_repositories.clone());
+        // A stream that ended would end the controller.
+        stream::select(
+            hinted.chain(stream::pending()),
+            self.referenced.triggers().chain(stream::pending()),
+        )
+        .boxed()
+    }
+
+    /// For the kustomize controller: kubeconfig clusters only, whose policy is their own RBAC.
+    pub fn kustomize(&self) -> nave_kustomize_controller::Ports {
+        nave_kustomize_controller::Ports {
+            client: self.client.clone(),
+            targets: self.targets.clone(),
+            artifacts: self.reader.clone(),
+            events: self.kustomize_events.clone(),
+            metrics: self.metrics.clone(),
+            kustomizations: self.kustomizations.clone(),
+            git_repositories: self.git_repositories.clone(),
+            external_artifacts: self.external_artifacts.clone(),
+            permits: Arc::new(PermitItself),
+            policy: Arc::new(AllowAll),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Flags of the kustomize controller: of all Kustomizations, only the hub's.
+    pub fn kustomize_options(&self, arguments: &Arguments) -> nave_kustomize_controller::Options {
+        nave_kustomize_controller::Options {
+            concurrent: arguments.concurrent,
+            concurrent_ssa: arguments.concurrent_ssa,
+            requeue_dependency: arguments.requeue_dependency,
+            interval_jitter: arguments.interval_jitter_percentage,
+            // A workspace must not reach another's sources on the hub.
+            no_cross_namespace_refs: true,
+            no_remote_bases: arguments.no_remote_bases,
+            filter: is_ours_to_apply,
+            ..nave_kustomize_controller::Options::default()
+        }
+    }
+}
+
+/// The client of the management cluster: from the file, or from where a pod or a person has it.
+pub async fn client(arguments: &Arguments) -> Result<Client> {
+    let mut config = match &arguments.kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("using {}", path.display()))?
+        }
+        None => Config::infer()
+            .await
+            .context("finding the management cluster; --kubeconfig names one")?,
+    };
+    config.headers.push((
+        http::header::USER_AGENT,
+        http::HeaderValue::from_static(concat!("nave-hub/", env!("CARGO_PKG_VERSION"))),
+    ));
+    // Watches are long and everything else has a deadline of its own.
+    config.connect_timeout = Some(Duration::from_secs(10));
+    let client = Client::try_from(config).context("making a client for the management cluster")?;
+    client
+        .apiserver_version()
+        .await
+        .context("the management cluster's API server does not answer")?;
+    Ok(client)
+}
+
+fn watched<K>(client: &Client, tasks: &Tasks) -> Watched<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    Watched::start(
+        Api::all(client.clone()),
+        watcher::Config::default(),
+        without_managed_fields,
+        tasks,
+    )
+}
+
+/// A folder next to the served one: `/data` has `/data.git` beside it when it may be made there, else a temporary one.
+fn side_folder(arguments: &Arguments, what: &str) -> PathBuf {
+    let mut beside = arguments.storage_path.as_os_str().to_owned();
+    beside.push(format!(".{what}"));
+    let beside = PathBuf::from(beside);
+    if std::fs::create_dir_all(&beside).is_ok() {
+        return beside;
+    }
+    // A container with a read-only root has its volume and /tmp.
+    std::env::temp_dir().join(format!("nave-{what}"))
+}

@@ -1,0 +1,392 @@
+//! Sessions of agents: who is connected, as what, and what ends it.
+//!
+//! ```text
+//! connection ─► identities: who? ─► Hello ─► receive: as what? ─► conversation ─► closed
+//!                   │                             │                    ▲
+//!                   └─ refused with words         └─ fence, quarantine └─ a key revoked, a cluster removed, the drain
+//! ```
+
+mod accept;
+mod admissions;
+mod conversation;
+mod entry;
+mod fetch;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use nave_crds::{Cluster, conditions};
+use nave_identity::{ClusterRef, KeyFingerprint};
+use nave_placement_controller::Knowledge;
+use nave_proto::{Close, CloseCode, SessionId, StoredSession, wire::Mode};
+use nave_quic::HubSessionHandle;
+use nave_runtime::{EventRecorder, Watched};
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+pub use accept::accept;
+use conversation::Conversation;
+use entry::{Entrant, enter};
+
+use crate::{
+    artifacts::ManifestCache,
+    authority::HubAuthority,
+    cluster_status::ClusterStatuses,
+    desired::Desired,
+    hub_state::Checkpoints,
+    identities::{Identities, Verdict},
+    join::Joins,
+    locked,
+    metrics::HubMetrics,
+    renew::Renewals,
+    view::{View, cluster_key, cluster_ref},
+};
+
+/// Within which agents come back after a connection was lost: a thousand of them make five hundred handshakes a second,
+/// which two cores bear.
+pub const RECONNECT_WINDOW: Duration = Duration::from_secs(2);
+/// Keys whose join was granted and whose answer was lost: few at any time.
+const MAX_JOINING: usize = 1024;
+/// How often items without a known owner are judged again.
+const JUDGE_ORPHANS: Duration = Duration::from_secs(30);
+
+/// Everything that sessions share.
+pub struct Shared {
+    /// The hub's own keys.
+    pub authority: Arc<HubAuthority>,
+    /// Who keys are.
+    pub identities: Arc<Identities>,
+    /// Admits.
+    pub joins: Joins,
+    /// Renews.
+    pub renewals: Renewals,
+    /// What agents are to have.
+    pub desired: Arc<Desired>,
+    /// What agents say.
+    pub view: Arc<View>,
+    /// Conditions of clusters.
+    pub statuses: Arc<ClusterStatuses>,
+    /// Manifests and chunks.
+    pub manifests: Arc<ManifestCache>,
+    /// Whether the hub trusts its memory.
+    pub checkpoints: Arc<Checkpoints>,
+    /// What becomes of items that nobody knows.
+    pub knowledge: Knowledge,
+    /// Clusters.
+    pub clusters: Watched<Cluster>,
+    /// Events on fleet objects and clusters.
+    pub events: EventRecorder,
+    /// Measures.
+    pub metrics: HubMetrics,
+    /// How many agents may be connected.
+    pub max_agents: usize,
+}
+
+/// The sessions.
+pub struct Sessions {
+    shared: Shared,
+    table: Mutex<HashMap<ClusterRef, Place>>,
+    count: AtomicU64,
+    /// Known keys that asked to join although they are in.
+    joining: Mutex<HashSet<KeyFingerprint>>,
+}
+
+/// What is remembered of one cluster's sessions.
+#[derive(Default)]
+struct Place {
+    last: Option<SessionId>,
+    live: Option<Live>,
+    /// The key and why; another key ends it.
+    quarantined: Option<(KeyFingerprint, String)>,
+}
+
+struct Live {
+    number: u64,
+    key: KeyFingerprint,
+    verdict: Verdict,
+    handle: HubSessionHandle,
+}
+
+impl Sessions {
+    /// No sessions yet.
+    pub fn new(shared: Shared) -> Arc<Self> {
+        Arc::new(Sessions {
+            shared,
+            table: Mutex::default(),
+            count: AtomicU64::new(1),
+            joining: Mutex::default(),
+        })
+    }
+
+    /// What sessions share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whether another agent may connect.
+    fn is_full(&self) -> bool {
+        let open = locked::mutex(&self.table)
+            .values()
+            .filter(|place| place.live.is_some())
+            .count();
+        open >= self.shared.max_agents
+    }
+
+    /// The next connection of this key is taken as a join again. Whether a known key will say `Hello` or ask to join shows
+    /// only when it speaks, and then the session is what it is; so it is closed once, and met rightly the next time.
+    fn let_join(&self, key: KeyFingerprint) {
+        let mut joining = locked::mutex(&self.joining);
+        if joining.len() >= MAX_JOINING {
+            joining.clear();
+        }
+        joining.insert(key);
+    }
+
+    fn asks_to_join(&self, key: &KeyFingerprint) -> bool {
+        locked::mutex(&self.joining).remove(key)
+    }
+
+    fn next_number(&self) -> u64 {
+        self.count.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The last session of a cluster: of this process, else as its status tells.
+    fn stored(&self, cluster: &ClusterRef) -> Option<StoredSession> {
+        let table = locked::mutex(&self.table);
+        if let Some(place) = table.get(cluster)
+            && let Some(id) = &place.last
+        {
+            return Some(StoredSession {
+                id: id.clone(),
+                live: place.live.is_some(),
+            });
+        }
+        drop(table);
+        let object = self.shared.clusters.get(&cluster.namespace, &cluster.name)?;
+        let session = object.status.as_ref()?.session.as_ref()?;
+        let id = SessionId {
+            instance_id: session.instance_id.clone(),
+            boot_seq: u64::try_from(session.boot_seq).unwrap_or(0),
+            session_seq: 0,
+        };
+        Some(StoredSession { id, live: false })
+    }
+
+    fn quarantine_of(&self, cluster: &ClusterRef, key: &KeyFingerprint) -> Option<String> {
+        let mut table = locked::mutex(&self.table);
+        let place = table.get_mut(cluster)?;
+        // Releasing a quarantine gives the cluster another key.
+        place.quarantined.take_if(|(of, _)| of != key);
+        place.quarantined.as_ref().map(|(_, reason)| reason.clone())
+    }
+
+    fn quarantine(&self, cluster: &ClusterRef, key: KeyFingerprint, reason: &str) {
+        tracing::error!(%cluster, %key, reason, "quarantined");
+        self.shared.events.record(
+            crate::join::cluster_reference(cluster),
+            nave_runtime::Severity::Error,
+            conditions::QUARANTINED,
+            reason,
+            Default::default(),
+        );
+        let mut table = locked::mutex(&self.table);
+        let place = table.entry(cluster.clone()).or_default();
+        place.quarantined = Some((key, reason.to_owned()));
+    }
+
+    /// Makes a session the cluster's live one. Answers the one that was before.
+    fn enlist(&self, cluster: &ClusterRef, id: &SessionId, live: Live) -> Option<Live> {
+        let mut table = locked::mutex(&self.table);
+        let place = table.entry(cluster.clone()).or_default();
+        place.last = Some(id.clone());
+        place.live.replace(live)
+    }
+
+    fn delist(&self, cluster: &ClusterRef, number: u64) -> bool {
+        let mut table = locked::mutex(&self.table);
+        let Some(place) = table.get_mut(cluster) else {
+            return false;
+        };
+        place.live.take_if(|live| live.number == number).is_some()
+    }
+
+    /// Ends the live session of a cluster unless it is this one.
+    fn close_other(&self, cluster: &ClusterRef, number: u64, close: &Close) {
+        let table = locked::mutex(&self.table);
+        let live = table.get(cluster).and_then(|place| place.live.as_ref());
+        if let Some(other) = live.filter(|live| live.number != number) {
+            other.handle.close(close.clone());
+        }
+    }
+
+    /// A new key joined: what is remembered of the agent before is of no use.
+    fn forget_sessions(&self, cluster: &ClusterRef) {
+        let live = locked::mutex(&self.table).remove(cluster).and_then(|place| place.live);
+        if let Some(live) = live {
+            live.handle
+                .close(Close::new(CloseCode::Reconnect, "the cluster was joined again"));
+        }
+    }
+
+    /// Ends the live session of a cluster when its key's standing changed, until shutdown.
+    pub async fn follow_identities(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut changes = self.shared.identities.changes();
+        loop {
+            let changed = tokio::select! {
+                _ = shutdown.cancelled() => return,
+                changed = changes.recv() => changed,
+            };
+            match changed {
+                Ok(cluster) => self.check(&cluster),
+                Err(RecvError::Lagged(_)) => {
+                    let all: Vec<ClusterRef> = locked::mutex(&self.table).keys().cloned().collect();
+                    all.iter().for_each(|cluster| self.check(cluster));
+                }
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn check(&self, cluster: &ClusterRef) {
+        let exists = self.shared.identities.keys(cluster).is_some();
+        let close = {
+            let table = locked::mutex(&self.table);
+            let live = table.get(cluster).and_then(|place| place.live.as_ref());
+            live.and_then(|live| {
+                let verdict = self.shared.identities.verdict(cluster, &live.key);
+                let close = end_of(cluster, &live.key, live.verdict, verdict)?;
+                live.handle.close(close.clone());
+                Some(close)
+            })
+        };
+        if let Some(close) = close {
+            tracing::info!(%cluster, reason = close.reason, "ending the session");
+        }
+        if !exists {
+            locked::mutex(&self.table).remove(cluster);
+            self.shared.desired.forget(&cluster_key(cluster));
+            self.shared.view.forget(&cluster_key(cluster));
+        }
+    }
+
+    /// Judges again what agents hold without a known owner, until shutdown: the owner may have been deleted meanwhile.
+    pub async fn judge_orphans(self: Arc<Self>, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                _ = shutdown.cancelled() => return,
+                _ = tokio::time::sleep(JUDGE_ORPHANS) => {}
+            }
+            for (cluster, owner) in self.shared.desired.orphans() {
+                self.judge(&cluster_ref(&cluster), &owner);
+            }
+        }
+    }
+
+    /// True when the item goes.
+    fn judge(&self, cluster: &ClusterRef, owner: &nave_placement::OwnerKey) -> bool {
+        use nave_placement_controller::{DeleteCause, DesiredState};
+        let cluster = cluster_key(cluster);
+        let Some((cause, policy)) = self.shared.knowledge.deletion(&cluster, owner) else {
+            return false;
+        };
+        let cause = DeleteCause {
+            cause,
+            policy,
+            change_id: String::new(),
+        };
+        self.shared.desired.delete(&cluster, owner, cause);
+        true
+    }
+
+    /// The hub became Behind: sessions in which items flow end, and come back in a mode that sends nothing.
+    pub fn end_normal(&self, reason: &str) {
+        self.end_in(Mode::Normal, reason);
+    }
+
+    /// The hub is no longer Behind.
+    pub fn end_behind(&self, reason: &str) {
+        self.end_in(Mode::Behind, reason);
+    }
+
+    fn end_in(&self, mode: Mode, reason: &str) {
+        for place in locked::mutex(&self.table).values() {
+            if let Some(live) = place.live.as_ref().filter(|live| live.handle.mode() == Some(mode)) {
+                live.handle.close(Close::new(CloseCode::Reconnect, reason));
+            }
+        }
+    }
+
+    /// Tells every agent to come back later.
+    pub fn drain(&self) {
+        for place in locked::mutex(&self.table).values() {
+            if let Some(live) = &place.live {
+                live.handle.close(shutting_down());
+            }
+        }
+    }
+}
+
+/// The last words of a hub that ends. Agents come back within the reconnect window, after a new one had time to start.
+fn shutting_down() -> Close {
+    Close::new(CloseCode::ShuttingDown, "the hub is shutting down; come back").retry_after(1_000)
+}
+
+/// The words with which a session must end, if its key may no longer what it might when it came.
+fn end_of(cluster: &ClusterRef, key: &KeyFingerprint, before: Verdict, verdict: Verdict) -> Option<Close> {
+    let close = match verdict {
+        Verdict::Revoked => Close::new(
+            CloseCode::KeyRevoked,
+            format!("key revoked: {key} was taken back for cluster {cluster}"),
+        ),
+        Verdict::Forgotten => Close::new(
+            CloseCode::Forgotten,
+            format!("cluster {cluster} was removed from the hub"),
+        ),
+        Verdict::KeyRemoved => Close::new(
+            CloseCode::KeyRevoked,
+            format!("key revoked: {key} is no longer in spec.identity.keys of cluster {cluster}"),
+        ),
+        Verdict::Waiting if before == Verdict::Accepted => Close::new(
+            CloseCode::Reconnect,
+            format!("cluster {cluster} is no longer accepted; it waits for approval"),
+        ),
+        Verdict::Accepted if before == Verdict::Waiting => {
+            Close::new(CloseCode::Reconnect, format!("cluster {cluster} was approved"))
+        }
+        Verdict::Accepted | Verdict::Waiting => return None,
+    };
+    Some(close)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(before: Verdict, now: Verdict, expected: Option<CloseCode>) {
+        let key = KeyFingerprint::of_spki(b"a");
+        let end = end_of(&ClusterRef::new("platform", "eu-1"), &key, before, now);
+        assert_eq!(
+            end.as_ref().and_then(Close::code),
+            expected,
+            "{before:?} to {now:?}: {end:?}"
+        );
+    }
+
+    #[test]
+    fn what_ends_a_session() {
+        use Verdict::*;
+        check(Accepted, Accepted, None);
+        check(Waiting, Waiting, None);
+        check(Accepted, Revoked, Some(CloseCode::KeyRevoked));
+        check(Accepted, KeyRemoved, Some(CloseCode::KeyRevoked));
+        check(Accepted, Forgotten, Some(CloseCode::Forgotten));
+        check(Accepted, Waiting, Some(CloseCode::Reconnect));
+        check(Waiting, Accepted, Some(CloseCode::Reconnect));
+    }
+}

@@ -1,0 +1,440 @@
+//! One session of a cluster's agent: what each of its messages means to the hub.
+
+mod hear;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use nave_crds::{conditions, reasons::fleet as reasons};
+use nave_identity::ClusterRef;
+use nave_proto::{
+    ChunkPolicy, Close, CloseCode, Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure, Key, SessionId,
+    hub::{Admission, Entry},
+    wire::{Fence, FenceReply, FetchRefused, Hello, Manifest, Mode, PrunePermit, PrunePlan, RenewCode, RenewReply},
+};
+use nave_quic::{HubHandler, HubSessionHandle, Note, Verdict as Answer};
+
+use super::{
+    Entrant, Live, Sessions,
+    entry::{Old, Reception, Situation, receive},
+    fetch::Fetch,
+};
+use crate::{
+    cluster_status::Link,
+    desired::{ClusterState, stored_checkpoint},
+    identities::Verdict,
+    limiter::Limiter,
+    locked,
+    renew::Renewed,
+    view::{Order, cluster_key},
+};
+
+/// Events of one session: a burst, and how many more in a second.
+const EVENTS: (f64, f64) = (50.0, 2.0);
+
+/// The hub's side of one connection of a cluster.
+pub struct Conversation {
+    sessions: Arc<Sessions>,
+    entrant: Entrant,
+    cluster: ClusterRef,
+    number: u64,
+    transport: &'static str,
+    from: SocketAddr,
+    state: Arc<ClusterState>,
+    handle: OnceLock<HubSessionHandle>,
+    said: Mutex<Said>,
+}
+
+/// What was said so far.
+struct Said {
+    id: SessionId,
+    mode: Option<Mode>,
+    events: Limiter,
+}
+
+impl Conversation {
+    /// A conversation with a peer that was let in as `cluster`.
+    pub fn new(
+        sessions: Arc<Sessions>,
+        entrant: Entrant,
+        cluster: ClusterRef,
+        transport: &'static str,
+        from: SocketAddr,
+    ) -> Self {
+        Conversation {
+            number: sessions.next_number(),
+            state: sessions.shared.desired.cluster(&cluster_key(&cluster)),
+            sessions,
+            entrant,
+            cluster,
+            transport,
+            from,
+            handle: OnceLock::new(),
+            said: Mutex::new(Said {
+                id: SessionId {
+                    instance_id: String::new(),
+                    boot_seq: 0,
+                    session_seq: 0,
+                },
+                mode: None,
+                events: Limiter::new(EVENTS.0, EVENTS.1),
+            }),
+        }
+    }
+
+    /// The state of the cluster.
+    pub fn state(&self) -> &Arc<ClusterState> {
+        &self.state
+    }
+
+    /// By which others reach this session; to be set before it is run.
+    pub fn reached_by(&self, handle: HubSessionHandle) {
+        // Set once, by whoever made both.
+        let _ = self.handle.set(handle);
+    }
+
+    fn greet(&self, hello: &Hello) -> Answer {
+        let (shared, cluster) = (&self.sessions.shared, &self.cluster);
+        let id = SessionId {
+            instance_id: hello.instance_id.clone(),
+            boot_seq: hello.boot_seq,
+            session_seq: hello.session_seq,
+        };
+        locked::mutex(&self.said).id = id.clone();
+        if self.entrant.entry != Entry::Member {
+            let reason = self.entrant.reason.clone();
+            return self.admit(&id, hello, Mode::Pending, reason, Old::Keep, false);
+        }
+        let last = hello.last.as_ref().map(stored_checkpoint);
+        shared.checkpoints.admit(&cluster.to_string(), last.as_ref());
+        let behind = shared
+            .checkpoints
+            .behind()
+            .borrow()
+            .as_ref()
+            .map(|behind| behind.reason.clone());
+        let known_uid = self.known_uid();
+        let stored = self.sessions.stored(cluster);
+        let quarantined = self.sessions.quarantine_of(cluster, &self.entrant.key);
+        let reception = receive(&Situation {
+            incoming: &id,
+            stored: stored.as_ref(),
+            cluster_uid: (&hello.cluster_uid, &known_uid),
+            quarantined: quarantined.as_deref(),
+            behind: behind.as_deref(),
+        });
+        match reception {
+            Reception::Close(close) => Answer::Refuse(close),
+            Reception::Fence => {
+                let stored = stored.map(|stored| stored.id);
+                Answer::Fence(Fence {
+                    instance_id: stored.as_ref().map(|id| id.instance_id.clone()).unwrap_or_default(),
+                    boot_seq: stored.map_or(0, |id| id.boot_seq),
+                })
+            }
+            Reception::Admit {
+                mode,
+                reason,
+                old,
+                restored,
+            } => {
+                if old == Old::Quarantine {
+                    self.sessions.quarantine(cluster, self.entrant.key, &reason);
+                }
+                self.admit(&id, hello, mode, reason, old, restored)
+            }
+        }
+    }
+
+    fn admit(&self, id: &SessionId, hello: &Hello, mode: Mode, reason: String, old: Old, restored: bool) -> Answer {
+        let (mode, verdict) = match self.entrant.entry {
+            Entry::Member => (mode, Verdict::Accepted),
+            Entry::RenewOnly => (Mode::RenewOnly, Verdict::Accepted),
+            Entry::Pending | Entry::Joining => (Mode::Pending, Verdict::Waiting),
+        };
+        let Some(handle) = self.handle.get().cloned() else {
+            return Answer::Refuse(Close::new(CloseCode::Internal, "the session is not ready"));
+        };
+        let (cluster, shared) = (&self.cluster, &self.sessions.shared);
+        let live = Live {
+            number: self.number,
+            key: self.entrant.key,
+            verdict,
+            handle,
+        };
+        let before = self.sessions.enlist(cluster, id, live);
+        locked::mutex(&self.said).mode = Some(mode);
+        if let Some(before) = before {
+            match old {
+                Old::Fence => {
+                    // One that takes no command is gone already.
+                    let _ = before.handle.fence(Fence {
+                        instance_id: id.instance_id.clone(),
+                        boot_seq: id.boot_seq,
+                    });
+                }
+                Old::Quarantine => {
+                    before
+                        .handle
+                        .close(Close::new(CloseCode::Reconnect, "two agents claim to be this cluster"));
+                }
+                Old::Cut | Old::Keep => {
+                    before
+                        .handle
+                        .close(Close::new(CloseCode::Superseded, "a newer connection took over"));
+                }
+            }
+        }
+        shared.metrics.sessions.inc();
+        shared.metrics.agents.with_label_values(&[mode_name(mode)]).inc();
+        tracing::info!(
+            %cluster, key = %self.entrant.key, from = %self.from, transport = self.transport, mode = mode_name(mode),
+            boot_seq = id.boot_seq, session_seq = id.session_seq, reason, "session opened"
+        );
+        self.report_open(id, hello, mode, &reason, restored);
+        if mode == Mode::Normal {
+            shared.view.connection_changed(&cluster_key(cluster));
+        }
+        let roots = shared.authority.roots();
+        let outdated = hello.root_set_version < roots.version();
+        Answer::Admit(Admission {
+            mode,
+            reason,
+            cluster_ns: cluster.namespace.clone(),
+            cluster_name: cluster.name.clone(),
+            root_sets: if outdated {
+                vec![roots.signed().to_bytes()]
+            } else {
+                Vec::new()
+            },
+        })
+    }
+
+    fn report_open(&self, id: &SessionId, hello: &Hello, mode: Mode, reason: &str, restored: bool) {
+        let limited = match mode {
+            Mode::Normal => None,
+            Mode::Behind => Some((conditions::BEHIND, reason.to_owned())),
+            Mode::Quarantined => Some((conditions::QUARANTINED, reason.to_owned())),
+            Mode::Pending => Some((reasons::PENDING_APPROVAL, reason.to_owned())),
+            Mode::RenewOnly => Some(("CertificateExpired", reason.to_owned())),
+        };
+        let difference = hello.clock_ms.saturating_sub(Timestamp::now().as_millisecond());
+        let policy = Digest::from_slice(&hello.policy_digest).map(|digest| digest.to_string());
+        let facts: BTreeMap<String, String> = hello
+            .facts
+            .iter()
+            .map(|fact| (fact.key.clone(), fact.value.clone()))
+            .collect();
+        self.sessions.shared.statuses.opened(&self.cluster, |seen| {
+            seen.session = self.number;
+            seen.link = Link::Open {
+                transport: self.transport,
+                instance_id: id.instance_id.clone(),
+                boot_seq: id.boot_seq,
+                limited,
+            };
+            seen.restored = restored;
+            seen.agent_version.clone_from(&hello.agent_version);
+            seen.kubernetes_version.clone_from(&hello.k8s_version);
+            seen.policy_digest = policy.unwrap_or_default();
+            seen.clock_difference_ms = difference;
+            if !facts.is_empty() {
+                seen.facts = facts;
+            }
+        });
+    }
+
+    fn known_uid(&self) -> String {
+        let object = self
+            .sessions
+            .shared
+            .clusters
+            .get(&self.cluster.namespace, &self.cluster.name);
+        let identity = object.and_then(|object| object.spec.identity.clone());
+        identity.map(|identity| identity.cluster_uid).unwrap_or_default()
+    }
+
+    async fn renewed(&self, csr: &[u8]) -> RenewReply {
+        let reply = |code, reason: String, retry_after_ms| RenewReply {
+            code: code as i32,
+            cert_chain: Vec::new(),
+            reason,
+            retry_after_ms,
+        };
+        let (shared, cluster) = (&self.sessions.shared, &self.cluster);
+        let renewals = |outcome: &str| shared.metrics.renewals.with_label_values(&[outcome]).inc();
+        match shared
+            .renewals
+            .renew(cluster, self.entrant.key, self.entrant.not_after, csr)
+            .await
+        {
+            Ok(Renewed::Certificate { key, chain }) => {
+                renewals("renewed");
+                shared.identities.wait_for_key(cluster, &key).await;
+                RenewReply {
+                    code: RenewCode::Renewed as i32,
+                    cert_chain: chain.iter().map(|der| der.to_vec()).collect(),
+                    reason: String::new(),
+                    retry_after_ms: 0,
+                }
+            }
+            Ok(Renewed::Pending { reason }) => {
+                renewals("pending");
+                reply(RenewCode::Pending, reason, 60_000)
+            }
+            Err(error) => {
+                tracing::warn!(%cluster, error = &error as &dyn std::error::Error, "a renewal failed");
+                if error.is_temporary() {
+                    renewals("failed");
+                    reply(RenewCode::Later, "the hub could not renew now".to_owned(), 5_000)
+                } else {
+                    renewals("refused");
+                    reply(RenewCode::Refused, error.to_string(), 0)
+                }
+            }
+        }
+    }
+
+    /// The process said whether it still is the spoke's agent, or did not answer: either way this session ends.
+    fn fenced(&self, reply: Option<&FenceReply>) -> Close {
+        if !reply.is_some_and(|reply| reply.contested) {
+            return Close::new(CloseCode::Fenced, "another process of this spoke has taken over");
+        }
+        let reason = "two agents say that they are this cluster's";
+        self.sessions.quarantine(&self.cluster, self.entrant.key, reason);
+        let close = Close::new(CloseCode::Reconnect, reason);
+        self.sessions.close_other(&self.cluster, self.number, &close);
+        close
+    }
+
+    /// The connection is gone.
+    pub fn ended(&self, reason: &str) {
+        let Some(mode) = locked::mutex(&self.said).mode.take() else {
+            return;
+        };
+        let (shared, cluster) = (&self.sessions.shared, &self.cluster);
+        shared.metrics.agents.with_label_values(&[mode_name(mode)]).dec();
+        tracing::info!(%cluster, reason, "session closed");
+        if self.sessions.delist(cluster, self.number) {
+            shared.statuses.closed(cluster, self.number, reason);
+        }
+    }
+
+    fn row_order(&self, version: u64) -> Order {
+        let said = locked::mutex(&self.said);
+        Order {
+            boot_seq: said.id.boot_seq,
+            session_seq: said.id.session_seq,
+            version,
+        }
+    }
+
+    fn fetch(&self) -> Fetch<'_> {
+        Fetch {
+            state: &self.state,
+            manifests: &self.sessions.shared.manifests,
+        }
+    }
+}
+
+impl ChunkPolicy for Conversation {
+    fn holds_manifest(&self, manifest: &Digest) -> bool {
+        self.fetch().holds_manifest(manifest)
+    }
+
+    fn has_chunk(&self, manifest: &Digest, chunk: &Digest) -> bool {
+        self.fetch().has_chunk(manifest, chunk)
+    }
+}
+
+impl HubHandler for Conversation {
+    async fn hello(&self, hello: Hello) -> Answer {
+        self.greet(&hello)
+    }
+
+    async fn fence_answer(&self, reply: Option<FenceReply>) -> Answer {
+        Answer::Refuse(self.fenced(reply.as_ref()))
+    }
+
+    async fn renew(&self, csr: Vec<u8>) -> RenewReply {
+        self.renewed(&csr).await
+    }
+
+    async fn status(&self, row: IncomingPut) -> Result<(), ItemFailure> {
+        self.take_row(&row)
+    }
+
+    async fn status_gone(&self, row: IncomingDelete) -> Result<(), ItemFailure> {
+        let order = self.row_order(row.version);
+        self.sessions
+            .shared
+            .view
+            .remove(&cluster_key(&self.cluster), &row.key, order);
+        Ok(())
+    }
+
+    async fn plan(&self, plan: PrunePlan) -> Option<PrunePermit> {
+        Some(self.decide_plan(&plan))
+    }
+
+    /// Never deletes at once: what is known about the owner goes through a plan and a checkpoint like everything else.
+    fn orphan(&self, key: &Key, owner_uid: &str) -> Option<Deletion> {
+        self.hear_of_orphan(key, owner_uid);
+        None
+    }
+
+    async fn load_manifest(&self, manifest: &Digest) -> Result<Arc<Manifest>, FetchRefused> {
+        self.fetch()
+            .manifest(manifest)
+            .ok_or_else(|| self.unavailable("manifest"))
+    }
+
+    async fn load_chunk(&self, manifest: &Digest, chunk: &Digest) -> Result<Bytes, FetchRefused> {
+        let content = self
+            .fetch()
+            .chunk(manifest, chunk)
+            .ok_or_else(|| self.unavailable("chunk"))?;
+        self.sessions.shared.metrics.chunk_bytes.inc_by(content.len() as u64);
+        Ok(content)
+    }
+
+    fn note(&self, note: Note) {
+        match note {
+            Note::Taken { key, .. } => {
+                self.state.settled(&key);
+                self.sessions
+                    .shared
+                    .metrics
+                    .acknowledged
+                    .with_label_values(&["taken"])
+                    .inc();
+            }
+            Note::Failed { key, code, message, .. } => self.not_taken(&key, code, &message),
+            Note::Event(event) => self.tell_event(&event),
+            Note::InSync => tracing::debug!(cluster = %self.cluster, "in sync"),
+            Note::Heartbeat { .. } => {}
+        }
+    }
+}
+
+impl Drop for Conversation {
+    /// However the driver ends, the session is off the list.
+    fn drop(&mut self) {
+        self.ended("connection dropped");
+    }
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Normal => "normal",
+        Mode::Behind => "behind",
+        Mode::Quarantined => "quarantined",
+        Mode::Pending => "pending",
+        Mode::RenewOnly => "renew_only",
+    }
+}

@@ -1,0 +1,150 @@
+//! What an agent reports: rows, refusals, orphans, events, plans.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use nave_crds::{fleet::API_VERSION, reasons::fleet as reasons};
+use nave_placement::Verdict;
+use nave_proto::{
+    IncomingPut, ItemFailure,
+    wire::{EventMsg, FailCode, FetchRefused, Mode, PrunePermit, PrunePlan, RefusalCode, StatusPayload},
+};
+use nave_runtime::Severity;
+
+use super::Conversation;
+use crate::{desired::owner_of, locked, view::cluster_key};
+
+/// Rows of one agent; a spoke with more fleet objects than this has another problem.
+const MAX_ROWS: usize = 4096;
+
+impl Conversation {
+    pub(super) fn take_row(&self, put: &IncomingPut) -> Result<(), ItemFailure> {
+        let status = StatusPayload::read(&put.payload).map_err(|error| ItemFailure {
+            code: FailCode::Malformed,
+            message: error.to_string(),
+        })?;
+        let full = self
+            .state
+            .link()
+            .status(|rows| rows.len() >= MAX_ROWS && rows.get(&put.key).is_none());
+        if full {
+            let message = format!("a cluster may report at most {MAX_ROWS} items");
+            return Err(ItemFailure {
+                code: FailCode::TooLarge,
+                message,
+            });
+        }
+        let shared = &self.sessions.shared;
+        shared.metrics.statuses.inc();
+        let order = self.row_order(put.version);
+        shared
+            .view
+            .put(&cluster_key(&self.cluster), &put.key, &put.owner.uid, order, &status);
+        Ok(())
+    }
+
+    pub(super) fn not_taken(&self, key: &str, code: FailCode, message: &str) {
+        let (shared, cluster) = (&self.sessions.shared, &self.cluster);
+        shared.metrics.acknowledged.with_label_values(&["failed"]).inc();
+        tracing::warn!(%cluster, key, ?code, message, "the agent did not take an item");
+        let Some(uid) = self.state.owner_uid(key) else { return };
+        let reason = match code {
+            FailCode::Denied => reasons::DENIED,
+            FailCode::Conflict | FailCode::OwnerMismatch => reasons::CONFLICT,
+            FailCode::TooLarge | FailCode::Malformed | FailCode::BadDigest => reasons::INVALID_SPEC,
+            FailCode::Unsupported => reasons::NOT_ENFORCED,
+            FailCode::Internal => "AgentFailed",
+        };
+        shared
+            .view
+            .refused(&cluster_key(cluster), key, &uid, self.row_order(0), reason, message);
+    }
+
+    pub(super) fn hear_of_orphan(&self, key: &str, owner_uid: &str) {
+        let (shared, cluster) = (&self.sessions.shared, &self.cluster);
+        let Some(owner) = shared.desired.orphan(&cluster_key(cluster), key, owner_uid) else {
+            return;
+        };
+        if self.sessions.judge(cluster, &owner) {
+            return;
+        }
+        if shared.knowledge.judge(&cluster_key(cluster), &owner) == Some(Verdict::Orphaned) {
+            tracing::warn!(%cluster, key, owner_uid, "the agent holds an item of an unknown owner; it is kept");
+            shared
+                .view
+                .orphaned(&cluster_key(cluster), key, owner_uid, self.row_order(0));
+        }
+    }
+
+    /// History of the spoke, told on the fleet object.
+    pub(super) fn tell_event(&self, event: &EventMsg) {
+        let shared = &self.sessions.shared;
+        let count = |outcome: &str| shared.metrics.events.with_label_values(&[outcome]).inc();
+        // A spoke speaks only of what is placed on it, or it could fill the events of any fleet object.
+        let owner = owner_of(&event.item, "").filter(|_| self.state.concerns(&event.item));
+        let allowed = locked::mutex(&self.said).events.allow(Instant::now());
+        let Some(owner) = owner.filter(|_| allowed) else {
+            return count("dropped");
+        };
+        count("recorded");
+        let object = ObjectReference {
+            api_version: Some(API_VERSION.to_owned()),
+            kind: Some(owner.kind),
+            namespace: Some(owner.namespace),
+            name: Some(owner.name),
+            uid: self.state.owner_uid(&event.item),
+            ..ObjectReference::default()
+        };
+        let severity = if event.severity == "Warning" {
+            Severity::Error
+        } else {
+            Severity::Info
+        };
+        let reason = if event.reason.is_empty() {
+            "Spoke"
+        } else {
+            &event.reason
+        };
+        let about = format!("{}/{}/{}", event.kind, event.ns, event.name);
+        let message = format!("cluster {}: {about}: {}", self.cluster, event.message);
+        let mut metadata = BTreeMap::from([("cluster".to_owned(), self.cluster.to_string())]);
+        if !event.revision.is_empty() {
+            metadata.insert("revision".to_owned(), event.revision.clone());
+        }
+        shared.events.record(object, severity, reason, &message, metadata);
+    }
+
+    /// Budgets and approvals are another version's; this one notes what goes and permits it.
+    pub(super) fn decide_plan(&self, plan: &PrunePlan) -> PrunePermit {
+        let granted = locked::mutex(&self.said).mode == Some(Mode::Normal);
+        let answer = if granted { "granted" } else { "held" };
+        self.sessions.shared.metrics.permits.with_label_values(&[answer]).inc();
+        tracing::info!(
+            cluster = %self.cluster, key = plan.key, change = plan.change_id, deletes = plan.deletes,
+            cascades = plan.cascades.len(), answer, "prune plan"
+        );
+        PrunePermit {
+            change_id: plan.change_id.clone(),
+            plan_digest: plan.digest.clone(),
+            granted,
+            reason: if granted {
+                String::new()
+            } else {
+                "the hub waits for an operator and permits nothing".to_owned()
+            },
+        }
+    }
+
+    pub(super) fn unavailable(&self, what: &str) -> FetchRefused {
+        self.sessions
+            .shared
+            .metrics
+            .fetch_refusals
+            .with_label_values(&["unavailable"])
+            .inc();
+        FetchRefused {
+            code: RefusalCode::Unavailable as i32,
+            message: format!("the {what} is not there at the moment; try again"),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! What agents say of the items that they have: the latest row per fleet object and cluster.
+
+mod row;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+};
+
+use futures::{StreamExt, stream, stream::BoxStream};
+use nave_crds::{fleet::ClusterCounts, reasons::fleet as reasons};
+use nave_placement::{ClusterKey, OwnerKey};
+use nave_placement_controller::{ClusterStatus, FleetStatus};
+use nave_proto::wire::StatusPayload;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+pub use row::{Order, Row};
+
+use crate::{
+    cluster_status::ClusterStatuses,
+    desired::{Desired, Refused},
+    locked,
+};
+
+/// A reader that lags is given every owner instead of the changes it lost.
+const CHANGES: usize = 4096;
+
+/// The rows.
+pub struct View {
+    desired: Arc<Desired>,
+    statuses: Arc<ClusterStatuses>,
+    rows: Arc<Mutex<Rows>>,
+    changes: broadcast::Sender<OwnerKey>,
+}
+
+#[derive(Default)]
+struct Rows {
+    by_key: HashMap<Arc<str>, HashMap<ClusterKey, Row>>,
+    by_cluster: HashMap<ClusterKey, HashSet<Arc<str>>>,
+}
+
+impl View {
+    /// No rows yet: they come anew with each agent's first session.
+    pub fn new(desired: Arc<Desired>, statuses: Arc<ClusterStatuses>) -> Arc<Self> {
+        Arc::new(View {
+            desired,
+            statuses,
+            rows: Arc::default(),
+            changes: broadcast::channel(CHANGES).0,
+        })
+    }
+
+    /// A status row of an agent. An older session's row does not replace a newer one's.
+    pub fn put(&self, cluster: &ClusterKey, key: &str, owner_uid: &str, order: Order, status: &StatusPayload) {
+        let row = Row::reported(owner_uid, order, status);
+        self.store(cluster, key, row);
+    }
+
+    /// The agent did not take an item: until it says more, this is its status.
+    pub fn refused(&self, cluster: &ClusterKey, key: &str, owner_uid: &str, order: Order, reason: &str, message: &str) {
+        let target =
+            crate::desired::owner_of(key, owner_uid).and_then(|owner| self.desired.existing(cluster)?.target(&owner));
+        let row = Row::refused(owner_uid, order, target, reason, message);
+        self.store(cluster, key, row);
+    }
+
+    /// The hub itself cannot send an item: said in place of whatever the agent says of the one before.
+    fn unsendable(&self, refused: &Refused) {
+        let key = refused.owner.item_key();
+        let order = {
+            let rows = locked::mutex(&self.rows);
+            let known = rows.by_key.get(key.as_str()).and_then(|of| of.get(&refused.cluster));
+            known.map_or_else(Order::default, |row| row.order)
+        };
+        let row = Row::refused(&refused.owner.uid, order, None, reasons::INVALID_SPEC, &refused.message);
+        self.store(&refused.cluster, &key, row);
+    }
+
+    /// The agent holds an item whose owner nobody knows.
+    pub fn orphaned(&self, cluster: &ClusterKey, key: &str, owner_uid: &str, order: Order) {
+        self.store(cluster, key, Row::orphaned(owner_uid, order));
+    }
+
+    /// A row that is no more.
+    pub fn remove(&self, cluster: &ClusterKey, key: &str, order: Order) {
+        let removed = {
+            let mut rows = locked::mutex(&self.rows);
+            let older = rows
+                .by_key
+                .get(key)
+                .and_then(|of| of.get(cluster))
+                .is_some_and(|row| row.order <= order);
+            older.then(|| rows.remove(cluster, key)).flatten()
+        };
+        if let Some(row) = removed {
+            self.tell(cluster, key, &row.owner_uid);
+        }
+    }
+
+    /// Forgets a cluster that was removed from the hub.
+    pub fn forget(&self, cluster: &ClusterKey) {
+        let mut rows = locked::mutex(&self.rows);
+        for key in rows.by_cluster.remove(cluster).unwrap_or_default() {
+            if let Some(of) = rows.by_key.get_mut(&key) {
+                of.remove(cluster);
+                if of.is_empty() {
+                    rows.by_key.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// The cluster connected or disconnected: everything placed on it looks different.
+    pub fn connection_changed(&self, cluster: &ClusterKey) {
+        let Some(state) = self.desired.existing(cluster) else {
+            return;
+        };
+        for header in state.headers() {
+            let _ = self.changes.send(header.owner); // nobody listening is fine
+        }
+    }
+
+    /// Tells of clusters that stay away longer than the grace, and of items that cannot be sent, until shutdown.
+    pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
+        let (mut lost, mut refused) = (self.statuses.lost(), self.desired.refused());
+        loop {
+            let cluster = tokio::select! {
+                _ = shutdown.cancelled() => return,
+                Ok(()) = refused.changed() => {
+                    let all = refused.borrow_and_update().clone();
+                    all.iter().for_each(|one| self.unsendable(one));
+                    continue;
+                }
+                lost = lost.recv() => lost,
+            };
+            match cluster {
+                Ok(cluster) => self.connection_changed(&cluster_key(&cluster)),
+                // The next status of each of them is told by the next reconcile.
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn store(&self, cluster: &ClusterKey, key: &str, row: Row) {
+        let uid = row.owner_uid.clone();
+        let changed = locked::mutex(&self.rows).put(cluster, key, row);
+        if changed {
+            self.tell(cluster, key, &uid);
+        }
+    }
+
+    fn tell(&self, cluster: &ClusterKey, key: &str, uid: &str) {
+        let counts = locked::mutex(&self.rows).counts(cluster);
+        self.statuses.counted(&cluster_ref(cluster), counts);
+        if let Some(owner) = crate::desired::owner_of(key, uid) {
+            let _ = self.changes.send(owner); // nobody listening is fine
+        }
+    }
+}
+
+/// Every owner of some row.
+fn owners(rows: &Mutex<Rows>) -> Vec<OwnerKey> {
+    let rows = locked::mutex(rows);
+    let all = rows.by_key.iter().flat_map(|(key, of)| {
+        let uids: HashSet<&Arc<str>> = of.values().map(|row| &row.owner_uid).collect();
+        uids.into_iter()
+            .filter_map(|uid| crate::desired::owner_of(key, uid))
+            .collect::<Vec<_>>()
+    });
+    all.collect()
+}
+
+impl Rows {
+    /// True when something changed that a reader sees.
+    fn put(&mut self, cluster: &ClusterKey, key: &str, row: Row) -> bool {
+        let key: Arc<str> = match self.by_key.get_key_value(key) {
+            Some((key, _)) => key.clone(),
+            None => key.into(),
+        };
+        let of = self.by_key.entry(key.clone()).or_default();
+        let changed = match of.get_mut(cluster) {
+            Some(known) if known.order > row.order => false,
+            Some(known) => {
+                let differs = !known.says_the_same(&row);
+                *known = row;
+                differs
+            }
+            None => {
+                of.insert(cluster.clone(), row);
+                true
+            }
+        };
+        self.by_cluster.entry(cluster.clone()).or_default().insert(key);
+        changed
+    }
+
+    fn remove(&mut self, cluster: &ClusterKey, key: &str) -> Option<Row> {
+        let of = self.by_key.get_mut(key)?;
+        let row = of.remove(cluster)?;
+        if of.is_empty() {
+            self.by_key.remove(key);
+        }
+        if let Some(keys) = self.by_cluster.get_mut(cluster) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_cluster.remove(cluster);
+            }
+        }
+        Some(row)
+    }
+
+    fn counts(&self, cluster: &ClusterKey) -> ClusterCounts {
+        let keys = self.by_cluster.get(cluster).into_iter().flatten();
+        let rows = keys.filter_map(|key| self.by_key.get(key)?.get(cluster));
+        row::count(rows)
+    }
+}
+
+impl FleetStatus for View {
+    fn of(&self, owner: &OwnerKey) -> Vec<ClusterStatus> {
+        let key = owner.item_key();
+        let rows: Vec<(ClusterKey, Row)> = locked::mutex(&self.rows)
+            .by_key
+            .get(key.as_str())
+            .into_iter()
+            .flatten()
+            .filter(|(_, row)| *row.owner_uid == *owner.uid)
+            .map(|(cluster, row)| (cluster.clone(), row.clone()))
+            .collect();
+        rows.into_iter()
+            .map(|(cluster, row)| {
+                let target = self.desired.existing(&cluster).and_then(|state| state.target(owner));
+                row.status(cluster, target.as_ref())
+            })
+            .collect()
+    }
+
+    fn changes(&self) -> BoxStream<'static, OwnerKey> {
+        // A stream that held the view itself would keep its own sender, and so never end.
+        let (receiver, rows) = (self.changes.subscribe(), Arc::downgrade(&self.rows));
+        stream::unfold((receiver, rows), |(mut receiver, rows)| async move {
+            match receiver.recv().await {
+                Ok(owner) => Some((vec![owner], (receiver, rows))),
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    let all = rows.upgrade().map(|rows| owners(&rows)).unwrap_or_default();
+                    Some((all, (receiver, rows)))
+                }
+                Err(broadcast::error::RecvError::Closed) => None,
+            }
+        })
+        .flat_map(stream::iter)
+        .boxed()
+    }
+
+    fn connected(&self, cluster: &ClusterKey) -> bool {
+        self.statuses.is_connected(&cluster_ref(cluster))
+    }
+}
+
+/// The same cluster, as the link names it.
+pub fn cluster_ref(cluster: &ClusterKey) -> nave_identity::ClusterRef {
+    nave_identity::ClusterRef::new(cluster.namespace.clone(), cluster.name.clone())
+}
+
+/// The same cluster, as plans name it.
+pub fn cluster_key(cluster: &nave_identity::ClusterRef) -> ClusterKey {
+    ClusterKey::new(cluster.namespace.clone(), cluster.name.clone())
+}

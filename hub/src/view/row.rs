@@ -1,0 +1,231 @@
+//! One row: how one fleet object stands on one cluster.
+
+use std::sync::Arc;
+
+use nave_artifact::Digest;
+use nave_crds::fleet::ClusterCounts;
+use nave_placement::ClusterKey;
+use nave_placement_controller::{ClusterState, ClusterStatus};
+use nave_proto::wire::StatusPayload;
+
+use crate::desired::Target;
+
+/// Messages of conditions may be long; a status shows one line of ten clusters.
+const MAX_MESSAGE: usize = 1024;
+
+/// Which of two rows is the later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Order {
+    /// The agent's count of its starts.
+    pub boot_seq: u64,
+    /// The process's count of its connections.
+    pub session_seq: u64,
+    /// The version of the status map in that session.
+    pub version: u64,
+}
+
+/// What is kept of a status; a few hundred bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// UID of the fleet object.
+    pub owner_uid: Arc<str>,
+    /// When it was said.
+    pub order: Order,
+    observed_payload: Option<nave_proto::Digest>,
+    observed_manifest: Option<Digest>,
+    state: ClusterState,
+    revision: Box<str>,
+    object: Box<str>,
+    reason: Box<str>,
+    message: Box<str>,
+}
+
+impl Row {
+    /// A row that an agent reported; its texts are bounded and clean already.
+    pub fn reported(owner_uid: &str, order: Order, status: &StatusPayload) -> Self {
+        let ready = status.conditions.iter().find(|condition| condition.r#type == "Ready");
+        Row {
+            owner_uid: owner_uid.into(),
+            order,
+            observed_payload: nave_proto::Digest::from_slice(&status.observed_payload),
+            observed_manifest: <[u8; 32]>::try_from(status.observed_manifest.as_slice())
+                .ok()
+                .map(Digest::Sha256),
+            state: state(&status.state),
+            revision: status.revision.as_str().into(),
+            object: status.object.as_str().into(),
+            reason: ready.map_or("", |ready| ready.reason.as_str()).into(),
+            message: cut(ready.map_or("", |ready| ready.message.as_str())).into(),
+        }
+    }
+
+    /// The agent did not take the item.
+    pub fn refused(owner_uid: &str, order: Order, target: Option<Target>, reason: &str, message: &str) -> Self {
+        Row {
+            owner_uid: owner_uid.into(),
+            order,
+            observed_payload: target.map(|target| target.payload),
+            observed_manifest: target.and_then(|target| target.manifest),
+            state: ClusterState::Failed,
+            revision: "".into(),
+            object: "".into(),
+            reason: reason.into(),
+            message: cut(message).into(),
+        }
+    }
+
+    /// The agent holds an item of an owner that nobody knows.
+    pub fn orphaned(owner_uid: &str, order: Order) -> Self {
+        Row {
+            owner_uid: owner_uid.into(),
+            order,
+            observed_payload: None,
+            observed_manifest: None,
+            state: ClusterState::Orphaned,
+            revision: "".into(),
+            object: "".into(),
+            reason: nave_crds::reasons::fleet::ORPHANED.into(),
+            message: "the agent holds objects of a fleet object that this hub does not know; they are kept".into(),
+        }
+    }
+
+    /// Whether a reader sees no difference.
+    pub fn says_the_same(&self, other: &Row) -> bool {
+        Row {
+            order: other.order,
+            ..self.clone()
+        } == *other
+    }
+
+    /// The row as the placement controller reads it. It speaks of the target only when both the payload and the
+    /// manifest that the agent observed are the target's.
+    pub fn status(&self, cluster: ClusterKey, target: Option<&Target>) -> ClusterStatus {
+        let current = target.is_some_and(|target| {
+            self.observed_payload == Some(target.payload)
+                && (target.manifest.is_none() || self.observed_manifest == target.manifest)
+        });
+        ClusterStatus {
+            cluster,
+            current,
+            revision: self.revision.to_string(),
+            state: self.state,
+            object: self.object.to_string(),
+            reason: self.reason.to_string(),
+            message: self.message.to_string(),
+        }
+    }
+}
+
+/// Rows by state.
+pub fn count<'a>(rows: impl Iterator<Item = &'a Row>) -> ClusterCounts {
+    let mut counts = ClusterCounts::default();
+    for row in rows {
+        let count = match row.state {
+            ClusterState::Ready => &mut counts.ready,
+            ClusterState::Progressing => &mut counts.progressing,
+            ClusterState::Failed => &mut counts.failed,
+            ClusterState::Suspended => &mut counts.suspended,
+            ClusterState::Held => &mut counts.held,
+            ClusterState::Orphaned => &mut counts.orphaned,
+        };
+        *count += 1;
+    }
+    counts
+}
+
+/// A word that this version does not know means that something is going on which it cannot judge.
+fn state(word: &str) -> ClusterState {
+    match word {
+        "ready" => ClusterState::Ready,
+        "failed" => ClusterState::Failed,
+        "suspended" => ClusterState::Suspended,
+        "held" => ClusterState::Held,
+        "orphaned" => ClusterState::Orphaned,
+        _ => ClusterState::Progressing,
+    }
+}
+
+fn cut(message: &str) -> String {
+    if message.len() <= MAX_MESSAGE {
+        return message.to_owned();
+    }
+    let mut end = MAX_MESSAGE - "…".len();
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &message[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nave_proto::wire::Condition;
+
+    fn payload(state: &str) -> StatusPayload {
+        StatusPayload {
+            observed_payload: vec![1; 32],
+            observed_manifest: vec![2; 32],
+            state: state.into(),
+            revision: "main@sha1:1".into(),
+            conditions: vec![Condition {
+                r#type: "Ready".into(),
+                reason: "HealthCheckFailed".into(),
+                message: "x".repeat(5000),
+                ..Condition::default()
+            }],
+            ..StatusPayload::default()
+        }
+    }
+
+    fn order(boot_seq: u64, session_seq: u64, version: u64) -> Order {
+        Order {
+            boot_seq,
+            session_seq,
+            version,
+        }
+    }
+
+    #[test]
+    fn later_is_by_start_then_session_then_version() {
+        assert!(order(2, 1, 1) > order(1, 9, 9));
+        assert!(order(1, 2, 1) > order(1, 1, 9));
+        assert!(order(1, 1, 2) > order(1, 1, 1));
+    }
+
+    #[test]
+    fn a_row_speaks_of_the_target_only_when_both_digests_are_the_targets() {
+        let row = Row::reported("u", order(1, 1, 1), &payload("ready"));
+        let target = |payload: u8, manifest: Option<u8>| Target {
+            payload: nave_proto::Digest::from_bytes([payload; 32]),
+            manifest: manifest.map(|byte| Digest::Sha256([byte; 32])),
+        };
+        let check = |target: Option<Target>, expected: bool| {
+            let status = row.status(ClusterKey::new("platform", "eu-1"), target.as_ref());
+            assert_eq!(status.current, expected, "{target:?}");
+        };
+        check(Some(target(1, Some(2))), true);
+        check(Some(target(1, Some(3))), false);
+        check(Some(target(9, Some(2))), false);
+        check(Some(target(1, None)), true);
+        check(None, false);
+    }
+
+    #[test]
+    fn long_messages_are_cut_and_unknown_states_are_progress() {
+        let row = Row::reported("u", order(1, 1, 1), &payload("meditating"));
+        let status = row.status(ClusterKey::new("platform", "eu-1"), None);
+        assert_eq!(
+            (status.state, status.message.len()),
+            (ClusterState::Progressing, MAX_MESSAGE)
+        );
+        assert_eq!(status.reason, "HealthCheckFailed");
+    }
+
+    #[test]
+    fn the_same_said_again_is_no_news() {
+        let first = Row::reported("u", order(1, 1, 1), &payload("ready"));
+        let again = Row::reported("u", order(1, 2, 7), &payload("ready"));
+        assert!(first.says_the_same(&again));
+        assert!(!first.says_the_same(&Row::reported("u", order(1, 2, 8), &payload("failed"))));
+    }
+}

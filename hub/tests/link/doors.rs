@@ -1,0 +1,134 @@
+//! Who is let in, who is not, and who is cut.
+
+use anyhow::Result;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Event;
+use kube::{Api, api::DeleteParams};
+use nave_bed::eventually;
+use nave_crds::{Cluster, fleet::Approval, meta::Time};
+use nave_identity::TokenHash;
+use nave_proto::{CloseCode, wire::Mode};
+use nave_quic::{JoinError, Joined};
+use serde_json::json;
+
+use crate::{
+    fake_agent::{Disk, FakeAgent},
+    stage::{DEADLINE, Stage, WORKSPACE},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_keys_and_clusters_decide_who_is_connected() -> Result<()> {
+    let stage = Stage::start("hub-doors").await?;
+    let hub = stage.hub("127.0.0.1:0").await?;
+
+    // Tokens that admit nobody, each with words for the person at the other end.
+    let token = stage
+        .token("wrong", "a-1", |spec| {
+            spec.hash = TokenHash::of_secret(b"another").to_string()
+        })
+        .await?;
+    refused(
+        Disk::default().join(&token, "u").await,
+        "unknown or its secret is wrong",
+    );
+    let past = Time(Timestamp::now() - SignedDuration::from_mins(1));
+    let token = stage.token("expired", "a-2", |spec| spec.expires_at = past).await?;
+    refused(Disk::default().join(&token, "u").await, "join token expired at");
+    let token = stage.token("revoked", "a-3", |spec| spec.revoked = true).await?;
+    refused(Disk::default().join(&token, "u").await, "join token revoked");
+    let clusters = stage.api::<Cluster>().list(&Default::default()).await?;
+    assert!(clusters.items.is_empty(), "refused joins leave nothing behind");
+
+    // One use: the same key may ask again, another may not, and somebody hears of it.
+    let token = stage.token("once", "eu-1", |_| ()).await?;
+    let first = Disk::default();
+    assert_eq!(first.join(&token, "u1").await?, Joined::Admitted);
+    // As if the answer had been lost: the key is known, so the first try is out of turn and the second is met.
+    let again = eventually(DEADLINE, "the same key's second join", || async {
+        Ok(first.join(&token, "u1").await?)
+    })
+    .await?;
+    assert_eq!(again, Joined::Admitted);
+    refused(Disk::default().join(&token, "u2").await, "already used by key");
+    eventually(DEADLINE, "an event about the reused token", || async {
+        let events: Api<Event> = Api::namespaced(stage.client.clone(), WORKSPACE);
+        let events = events.list(&Default::default()).await?;
+        let found = events
+            .items
+            .iter()
+            .any(|event| event.reason.as_deref() == Some("TokenReused"));
+        found
+            .then_some(())
+            .ok_or_else(|| anyhow::anyhow!("{} events, none of them it", events.items.len()))
+    })
+    .await?;
+
+    // A key that is taken back cuts the live session.
+    let agent = FakeAgent::start(&first, "u1")?;
+    agent.handle.connected().await;
+    let key = stage.cluster("eu-1").await?.spec.identity.unwrap_or_default().keys[0].clone();
+    stage
+        .patch_cluster("eu-1", json!({"spec": {"identity": {"revokedKeys": [key]}}}))
+        .await?;
+    let close = first
+        .has("a close", |memory| {
+            memory
+                .closes
+                .iter()
+                .find(|c| c.code() == Some(CloseCode::KeyRevoked))
+                .cloned()
+        })
+        .await?;
+    assert!(close.reason.starts_with("key revoked: "), "{}", close.reason);
+    agent.stop();
+
+    // Approval by a person: the agent waits, connected, and is let in.
+    let token = stage
+        .token("manual", "eu-2", |spec| spec.approval = Some(Approval::Manual))
+        .await?;
+    let second = Disk::default();
+    assert_eq!(second.join(&token, "u2").await?, Joined::Pending);
+    let agent = FakeAgent::start(&second, "u2")?;
+    let welcome = second
+        .has("a welcome", |memory| memory.welcomes.last().cloned())
+        .await?;
+    assert_eq!(welcome.mode, Mode::Pending as i32);
+    stage.cluster_says("eu-2", "Ready", "False", "PendingApproval").await?;
+    stage.patch_cluster("eu-2", json!({"spec": {"accepted": true}})).await?;
+    agent.handle.connected().await;
+    stage.cluster_says("eu-2", "Ready", "True", "AgentConnected").await?;
+
+    // And put back to waiting, and forgotten.
+    stage
+        .patch_cluster("eu-2", json!({"spec": {"accepted": false}}))
+        .await?;
+    second
+        .has("a close", |memory| {
+            memory
+                .closes
+                .iter()
+                .any(|c| c.reason.contains("no longer accepted"))
+                .then_some(())
+        })
+        .await?;
+    stage.api::<Cluster>().delete("eu-2", &DeleteParams::default()).await?;
+    second
+        .has("a close", |memory| {
+            let ends = [Some(CloseCode::Forgotten), Some(CloseCode::KeyUnknown)];
+            memory.closes.iter().any(|c| ends.contains(&c.code())).then_some(())
+        })
+        .await?;
+    hub.stop().await?;
+    Ok(())
+}
+
+#[track_caller]
+fn refused(result: Result<Joined, JoinError>, words: &str) {
+    match result {
+        Err(JoinError::Refused(close)) => {
+            assert_eq!(close.code(), Some(CloseCode::JoinRefused), "{close}");
+            assert!(close.reason.contains(words), "{:?} has no {words:?}", close.reason);
+        }
+        other => panic!("expected a refusal with {words:?}, got {other:?}"),
+    }
+}
