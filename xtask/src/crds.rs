@@ -11,10 +11,7 @@ pub fn run(check: bool) -> Result<()> {
     let mut expected = Vec::new();
     fs::create_dir_all(folder)?;
     for crd in nave_crds::all() {
-        let name = format!(
-            "{}_{}.yaml",
-            crd.spec.group, crd.spec.names.plural
-        );
+        let name = nave_crds::file_name(&crd);
         let path = folder.join(&name);
         let text = nave_crds::render(&crd);
         if fs::read_to_string(&path).ok().as_deref() != Some(&text) {

@@ -12,7 +12,8 @@ const ROWS: &[(&[&str], SameRoom)] = &[
     (&["sources", "cluster", "link"], SameRoom::Allowed),
     (&["controllers"], SameRoom::Forbidden),
     (&["hub", "spoke-agent", "cli"], SameRoom::Allowed),
-    (&["tests", "bench", "xtask"], SameRoom::Allowed),
+    (&["tests"], SameRoom::Allowed),
+    (&["bench", "xtask"], SameRoom::Allowed),
 ];
 
 #[derive(Clone, Copy, PartialEq)]

@@ -3,9 +3,12 @@
 mod ci;
 mod crds;
 mod layers;
+mod oracle;
 mod soak;
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -31,6 +34,20 @@ enum Command {
     },
     /// Print which crate uses which and check the direction of the layers
     Map,
+    /// Build directories with the reference tool and with ours, and show the first difference
+    Oracle {
+        /// `kustomize`
+        tool: String,
+        /// Directories with a kustomization file
+        #[arg(required = true)]
+        dirs: Vec<PathBuf>,
+        /// Take every directory below that has a kustomization file
+        #[arg(long, short)]
+        recursive: bool,
+        /// Restrict files to their root, as `kubectl kustomize` does
+        #[arg(long)]
+        restrict: bool,
+    },
     /// Seeded fault rounds
     Soak {
         /// Which one; `list` shows them
@@ -49,6 +66,10 @@ fn main() -> Result<()> {
         Command::Ci { only } => ci::run(only.as_deref()),
         Command::Crds { check } => crds::run(check),
         Command::Map => layers::run(),
+        Command::Oracle { tool, dirs, recursive, restrict } => match tool.as_str() {
+            "kustomize" => oracle::run(&dirs, recursive, restrict),
+            other => bail!("there is no oracle for {other:?}; there is one for kustomize"),
+        },
         Command::Soak { name, seed, rounds } => soak::run(&name, seed, rounds),
     }
 }
