@@ -63,7 +63,7 @@ pub fn join_options(name: &str) -> JoinOptions {
 pub fn dial() -> DialOptions {
     DialOptions {
         connect_timeout: Duration::from_secs(2),
-        idle_timeout: Duration::from_millis(1500),
+        idle_timeout: Duration::from_millis(3000),
     }
 }
 
