@@ -7,7 +7,9 @@
 pub(super) fn refold(text: &str) -> String {
     // Blocks that libyaml cannot write as such are quoted, which loses nothing.
     let spaces_at_line_end = text.ends_with(' ') || text.contains(" \n");
-    let special = text.chars().any(|c| !matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{fffd}') || c == '\u{feff}');
+    let special = text
+        .chars()
+        .any(|c| !matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{fffd}') || c == '\u{feff}');
     if !text.contains('\n') || spaces_at_line_end || special {
         return text.to_owned();
     }
@@ -32,7 +34,11 @@ pub(super) fn refold(text: &str) -> String {
         if next.is_empty() {
             let written = trailing + usize::from(trailing > 0 && doubles && !indented);
             // Without a hint one break is kept; with `+` all that were written.
-            let kept = if trailing > 1 || (trailing == 1 && body.is_empty()) { written } else { trailing };
+            let kept = if trailing > 1 || (trailing == 1 && body.is_empty()) {
+                written
+            } else {
+                trailing
+            };
             out.push_str(&"\n".repeat(kept));
             return out;
         }

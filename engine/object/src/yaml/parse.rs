@@ -155,16 +155,15 @@ impl<'a> Reader<'a> {
                     {
                         text = text.strip_suffix('\n').unwrap_or(text);
                     }
-                    let core = match &tag {
-                        None => None,
-                        Some(tag) => Some(match tag.core_suffix() {
+                    let core = tag.as_ref().map(|tag| {
+                        match tag.core_suffix() {
                             Some(suffix) => suffix.to_owned(),
                             None if tag.suffix() == "binary" || tag.suffix() == "timestamp" => tag.suffix().to_owned(),
                             // `!` alone makes a text; any other tag is the user's own.
                             None if tag.suffix().is_empty() => "str".to_owned(),
                             None => "!".to_owned(),
-                        }),
-                    };
+                        }
+                    });
                     (
                         Node::Scalar(self.scalar(text, style, core.as_deref(), line)),
                         anchor,

@@ -82,7 +82,7 @@ impl Writer {
             Value::Array(items) if items.is_empty() => self.empty("[", "]"),
             Value::Array(items) => {
                 let before = self.indent;
-                if !(in_map && !self.indention) {
+                if !in_map || self.indention {
                     self.deepen();
                 } else if self.indent.is_none() {
                     self.indent = Some(0);
