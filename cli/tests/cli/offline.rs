@@ -174,6 +174,8 @@ fn a_kustomization_file_adds_variables_and_owner() {
         "ks.yaml",
         "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: app, namespace: apps}\n\
          spec: {interval: 1m, prune: true, sourceRef: {kind: GitRepository, name: x},\n  \
+         targetNamespace: shop, namePrefix: eu-, commonMetadata: {labels: {team: a}},\n  \
+         patches: [{patch: '{apiVersion: v1, kind: ConfigMap, metadata: {name: any}, data: {patched: \"yes\"}}', target: {kind: ConfigMap}}],\n  \
          postBuild: {substitute: {who: world}, substituteFrom: [{kind: ConfigMap, name: vars}]}}\n",
     );
     let path = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
@@ -184,6 +186,10 @@ fn a_kustomization_file_adds_variables_and_owner() {
     for part in [
         "greeting: hi\n",
         "who: world\n",
+        "name: eu-app\n",
+        "namespace: shop\n",
+        "patched: \"yes\"\n",
+        "team: a\n",
         "kustomize.toolkit.fluxcd.io/name: app\n",
         "kustomize.toolkit.fluxcd.io/namespace: apps\n",
     ] {

@@ -9,7 +9,10 @@ use nave_crds::{
     kustomize::{Kustomization, KustomizationSpec, PostBuild, SubstituteKind, SubstituteStrategy},
     labels,
 };
-use nave_kustomize::{Answers, LoadRestriction, Options, Reorder};
+use nave_kustomize::{
+    Answers, Options,
+    flux::{self, Overlay, OverlayImage, Patch, Selector},
+};
 use nave_object::{
     Object,
     yaml::{self, Dialect},
@@ -37,10 +40,8 @@ pub(super) struct Request<'a> {
 pub(super) async fn build(request: &Request<'_>, to: &ConnectionArguments) -> Result<Vec<Object>> {
     let kustomization = read(request.file)?;
     let spec = &kustomization.spec;
-    let options = Options { load: LoadRestriction::None, reorder: Reorder::None, ..Options::default() };
     let (tree, directory) = DiskTree::around(request.path)?;
-    refuse_overlay(spec)?;
-    let built = nave_kustomize::build(&tree, &directory, &options, &Answers::new());
+    let built = flux::build(&tree, &directory, &overlay(spec)?, &Options::default(), &Answers::new());
     let mut objects = done(built, request.path)?;
     if let Some(post_build) = &spec.post_build {
         let variables = variables(&kustomization, post_build, request, to).await?;
@@ -61,20 +62,40 @@ pub(super) async fn build(request: &Request<'_>, to: &ConnectionArguments) -> Re
     Ok(objects)
 }
 
-/// Fields that change the build and are not supported yet.
-fn refuse_overlay(spec: &KustomizationSpec) -> Result<()> {
-    for (field, is_set) in [
-        ("targetNamespace", !spec.target_namespace.is_empty()),
-        ("namePrefix", !spec.name_prefix.is_empty()),
-        ("nameSuffix", !spec.name_suffix.is_empty()),
-        ("patches", !spec.patches.is_empty()),
-        ("images", !spec.images.is_empty()),
-        ("components", !spec.components.is_empty()),
-        ("buildMetadata", !spec.build_metadata.is_empty()),
-    ] {
-        ensure!(!is_set, "spec.{field} of the Kustomization is not supported by this version of `nave build`");
-    }
-    Ok(())
+/// The fields of a spec that change the build itself.
+fn overlay(spec: &KustomizationSpec) -> Result<Overlay> {
+    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let selector = |selector: &nave_crds::kustomize::Selector| Selector {
+        group: selector.group.clone(),
+        version: selector.version.clone(),
+        kind: selector.kind.clone(),
+        name: selector.name.clone(),
+        namespace: selector.namespace.clone(),
+        label_selector: selector.label_selector.clone(),
+        annotation_selector: selector.annotation_selector.clone(),
+    };
+    let image = |image: &nave_crds::kustomize::Image| OverlayImage {
+        name: image.name.clone(),
+        new_name: image.new_name.clone(),
+        new_tag: image.new_tag.clone(),
+        digest: image.digest.clone(),
+    };
+    // By way of JSON, so that the words are those of the API.
+    let build_metadata = serde_json::from_value(serde_json::to_value(&spec.build_metadata)?)?;
+    Ok(Overlay {
+        target_namespace: text(&spec.target_namespace),
+        name_prefix: text(&spec.name_prefix),
+        name_suffix: text(&spec.name_suffix),
+        patches: spec
+            .patches
+            .iter()
+            .map(|patch| Patch { patch: patch.patch.clone(), target: patch.target.as_ref().map(selector) })
+            .collect(),
+        components: spec.components.clone(),
+        ignore_missing_components: spec.ignore_missing_components,
+        images: spec.images.iter().map(image).collect(),
+        build_metadata,
+    })
 }
 
 /// The Kustomization in a file that may hold other objects beside it.

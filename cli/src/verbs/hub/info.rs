@@ -16,7 +16,7 @@ pub const CONFIG_MAP: &str = "nave-hub-info";
 /// Where a hub is dialled, and the root that it will show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubInfo {
-    /// `host:port`, in the order in which agents try them; may be empty.
+    /// `host:port`, in the order in which agents try them; empty when the hub knows none that others can dial.
     pub addresses: Vec<String>,
     /// Fingerprint of the root that the hub's certificate chain ends in.
     pub root_pin: KeyFingerprint,
@@ -50,12 +50,18 @@ impl HubInfo {
     }
 
     fn parse(addresses: &str, root_pin: &str) -> Result<HubInfo> {
-        let addresses = addresses.split(',').map(str::trim).filter(|address| !address.is_empty());
+        let addresses = addresses.split(',').map(str::trim).filter(|address| can_be_dialled(address));
         Ok(HubInfo {
             addresses: addresses.map(str::to_owned).collect(),
             root_pin: root_pin.parse().with_context(|| format!("rootPin {root_pin:?} is no fingerprint"))?,
         })
     }
+}
+
+/// A hub that was not told its address publishes the one it listens on, which may stand for "all of them".
+fn can_be_dialled(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    !matches!(host, "" | "0.0.0.0" | "[::]")
 }
 
 #[cfg(test)]
@@ -68,7 +74,9 @@ mod tests {
         let info = HubInfo::parse("hub.example.com:9443, 10.0.0.1:9443,", &pin).expect("valid");
         assert_eq!(info.addresses, ["hub.example.com:9443", "10.0.0.1:9443"]);
         assert_eq!(info.root_pin.to_string(), pin);
-        assert!(HubInfo::parse("", &pin).expect("valid").addresses.is_empty());
+        for nowhere in ["", "0.0.0.0:9443", "[::]:9443, :9443"] {
+            assert!(HubInfo::parse(nowhere, &pin).expect("valid").addresses.is_empty(), "{nowhere}");
+        }
         assert!(HubInfo::parse("a:1", "md5:1").is_err());
     }
 }
