@@ -112,11 +112,8 @@ impl ClusterStatuses {
     pub fn is_connected(&self, cluster: &ClusterRef) -> bool {
         let now = Timestamp::now();
         let within_grace = |since: Timestamp| now.duration_since(since).unsigned_abs() < GRACE;
-        match locked::mutex(&self.seen)
-            .get(cluster)
-            .map(|seen| seen.link.clone())
-            .unwrap_or_default()
-        {
+        let link = locked::mutex(&self.seen).get(cluster).map(|seen| seen.link.clone());
+        match link.unwrap_or_default() {
             Link::Open { .. } => true,
             Link::Closed { at, .. } => within_grace(at),
             Link::Never => {
@@ -187,7 +184,8 @@ impl ClusterStatuses {
             return false;
         }
         let hold = !fold::is_transition(&old, &new);
-        if let Some(later) = locked::mutex(&self.pace).hold(cluster, hold, Instant::now()) {
+        let held = locked::mutex(&self.pace).hold(cluster, hold, Instant::now());
+        if let Some(later) = held {
             self.mark(cluster, later);
             return false;
         }
