@@ -8,22 +8,24 @@
 //! The session decides nothing about identity, fencing or Behind: it asks its owner with an [`Event`] and is told. It
 //! owns no map: those of the cluster outlive it and are passed in.
 
+mod event;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use event::{Admission, Config, Entry, Event, Maps};
+
 use crate::close::{Close, CloseCode};
 use crate::digest::Digest;
 use crate::frame::MAX_ITEM;
-use crate::map::ItemMap;
 use crate::replica::Replica;
-use crate::sync::{IncomingDelete, IncomingPut, ItemFailure, ProtocolError, Receiver, Sender, SenderEvent, Step};
+use crate::sync::{ItemFailure, ProtocolError, Receiver, Sender, SenderEvent, Step};
 use crate::time::Now;
-use crate::tree::Key;
 use crate::wire::{
-    self, ControlBody, EventMsg, FailCode, Fence, FenceReply, Heartbeat, Hello, JoinReply, JoinRequest, Mode,
-    PrunePermit, PrunePlan, RenewReply, RootSets, SetKind, StateBody, Welcome,
+    self, ControlBody, Fence, Heartbeat, Hello, JoinReply, Mode, PrunePermit, RenewReply, RootSets, SetKind, StateBody,
+    Welcome,
 };
 
 /// The protocol's major version.
@@ -40,116 +42,6 @@ const ECHO_EVERY: u64 = 8;
 /// Messages that wait for the control stream. Permits and root sets are the only ones without a question before them;
 /// a reader this far behind is not reading at all.
 const CONTROL_QUEUE: usize = 256;
-
-/// What is the same for all sessions of a hub.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// UID of the hub.
-    pub hub_uid: String,
-    /// Feature bits that this hub knows.
-    pub features: u64,
-    /// How often an agent shall send a heartbeat.
-    pub heartbeat_ms: u32,
-    /// Within which time agents come back after the connection was lost.
-    pub reconnect_window_ms: u32,
-    /// Largest status payload taken.
-    pub max_status_bytes: u32,
-}
-
-/// What the key registry said about the peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry {
-    /// An accepted cluster.
-    Member,
-    /// A cluster that waits for approval.
-    Pending,
-    /// A cluster whose certificate must be renewed first.
-    RenewOnly,
-    /// Nobody yet.
-    Joining,
-}
-
-/// The owner's answer to `Hello`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admission {
-    /// What the session may do; an entry that is not a member overrides it.
-    pub mode: Mode,
-    /// Why the mode is not normal, for people.
-    pub reason: String,
-    /// Namespace of the cluster object.
-    pub cluster_ns: String,
-    /// Name of the cluster object.
-    pub cluster_name: String,
-    /// The signed root sets after the agent's version, in order; as many as fit a frame are sent.
-    pub root_sets: Vec<Vec<u8>>,
-}
-
-/// The maps of the session's cluster.
-pub struct Maps<'a> {
-    /// What should be on the spoke.
-    pub desired: &'a mut ItemMap,
-    /// What the spoke says is.
-    pub status: &'a mut Replica,
-}
-
-/// What the owner must do or may want to know.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// Answer with [`Session::admit`], [`Session::fence`] or a close.
-    Hello(Box<Hello>),
-    /// Answer with [`Session::answer_join`] or a close.
-    Join(Box<JoinRequest>),
-    /// Answer with [`Session::answer_renew`].
-    Renew {
-        /// DER certificate request.
-        csr: Vec<u8>,
-    },
-    /// Store it, then [`Session::settle`].
-    Status(IncomingPut),
-    /// Remove it, then [`Session::settle`].
-    StatusGone(IncomingDelete),
-    /// The agent took this version of a desired item.
-    Taken {
-        /// The item.
-        key: Key,
-        /// Its version.
-        version: u64,
-    },
-    /// The agent did not take it; nothing else is affected.
-    Failed {
-        /// The item.
-        key: Key,
-        /// Its version.
-        version: u64,
-        /// Why.
-        code: FailCode,
-        /// For people.
-        message: String,
-    },
-    /// The agent holds an item that the hub does not know. With positive knowledge about the owner, delete it through
-    /// the map; otherwise report it as orphaned and leave it.
-    Orphan {
-        /// The item.
-        key: Key,
-        /// UID of its owner.
-        owner_uid: Arc<str>,
-    },
-    /// The agent holds exactly what it should.
-    InSync,
-    /// An event of the spoke.
-    Spoke(EventMsg),
-    /// The agent holds deletions; answer with [`Session::permit`], now or later.
-    Plan(PrunePlan),
-    /// The answer to [`Session::fence`].
-    FenceReply(FenceReply),
-    /// There was no answer.
-    FenceUnanswered,
-    /// A heartbeat, with the agent's clock.
-    Heartbeat {
-        /// Milliseconds since 1970.
-        clock_ms: i64,
-    },
-}
 
 /// The hub's end of a session.
 #[derive(Debug)]
@@ -519,19 +411,6 @@ impl Session {
                 SenderEvent::Orphan { key, owner_uid } => Event::Orphan { key, owner_uid },
                 SenderEvent::InSync => Event::InSync,
             }));
-    }
-}
-
-impl Default for Config {
-    /// A heartbeat in 30 s keeps most address translators open and costs 20 KiB an hour.
-    fn default() -> Self {
-        Self {
-            hub_uid: String::new(),
-            features: 0,
-            heartbeat_ms: 30_000,
-            reconnect_window_ms: 2_000,
-            max_status_bytes: 64 * 1024,
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! features do not name.
 //!
 //! Every frame is decoded through [`decode`], which checks sizes and counts before it allocates and then cleans every
-//! string ([`crate::text`]).
+//! string ([`crate::clean`]).
 
 mod artifact;
 mod bundle;

@@ -66,7 +66,10 @@ pub enum LinkError {
     /// The other end does not know the connection any more: it was restarted.
     #[error("connection unknown to the other end: it was restarted")]
     Reset,
-    /// The carrier failed; for TLS the text says what was refused.
+    /// TLS failed: one end does not believe the other, in these words.
+    #[error("{0}")]
+    Tls(String),
+    /// The carrier failed.
     #[error("{0}")]
     Carrier(String),
     /// The peer ended the stream within a frame, or took it back.
@@ -303,11 +306,17 @@ impl From<quinn::ConnectionError> for LinkError {
             Error::LocallyClosed => Self::ClosedHere,
             Error::TimedOut => Self::TimedOut,
             Error::Reset => Self::Reset,
-            // The text of a TLS refusal is in the reason; code and frame type help nobody.
-            Error::TransportError(error) if !error.reason.is_empty() => Self::Carrier(error.reason),
+            // The words of a TLS refusal are in the reason; code and frame type help nobody.
+            Error::TransportError(error) if is_tls(error.code) && !error.reason.is_empty() => Self::Tls(error.reason),
+            Error::ConnectionClosed(close) if is_tls(close.error_code) => Self::Tls(close.to_string()),
             other => Self::Carrier(other.to_string()),
         }
     }
+}
+
+/// Codes of QUIC from 0x100 on carry a TLS alert (RFC 9001, 4.8).
+fn is_tls(code: quinn::TransportErrorCode) -> bool {
+    (0x100..0x200).contains(&u64::from(code))
 }
 
 fn write_error(kind: StreamKind, error: quinn::WriteError) -> LinkError {

@@ -1,12 +1,14 @@
 //! The hub's side: one session per connection, driven to its end.
 
 mod fetch;
+mod handle;
 mod handler;
 mod join;
 mod link;
 mod session;
 
+pub use handle::{HubSessionHandle, LiveStream, SessionGone};
 pub use handler::{HubHandler, Note, Verdict};
 pub use join::{JoinHandler, serve_join};
 pub use link::ClusterLink;
-pub use session::{HubSession, HubSessionHandle, LiveStream, SessionEnd, SessionGone, entry, hub_session};
+pub use session::{HubSession, SessionEnd, entry, hub_session};

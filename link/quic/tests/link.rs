@@ -24,6 +24,7 @@ fn set_row(agent: &bed::TestAgent, key: &str, payload: &str) {
 
 async fn refused(token: &JoinToken) -> String {
     let error = identity_of(token, "eu-1").await.err().expect("refused");
+    assert!(!error.may_pass(), "{error:?}: trying again with this token cannot help");
     match error {
         JoinError::Refused(close) => close.to_string(),
         JoinError::Dial(error) => error.to_string(),

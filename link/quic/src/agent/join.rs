@@ -3,12 +3,12 @@
 use nave_identity::{JoinToken, RootSetError, SignedRootSet, TrustedRoots};
 use nave_proto::agent::{Event, Maps, Opening, Session};
 use nave_proto::wire::{Fact, JoinReply, JoinRequest, JoinState, SetKind};
-use nave_proto::{Close, CloseCode, EventQueue, ItemMap, Plans, ProtocolError, Replica, StreamKind};
+use nave_proto::{AfterClose, Close, CloseCode, EventQueue, ItemMap, Plans, ProtocolError, Replica, StreamKind};
 
 use super::identity::{AgentIdentity, IdentityError, IdentityStore, StoreError};
 use crate::clock::{now, wait_until};
 use crate::connection::{Connection, LinkError};
-use crate::dialer::{AgentDialer, DialError, DialOptions};
+use crate::dialer::{AgentDialer, AttemptError, DialError, DialOptions};
 
 /// What the agent says when it joins.
 #[derive(Debug, Clone, Default)]
@@ -65,10 +65,12 @@ impl JoinError {
     /// Whether trying again with the same token may help.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Dial(DialError::Unreachable { .. }) | Self::Link(_) | Self::Store(_) => true,
-            Self::Refused(close) => {
-                close.code() != Some(CloseCode::JoinRefused) && close.code() != Some(CloseCode::KeyUnknown)
-            }
+            // A hub that shows another root will go on doing so.
+            Self::Dial(DialError::Unreachable { attempts }) => attempts
+                .iter()
+                .any(|attempt| !matches!(attempt.error, AttemptError::Link(LinkError::Tls(_)))),
+            Self::Refused(close) => !matches!(close.after(), AfterClose::Rarely | AfterClose::Stop),
+            Self::Link(_) | Self::Store(_) => true,
             _ => false,
         }
     }
