@@ -124,11 +124,21 @@ fn blanked(object: &Value, mut text: String) -> String {
 }
 
 fn list(problems: &[Problem]) -> String {
-    let texts: Vec<String> = problems.iter().map(Problem::to_string).collect();
-    match texts.len() {
-        1 => texts.join(""),
-        count => format!("{count} objects failed:\n{}", texts.join("\n")),
+    let [first, rest @ ..] = problems else {
+        return String::new();
+    };
+    if rest.is_empty() {
+        return first.to_string();
     }
+    // A cluster that does not answer says the same about every object.
+    if rest
+        .iter()
+        .all(|other| (other.step, &other.reason) == (first.step, &first.reason))
+    {
+        return format!("{} objects failed, the first one: {first}", problems.len());
+    }
+    let texts: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    format!("{} objects failed:\n{}", texts.len(), texts.join("\n"))
 }
 
 #[cfg(test)]
@@ -155,6 +165,11 @@ mod tests {
         assert_eq!(
             two.to_string(),
             "2 objects failed:\nSecret/n/s dry-run failed: a\nSecret/n/s dry-run failed: b"
+        );
+        let same = || Problem::new(&id, &json!({}), "cannot be read", "no route to host");
+        assert_eq!(
+            ApplyError::Objects(vec![same(), same(), same()]).to_string(),
+            "3 objects failed, the first one: Secret/n/s cannot be read: no route to host"
         );
     }
 }

@@ -84,14 +84,12 @@ pub async fn prune(
         let (now, later) = rest.split_at(same);
         let results: Vec<Done> = stream::iter(
             now.iter()
-                .map(|(id, gvk, _)| {
-                    delete(target, id, gvk, owner, policy, kept_uids).boxed()
-                })
+                .map(|(id, gvk, _)| delete(target, id, gvk, owner, policy, kept_uids).boxed())
                 .collect::<Vec<_>>(),
         )
         .buffered(concurrency.max(1))
-            .collect()
-            .await;
+        .collect()
+        .await;
         for ((id, _, entry), done) in now.iter().zip(results) {
             match done {
                 Done::Deleted(resource) => {

@@ -212,8 +212,8 @@ async fn apply_stage(
             .collect::<Vec<_>>(),
     )
     .buffered(concurrency)
-        .collect()
-        .await;
+    .collect()
+    .await;
     let (examined, problems) = split(examined);
     if !problems.is_empty() {
         return Err(problems);
@@ -234,8 +234,8 @@ async fn apply_stage(
                 .collect::<Vec<_>>(),
         )
         .buffered(concurrency)
-            .collect()
-            .await;
+        .collect()
+        .await;
         let (written, failed) = split(written);
         for done in written {
             if let Some(live) = &done.live {

@@ -276,20 +276,13 @@ fn subscribe(
 
 /// Reads the objects themselves. An error leaves what was known: the next event or read may do better.
 async fn ask(target: &Target, judge: &Arc<Judge>, items: impl Iterator<Item = &mut Pending>) {
-    let reads: Vec<_> = items
-        .map(|item| read(target, judge, item).boxed())
-        .collect();
-    stream::iter(reads)
-        .buffer_unordered(READS)
-        .collect::<()>()
-        .await;
+    let reads: Vec<_> = items.map(|item| read(target, judge, item).boxed()).collect();
+    stream::iter(reads).buffer_unordered(READS).collect::<()>().await;
 }
 
 async fn read(target: &Target, judge: &Arc<Judge>, item: &mut Pending) {
     let id = &item.item.id;
-    let answer = target
-        .get(&item.item.resource, &id.namespace, &id.name)
-        .await;
+    let answer = target.get(&item.item.resource, &id.namespace, &id.name).await;
     match answer {
         Ok(Some(live)) => {
             let version = live

@@ -19,6 +19,8 @@ pub(crate) struct Remembered(Mutex<HashMap<Key, Kept>>);
 pub(crate) struct Kept {
     /// An object of the same name with another UID starts anew.
     pub uid: String,
+    /// We added the finalizer; the watch may not have shown it yet.
+    pub has_finalizer: bool,
     /// What the last apply saw of each object.
     pub apply: nave_apply::Memory,
     /// The last apply that was complete, pruning included.

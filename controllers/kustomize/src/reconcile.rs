@@ -39,7 +39,7 @@ use crate::{
 /// Key of an artifact's metadata: the upstream revision behind it.
 const ORIGIN_REVISION: &str = "org.opencontainers.image.revision";
 /// After a request to the API server failed that says nothing about the Kustomization.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_millis(500);
 
 /// The reconciler.
 pub(crate) struct Kustomizations {
@@ -188,14 +188,17 @@ enum Ended {
 
 impl Run<'_> {
     async fn reconcile(&mut self, kept: &mut Kept) -> Next {
-        let api: Api<Kustomization> = Api::namespaced(self.ports.client.clone(), &self.key.0);
-        match finalizer::add(&api, self.object, finalizers::FLUX, managers::KUSTOMIZE_STATUS).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => return Next::Await,
-            // Somebody changed the list; the watch brings the object as it is now.
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "adding the finalizer");
-                return Next::After(SOON);
+        if !kept.has_finalizer {
+            let api: Api<Kustomization> = Api::namespaced(self.ports.client.clone(), &self.key.0);
+            let manager = managers::KUSTOMIZE_STATUS;
+            match finalizer::add(&api, self.object, finalizers::FLUX, manager).await {
+                Ok(_) => kept.has_finalizer = true,
+                Err(kube::Error::Api(status)) if status.code == 404 => return Next::Await,
+                // Somebody changed the object; the watch brings it as it is now.
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "adding the finalizer");
+                    return Next::After(SOON);
+                }
             }
         }
         if self.object.spec.suspend {

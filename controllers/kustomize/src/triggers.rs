@@ -142,11 +142,16 @@ impl Triggers {
                     continue;
                 };
                 let now = (artifact.revision.clone(), artifact.digest.clone());
-                if seen.insert(source.clone(), now.clone()) == Some(now) {
+                let before = seen.insert(source.clone(), now.clone());
+                if before.as_ref() == Some(&now) {
                     continue;
                 }
+                // Other files under the same revision: the artifact was packed anew.
+                let is_repacked = before.is_some_and(|(revision, _)| revision == now.0);
                 for kustomization in kustomizations.store().state() {
-                    if refers_to(&kustomization, kind, &source) && !has_attempted(&kustomization, &artifact.revision) {
+                    if refers_to(&kustomization, kind, &source)
+                        && (is_repacked || !has_attempted(&kustomization, &artifact.revision))
+                    {
                         this.wake(&nave_runtime::watch::key(kustomization.as_ref())).await;
                     }
                 }

@@ -42,7 +42,7 @@ async fn what_is_as_desired_is_not_written_and_soon_not_even_asked_for() -> Resu
         return Ok(());
     };
     let namespace = world.namespace.clone();
-    let ours = |request: &nave_bed::Request| request.namespace == namespace && request.agent.starts_with("kube");
+    let ours = |request: &nave_bed::Request| request.namespace == namespace && !request.user.starts_with("system:");
     let mark = audit.mark()?;
     world.check = Check::Full;
     assert_eq!(world.apply(desired.clone()).await?, unchanged);

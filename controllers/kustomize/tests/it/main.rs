@@ -1,6 +1,7 @@
 //! Kustomizations against a real API server. One control plane is shared; every test has a namespace and a reconciler of its own.
 
 mod changes;
+mod cost;
 mod deletion;
 mod dependencies;
 mod health;
