@@ -139,6 +139,11 @@ fn clean(schema: &mut Value) {
     {
         schema.remove("format");
     }
+    // As in Kubernetes' own types: without it, server-side apply from a selector with content to an
+    // empty one leaves a null, which the schema refuses.
+    if is_label_selector(schema) {
+        schema.insert("x-kubernetes-map-type".into(), json!("atomic"));
+    }
     // An enum of one value is written as `const` by some versions of schemars.
     if let Some(value) = schema.remove("const") {
         schema.insert("enum".into(), json!([value]));
@@ -161,6 +166,13 @@ fn clean(schema: &mut Value) {
             children.iter_mut().for_each(clean);
         }
     }
+}
+
+fn is_label_selector(schema: &Map<String, Value>) -> bool {
+    schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .is_some_and(|known| known.contains_key("matchLabels") && known.contains_key("matchExpressions"))
 }
 
 /// Joins the lines of a doc comment; paragraphs stay.

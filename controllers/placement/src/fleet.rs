@@ -74,6 +74,8 @@ enum Standing {
 const INTERVAL: Duration = Duration::from_secs(600);
 /// A conflict ends when someone else's object goes, and some problems pass by themselves; nobody tells.
 const RETRY_INTERVAL: Duration = Duration::from_secs(15);
+/// How long the shared watch may take to catch up.
+const STALE: Duration = Duration::from_millis(500);
 /// Between two writes of one status.
 const BETWEEN_WRITES: Duration = Duration::from_secs(1);
 
@@ -136,9 +138,13 @@ impl FleetReconciler {
             }
             return Ok(Next::Await);
         }
-        finalizer::add(&self.api(fleet), fleet, finalizers::FLEET, managers::FLEET)
-            .await
-            .map_err(doing("adding the finalizer"))?;
+        let added = finalizer::add(&self.api(fleet), fleet, finalizers::FLEET, managers::FLEET).await;
+        match added {
+            // Our copy is older than the object, for example by the finalizer that was just added.
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(Next::After(STALE)),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Next::Await),
+            other => other.map_err(doing("adding the finalizer"))?,
+        };
         let planned = self.bring(fleet).await?;
         self.report(fleet, &planned).await
     }

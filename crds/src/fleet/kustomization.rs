@@ -49,7 +49,7 @@ use crate::meta::{Condition, Time, is_false, is_zero};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 pub struct FleetKustomizationSpec {
-    /// Freezes what was placed.
+    /// Suspends the Flux objects on every cluster.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suspend: bool,
     /// Namespace of the Flux objects on a spoke. When empty: the workspace's name for an admin of

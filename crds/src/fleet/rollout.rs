@@ -31,7 +31,7 @@ pub enum FleetDeletionPolicy {
     /// They are deleted.
     #[default]
     Prune,
-    /// They stay as plain objects.
+    /// The Flux objects go, the workloads stay.
     Orphan,
 }
 
