@@ -13,8 +13,9 @@ use crate::wire::{
     TreeReply, TreeRequest,
 };
 
-/// Most replies that wait to be sent: as many as a sender asks for at once, and some more for a later version's.
-const REPLIES: usize = 32;
+/// Most answers that wait to be sent: an honest sender has at most 64 items and 8 tree requests without an answer, and a
+/// later version may have some more. Without a limit, a peer that sends and never reads would fill the memory.
+const REPLIES: usize = 128;
 
 /// An item to be taken. The owner of the replica stores it and then settles it.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,13 +114,7 @@ impl Receiver {
     }
 
     pub(crate) fn handle_request(&mut self, replica: &Replica, request: TreeRequest) -> Result<(), ProtocolError> {
-        if self.replies.len() >= REPLIES {
-            let why = "the answers to earlier ones are not read";
-            return Err(ProtocolError::Unexpected {
-                message: "TreeRequest",
-                why,
-            });
-        }
+        self.expect_read("TreeRequest")?;
         self.asked = true;
         let TreeRequest {
             snapshot_root, prefix, ..
@@ -168,6 +163,7 @@ impl Receiver {
 
     /// Deals with an item: what is already held is acknowledged, what cannot be right fails, the rest is for the owner.
     pub(crate) fn handle_put(&mut self, replica: &Replica, put: ItemPut) -> Result<Option<Step>, ProtocolError> {
+        self.expect_read("ItemPut")?;
         self.expect_settled("ItemPut")?;
         let ItemPut {
             key,
@@ -235,6 +231,7 @@ impl Receiver {
         replica: &Replica,
         delete: ItemDelete,
     ) -> Result<Option<Step>, ProtocolError> {
+        self.expect_read("ItemDelete")?;
         self.expect_settled("ItemDelete")?;
         let ItemDelete {
             key,
@@ -308,6 +305,14 @@ impl Receiver {
         if !std::mem::take(&mut self.asked) {
             self.snapshot = None;
         }
+    }
+
+    fn expect_read(&self, message: &'static str) -> Result<(), ProtocolError> {
+        if self.replies.len() < REPLIES {
+            return Ok(());
+        }
+        let why = "the answers to earlier ones are not read";
+        Err(ProtocolError::Unexpected { message, why })
     }
 
     fn expect_settled(&self, message: &'static str) -> Result<(), ProtocolError> {

@@ -211,3 +211,25 @@ fn a_snapshot_lasts_while_it_is_asked_for() {
         "the one that was named instead is there"
     );
 }
+
+#[test]
+fn a_peer_that_never_reads_is_refused_and_an_honest_one_is_not() {
+    let (mut receiver, replica) = (Receiver::new(SET, 100), replica());
+    // Everything that an honest sender may have without an answer.
+    for _ in 0..64 {
+        receiver
+            .handle_put(&replica, put("held", "1", "x"))
+            .expect("a full window");
+    }
+    for _ in 0..8 {
+        receiver
+            .handle_request(&replica, TreeRequest::default())
+            .expect("a full walk");
+    }
+    let error = (0..1000).find_map(|_| receiver.handle_put(&replica, put("held", "1", "x")).err());
+    let words = error.expect("memory is bounded").to_string();
+    assert_eq!(
+        words,
+        "ItemPut is not expected: the answers to earlier ones are not read"
+    );
+}
