@@ -34,6 +34,7 @@ use crate::{
     info::HubInfo,
     join::Joins,
     metrics::HubMetrics,
+    permits::HubPermits,
     ports::Ports,
     probe::Probe,
     renew::Renewals,
@@ -192,11 +193,15 @@ impl Hub {
         tasks.spawn("referenced-sources", ports.referenced.clone().follow(token()));
         tasks.spawn(
             "fleet-metrics",
-            fleet_metrics(ports.fleets.clone(), hub_metrics, tasks.clone()),
+            fleet_metrics(ports.fleets.clone(), hub_metrics.clone(), tasks.clone()),
         );
         let (source, options, triggers) = (ports.source(), ports.source_options(arguments), ports.source_triggers());
         tasks.spawn("source", nave_source_controller::run(source, options, triggers));
-        let (kustomize, options) = (ports.kustomize(), ports.kustomize_options(arguments));
+        let permits = Arc::new(HubPermits {
+            checkpoints: checkpoints.clone(),
+            metrics: hub_metrics.clone(),
+        });
+        let (kustomize, options) = (ports.kustomize(permits), ports.kustomize_options(arguments));
         tasks.spawn("kustomize", nave_kustomize_controller::run(kustomize, options));
         tasks.spawn("placement", placement.run());
         let config = Config {

@@ -23,6 +23,7 @@ mod join;
 mod limiter;
 mod locked;
 mod metrics;
+mod permits;
 mod ports;
 mod probe;
 mod referenced;

@@ -15,7 +15,7 @@ use nave_kustomize_controller::{ArtifactReader, StoreOrHttp};
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
     hints::Hints,
-    ports::{AllowAll, PermitItself},
+    ports::{AllowAll, PrunePermits},
     serve,
     watch::without_managed_fields,
 };
@@ -176,7 +176,7 @@ impl Ports {
     }
 
     /// For the kustomize controller: kubeconfig clusters only, whose policy is their own RBAC.
-    pub fn kustomize(&self) -> nave_kustomize_controller::Ports {
+    pub fn kustomize(&self, permits: Arc<dyn PrunePermits>) -> nave_kustomize_controller::Ports {
         nave_kustomize_controller::Ports {
             client: self.client.clone(),
             targets: self.targets.clone(),
@@ -186,7 +186,7 @@ impl Ports {
             kustomizations: self.kustomizations.clone(),
             git_repositories: self.git_repositories.clone(),
             external_artifacts: self.external_artifacts.clone(),
-            permits: Arc::new(PermitItself),
+            permits,
             policy: Arc::new(AllowAll),
             tasks: self.tasks.clone(),
         }
