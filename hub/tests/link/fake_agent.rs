@@ -31,6 +31,8 @@ use crate::stage::DEADLINE;
 #[derive(Default)]
 pub struct Memory {
     pub identity: Option<AgentIdentity>,
+    /// The identity as it was before the hub answered for the first time.
+    pub begun: Option<AgentIdentity>,
     pub items: BTreeMap<String, IncomingPut>,
     pub deletes: Vec<IncomingDelete>,
     pub puts: usize,
@@ -112,7 +114,10 @@ impl Memory {
 
 impl IdentityStore for Disk {
     async fn save(&self, identity: &AgentIdentity) -> Result<(), StoreError> {
-        self.look(|memory| memory.identity = Some(identity.clone()));
+        self.look(|memory| {
+            memory.begun.get_or_insert_with(|| identity.clone());
+            memory.identity = Some(identity.clone());
+        });
         Ok(())
     }
 }
