@@ -69,13 +69,9 @@ pub(crate) fn take_in(
 }
 
 /// A source changed: the fleet objects that use it.
-fn of_sources<K: Resource<DynamicType = ()>>(
-    ports: &Ports,
-    kind: &'static str,
-    changes: BoxStream<'static, Arc<K>>,
-) -> BoxStream<'static, Ref>
+fn of_sources<K>(ports: &Ports, kind: &'static str, changes: BoxStream<'static, Arc<K>>) -> BoxStream<'static, Ref>
 where
-    K: Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Send + Sync + 'static,
 {
     let fleets = ports.fleets.clone();
     changes

@@ -15,6 +15,8 @@ use nave_placement_controller::{
 };
 use tokio::sync::broadcast;
 
+type Found = Result<ClusterFacts, ProbeError>;
+
 pub struct FakeHub {
     items: Mutex<HashMap<ClusterKey, BTreeMap<String, DesiredItem>>>,
     /// `<cluster> <owner> <cause> <policy>`
@@ -24,7 +26,8 @@ pub struct FakeHub {
     rebuilt: AtomicBool,
     says: Mutex<HashMap<OwnerKey, Vec<ClusterStatus>>>,
     changed: broadcast::Sender<OwnerKey>,
-    probes: Mutex<HashMap<String, (Result<ClusterFacts, ProbeError>, usize)>>,
+    /// What a probe finds, and how often it was asked.
+    probes: Mutex<HashMap<String, (Found, usize)>>,
 }
 
 impl Default for FakeHub {
