@@ -18,12 +18,20 @@ const PAGE: u32 = 500;
 ///
 /// # Errors
 /// Whatever the API server answers; a kind that it does not know is an error here and not an empty list.
-pub async fn list(client: &Client, kind: &Kind, namespace: Option<&str>, params: &ListParams) -> Result<Vec<DynamicObject>> {
+pub async fn list(
+    client: &Client,
+    kind: &Kind,
+    namespace: Option<&str>,
+    params: &ListParams,
+) -> Result<Vec<DynamicObject>> {
     let api = kind.api_in(client, namespace);
     let mut params = params.clone().limit(PAGE);
     let mut objects = Vec::new();
     loop {
-        let page = api.list(&params).await.with_context(|| format!("listing {} objects", kind.kind))?;
+        let page = api
+            .list(&params)
+            .await
+            .with_context(|| format!("listing {} objects", kind.kind))?;
         objects.extend(page.items);
         match page.metadata.continue_ {
             Some(token) if !token.is_empty() => params = params.continue_token(&token),
@@ -32,7 +40,10 @@ pub async fn list(client: &Client, kind: &Kind, namespace: Option<&str>, params:
     }
     // Items of a list do not say what they are.
     for object in &mut objects {
-        object.types = Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_owned() });
+        object.types = Some(kube::core::TypeMeta {
+            api_version: kind.api_version(),
+            kind: kind.kind.to_owned(),
+        });
     }
     Ok(objects)
 }
@@ -66,7 +77,10 @@ pub async fn get(client: &Client, kind: &Kind, namespace: &str, name: &str) -> R
         .with_context(|| format!("getting {} {namespace}/{name}", kind.kind))?;
     match object {
         Some(mut object) => {
-            object.types = Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_owned() });
+            object.types = Some(kube::core::TypeMeta {
+                api_version: kind.api_version(),
+                kind: kind.kind.to_owned(),
+            });
             Ok(object)
         }
         None => Err(not_found(kind, Some(namespace), name)),
@@ -89,7 +103,11 @@ pub async fn find(client: &Client, kind: &Kind, namespace: Option<&str>, name: &
         _ => {
             let namespaces: Vec<String> = found.iter().filter_map(ResourceExt::namespace).collect();
             Err(advised(
-                format!("{} {name} exists in several namespaces: {}", kind.kind, namespaces.join(", ")),
+                format!(
+                    "{} {name} exists in several namespaces: {}",
+                    kind.kind,
+                    namespaces.join(", ")
+                ),
                 format!("choose one with --namespace, such as -n {}", namespaces[0]),
             ))
         }
@@ -98,7 +116,10 @@ pub async fn find(client: &Client, kind: &Kind, namespace: Option<&str>, name: &
 
 /// The error for an object that does not exist.
 pub fn not_found(kind: &Kind, namespace: Option<&str>, name: &str) -> anyhow::Error {
-    let place = namespace.map_or_else(|| "any namespace".to_owned(), |namespace| format!("{namespace:?} namespace"));
+    let place = namespace.map_or_else(
+        || "any namespace".to_owned(),
+        |namespace| format!("{namespace:?} namespace"),
+    );
     advised(
         format!("{} {name:?} not found in {place}", kind.kind),
         match kind.home {
@@ -115,7 +136,11 @@ pub fn not_found(kind: &Kind, namespace: Option<&str>, name: &str) -> anyhow::Er
 pub async fn merge(client: &Client, kind: &Kind, object: &DynamicObject, patch: &Value) -> Result<DynamicObject> {
     let namespace = object.namespace().unwrap_or_default();
     kind.api(client, &namespace)
-        .patch(&object.name_any(), &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch))
+        .patch(
+            &object.name_any(),
+            &PatchParams::apply(FIELD_MANAGER),
+            &Patch::Merge(patch),
+        )
         .await
         .with_context(|| format!("changing {} {namespace}/{}", kind.kind, object.name_any()))
 }
@@ -135,8 +160,10 @@ pub fn is_not_found(error: &anyhow::Error) -> bool {
 
 /// The HTTP status in an error's chain.
 pub fn api_code(error: &anyhow::Error) -> Option<u16> {
-    error.chain().find_map(|cause| match cause.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) => Some(status.code),
-        _ => None,
-    })
+    error
+        .chain()
+        .find_map(|cause| match cause.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) => Some(status.code),
+            _ => None,
+        })
 }

@@ -158,7 +158,10 @@ mod tests {
         check_refused("nave hub token create x --label a", ErrorKind::ValueValidation);
         check_refused("nave hub token create x --ttl 5", ErrorKind::ValueValidation);
         check_refused("nave hub token create x --uses 0", ErrorKind::ValueValidation);
-        check_refused("nave hub token create x --cluster a --name-prefix b", ErrorKind::ArgumentConflict);
+        check_refused(
+            "nave hub token create x --cluster a --name-prefix b",
+            ErrorKind::ArgumentConflict,
+        );
         check_refused("nave hub token create x --access team-a", ErrorKind::ValueValidation);
         check_refused("nave get clusters -o xml", ErrorKind::InvalidValue);
         check_refused("nave get ks --status-selector ready", ErrorKind::ValueValidation);

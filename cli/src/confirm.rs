@@ -22,7 +22,11 @@ pub fn confirm(question: &str, flag: &str) -> Result<()> {
     stderr.flush()?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;
-    if is_yes(&answer) { Ok(()) } else { Err(anyhow::anyhow!("cancelled; nothing was changed")) }
+    if is_yes(&answer) {
+        Ok(())
+    } else {
+        Err(anyhow::anyhow!("cancelled; nothing was changed"))
+    }
 }
 
 fn is_yes(answer: &str) -> bool {
@@ -33,7 +37,14 @@ fn is_yes(answer: &str) -> bool {
 mod tests {
     #[test]
     fn only_a_clear_yes_counts() {
-        for (answer, yes) in [("y\n", true), ("YES", true), ("", false), ("n", false), ("yy", false), ("\n", false)] {
+        for (answer, yes) in [
+            ("y\n", true),
+            ("YES", true),
+            ("", false),
+            ("n", false),
+            ("yy", false),
+            ("\n", false),
+        ] {
             assert_eq!(super::is_yes(answer), yes, "{answer:?}");
         }
     }

@@ -29,7 +29,12 @@ pub struct ConnectionArguments {
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
     /// Cluster of the kubeconfig, in place of the context's
-    #[arg(long = "kubeconfig-cluster", global = true, value_name = "NAME", id = "kubeconfig_cluster")]
+    #[arg(
+        long = "kubeconfig-cluster",
+        global = true,
+        value_name = "NAME",
+        id = "kubeconfig_cluster"
+    )]
     pub cluster: Option<String>,
     /// User of the kubeconfig, in place of the context's
     #[arg(long, global = true, value_name = "NAME")]
@@ -108,7 +113,11 @@ impl ConnectionArguments {
         let server = config.cluster_url.to_string();
         let context_namespace = config.default_namespace.clone();
         let client = Client::try_from(config).with_context(|| format!("preparing a client for {server}"))?;
-        Ok(Connection { client, server, context_namespace })
+        Ok(Connection {
+            client,
+            server,
+            context_namespace,
+        })
     }
 
     /// The same patience, but the cluster and user that another kubeconfig names by itself.
@@ -184,7 +193,9 @@ impl ConnectionArguments {
             Err(error) => return Err(error.into()),
         };
         if let Some(server) = &self.server {
-            config.cluster_url = server.parse().with_context(|| format!("--server {server:?} is no address"))?;
+            config.cluster_url = server
+                .parse()
+                .with_context(|| format!("--server {server:?} is no address"))?;
         }
         if let Some(token) = &self.token {
             config.auth_info.token = Some(token.clone().into());

@@ -27,15 +27,22 @@ impl DiskTree {
         let absolute = directory.canonicalize().with_context(what)?;
         anyhow::ensure!(absolute.is_dir(), "{} is no directory", directory.display());
         let repository = absolute.ancestors().find(|ancestor| ancestor.join(".git").exists());
-        let root = repository.or(absolute.ancestors().last()).unwrap_or(&absolute).to_owned();
+        let root = repository
+            .or(absolute.ancestors().last())
+            .unwrap_or(&absolute)
+            .to_owned();
         let below = absolute.strip_prefix(&root).expect("an ancestor is a prefix");
         let parts: Option<Vec<&str>> = below.components().map(|part| part.as_os_str().to_str()).collect();
-        let below = parts.with_context(|| format!("{} is no text", below.display()))?.join("/");
+        let below = parts
+            .with_context(|| format!("{} is no text", below.display()))?
+            .join("/");
         Ok((DiskTree { root }, below))
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        path.split('/').filter(|part| !part.is_empty()).fold(self.root.clone(), |whole, part| whole.join(part))
+        path.split('/')
+            .filter(|part| !part.is_empty())
+            .fold(self.root.clone(), |whole, part| whole.join(part))
     }
 }
 
@@ -43,7 +50,11 @@ impl Tree for DiskTree {
     fn read(&self, path: &str) -> Option<Cow<'_, [u8]>> {
         let path = self.path(path);
         // A directory can be opened on some systems, and fails only when it is read.
-        if !path.is_file() { None } else { std::fs::read(path).ok().map(Cow::Owned) }
+        if !path.is_file() {
+            None
+        } else {
+            std::fs::read(path).ok().map(Cow::Owned)
+        }
     }
 
     fn is_dir(&self, path: &str) -> bool {
@@ -54,8 +65,9 @@ impl Tree for DiskTree {
         let Ok(entries) = std::fs::read_dir(self.path(dir)) else {
             return Vec::new();
         };
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
         names.sort();
         names
     }

@@ -18,7 +18,10 @@ pub struct Quiet {
 
 /// An error with a hint.
 pub fn advised(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
-    anyhow::Error::new(Advised { message: message.into(), hint: hint.into() })
+    anyhow::Error::new(Advised {
+        message: message.into(),
+        hint: hint.into(),
+    })
 }
 
 /// Ends with code 1 after everything was said.

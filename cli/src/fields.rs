@@ -32,12 +32,20 @@ pub fn number(object: &DynamicObject, pointer: &str) -> i64 {
 
 /// Whether the value at a JSON pointer is true.
 pub fn flag(object: &DynamicObject, pointer: &str) -> bool {
-    object.data.pointer(pointer).and_then(Value::as_bool).unwrap_or_default()
+    object
+        .data
+        .pointer(pointer)
+        .and_then(Value::as_bool)
+        .unwrap_or_default()
 }
 
 /// The list at a JSON pointer; empty when it is not there.
 pub fn list<'a>(object: &'a DynamicObject, pointer: &str) -> &'a [Value] {
-    object.data.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    object
+        .data
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// The text of a field of any value; empty when it is not there.
@@ -60,7 +68,10 @@ pub fn conditions(object: &DynamicObject) -> Vec<ConditionView<'_>> {
             reason: field(condition, "reason"),
             message: field(condition, "message"),
             since: field(condition, "lastTransitionTime"),
-            observed_generation: condition.get("observedGeneration").and_then(Value::as_i64).unwrap_or_default(),
+            observed_generation: condition
+                .get("observedGeneration")
+                .and_then(Value::as_i64)
+                .unwrap_or_default(),
         })
         .collect()
 }
@@ -80,7 +91,9 @@ pub fn ready(object: &DynamicObject) -> (String, String) {
 
 /// Status of a condition; `-` when there is none.
 pub fn condition_status(object: &DynamicObject, kind: &str) -> String {
-    condition(object, kind).map_or("-", |condition| condition.status).to_owned()
+    condition(object, kind)
+        .map_or("-", |condition| condition.status)
+        .to_owned()
 }
 
 /// Cuts every run of 40 to 128 lower-case hex digits to its first eight, as flux does in revisions and messages.
@@ -119,8 +132,16 @@ pub fn full_name(object: &DynamicObject) -> String {
 
 /// `a=1,b=2`; `<none>` when there are none, as kubectl prints it.
 pub fn labels(object: &DynamicObject) -> String {
-    let labels: Vec<String> = object.labels().iter().map(|(key, value)| format!("{key}={value}")).collect();
-    if labels.is_empty() { "<none>".to_owned() } else { labels.join(",") }
+    let labels: Vec<String> = object
+        .labels()
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    if labels.is_empty() {
+        "<none>".to_owned()
+    } else {
+        labels.join(",")
+    }
 }
 
 #[cfg(test)]
@@ -133,7 +154,10 @@ mod tests {
         let sha256 = "0123456789abcdef".repeat(4);
         for (text, short) in [
             (format!("main@sha1:{sha1}"), "main@sha1:aaaaaaaa"),
-            (format!("stored artifact for revision '{sha256}' and {sha1}."), "stored artifact for revision '01234567' and aaaaaaaa."),
+            (
+                format!("stored artifact for revision '{sha256}' and {sha1}."),
+                "stored artifact for revision '01234567' and aaaaaaaa.",
+            ),
             ("v1.2.3".to_owned(), "v1.2.3"),
             ("a".repeat(39), "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
             ("A".repeat(40), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
@@ -150,7 +174,10 @@ mod tests {
             "apiVersion": "v1", "kind": "X", "metadata": {"name": "a"}
         }))
         .expect("an object");
-        assert_eq!(ready(&object), ("False".to_owned(), "waiting to be reconciled".to_owned()));
+        assert_eq!(
+            ready(&object),
+            ("False".to_owned(), "waiting to be reconciled".to_owned())
+        );
         assert_eq!(condition_status(&object, "Connected"), "-");
     }
 }

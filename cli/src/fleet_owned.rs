@@ -49,13 +49,20 @@ impl FleetOwned {
         let owned = ListParams::default().labels(labels::FLEET_NAME);
         let mut survey = FleetOwned::default();
         for kind in [&GIT_REPOSITORY, &EXTERNAL_ARTIFACT] {
-            let found = api::list_if_known(client, kind, None, &owned).await?.unwrap_or_default();
+            let found = api::list_if_known(client, kind, None, &owned)
+                .await?
+                .unwrap_or_default();
             survey.sources.extend(found.into_iter().map(|source| (kind, source)));
         }
-        let kustomizations = api::list_if_known(client, &KUSTOMIZATION, None, &owned).await?.unwrap_or_default();
+        let kustomizations = api::list_if_known(client, &KUSTOMIZATION, None, &owned)
+            .await?
+            .unwrap_or_default();
         survey.kustomizations = dependants_first(with_nested(connection, kustomizations).await?);
         let secrets: Api<DynamicObject> = Api::all_with(client.clone(), &secret_resource());
-        let found = secrets.list_metadata(&owned).await.context("listing secrets of the fleet")?;
+        let found = secrets
+            .list_metadata(&owned)
+            .await
+            .context("listing secrets of the fleet")?;
         survey.secrets = found.items.into_iter().map(without_data).collect();
         Ok(survey)
     }
@@ -81,7 +88,11 @@ pub fn inventory(kustomization: &DynamicObject) -> Result<Vec<Applied>> {
         .map(|entry| {
             let id = ObjectId::parse_inventory_id(field(entry, "id"))
                 .with_context(|| format!("reading the inventory of {}", fields::full_name(kustomization)))?;
-            let gvk = Gvk { group: id.group.clone(), version: field(entry, "v").to_owned(), kind: id.kind.clone() };
+            let gvk = Gvk {
+                group: id.group.clone(),
+                version: field(entry, "v").to_owned(),
+                kind: id.kind.clone(),
+            };
             Ok(Applied { gvk, id })
         })
         .collect()
@@ -120,7 +131,14 @@ async fn with_nested(connection: &Connection, found: Vec<DynamicObject>) -> Resu
             if !is_kustomization || !seen.insert(format!("{}/{}", applied.id.namespace, applied.id.name)) {
                 continue;
             }
-            match api::get(&connection.client, &KUSTOMIZATION, &applied.id.namespace, &applied.id.name).await {
+            match api::get(
+                &connection.client,
+                &KUSTOMIZATION,
+                &applied.id.namespace,
+                &applied.id.name,
+            )
+            .await
+            {
                 Ok(nested) => queue.push(nested),
                 Err(error) if api::api_code(&error).is_none() => {}
                 Err(error) => return Err(error),
@@ -137,8 +155,9 @@ fn dependants_first(mut all: Vec<DynamicObject>) -> Vec<DynamicObject> {
     let mut ordered = Vec::with_capacity(all.len());
     while !all.is_empty() {
         let wanted: BTreeSet<String> = all.iter().flat_map(depends_on).collect();
-        let (free, rest): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|object| !wanted.contains(&fields::full_name(object)));
+        let (free, rest): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .partition(|object| !wanted.contains(&fields::full_name(object)));
         if free.is_empty() {
             ordered.extend(rest);
             break;
@@ -161,7 +180,11 @@ fn depends_on(object: &DynamicObject) -> Vec<String> {
 }
 
 fn without_data(secret: kube::api::PartialObjectMeta<DynamicObject>) -> DynamicObject {
-    DynamicObject { types: None, metadata: secret.metadata, data: Value::Null }
+    DynamicObject {
+        types: None,
+        metadata: secret.metadata,
+        data: Value::Null,
+    }
 }
 
 #[cfg(test)]
@@ -182,7 +205,10 @@ mod tests {
     #[test]
     fn dependants_go_before_what_they_stand_on() {
         let check = |list: &[(&str, &[&str])], want: &[&str]| {
-            let all = list.iter().map(|(name, depends_on)| kustomization(name, depends_on, json!({}))).collect();
+            let all = list
+                .iter()
+                .map(|(name, depends_on)| kustomization(name, depends_on, json!({})))
+                .collect();
             let order: Vec<String> = dependants_first(all).iter().map(ResourceExt::name_any).collect();
             assert_eq!(order, want);
         };
@@ -194,7 +220,11 @@ mod tests {
     #[test]
     fn deletion_follows_the_policy() {
         let check = |spec: Value, deletes: bool| {
-            assert_eq!(deletes_its_objects(&kustomization("a", &[], spec.clone())), deletes, "{spec}");
+            assert_eq!(
+                deletes_its_objects(&kustomization("a", &[], spec.clone())),
+                deletes,
+                "{spec}"
+            );
         };
         check(json!({"prune": true}), true);
         check(json!({"prune": false}), false);

@@ -78,7 +78,10 @@ fn describe_kube(error: &kube::Error) -> String {
         kube::Error::Api(status) => format!("the API server answered {} {}", status.code, status.reason),
         kube::Error::Service(source) => one_line(&innermost(source.as_ref())),
         kube::Error::HyperError(source) => one_line(&innermost(source)),
-        kube::Error::Auth(source) => format!("getting credentials for the API server: {}", one_line(&innermost(source))),
+        kube::Error::Auth(source) => format!(
+            "getting credentials for the API server: {}",
+            one_line(&innermost(source))
+        ),
         other => one_line(&other.to_string()),
     }
 }
@@ -89,7 +92,9 @@ fn describe_kubeconfig(error: &KubeconfigError) -> String {
         KubeconfigError::LoadContext(name) => format!("the kubeconfig has no context {name:?}"),
         KubeconfigError::LoadClusterOfContext(name) => format!("the kubeconfig has no cluster {name:?}"),
         KubeconfigError::ReadConfig(source, path) => format!("reading kubeconfig {}: {source}", path.display()),
-        KubeconfigError::FindPath => "there is no kubeconfig: neither KUBECONFIG nor a home directory is known".to_owned(),
+        KubeconfigError::FindPath => {
+            "there is no kubeconfig: neither KUBECONFIG nor a home directory is known".to_owned()
+        }
         KubeconfigError::Parse(source) => format!("the kubeconfig is malformed: {}", one_line(&source.to_string())),
         other => one_line(&other.to_string()),
     }
@@ -164,7 +169,12 @@ mod tests {
     }
 
     fn api(code: u16, message: &str) -> anyhow::Error {
-        kube::Error::Api(Box::new(Status { code, message: message.to_owned(), ..Status::default() })).into()
+        kube::Error::Api(Box::new(Status {
+            code,
+            message: message.to_owned(),
+            ..Status::default()
+        }))
+        .into()
     }
 
     #[test]
@@ -185,7 +195,9 @@ mod tests {
 
     #[test]
     fn sources_are_not_repeated() {
-        let error = Err::<(), _>(std::io::Error::other("disk full")).context("writing x: disk full").unwrap_err();
+        let error = Err::<(), _>(std::io::Error::other("disk full"))
+            .context("writing x: disk full")
+            .unwrap_err();
         check(error, "writing x: disk full", None);
     }
 
@@ -201,6 +213,10 @@ mod tests {
 
     #[test]
     fn advice_travels_with_its_error() {
-        check(advised("no such thing", "make one").context("looking"), "looking: no such thing", Some("make one"));
+        check(
+            advised("no such thing", "make one").context("looking"),
+            "looking: no such thing",
+            Some("make one"),
+        );
     }
 }

@@ -52,20 +52,42 @@ pub static GIT_REPOSITORY: Kind = source("GitRepository", "gitrepositories", "so
 pub static EXTERNAL_ARTIFACT: Kind = source("ExternalArtifact", "externalartifacts", "source external");
 
 /// Every kind with a status to look at: fleet kinds, then sources, then what uses them.
-pub static ALL: [&Kind; 5] = [&CLUSTER, &FLEET_KUSTOMIZATION, &GIT_REPOSITORY, &EXTERNAL_ARTIFACT, &KUSTOMIZATION];
+pub static ALL: [&Kind; 5] = [
+    &CLUSTER,
+    &FLEET_KUSTOMIZATION,
+    &GIT_REPOSITORY,
+    &EXTERNAL_ARTIFACT,
+    &KUSTOMIZATION,
+];
 
 const fn fleet(kind: &'static str, plural: &'static str, word: &'static str) -> Kind {
-    Kind { group: "fleet.nave.dev", version: "v1alpha1", kind, plural, word, home: Home::Workspace }
+    Kind {
+        group: "fleet.nave.dev",
+        version: "v1alpha1",
+        kind,
+        plural,
+        word,
+        home: Home::Workspace,
+    }
 }
 
 const fn source(kind: &'static str, plural: &'static str, word: &'static str) -> Kind {
-    Kind { group: "source.toolkit.fluxcd.io", version: "v1", kind, plural, word, home: Home::Flux }
+    Kind {
+        group: "source.toolkit.fluxcd.io",
+        version: "v1",
+        kind,
+        plural,
+        word,
+        home: Home::Flux,
+    }
 }
 
 impl Kind {
     /// The kind by its Kubernetes name, in any case.
     pub fn by_name(name: &str) -> Option<&'static Kind> {
-        ALL.into_iter().chain([&JOIN_TOKEN]).find(|kind| kind.kind.eq_ignore_ascii_case(name))
+        ALL.into_iter()
+            .chain([&JOIN_TOKEN])
+            .find(|kind| kind.kind.eq_ignore_ascii_case(name))
     }
 
     /// `group/version`.
@@ -111,7 +133,13 @@ mod tests {
                 .find(|definition| definition.spec.names.kind == kind.kind && definition.spec.group == kind.group)
                 .unwrap_or_else(|| panic!("no definition of {}", kind.kind));
             assert_eq!(definition.spec.names.plural, kind.plural);
-            assert!(definition.spec.versions.iter().any(|version| version.name == kind.version));
+            assert!(
+                definition
+                    .spec
+                    .versions
+                    .iter()
+                    .any(|version| version.name == kind.version)
+            );
             assert_eq!(definition.spec.scope, "Namespaced");
         }
     }

@@ -7,7 +7,7 @@ mod embedded;
 
 use anyhow::{Context, Result, bail};
 use nave_kustomize::{Answers, MemoryTree, Options, Step};
-use nave_object::{Object, order};
+use nave_object::{Object, order, yaml};
 use serde_json::Value;
 
 use crate::connection::{FLUX_NAMESPACE, HUB_NAMESPACE};
@@ -69,7 +69,11 @@ impl Component {
 /// # Errors
 /// None in a release, as the files are part of the program and a test builds them.
 pub fn manifests(component: Component, options: &InstallOptions) -> Result<Vec<Object>> {
-    let mut objects = if options.without_definitions { Vec::new() } else { definitions(component)? };
+    let mut objects = if options.without_definitions {
+        Vec::new()
+    } else {
+        definitions(component)?
+    };
     let mut built = build(component)?;
     if let Some(namespace) = &options.namespace {
         edit::relocate(&mut built, component.default_namespace(), namespace);
@@ -109,20 +113,17 @@ pub fn argument<'a>(deployment: &'a Value, name: &str) -> Option<&'a str> {
         .find_map(|argument| argument.strip_prefix(&prefix))
 }
 
-/// The definitions that a component needs.
+/// The definitions that a component needs, by way of their files, so that both are the same to the letter.
 fn definitions(component: Component) -> Result<Vec<Object>> {
-    nave_crds::all()
+    let mut objects = Vec::new();
+    for definition in nave_crds::all()
         .iter()
         .filter(|definition| component.needs(&definition.spec.group))
-        .map(|definition| {
-            let mut value = serde_json::to_value(definition)?;
-            // Serialised types carry an empty status; the API server writes its own.
-            if let Some(fields) = value.as_object_mut() {
-                fields.remove("status");
-            }
-            Ok(Object::from_value(value)?)
-        })
-        .collect()
+    {
+        let text = nave_crds::render(definition);
+        objects.extend(yaml::read_objects(&text, &nave_crds::file_name(definition))?);
+    }
+    Ok(objects)
 }
 
 fn build(component: Component) -> Result<Vec<Object>> {
@@ -130,7 +131,10 @@ fn build(component: Component) -> Result<Vec<Object>> {
     let tree: MemoryTree = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
     match nave_kustomize::build(&tree, "", &Options::default(), &Answers::default())? {
         Step::Done(objects) => Ok(objects),
-        Step::Needs(_) => bail!("the manifests of {} refer to something outside of the program", component.name()),
+        Step::Needs(_) => bail!(
+            "the manifests of {} refer to something outside of the program",
+            component.name()
+        ),
     }
 }
 
@@ -148,7 +152,10 @@ mod tests {
         let (agent, hub) = (of(Component::Agent), of(Component::Hub));
         let flux = "CustomResourceDefinition/kustomizations.kustomize.toolkit.fluxcd.io".to_owned();
         let fleet = "CustomResourceDefinition/clusters.fleet.nave.dev".to_owned();
-        assert!(agent.contains(&flux) && hub.contains(&flux) && hub.contains(&fleet), "{agent:?} {hub:?}");
+        assert!(
+            agent.contains(&flux) && hub.contains(&flux) && hub.contains(&fleet),
+            "{agent:?} {hub:?}"
+        );
         assert!(!agent.contains(&fleet));
         assert!(agent.contains(&"Service/flux-system/source-controller".to_owned()));
         assert!(hub.contains(&"Deployment/nave-system/nave-hub".to_owned()), "{hub:?}");
@@ -157,7 +164,15 @@ mod tests {
     #[test]
     fn the_version_on_the_labels_is_this_one() {
         for component in [Component::Agent, Component::Hub] {
-            for object in manifests(component, &InstallOptions { without_definitions: true, ..Default::default() }).unwrap() {
+            for object in manifests(
+                component,
+                &InstallOptions {
+                    without_definitions: true,
+                    ..Default::default()
+                },
+            )
+            .unwrap()
+            {
                 assert_eq!(
                     object.label("app.kubernetes.io/version"),
                     Some(concat!("v", env!("CARGO_PKG_VERSION"))),
@@ -179,12 +194,18 @@ mod tests {
             ..Default::default()
         };
         let objects = manifests(Component::Agent, &options).unwrap();
-        let deployment = objects.iter().find(|object| object.kind() == "Deployment").unwrap().as_value();
+        let deployment = objects
+            .iter()
+            .find(|object| object.kind() == "Deployment")
+            .unwrap()
+            .as_value();
         assert_eq!(argument(deployment, "hub-secret"), Some("nave-agent-hub"));
         assert_eq!(argument(deployment, "events-addr"), Some("http://events/"));
         assert_eq!(argument(deployment, "log-level"), Some("debug"));
         assert_eq!(
-            deployment.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str),
+            deployment
+                .pointer("/spec/template/spec/containers/0/image")
+                .and_then(Value::as_str),
             Some("registry.example:5000/agent@sha256:1")
         );
     }

@@ -43,7 +43,10 @@ fn section(text: &mut String, command: &Command, path: &[&str], depth: usize) {
     if let Some(after) = command.get_after_help() {
         line(text, &format!("```\n{after}\n```\n"));
     }
-    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+    for sub in command
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+    {
         section(text, sub, &path, depth + 1);
     }
 }
@@ -55,8 +58,16 @@ fn usage(command: &Command, path: &[&str]) -> String {
     }
     for positional in command.get_positionals() {
         let name = value_names(positional);
-        let name = if matches!(positional.get_action(), ArgAction::Append) { format!("{name}...") } else { name };
-        parts.push(if positional.is_required_set() { name } else { format!("[{name}]") });
+        let name = if matches!(positional.get_action(), ArgAction::Append) {
+            format!("{name}...")
+        } else {
+            name
+        };
+        parts.push(if positional.is_required_set() {
+            name
+        } else {
+            format!("[{name}]")
+        });
     }
     if command.has_subcommands() {
         parts.push("COMMAND".to_owned());
@@ -77,7 +88,10 @@ fn options(text: &mut String, command: &Command, root: bool) {
     line(text, "| | |\n|---|---|");
     for argument in own {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        line(text, &format!("| {} | {} |", flag(argument), escape(&(help + &remarks(argument)))));
+        line(
+            text,
+            &format!("| {} | {} |", flag(argument), escape(&(help + &remarks(argument)))),
+        );
     }
     line(text, "");
 }
@@ -97,7 +111,11 @@ fn flag(argument: &Arg) -> String {
     if let Some(long) = argument.get_long() {
         names.push(format!("--{long}"));
     }
-    let value = if argument.get_action().takes_values() { format!(" {}", value_names(argument)) } else { String::new() };
+    let value = if argument.get_action().takes_values() {
+        format!(" {}", value_names(argument))
+    } else {
+        String::new()
+    };
     format!("`{}{value}`", names.join(", "))
 }
 
@@ -111,13 +129,20 @@ fn value_names(argument: &Arg) -> String {
 /// Possible values and the default.
 fn remarks(argument: &Arg) -> String {
     let mut remarks = String::new();
-    let values: Vec<String> =
-        argument.get_possible_values().iter().filter(|value| !value.is_hide_set()).map(|value| value.get_name().to_owned()).collect();
+    let values: Vec<String> = argument
+        .get_possible_values()
+        .iter()
+        .filter(|value| !value.is_hide_set())
+        .map(|value| value.get_name().to_owned())
+        .collect();
     if argument.get_action().takes_values() && !values.is_empty() {
         write!(remarks, " (one of {})", values.join(", ")).expect("writing to memory does not fail");
     }
-    let defaults: Vec<String> =
-        argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+    let defaults: Vec<String> = argument
+        .get_default_values()
+        .iter()
+        .map(|value| value.to_string_lossy().into_owned())
+        .collect();
     if argument.get_action().takes_values() && !defaults.is_empty() {
         write!(remarks, " (default `{}`)", defaults.join(",")).expect("writing to memory does not fail");
     }

@@ -44,7 +44,10 @@ pub struct Applier {
 impl Applier {
     /// Knows nothing yet.
     pub fn new(client: Client) -> Applier {
-        Applier { client, groups: BTreeMap::new() }
+        Applier {
+            client,
+            groups: BTreeMap::new(),
+        }
     }
 
     /// Applies one object server-side, as the owner of its fields.
@@ -56,7 +59,10 @@ impl Applier {
         let api = self.api(&object.gvk(), object.namespace()).await?;
         let before = api.get_metadata_opt(object.name()).await.with_context(what)?;
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let after = api.patch(object.name(), &params, &Patch::Apply(object)).await.with_context(what)?;
+        let after = api
+            .patch(object.name(), &params, &Patch::Apply(object))
+            .await
+            .with_context(what)?;
         Ok(match before {
             None => Outcome::Created,
             Some(before) if before.metadata.resource_version == after.metadata.resource_version => Outcome::Unchanged,
@@ -73,7 +79,10 @@ impl Applier {
             return Ok(false);
         };
         let api = api_of(&self.client, &resource, &scope, namespace);
-        let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
         match api.delete(name, &params).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
@@ -88,7 +97,11 @@ impl Applier {
     pub async fn api(&mut self, gvk: &Gvk, namespace: Option<&str>) -> Result<Api<DynamicObject>> {
         match self.resource(gvk).await? {
             Some((resource, scope)) => Ok(api_of(&self.client, &resource, &scope, namespace)),
-            None => bail!("the cluster does not know the kind {} of {}", gvk.kind, gvk.api_version()),
+            None => bail!(
+                "the cluster does not know the kind {} of {}",
+                gvk.kind,
+                gvk.api_version()
+            ),
         }
     }
 
@@ -104,8 +117,9 @@ impl Applier {
     async fn resource(&mut self, gvk: &Gvk) -> Result<Option<(ApiResource, Scope)>> {
         let api_version = gvk.api_version();
         if !self.groups.contains_key(&api_version) {
-            let version: GroupVersion =
-                api_version.parse().with_context(|| format!("{api_version:?} is no API version"))?;
+            let version: GroupVersion = api_version
+                .parse()
+                .with_context(|| format!("{api_version:?} is no API version"))?;
             let group = match pinned_group(&self.client, &version).await {
                 Ok(group) => Some(group),
                 Err(kube::Error::Api(status)) if status.code == 404 => None,
@@ -116,7 +130,10 @@ impl Applier {
         }
         let group = self.groups.get(&api_version).and_then(Option::as_ref);
         let found = group.and_then(|group| {
-            group.versioned_resources(&gvk.version).into_iter().find(|(resource, _)| resource.kind == gvk.kind)
+            group
+                .versioned_resources(&gvk.version)
+                .into_iter()
+                .find(|(resource, _)| resource.kind == gvk.kind)
         });
         Ok(found.map(|(resource, capabilities)| (resource, capabilities.scope)))
     }
@@ -166,7 +183,8 @@ async fn established(applier: &mut Applier, name: &str, timeout: Duration) -> Re
     let gvk = Gvk::new("apiextensions.k8s.io/v1", "CustomResourceDefinition");
     let api = applier.api(&gvk, None).await?;
     let judge = |object: &DynamicObject| {
-        let status = |kind: &str| fields::condition(object, kind).map(|condition| (condition.status, condition.message));
+        let status =
+            |kind: &str| fields::condition(object, kind).map(|condition| (condition.status, condition.message));
         match (status("Established"), status("NamesAccepted")) {
             (Some(("True", _)), _) => wait::Verdict::Done(String::new()),
             (_, Some(("False", message))) => wait::Verdict::Failed(message.to_owned()),

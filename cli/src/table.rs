@@ -21,7 +21,11 @@ impl Table {
     pub fn new(headers: impl IntoIterator<Item = &'static str>) -> Table {
         let headers: Vec<_> = headers.into_iter().collect();
         let widths = headers.iter().map(|header| width(header)).collect();
-        Table { headers, rows: Vec::new(), widths }
+        Table {
+            headers,
+            rows: Vec::new(),
+            widths,
+        }
     }
 
     /// Adds a row. Line breaks and other control characters become blanks: what a cluster says must not draw on the
@@ -71,12 +75,23 @@ impl Table {
     fn write_row(&self, out: &mut impl Write, row: &[String], coloured: bool) -> io::Result<()> {
         let last = row.iter().rposition(|cell| !cell.is_empty());
         for (column, cell) in row.iter().enumerate().take(last.map_or(0, |last| last + 1)) {
-            match self.headers.get(column).filter(|_| coloured).and_then(|header| style(header, cell)) {
+            match self
+                .headers
+                .get(column)
+                .filter(|_| coloured)
+                .and_then(|header| style(header, cell))
+            {
                 Some(style) => write!(out, "{}", cell.style(style))?,
                 None => write!(out, "{cell}")?,
             }
             if Some(column) != last {
-                let fill = self.widths.get(column).copied().unwrap_or_default().saturating_sub(width(cell)) + GAP;
+                let fill = self
+                    .widths
+                    .get(column)
+                    .copied()
+                    .unwrap_or_default()
+                    .saturating_sub(width(cell))
+                    + GAP;
                 write!(out, "{:fill$}", "")?;
             }
         }

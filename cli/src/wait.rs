@@ -3,11 +3,7 @@
 use std::{cell::RefCell, time::Duration};
 
 use anyhow::{Context, Result};
-use kube::{
-    Api, ResourceExt,
-    api::DynamicObject,
-    runtime::wait::await_condition,
-};
+use kube::{Api, ResourceExt, api::DynamicObject, runtime::wait::await_condition};
 
 use crate::{
     failure::advised,
@@ -130,15 +126,20 @@ fn timed_out(name: &str, timeout: Duration, last: &str) -> anyhow::Error {
         "" => format!("{name} said nothing within {timeout}"),
         last => format!("{name} was not ready within {timeout}: {last}"),
     };
-    advised(message, "`nave check` shows whether its controller runs; wait longer with --timeout")
+    advised(
+        message,
+        "`nave check` shows whether its controller runs; wait longer with --timeout",
+    )
 }
 
 /// Judges a Deployment: `needed` replicas of its newest generation serve and no older ones are left.
 pub fn deployment(object: &DynamicObject, needed: i64) -> Verdict {
     let generation = object.metadata.generation.unwrap_or_default();
     let observed = fields::number(object, "/status/observedGeneration");
-    let (updated, available) =
-        (fields::number(object, "/status/updatedReplicas"), fields::number(object, "/status/availableReplicas"));
+    let (updated, available) = (
+        fields::number(object, "/status/updatedReplicas"),
+        fields::number(object, "/status/availableReplicas"),
+    );
     let old = fields::number(object, "/status/replicas") - updated;
     if let Some(failure) = fields::condition(object, "ReplicaFailure").filter(|condition| condition.status == "True") {
         return Verdict::Failed(failure.message.to_owned());
@@ -182,12 +183,31 @@ mod tests {
             let object = object(json!({"lastHandledReconcileAt": handled, "conditions": conditions}));
             assert_eq!(reconciled("before")(&object), verdict);
         };
-        let (ready, failed) = (condition("Ready", "True", "ReconciliationSucceeded"), condition("Ready", "False", "BuildFailed"));
+        let (ready, failed) = (
+            condition("Ready", "True", "ReconciliationSucceeded"),
+            condition("Ready", "False", "BuildFailed"),
+        );
         let retry = condition("Reconciling", "True", "ProgressingWithRetry");
-        check("before", vec![ready.clone()], Verdict::Waiting("Ready ReconciliationSucceeded".into()));
-        check("now", vec![ready], Verdict::Done("Ready ReconciliationSucceeded".into()));
-        check("now", vec![failed.clone(), retry], Verdict::Failed("Ready BuildFailed".into()));
-        check("now", vec![condition("Ready", "Unknown", "Progressing")], Verdict::Waiting("Ready Progressing".into()));
+        check(
+            "before",
+            vec![ready.clone()],
+            Verdict::Waiting("Ready ReconciliationSucceeded".into()),
+        );
+        check(
+            "now",
+            vec![ready],
+            Verdict::Done("Ready ReconciliationSucceeded".into()),
+        );
+        check(
+            "now",
+            vec![failed.clone(), retry],
+            Verdict::Failed("Ready BuildFailed".into()),
+        );
+        check(
+            "now",
+            vec![condition("Ready", "Unknown", "Progressing")],
+            Verdict::Waiting("Ready Progressing".into()),
+        );
         check(
             "now",
             vec![failed, condition("Progressing", "True", "Waiting")],
@@ -200,7 +220,10 @@ mod tests {
     fn a_change_is_judged_once_its_generation_was_seen() {
         let mut old = condition("Ready", "True", "ReconciliationSucceeded");
         old["observedGeneration"] = json!(2);
-        assert!(matches!(observed(&object(json!({"conditions": [old.clone()]}))), Verdict::Waiting(_)));
+        assert!(matches!(
+            observed(&object(json!({"conditions": [old.clone()]}))),
+            Verdict::Waiting(_)
+        ));
         old["observedGeneration"] = json!(0);
         let seen = object(json!({"observedGeneration": 3, "conditions": [old]}));
         assert!(matches!(observed(&seen), Verdict::Done(_)));
@@ -210,11 +233,27 @@ mod tests {
     #[test]
     fn a_deployment_is_ready_when_only_new_replicas_are_left() {
         let check = |status: Value, done: bool| {
-            assert_eq!(matches!(deployment(&object(status.clone()), 1), Verdict::Done(_)), done, "{status}");
+            assert_eq!(
+                matches!(deployment(&object(status.clone()), 1), Verdict::Done(_)),
+                done,
+                "{status}"
+            );
         };
-        check(json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}), true);
-        check(json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}), false);
-        check(json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 1}), false);
-        check(json!({"observedGeneration": 3, "replicas": 1, "updatedReplicas": 1}), false);
+        check(
+            json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}),
+            true,
+        );
+        check(
+            json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}),
+            false,
+        );
+        check(
+            json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 1}),
+            false,
+        );
+        check(
+            json!({"observedGeneration": 3, "replicas": 1, "updatedReplicas": 1}),
+            false,
+        );
     }
 }

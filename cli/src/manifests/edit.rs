@@ -34,7 +34,12 @@ pub(super) fn relocate(objects: &mut [Object], from: &str, to: &str) {
         {
             *role = Value::String(name);
         }
-        for subject in value.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
+        for subject in value
+            .get_mut("subjects")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             if subject["namespace"] == from {
                 subject["namespace"] = json!(to);
             }
@@ -44,7 +49,10 @@ pub(super) fn relocate(objects: &mut [Object], from: &str, to: &str) {
 
 /// Sets the image of the first container.
 pub(super) fn set_image(deployment: &mut Object, image: &str) {
-    if let Some(container) = deployment.as_value_mut().pointer_mut("/spec/template/spec/containers/0") {
+    if let Some(container) = deployment
+        .as_value_mut()
+        .pointer_mut("/spec/template/spec/containers/0")
+    {
         container["image"] = json!(image);
     }
 }
@@ -52,7 +60,9 @@ pub(super) fn set_image(deployment: &mut Object, image: &str) {
 /// Sets `--<name>=<value>` among the arguments of the first container.
 pub(super) fn set_argument(deployment: &mut Object, name: &str, value: &str) {
     let prefix = format!("--{name}=");
-    let arguments = deployment.as_value_mut().pointer_mut("/spec/template/spec/containers/0/args");
+    let arguments = deployment
+        .as_value_mut()
+        .pointer_mut("/spec/template/spec/containers/0/args");
     if let Some(arguments) = arguments.and_then(Value::as_array_mut) {
         arguments.retain(|argument| !argument.as_str().is_some_and(|text| text.starts_with(&prefix)));
         arguments.push(Value::String(format!("{prefix}{value}")));

@@ -68,9 +68,16 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
 
 /// As `kustomize build`: files only from below the kustomization, objects in kustomize's order.
 fn plain(path: &Path) -> Result<Vec<Object>> {
-    let options = Options { load: LoadRestriction::RootOnly, reorder: Reorder::Legacy, ..Options::default() };
+    let options = Options {
+        load: LoadRestriction::RootOnly,
+        reorder: Reorder::Legacy,
+        ..Options::default()
+    };
     let (tree, directory) = DiskTree::around(path)?;
-    done(nave_kustomize::build(&tree, &directory, &options, &Answers::new()), path)
+    done(
+        nave_kustomize::build(&tree, &directory, &options, &Answers::new()),
+        path,
+    )
 }
 
 /// The objects of a build, or what is in its way.
@@ -80,10 +87,17 @@ fn done(step: Result<Step<Vec<Object>>, nave_kustomize::BuildError>, path: &Path
         Step::Needs(needs) => {
             let needs: Vec<String> = needs.iter().map(describe).collect();
             if needs.is_empty() {
-                bail!("building {}: the build asks for nothing and does not end", path.display());
+                bail!(
+                    "building {}: the build asks for nothing and does not end",
+                    path.display()
+                );
             }
             Err(advised(
-                format!("building {}: it needs {}, which is not on this machine", path.display(), needs.join(" and ")),
+                format!(
+                    "building {}: it needs {}, which is not on this machine",
+                    path.display(),
+                    needs.join(" and ")
+                ),
                 "put a copy beside your manifests and refer to that",
             ))
         }

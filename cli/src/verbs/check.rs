@@ -27,7 +27,10 @@ use findings::{Holder, holder_of, supported};
 /// Labels of what belongs to an installation.
 const OURS: &str = "app.kubernetes.io/part-of in (flux,nave)";
 /// Leases that Flux's controllers and the agent hold in turn.
-const FLUX_LEASES: [&str; 2] = ["source-controller-leader-election", "kustomize-controller-leader-election"];
+const FLUX_LEASES: [&str; 2] = [
+    "source-controller-leader-election",
+    "kustomize-controller-leader-election",
+];
 
 /// Check the cluster and what is installed in it
 #[derive(Debug, Clone, clap::Args)]
@@ -113,7 +116,10 @@ async fn permissions(connection: &Connection) -> Result<bool> {
                 },
                 ..SelfSubjectAccessReview::default()
             };
-            let answer = reviews.create(&PostParams::default(), &review).await.context("asking for our own rights")?;
+            let answer = reviews
+                .create(&PostParams::default(), &review)
+                .await
+                .context("asking for our own rights")?;
             if !answer.status.is_some_and(|status| status.allowed) {
                 say::failure(&format!("these credentials may not {verb} {resource}"));
                 passed = false;
@@ -128,7 +134,10 @@ async fn permissions(connection: &Connection) -> Result<bool> {
 
 async fn deployments(connection: &Connection) -> Result<Vec<Deployment>> {
     let api: Api<Deployment> = Api::all(connection.client.clone());
-    let found = api.list(&ListParams::default().labels(OURS)).await.context("listing deployments")?;
+    let found = api
+        .list(&ListParams::default().labels(OURS))
+        .await
+        .context("listing deployments")?;
     Ok(found.items)
 }
 
@@ -166,7 +175,10 @@ async fn controllers(connection: &Connection, deployments: &[Deployment], to: &C
 /// The images of a Deployment's containers.
 pub fn images(deployment: &Deployment) -> Vec<String> {
     let pod = deployment.spec.template.spec.as_ref();
-    pod.into_iter().flat_map(|pod| &pod.containers).filter_map(|container| container.image.clone()).collect()
+    pod.into_iter()
+        .flat_map(|pod| &pod.containers)
+        .filter_map(|container| container.image.clone())
+        .collect()
 }
 
 /// Every definition that what is installed needs, established and in a version that we speak.
@@ -179,7 +191,11 @@ async fn definitions(connection: &Connection, deployments: &[Deployment]) -> Res
         if !hub && wanted.spec.group == "fleet.nave.dev" {
             continue;
         }
-        let Some(found) = api.get_opt(&name).await.with_context(|| format!("getting the definition {name}"))? else {
+        let Some(found) = api
+            .get_opt(&name)
+            .await
+            .with_context(|| format!("getting the definition {name}"))?
+        else {
             say::failure(&format!("{name} is not installed"));
             passed = false;
             continue;
@@ -197,7 +213,9 @@ async fn definitions(connection: &Connection, deployments: &[Deployment]) -> Res
 
 /// Nave and Flux take turns by the same Leases; both at once is what must not be.
 async fn leases(connection: &Connection, deployments: &[Deployment], to: &ConnectionArguments) -> Result<bool> {
-    let agent = deployments.iter().find(|deployment| deployment.name_any() == "nave-agent");
+    let agent = deployments
+        .iter()
+        .find(|deployment| deployment.name_any() == "nave-agent");
     let namespace = match agent.and_then(ResourceExt::namespace) {
         Some(namespace) => namespace,
         None => to.flux_namespace(connection),
@@ -205,7 +223,10 @@ async fn leases(connection: &Connection, deployments: &[Deployment], to: &Connec
     let api: Api<Lease> = Api::namespaced(connection.client.clone(), &namespace);
     let mut passed = true;
     for name in FLUX_LEASES {
-        let lease = api.get_opt(name).await.with_context(|| format!("getting Lease {namespace}/{name}"))?;
+        let lease = api
+            .get_opt(name)
+            .await
+            .with_context(|| format!("getting Lease {namespace}/{name}"))?;
         match lease.as_ref().and_then(|lease| holder_of(lease, Timestamp::now())) {
             None => say::success(&format!("{name}: held by nobody")),
             Some(Holder::Nave(holder)) => say::success(&format!("{name}: held by {holder}")),

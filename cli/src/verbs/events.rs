@@ -76,7 +76,10 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         anyhow::bail!("-A and -n exclude each other");
     }
     let connection = to.connect().await?;
-    let workspace = arguments.subject.as_ref().is_some_and(|subject| subject.kind.home == kinds::Home::Workspace);
+    let workspace = arguments
+        .subject
+        .as_ref()
+        .is_some_and(|subject| subject.kind.home == kinds::Home::Workspace);
     let namespace = match (arguments.all_namespaces, workspace) {
         (true, _) => None,
         (false, true) => to.workspace_filter(&connection),
@@ -86,7 +89,10 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         Some(subject) => Some(subject.with_source(&connection, namespace.as_deref()).await?),
         None => None,
     };
-    let filter = Filter { subjects, types: arguments.types.clone() };
+    let filter = Filter {
+        subjects,
+        types: arguments.types.clone(),
+    };
     let mut events = list(&connection, namespace.as_deref()).await?;
     events.retain(|event| filter.selects(event));
     if events.is_empty() && !arguments.watch {
@@ -128,7 +134,11 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
 /// Events about some objects of a namespace, oldest first.
 pub async fn about(connection: &Connection, namespace: &str, subjects: &[(String, String)]) -> Result<Vec<Seen>> {
     let mut events = list(connection, Some(namespace)).await?;
-    events.retain(|event| subjects.iter().any(|(kind, name)| event.kind == *kind && event.name == *name));
+    events.retain(|event| {
+        subjects
+            .iter()
+            .any(|(kind, name)| event.kind == *kind && event.name == *name)
+    });
     Ok(events)
 }
 
@@ -140,9 +150,15 @@ struct Filter {
 
 impl Filter {
     fn selects(&self, event: &Seen) -> bool {
-        let of_type = self.types.is_empty() || self.types.iter().any(|wanted| wanted.eq_ignore_ascii_case(&event.type_));
+        let of_type = self.types.is_empty()
+            || self
+                .types
+                .iter()
+                .any(|wanted| wanted.eq_ignore_ascii_case(&event.type_));
         let of_subject = self.subjects.as_ref().is_none_or(|subjects| {
-            subjects.iter().any(|(kind, name)| event.kind == *kind && (name.is_empty() || event.name == *name))
+            subjects
+                .iter()
+                .any(|(kind, name)| event.kind == *kind && (name.is_empty() || event.name == *name))
         });
         of_type && of_subject && Kind::by_name(&event.kind).is_some()
     }
@@ -185,9 +201,14 @@ impl Seen {
         let namespace = event.namespace().unwrap_or_default();
         let created = event.metadata.creation_timestamp.as_ref().map(|time| time.0);
         // Newer clients write a series in place of the old fields.
-        let (series_count, series_last) =
-            event.series.map_or((None, None), |series| (series.count, series.last_observed_time.map(|time| time.0)));
-        let first = event.first_timestamp.map(|time| time.0).or(event.event_time.map(|time| time.0)).or(created);
+        let (series_count, series_last) = event.series.map_or((None, None), |series| {
+            (series.count, series.last_observed_time.map(|time| time.0))
+        });
+        let first = event
+            .first_timestamp
+            .map(|time| time.0)
+            .or(event.event_time.map(|time| time.0))
+            .or(created);
         Seen {
             namespace,
             type_: event.type_.unwrap_or_default(),
@@ -311,8 +332,11 @@ mod tests {
             event(json!({"metadata": {}, "type": type_, "involvedObject": {"kind": kind, "name": "apps"}}))
         };
         let check = |subjects: Option<Vec<(&str, &str)>>, types: &[&str], event: Seen, selected: bool| {
-            let subjects = subjects
-                .map(|list| list.into_iter().map(|(kind, name)| (kind.to_owned(), name.to_owned())).collect());
+            let subjects = subjects.map(|list| {
+                list.into_iter()
+                    .map(|(kind, name)| (kind.to_owned(), name.to_owned()))
+                    .collect()
+            });
             let types = types.iter().map(|&text| text.to_owned()).collect();
             assert_eq!(Filter { subjects, types }.selects(&event), selected, "{event:?}");
         };
@@ -320,14 +344,32 @@ mod tests {
         check(None, &[], of("Pod", "Normal"), false);
         check(None, &["warning"], of("Kustomization", "Normal"), false);
         check(None, &["warning"], of("Kustomization", "Warning"), true);
-        check(Some(vec![("Kustomization", "apps")]), &[], of("Kustomization", "Normal"), true);
-        check(Some(vec![("Kustomization", "other")]), &[], of("Kustomization", "Normal"), false);
-        check(Some(vec![("Kustomization", "")]), &[], of("Kustomization", "Normal"), true);
+        check(
+            Some(vec![("Kustomization", "apps")]),
+            &[],
+            of("Kustomization", "Normal"),
+            true,
+        );
+        check(
+            Some(vec![("Kustomization", "other")]),
+            &[],
+            of("Kustomization", "Normal"),
+            false,
+        );
+        check(
+            Some(vec![("Kustomization", "")]),
+            &[],
+            of("Kustomization", "Normal"),
+            true,
+        );
     }
 
     #[test]
     fn subjects_are_kinds_and_names() {
-        assert_eq!(subject("kustomization/apps").expect("known").to_string(), "Kustomization/apps");
+        assert_eq!(
+            subject("kustomization/apps").expect("known").to_string(),
+            "Kustomization/apps"
+        );
         assert_eq!(subject("Cluster").expect("known").to_string(), "Cluster");
         assert!(subject("Pod/x").is_err());
     }

@@ -63,7 +63,10 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     say::success(&format!("Cluster {name} is forgotten"));
     let secret = text(&cluster, "/spec/kubeConfig/secretRef/name");
     if !secret.is_empty() {
-        say::hint(&format!("its kubeconfig is still in Secret {}/{secret}", cluster.namespace().unwrap_or_default()));
+        say::hint(&format!(
+            "its kubeconfig is still in Secret {}/{secret}",
+            cluster.namespace().unwrap_or_default()
+        ));
     }
     Ok(())
 }
@@ -78,7 +81,9 @@ async fn kustomizations(connection: &Connection, cluster: &DynamicObject) -> Res
         cluster.namespace().unwrap_or_default()
     );
     let params = ListParams::default().labels(&selector);
-    Ok(api::list_if_known(&connection.client, &KUSTOMIZATION, None, &params).await?.unwrap_or_default())
+    Ok(api::list_if_known(&connection.client, &KUSTOMIZATION, None, &params)
+        .await?
+        .unwrap_or_default())
 }
 
 /// `forget` always succeeds: a finalizer that nobody takes off is removed.
@@ -91,7 +96,14 @@ async fn remove(connection: &Connection, kind: &Kind, object: &DynamicObject) ->
         Err(error) => return Err(error).with_context(|| format!("deleting {} {namespace}/{name}", kind.kind)),
     }
     if !wait::until_gone(api, &name, FINALIZER_PATIENCE).await? {
-        match api::merge(&connection.client, kind, object, &json!({"metadata": {"finalizers": null}})).await {
+        match api::merge(
+            &connection.client,
+            kind,
+            object,
+            &json!({"metadata": {"finalizers": null}}),
+        )
+        .await
+        {
             Err(error) if !api::is_not_found(&error) => return Err(error),
             _ => {}
         }

@@ -148,7 +148,10 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         }
     }
     if found.is_empty() {
-        return Err(advised("no objects found", "look in every namespace with -A, or choose one with -n"));
+        return Err(advised(
+            "no objects found",
+            "look in every namespace with -A, or choose one with -n",
+        ));
     }
     match options.output {
         None | Some(Format::Wide) => print_tables(&found, &request, &options),
@@ -190,7 +193,10 @@ fn print_data(found: &[Found], request: &Request, format: Format) -> Result<()> 
     match (request.name.as_deref(), objects.next(), objects.next()) {
         (Some(_), Some(only), None) => output::print_value(&output::object_value(only)?, format),
         _ => {
-            let all: Vec<_> = found.iter().flat_map(|(_, _, objects)| objects.iter().cloned()).collect();
+            let all: Vec<_> = found
+                .iter()
+                .flat_map(|(_, _, objects)| objects.iter().cloned())
+                .collect();
             output::print_value(&output::list_value(&all)?, format)
         }
     }
@@ -202,8 +208,12 @@ impl Request {
             What::Clusters(name) => (vec![&kinds::CLUSTER], Some(name)),
             What::Fleet(name) => (vec![&kinds::FLEET_KUSTOMIZATION], Some(name)),
             What::Kustomizations(name) => (vec![&kinds::KUSTOMIZATION], Some(name)),
-            What::Sources { source: Source::Git(name) } => (vec![&kinds::GIT_REPOSITORY], Some(name)),
-            What::Sources { source: Source::External(name) } => (vec![&kinds::EXTERNAL_ARTIFACT], Some(name)),
+            What::Sources {
+                source: Source::Git(name),
+            } => (vec![&kinds::GIT_REPOSITORY], Some(name)),
+            What::Sources {
+                source: Source::External(name),
+            } => (vec![&kinds::EXTERNAL_ARTIFACT], Some(name)),
             What::Sources { source: Source::All } => (vec![&kinds::GIT_REPOSITORY, &kinds::EXTERNAL_ARTIFACT], None),
             What::All => (kinds::ALL.to_vec(), None),
         };
@@ -248,7 +258,9 @@ impl Options {
     }
 
     fn selects(&self, object: &DynamicObject) -> bool {
-        self.status_selector.as_ref().is_none_or(|selector| selector.selects(object))
+        self.status_selector
+            .as_ref()
+            .is_none_or(|selector| selector.selects(object))
     }
 }
 
@@ -256,7 +268,9 @@ impl StatusSelector {
     /// A condition that is not there has no status that could be equal.
     fn selects(&self, object: &DynamicObject) -> bool {
         let conditions = fields::conditions(object);
-        let condition = conditions.iter().find(|condition| condition.kind.eq_ignore_ascii_case(&self.kind));
+        let condition = conditions
+            .iter()
+            .find(|condition| condition.kind.eq_ignore_ascii_case(&self.kind));
         condition.is_some_and(|condition| condition.status.eq_ignore_ascii_case(&self.status) == self.equal)
     }
 }
@@ -270,15 +284,24 @@ fn status_selector(text: &str) -> Result<StatusSelector, String> {
     if kind.is_empty() || status.is_empty() {
         return Err("type and status must not be empty".to_owned());
     }
-    Ok(StatusSelector { kind: kind.to_owned(), status: status.to_owned(), equal })
+    Ok(StatusSelector {
+        kind: kind.to_owned(),
+        status: status.to_owned(),
+        equal,
+    })
 }
 
 fn unknown_kind(kind: &Kind) -> anyhow::Error {
     let hint = match kind.home {
         Home::Flux => "`nave install --agent` installs the Flux kinds; is this the right --context?",
-        Home::Workspace => "fleet objects are on the hub; is this the right --context? `nave install --hub` makes a hub",
+        Home::Workspace => {
+            "fleet objects are on the hub; is this the right --context? `nave install --hub` makes a hub"
+        }
     };
-    advised(format!("the cluster does not know the kind {} ({})", kind.kind, kind.group), hint)
+    advised(
+        format!("the cluster does not know the kind {} ({})", kind.kind, kind.group),
+        hint,
+    )
 }
 
 fn nothing_found(kind: &Kind, namespace: Option<&str>, name: Option<&str>) -> anyhow::Error {

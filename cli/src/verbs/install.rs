@@ -95,7 +95,10 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
 
 /// YAML documents, each behind its `---`, as flux exports them.
 pub fn export(objects: &[Object]) -> String {
-    objects.iter().map(|object| format!("---\n{}", yaml::write(object.as_value()))).collect()
+    objects
+        .iter()
+        .map(|object| format!("---\n{}", yaml::write(object.as_value())))
+        .collect()
 }
 
 /// Applies the manifests and waits until the Deployment serves.
@@ -106,7 +109,10 @@ pub async fn install(
     connection: &Connection,
     to: &ConnectionArguments,
 ) -> Result<()> {
-    let namespace = options.namespace.clone().unwrap_or_else(|| component.default_namespace().to_owned());
+    let namespace = options
+        .namespace
+        .clone()
+        .unwrap_or_else(|| component.default_namespace().to_owned());
     if component == Component::Agent && !force {
         refuse_beside_flux(&connection.client, &namespace).await?;
     }
@@ -128,12 +134,16 @@ pub async fn install(
     .await?;
     say::success(&format!("{} objects applied, {changed} changed", objects.len()));
     say::waiting("verifying installation");
-    let api = applier.api(&Gvk::new("apps/v1", "Deployment"), Some(&namespace)).await?;
+    let api = applier
+        .api(&Gvk::new("apps/v1", "Deployment"), Some(&namespace))
+        .await?;
     let what = format!("waiting for {}", component.name());
     // Only the leading hub is ready, however many replicas stand by.
-    let message = wait::until(api, component.name(), &what, to.timeout, |object| wait::deployment(object, 1))
-        .await
-        .with_context(|| format!("{} is not ready", component.name()))?;
+    let message = wait::until(api, component.name(), &what, to.timeout, |object| {
+        wait::deployment(object, 1)
+    })
+    .await
+    .with_context(|| format!("{} is not ready", component.name()))?;
     say::success(&message);
     Ok(())
 }
@@ -171,7 +181,10 @@ async fn refuse_beside_flux(client: &Client, namespace: &str) -> Result<()> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let mut running = Vec::new();
     for name in ["source-controller", "kustomize-controller"] {
-        let found = api.get_opt(name).await.with_context(|| format!("looking for Deployment {namespace}/{name}"))?;
+        let found = api
+            .get_opt(name)
+            .await
+            .with_context(|| format!("looking for Deployment {namespace}/{name}"))?;
         let replicas = found.and_then(|deployment| deployment.spec.replicas);
         if replicas.is_some_and(|replicas| replicas > 0) {
             running.push(name);
@@ -205,7 +218,10 @@ mod tests {
         assert_eq!(options.hub_secret.as_deref(), Some("nave-agent-hub"));
         assert_eq!(options.advertise, ["a:1,b:2"]);
         assert_eq!(options.log_level, None);
-        let mut chosen = InstallOptions { hub_secret: Some("other".into()), ..Default::default() };
+        let mut chosen = InstallOptions {
+            hub_secret: Some("other".into()),
+            ..Default::default()
+        };
         keep_choices(&mut chosen, &existing);
         assert_eq!(chosen.hub_secret.as_deref(), Some("other"));
     }

@@ -74,14 +74,23 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     let text = config::read_token(arguments.token.as_deref().unwrap_or_default())?;
     let token: JoinToken = text.parse().map_err(|error| {
-        advised(format!("{error}"), "a token is one line that begins with nave1.; `nave hub token create` prints one")
+        advised(
+            format!("{error}"),
+            "a token is one line that begins with nave1.; `nave hub token create` prints one",
+        )
     })?;
     if let Some(file) = &arguments.print_config {
         return config::write(file, &text, arguments.name.as_deref(), arguments.state.as_deref());
     }
     // What stands in `--token` is no bearer token for the API server.
-    let to = ConnectionArguments { token: None, ..to.clone() };
-    let namespace = to.namespace.clone().unwrap_or_else(|| arguments.agent_namespace.clone());
+    let to = ConnectionArguments {
+        token: None,
+        ..to.clone()
+    };
+    let namespace = to
+        .namespace
+        .clone()
+        .unwrap_or_else(|| arguments.agent_namespace.clone());
     let connection = to.connect().await?;
     if !arguments.rejoin {
         refuse_second_hub(&connection, &namespace).await?;
@@ -97,7 +106,9 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     };
     install::install(Component::Agent, options, arguments.force, &connection, &to).await?;
     say::waiting("waiting for the hub");
-    let message = joined(&connection, &namespace, to.timeout).await.context("the cluster has not joined")?;
+    let message = joined(&connection, &namespace, to.timeout)
+        .await
+        .context("the cluster has not joined")?;
     say::success(&message);
     Ok(())
 }
@@ -110,7 +121,9 @@ async fn refuse_second_hub(connection: &Connection, namespace: &str) -> Result<(
         .await
         .with_context(|| format!("looking for Secret {namespace}/{HUB_SECRET}"))?;
     match found.as_ref().map(LinkView::of) {
-        Some(LinkView { cluster: Some(cluster), .. }) => Err(advised(
+        Some(LinkView {
+            cluster: Some(cluster), ..
+        }) => Err(advised(
             format!("this cluster is joined already, as {cluster}"),
             "`nave leave --keep` parts from that hub and keeps what runs; --rejoin starts over with the new token",
         )),
@@ -123,15 +136,26 @@ async fn write_secret(connection: &Connection, namespace: &str, token: &str, nam
     let what = || format!("writing Secret {namespace}/{HUB_SECRET}");
     let namespaces: Api<Namespace> = Api::all(connection.client.clone());
     let params = PatchParams::apply(api::FIELD_MANAGER).force();
-    if namespaces.get_metadata_opt(namespace).await.with_context(what)?.is_none() {
+    if namespaces
+        .get_metadata_opt(namespace)
+        .await
+        .with_context(what)?
+        .is_none()
+    {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-        namespaces.patch(namespace, &params, &Patch::Apply(&object)).await.with_context(what)?;
+        namespaces
+            .patch(namespace, &params, &Patch::Apply(&object))
+            .await
+            .with_context(what)?;
     }
     let secrets: Api<Secret> = Api::namespaced(connection.client.clone(), namespace);
     if let Some(existing) = secrets.get_opt(HUB_SECRET).await.with_context(what)?
         && LinkView::of(&existing).cluster.is_some()
     {
-        secrets.delete(HUB_SECRET, &DeleteParams::default()).await.with_context(what)?;
+        secrets
+            .delete(HUB_SECRET, &DeleteParams::default())
+            .await
+            .with_context(what)?;
     }
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     let data = [("token", Some(token)), ("name", name)];
@@ -149,18 +173,27 @@ async fn write_secret(connection: &Connection, namespace: &str, token: &str, nam
             ])),
             ..ObjectMeta::default()
         },
-        data: Some(data.into_iter().filter_map(|(key, text)| Some((key.to_owned(), bytes(text?)))).collect()),
+        data: Some(
+            data.into_iter()
+                .filter_map(|(key, text)| Some((key.to_owned(), bytes(text?))))
+                .collect(),
+        ),
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
     };
-    secrets.patch(HUB_SECRET, &params, &Patch::Apply(&secret)).await.map_err(|error| without_body(error, what()))?;
+    secrets
+        .patch(HUB_SECRET, &params, &Patch::Apply(&secret))
+        .await
+        .map_err(|error| without_body(error, what()))?;
     Ok(())
 }
 
 /// An API server may repeat a refused object in its answer, and this one holds a secret.
 fn without_body(error: kube::Error, what: String) -> anyhow::Error {
     match error {
-        kube::Error::Api(status) => anyhow::anyhow!("{what}: the API server answered {} {}", status.code, status.reason),
+        kube::Error::Api(status) => {
+            anyhow::anyhow!("{what}: the API server answered {} {}", status.code, status.reason)
+        }
         other => anyhow::Error::new(other).context(what),
     }
 }
@@ -171,7 +204,10 @@ async fn joined(connection: &Connection, namespace: &str, timeout: Duration) -> 
     let secrets: Api<DynamicObject> = Api::namespaced_with(connection.client.clone(), namespace, &resource);
     wait::until(secrets, HUB_SECRET, "waiting for the hub", timeout, |object| {
         let secret = serde_json::to_value(object).and_then(serde_json::from_value::<Secret>);
-        secret.map_or_else(|error| wait::Verdict::Failed(error.to_string()), |secret| LinkView::of(&secret).judge())
+        secret.map_or_else(
+            |error| wait::Verdict::Failed(error.to_string()),
+            |secret| LinkView::of(&secret).judge(),
+        )
     })
     .await
 }

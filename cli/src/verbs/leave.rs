@@ -59,7 +59,10 @@ struct Mode {
 
 /// Shows, asks, and does.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
-    let namespace = to.namespace.clone().unwrap_or_else(|| arguments.agent_namespace.clone());
+    let namespace = to
+        .namespace
+        .clone()
+        .unwrap_or_else(|| arguments.agent_namespace.clone());
     let connection = to.connect().await?;
     let owned = FleetOwned::survey(&connection).await?;
     let link = link::Link::find(&connection, &namespace).await?;
@@ -74,7 +77,10 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
             return Ok(());
         }
         if !arguments.yes {
-            confirm(&format!("delete {} objects at {}", plan.deletes(), connection.server), "--yes")?;
+            confirm(
+                &format!("delete {} objects at {}", plan.deletes(), connection.server),
+                "--yes",
+            )?;
         }
         link.cut(&connection, "purge", to.timeout).await?;
         plan.execute(&connection, to).await?;
@@ -84,7 +90,10 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
             return Ok(());
         }
         if !arguments.yes {
-            confirm(&format!("part {} from its hub and keep what runs", connection.server), "--yes")?;
+            confirm(
+                &format!("part {} from its hub and keep what runs", connection.server),
+                "--yes",
+            )?;
         }
         link.cut(&connection, "keep", to.timeout).await?;
         keep::execute(&connection, &owned, to).await?;

@@ -53,7 +53,9 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     let (kind, name, with_source) = match arguments.target {
         ReconcileTarget::Kustomization(typed) => (&kinds::KUSTOMIZATION, typed.name, typed.with_source),
         ReconcileTarget::Fleet(typed) => (&kinds::FLEET_KUSTOMIZATION, typed.name, false),
-        ReconcileTarget::Source { source: SourceTarget::Git(typed) } => (&kinds::GIT_REPOSITORY, typed.name, false),
+        ReconcileTarget::Source {
+            source: SourceTarget::Git(typed),
+        } => (&kinds::GIT_REPOSITORY, typed.name, false),
     };
     let namespace = namespace_of(kind, to, &connection);
     let object = api::find(&connection.client, kind, namespace.as_deref(), &name).await?;
@@ -79,7 +81,8 @@ async fn reconcile(
     }
     say::action(&format!("annotating {} {name} in {namespace} namespace", kind.kind));
     let previous = fields::text(object, "/status/lastHandledReconcileAt").to_owned();
-    let patch = json!({"metadata": {"annotations": {nave_crds::annotations::REQUESTED_AT: Timestamp::now().to_string()}}});
+    let patch =
+        json!({"metadata": {"annotations": {nave_crds::annotations::REQUESTED_AT: Timestamp::now().to_string()}}});
     api::merge(&connection.client, kind, object, &patch).await?;
     say::success(&format!("{} annotated", kind.kind));
     let what = format!("waiting for {} reconciliation", kind.kind);
@@ -117,13 +120,19 @@ async fn revision(connection: &Connection, kind: &Kind, namespace: &str, name: &
 
 /// The Git repository that a Kustomization builds from.
 async fn source_of(connection: &Connection, object: &DynamicObject) -> Result<DynamicObject> {
-    let (kind, name) = (fields::text(object, "/spec/sourceRef/kind"), fields::text(object, "/spec/sourceRef/name"));
+    let (kind, name) = (
+        fields::text(object, "/spec/sourceRef/kind"),
+        fields::text(object, "/spec/sourceRef/name"),
+    );
     let namespace = match fields::text(object, "/spec/sourceRef/namespace") {
         "" => object.namespace().unwrap_or_default(),
         namespace => namespace.to_owned(),
     };
     if kind != kinds::GIT_REPOSITORY.kind {
-        bail!("--with-source: the source of {} is {kind} {namespace}/{name}, which cannot be reconciled from here", object.name_any());
+        bail!(
+            "--with-source: the source of {} is {kind} {namespace}/{name}, which cannot be reconciled from here",
+            object.name_any()
+        );
     }
     api::get(&connection.client, &kinds::GIT_REPOSITORY, &namespace, name).await
 }

@@ -80,8 +80,14 @@ async fn wait_for(
 ) -> Result<String> {
     let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
     let what = format!("waiting for {} {name}", kind.kind);
-    let message = wait::until(kind.api(&connection.client, &namespace), &name, &what, to.timeout, wait::observed)
-        .await
-        .with_context(|| format!("{} reconciliation failed", kind.kind))?;
+    let message = wait::until(
+        kind.api(&connection.client, &namespace),
+        &name,
+        &what,
+        to.timeout,
+        wait::observed,
+    )
+    .await
+    .with_context(|| format!("{} reconciliation failed", kind.kind))?;
     Ok(format!("{} {name}: {message}", kind.kind))
 }

@@ -1,7 +1,10 @@
 //! `nave suspend`: leave objects alone until they are resumed.
 
 use anyhow::Result;
-use kube::{ResourceExt, api::{DynamicObject, ListParams}};
+use kube::{
+    ResourceExt,
+    api::{DynamicObject, ListParams},
+};
 
 use super::target::{Names, SuspendTarget, namespace_of};
 use crate::{
@@ -58,7 +61,11 @@ pub async fn select(
         // "All" is never "all workspaces": that has to be said with a namespace.
         let namespace = namespace.unwrap_or_else(|| to.workspace(connection));
         let objects = api::list(&connection.client, kind, Some(&namespace), &ListParams::default()).await?;
-        anyhow::ensure!(!objects.is_empty(), "no {} objects found in {namespace:?} namespace", kind.kind);
+        anyhow::ensure!(
+            !objects.is_empty(),
+            "no {} objects found in {namespace:?} namespace",
+            kind.kind
+        );
         return Ok(objects.into_iter().map(Ok).collect());
     }
     let mut objects = Vec::new();

@@ -52,7 +52,9 @@ impl<Names: clap::Args> SuspendTarget<Names> {
             SuspendTarget::Kustomization(names) => (&kinds::KUSTOMIZATION, names),
             SuspendTarget::Fleet(names) => (&kinds::FLEET_KUSTOMIZATION, names),
             SuspendTarget::Cluster(names) => (&kinds::CLUSTER, names),
-            SuspendTarget::Source { source: SourceTarget::Git(names) } => (&kinds::GIT_REPOSITORY, names),
+            SuspendTarget::Source {
+                source: SourceTarget::Git(names),
+            } => (&kinds::GIT_REPOSITORY, names),
         }
     }
 }

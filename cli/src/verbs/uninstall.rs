@@ -51,14 +51,22 @@ pub struct Arguments {
 /// Deletes workloads first, then rights, then definitions and the namespace.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     let component = arguments.component.component();
-    let namespace = to.namespace.clone().unwrap_or_else(|| component.default_namespace().to_owned());
+    let namespace = to
+        .namespace
+        .clone()
+        .unwrap_or_else(|| component.default_namespace().to_owned());
     let connection = to.connect().await?;
     let keeps_namespace = arguments.keep_namespace || arguments.keep_crds;
     let others = other_users(component, &connection.client).await?;
     let plan = plan(component, &namespace, arguments.keep_crds, keeps_namespace, &others)?;
     let dry = if arguments.dry_run { " (dry run)" } else { "" };
     if !arguments.dry_run && !arguments.silent {
-        say::action(&format!("{} objects of {} at {} will be deleted", plan.len(), component.name(), connection.server));
+        say::action(&format!(
+            "{} objects of {} at {} will be deleted",
+            plan.len(),
+            component.name(),
+            connection.server
+        ));
         confirm(&format!("delete {} and its definitions", component.name()), "--silent")?;
     }
     if !others.is_empty() && !arguments.keep_crds {
@@ -100,7 +108,10 @@ fn plan(
     keep_namespace: bool,
     others: &[String],
 ) -> Result<Vec<Object>> {
-    let options = InstallOptions { namespace: Some(namespace.to_owned()), ..InstallOptions::default() };
+    let options = InstallOptions {
+        namespace: Some(namespace.to_owned()),
+        ..InstallOptions::default()
+    };
     let mut objects = manifests(component, &options)?;
     objects.retain(|object| match object.kind() {
         "CustomResourceDefinition" => !keep_definitions && (others.is_empty() || !is_flux_definition(object)),
@@ -129,17 +140,33 @@ async fn other_users(component: Component, client: &Client) -> Result<Vec<String
     let api: Api<Deployment> = Api::all(client.clone());
     let params = ListParams::default().labels("app.kubernetes.io/part-of in (flux,nave)");
     let found = api.list(&params).await.context("looking for other controllers")?;
-    let names = found.items.iter().filter(|deployment| deployment.name_any() != component.name());
-    Ok(names.map(|deployment| format!("{}/{}", deployment.namespace().unwrap_or_default(), deployment.name_any())).collect())
+    let names = found
+        .items
+        .iter()
+        .filter(|deployment| deployment.name_any() != component.name());
+    Ok(names
+        .map(|deployment| {
+            format!(
+                "{}/{}",
+                deployment.namespace().unwrap_or_default(),
+                deployment.name_any()
+            )
+        })
+        .collect())
 }
 
 /// Empties the finalizers of every object of a kind, so that its end takes nothing along and hangs on nobody.
 async fn release(client: &Client, definition: &str, to: &ConnectionArguments) -> Result<()> {
     let known: Vec<&'static Kind> = kinds::ALL.into_iter().chain([&kinds::JOIN_TOKEN]).collect();
-    let Some(kind) = known.into_iter().find(|kind| format!("{}.{}", kind.plural, kind.group) == definition) else {
+    let Some(kind) = known
+        .into_iter()
+        .find(|kind| format!("{}.{}", kind.plural, kind.group) == definition)
+    else {
         return Ok(());
     };
-    let objects = api::list_if_known(client, kind, None, &ListParams::default()).await?.unwrap_or_default();
+    let objects = api::list_if_known(client, kind, None, &ListParams::default())
+        .await?
+        .unwrap_or_default();
     for object in objects.iter().filter(|object| !object.finalizers().is_empty()) {
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
         let patch = json!({"metadata": {"finalizers": null}});
@@ -151,7 +178,9 @@ async fn release(client: &Client, definition: &str, to: &ConnectionArguments) ->
             Ok(_) if to.verbose => say::detail(&format!("{}/{namespace}/{name} finalizers deleted", kind.kind)),
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(error).with_context(|| format!("emptying finalizers of {} {namespace}/{name}", kind.kind)),
+            Err(error) => {
+                return Err(error).with_context(|| format!("emptying finalizers of {} {namespace}/{name}", kind.kind));
+            }
         }
     }
     Ok(())
@@ -171,12 +200,22 @@ mod tests {
     fn controllers_go_first_and_the_namespace_last() {
         let objects = plan(Component::Agent, "flux-system", false, false, &[]).expect("built in");
         assert_eq!(objects[0].kind(), "Deployment");
-        assert_eq!(kinds_of(&objects[objects.len() - 4..]), ["CustomResourceDefinition", "Namespace"]);
+        assert_eq!(
+            kinds_of(&objects[objects.len() - 4..]),
+            ["CustomResourceDefinition", "Namespace"]
+        );
     }
 
     #[test]
     fn definitions_that_others_need_stay() {
-        let objects = plan(Component::Hub, "nave-system", false, true, &["flux-system/nave-agent".into()]).unwrap();
+        let objects = plan(
+            Component::Hub,
+            "nave-system",
+            false,
+            true,
+            &["flux-system/nave-agent".into()],
+        )
+        .unwrap();
         assert!(objects.iter().any(|object| object.name() == "clusters.fleet.nave.dev"));
         assert!(!objects.iter().any(is_flux_definition));
         assert!(!kinds_of(&objects).contains(&"Namespace"));

@@ -2,10 +2,7 @@
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::{
-    Api, ResourceExt,
-    api::ListParams,
-};
+use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::{Map, Value, json};
 
 use super::check::images;
@@ -35,13 +32,18 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         let connection = to.connect().await?;
         let deployments: Api<Deployment> = Api::all(connection.client.clone());
         let selector = ListParams::default().labels("app.kubernetes.io/part-of in (flux,nave)");
-        let found = deployments.list(&selector).await.context("looking for what is installed")?;
+        let found = deployments
+            .list(&selector)
+            .await
+            .context("looking for what is installed")?;
         for deployment in &found.items {
             let label = |key: &str| deployment.labels().get(key);
             if let (Some(part_of), Some(version)) =
                 (label("app.kubernetes.io/part-of"), label("app.kubernetes.io/version"))
             {
-                versions.entry("distribution").or_insert_with(|| json!(format!("{part_of}-{version}")));
+                versions
+                    .entry("distribution")
+                    .or_insert_with(|| json!(format!("{part_of}-{version}")));
             }
             for image in images(deployment) {
                 let (name, tag) = name_and_tag(&image);

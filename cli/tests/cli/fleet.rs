@@ -81,7 +81,10 @@ fn a_name_that_two_workspaces_have_needs_a_choice() {
             put(&client, "fleetkustomizations", fleet(workspace, "twice")).await;
         }
         let error = on(plane, "describe fleet twice").await.fails(1);
-        assert!(error.contains("in several namespaces: twice-a, twice-b\nhint: "), "{error}");
+        assert!(
+            error.contains("in several namespaces: twice-a, twice-b\nhint: "),
+            "{error}"
+        );
         on(plane, "describe fleet twice -n twice-b").await.ok();
     });
 }
@@ -171,9 +174,25 @@ fn forget_takes_away_what_the_hub_has_and_prunes_nothing() {
         assert!(error.contains("hint: say yes beforehand with --yes"), "{error}");
         // Nobody takes the finalizer off here, and it is still done.
         let outcome = on(plane, "forget us-1 -n forget --yes").await;
-        assert!(outcome.stderr.contains("Secret forget/us-1-kubeconfig"), "{}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("Secret forget/us-1-kubeconfig"),
+            "{}",
+            outcome.stderr
+        );
         outcome.ok();
-        assert!(clusters(&client, "forget").get_opt("us-1").await.expect("an answer").is_none());
-        assert!(kustomizations(&client, "forget").get_opt("apps-us-1").await.expect("an answer").is_none());
+        assert!(
+            clusters(&client, "forget")
+                .get_opt("us-1")
+                .await
+                .expect("an answer")
+                .is_none()
+        );
+        assert!(
+            kustomizations(&client, "forget")
+                .get_opt("apps-us-1")
+                .await
+                .expect("an answer")
+                .is_none()
+        );
     });
 }

@@ -71,9 +71,9 @@ fn a_cluster_is_installed_joined_and_uninstalled() {
             })
             .await
             .expect("a secret");
-            let state = json!({
-                "key": key.to_pem().as_str(), "certificate": ["x"], "clusterNamespace": "platform", "clusterName": "eu-1"
-            });
+            let state = json!({"identity": {
+                "key": key.to_pem().as_str(), "chain": ["x"], "clusterNamespace": "platform", "clusterName": "eu-1"
+            }});
             let patch = json!({"stringData": {"state": state.to_string()}});
             secrets.patch("nave-agent-hub", &PatchParams::default(), &Patch::Merge(&patch)).await.expect("a state");
         };

@@ -34,8 +34,18 @@ fn get_shows_what_flux_shows() {
         let plane = shared().await;
         let client = plane.client();
         namespace(&client, "get").await;
-        put(&client, "kustomizations", kustomization("get", "apps", false, "True", "Applied")).await;
-        put(&client, "kustomizations", kustomization("get", "infra", true, "False", "build failed")).await;
+        put(
+            &client,
+            "kustomizations",
+            kustomization("get", "apps", false, "True", "Applied"),
+        )
+        .await;
+        put(
+            &client,
+            "kustomizations",
+            kustomization("get", "infra", true, "False", "build failed"),
+        )
+        .await;
         let table = on(plane, "get kustomizations -n get").await.ok();
         assert_eq!(
             table,
@@ -44,7 +54,12 @@ fn get_shows_what_flux_shows() {
              infra   main@sha1:aaaaaaaa   True        False   build failed\n"
         );
         let row = "infra   main@sha1:aaaaaaaa   True        False   build failed\n";
-        assert_eq!(on(plane, "get ks -n get --status-selector ready=false --no-header").await.ok(), row);
+        assert_eq!(
+            on(plane, "get ks -n get --status-selector ready=false --no-header")
+                .await
+                .ok(),
+            row
+        );
         assert_eq!(on(plane, "get ks infra -n get --no-header").await.ok(), row);
         assert_eq!(on(plane, "get ks -n get -l team=infra --no-header").await.ok(), row);
         assert_eq!(
@@ -56,10 +71,21 @@ fn get_shows_what_flux_shows() {
         assert_eq!(one["apiVersion"], "kustomize.toolkit.fluxcd.io/v1");
         assert!(one["metadata"]["managedFields"].is_null());
         let list: Value = serde_json::from_str(&on(plane, "get ks -n get -o json").await.ok()).expect("JSON");
-        assert_eq!((list["kind"].as_str(), list["items"].as_array().map(Vec::len)), (Some("List"), Some(2)));
+        assert_eq!(
+            (list["kind"].as_str(), list["items"].as_array().map(Vec::len)),
+            (Some("List"), Some(2))
+        );
         let yaml = on(plane, "get ks apps -n get -o yaml").await.ok();
-        assert!(yaml.starts_with("apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\n"), "{yaml}");
-        assert!(on(plane, "get ks -n get -o wide --show-source").await.ok().contains("gitrepository/platform"));
+        assert!(
+            yaml.starts_with("apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\n"),
+            "{yaml}"
+        );
+        assert!(
+            on(plane, "get ks -n get -o wide --show-source")
+                .await
+                .ok()
+                .contains("gitrepository/platform")
+        );
         let all = on(plane, "get all -n get").await.ok();
         assert!(all.contains("kustomization/apps"), "{all}");
     });
@@ -71,7 +97,10 @@ fn nothing_found_is_an_error_with_a_hint() {
         let plane = shared().await;
         namespace(&plane.client(), "empty").await;
         let error = on(plane, "get sources git -n empty").await.fails(1);
-        assert!(error.contains("✗ no GitRepository objects found in \"empty\" namespace\nhint: "), "{error}");
+        assert!(
+            error.contains("✗ no GitRepository objects found in \"empty\" namespace\nhint: "),
+            "{error}"
+        );
         let error = on(plane, "get ks nobody -n empty").await.fails(1);
         assert!(error.contains("Kustomization \"nobody\" not found"), "{error}");
         on(plane, "get all -n empty").await.fails(1);
@@ -89,21 +118,41 @@ fn suspend_and_resume_change_the_spec_and_nothing_else() {
         let client = plane.client();
         namespace(&client, "suspend").await;
         for name in ["a", "b"] {
-            put(&client, "kustomizations", kustomization("suspend", name, false, "True", "fine")).await;
+            put(
+                &client,
+                "kustomizations",
+                kustomization("suspend", name, false, "True", "fine"),
+            )
+            .await;
         }
         let api = kustomizations(&client, "suspend");
         let suspended = || async {
             let all = api.list(&Default::default()).await.expect("a list").items;
-            all.iter().map(|object| object.data["spec"]["suspend"].as_bool().unwrap_or_default()).collect::<Vec<_>>()
+            all.iter()
+                .map(|object| object.data["spec"]["suspend"].as_bool().unwrap_or_default())
+                .collect::<Vec<_>>()
         };
         // A name that does not exist is reported and changes nothing else.
         let outcome = on(plane, "suspend ks a nobody b -n suspend").await;
         assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-        assert!(outcome.stderr.contains("✗ Kustomization \"nobody\" not found"), "{}", outcome.stderr);
-        assert!(outcome.stderr.contains("► suspending Kustomization a in suspend namespace"), "{}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("✗ Kustomization \"nobody\" not found"),
+            "{}",
+            outcome.stderr
+        );
+        assert!(
+            outcome
+                .stderr
+                .contains("► suspending Kustomization a in suspend namespace"),
+            "{}",
+            outcome.stderr
+        );
         assert_eq!(suspended().await, [true, true]);
         let error = on(plane, "reconcile ks a -n suspend").await.fails(1);
-        assert!(error.contains("is suspended\nhint: `nave resume kustomization a -n suspend`"), "{error}");
+        assert!(
+            error.contains("is suspended\nhint: `nave resume kustomization a -n suspend`"),
+            "{error}"
+        );
         on(plane, "resume ks --all -n suspend").await.ok();
         assert_eq!(suspended().await, [false, false]);
         let error = on(plane, "suspend ks --all -n suspend-nothing").await.fails(1);
@@ -111,7 +160,10 @@ fn suspend_and_resume_change_the_spec_and_nothing_else() {
         // Resuming one waits, here in vain, because nobody reconciles it.
         on(plane, "suspend ks a -n suspend").await.ok();
         let error = on(plane, "resume ks a -n suspend --timeout 1s").await.fails(1);
-        assert!(error.contains("was not ready within 1s") && error.contains("hint: "), "{error}");
+        assert!(
+            error.contains("was not ready within 1s") && error.contains("hint: "),
+            "{error}"
+        );
     });
 }
 
@@ -122,18 +174,28 @@ fn reconcile_asks_and_waits_for_the_answer() {
         let client = plane.client();
         namespace(&client, "reconcile").await;
         let check = async |name: &'static str, ready: &'static str, message: &'static str| {
-            put(&client, "kustomizations", kustomization("reconcile", name, false, "True", "old")).await;
+            put(
+                &client,
+                "kustomizations",
+                kustomization("reconcile", name, false, "True", "old"),
+            )
+            .await;
             let api = kustomizations(&client, "reconcile");
             let controller = async {
                 let requested = |object: Option<&kube::api::DynamicObject>| {
                     object.is_some_and(|object| object.annotations().contains_key("reconcile.fluxcd.io/requestedAt"))
                 };
-                let object = await_condition(api.clone(), name, requested).await.expect("a watch").expect("an object");
+                let object = await_condition(api.clone(), name, requested)
+                    .await
+                    .expect("a watch")
+                    .expect("an object");
                 let handled = &object.annotations()["reconcile.fluxcd.io/requestedAt"];
                 let status = json!({"status": {
                     "lastHandledReconcileAt": handled, "conditions": [condition("Ready", ready, "X", message)]
                 }});
-                api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.expect("a status");
+                api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status))
+                    .await
+                    .expect("a status");
             };
             let line = format!("reconcile ks {name} -n reconcile --timeout 60s");
             let (outcome, ()) = tokio::join!(on(plane, &line), controller);
@@ -141,9 +203,16 @@ fn reconcile_asks_and_waits_for_the_answer() {
         };
         let outcome = check("good", "True", "Applied").await;
         assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-        assert!(outcome.stderr.contains("✔ applied revision main@sha1:aaaaaaaa"), "{}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("✔ applied revision main@sha1:aaaaaaaa"),
+            "{}",
+            outcome.stderr
+        );
         let error = check("bad", "False", "building: no such file").await.fails(1);
-        assert!(error.contains("✗ Kustomization reconciliation failed: bad: building: no such file"), "{error}");
+        assert!(
+            error.contains("✗ Kustomization reconciliation failed: bad: building: no such file"),
+            "{error}"
+        );
         let error = on(plane, "reconcile ks nobody -n reconcile").await.fails(1);
         assert!(error.contains("not found in \"reconcile\" namespace"), "{error}");
         let error = on(plane, "reconcile ks good --with-source -n reconcile").await.fails(1);
@@ -196,7 +265,12 @@ fn a_watch_shows_changes_as_they_come() {
         let plane = shared().await;
         let client = plane.client();
         namespace(&client, "watch").await;
-        put(&client, "kustomizations", kustomization("watch", "apps", false, "True", "one")).await;
+        put(
+            &client,
+            "kustomizations",
+            kustomization("watch", "apps", false, "True", "one"),
+        )
+        .await;
         let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_nave"))
             .args(["get", "ks", "-n", "watch", "--watch"])
             .env("KUBECONFIG", plane.kubeconfig_path())
@@ -211,7 +285,12 @@ fn a_watch_shows_changes_as_they_come() {
         };
         assert!(next().await.starts_with("NAME   REVISION"));
         assert!(next().await.ends_with("True    one"));
-        put(&client, "kustomizations", kustomization("watch", "apps", false, "False", "two")).await;
+        put(
+            &client,
+            "kustomizations",
+            kustomization("watch", "apps", false, "False", "two"),
+        )
+        .await;
         assert!(next().await.ends_with("False   two"));
         child.kill().await.expect("it runs");
     });
@@ -222,13 +301,21 @@ fn what_one_may_not_do_is_refused_with_a_way_out() {
     RUNTIME.block_on(async {
         let plane = shared().await;
         namespace(&plane.client(), "denied").await;
-        let error = on(plane, "get ks -n denied --as somebody --as-group nobody").await.fails(1);
-        assert!(error.contains("kustomizations.kustomize.toolkit.fluxcd.io is forbidden: User \"somebody\""), "{error}");
+        let error = on(plane, "get ks -n denied --as somebody --as-group nobody")
+            .await
+            .fails(1);
+        assert!(
+            error.contains("kustomizations.kustomize.toolkit.fluxcd.io is forbidden: User \"somebody\""),
+            "{error}"
+        );
         assert!(error.contains("hint: ") && !error.contains("Status {"), "{error}");
         let error = on(plane, "get ks --as-group nobody").await.fails(1);
         assert!(error.contains("need --as"), "{error}");
         let error = on(plane, "check --pre --as somebody").await.fails(1);
-        assert!(error.contains("✗ these credentials may not create namespaces"), "{error}");
+        assert!(
+            error.contains("✗ these credentials may not create namespaces"),
+            "{error}"
+        );
         // The deadline of `eventually` is for the shared plane's service account, which comes a moment after it.
         let kubeconfig = eventually(Duration::from_secs(30), "a token", || async {
             plane.service_account_kubeconfig("denied", "default").await

@@ -16,9 +16,18 @@ fn exported_manifests_are_those_of_deploy() {
     for (flag, component, folder) in [("--agent", Component::Agent, "agent"), ("--hub", Component::Hub, "hub")] {
         let exported = run(&["install", flag, "--export"]).ok();
         let exported = yaml::read_objects(&exported, "export").expect("YAML");
-        assert_eq!(exported, manifests(component, &InstallOptions::default()).expect("built in"), "{flag}");
+        let built_in = manifests(component, &InstallOptions::default()).expect("built in");
+        assert_eq!(exported.len(), built_in.len(), "{flag}");
+        for (exported, built_in) in exported.iter().zip(&built_in) {
+            assert!(
+                exported == built_in,
+                "{flag}: {built_in} is not exported as it is applied"
+            );
+        }
         // Every object of the files, and its every field, is in what is exported.
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/base").join(folder);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../deploy/base")
+            .join(folder);
         let mut count = 0;
         for entry in fs::read_dir(&folder).expect("deploy") {
             let path = entry.expect("deploy").path();
@@ -33,7 +42,10 @@ fn exported_manifests_are_those_of_deploy() {
                 count += 1;
             }
         }
-        let definitions = exported.iter().filter(|object| object.kind() == "CustomResourceDefinition").count();
+        let definitions = exported
+            .iter()
+            .filter(|object| object.kind() == "CustomResourceDefinition")
+            .count();
         assert_eq!(exported.len(), count + definitions, "{flag}");
     }
 }
@@ -41,17 +53,33 @@ fn exported_manifests_are_those_of_deploy() {
 /// Whether `part` is all there in `whole`.
 fn contains(whole: &serde_json::Value, part: &serde_json::Value) -> bool {
     match (whole, part) {
-        (serde_json::Value::Object(whole), serde_json::Value::Object(part)) => {
-            part.iter().all(|(key, part)| whole.get(key).is_some_and(|whole| contains(whole, part)))
-        }
+        (serde_json::Value::Object(whole), serde_json::Value::Object(part)) => part
+            .iter()
+            .all(|(key, part)| whole.get(key).is_some_and(|whole| contains(whole, part))),
         (whole, part) => whole == part,
     }
 }
 
 #[test]
 fn options_are_in_the_export() {
-    let exported = run(&["install", "--hub", "--export", "-n", "hub", "--image", "x/hub:2", "--advertise", "a:1,b:2"]).ok();
-    for part in ["namespace: hub\n", "image: x/hub:2\n", "- --advertise=a:1,b:2\n", "name: nave-hub-hub\n"] {
+    let exported = run(&[
+        "install",
+        "--hub",
+        "--export",
+        "-n",
+        "hub",
+        "--image",
+        "x/hub:2",
+        "--advertise",
+        "a:1,b:2",
+    ])
+    .ok();
+    for part in [
+        "namespace: hub\n",
+        "image: x/hub:2\n",
+        "- --advertise=a:1,b:2\n",
+        "name: nave-hub-hub\n",
+    ] {
         assert!(exported.contains(part), "{part}");
     }
     assert!(!exported.contains("nave-system"));
@@ -94,7 +122,10 @@ fn every_shell_gets_its_completion() {
 fn the_version_of_the_program_needs_no_cluster() {
     let version = concat!("v", env!("CARGO_PKG_VERSION"));
     assert_eq!(run(&["version", "--client"]).ok(), format!("nave: {version}\n"));
-    assert_eq!(run(&["version", "--client", "-o", "json"]).ok(), format!("{{\n  \"nave\": \"{version}\"\n}}\n"));
+    assert_eq!(
+        run(&["version", "--client", "-o", "json"]).ok(),
+        format!("{{\n  \"nave\": \"{version}\"\n}}\n")
+    );
 }
 
 #[test]
@@ -104,7 +135,10 @@ fn what_cannot_be_understood_ends_with_2() {
     run(&["leave"]).fails(2);
     run(&[]).fails(2);
     let error = run(&["get", "all", "-n", "Not_A_Namespace"]).fails(1);
-    assert!(error.contains("✗ --namespace \"Not_A_Namespace\" is no namespace\nhint: "), "{error}");
+    assert!(
+        error.contains("✗ --namespace \"Not_A_Namespace\" is no namespace\nhint: "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -124,16 +158,36 @@ fn a_kubeconfig_that_cannot_be_used_is_named_with_the_reason() {
         }
         assert_eq!(error.matches('✗').count(), 1, "{error}");
     };
-    check("/nowhere/config", &["get", "ks"], &["/nowhere/config", "No such file", "hint: ", "KUBECONFIG"]);
-    check(&write("broken", "apiVersion: [v1"), &["get", "ks"], &["malformed", "hint: "]);
-    check(&write("empty", "apiVersion: v1\nkind: Config\n"), &["check"], &["no current context", "--context"]);
+    check(
+        "/nowhere/config",
+        &["get", "ks"],
+        &["/nowhere/config", "No such file", "hint: ", "KUBECONFIG"],
+    );
+    check(
+        &write("broken", "apiVersion: [v1"),
+        &["get", "ks"],
+        &["malformed", "hint: "],
+    );
+    check(
+        &write("empty", "apiVersion: v1\nkind: Config\n"),
+        &["check"],
+        &["no current context", "--context"],
+    );
     let unreachable = write(
         "unreachable",
         "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n\
          clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: u, user: {}}]\n",
     );
-    check(&unreachable, &["get", "ks"], &["Connection refused", "hint: the API server does not answer"]);
-    check(&unreachable, &["--context", "other", "get", "ks"], &["no context \"other\"", "get-contexts"]);
+    check(
+        &unreachable,
+        &["get", "ks"],
+        &["Connection refused", "hint: the API server does not answer"],
+    );
+    check(
+        &unreachable,
+        &["--context", "other", "get", "ks"],
+        &["no context \"other\"", "get-contexts"],
+    );
     // Without any kubeconfig at all.
     let error = run(&["get", "ks"]).fails(1);
     assert!(error.contains("hint: name a kubeconfig"), "{error}");
@@ -147,9 +201,15 @@ fn a_directory_is_built_as_kustomize_builds_it() {
         fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
         fs::write(path, text).expect("a file");
     };
-    write("base/config.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {greeting: hello}\n");
+    write(
+        "base/config.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {greeting: hello}\n",
+    );
     write("base/kustomization.yaml", "resources: [config.yaml]\n");
-    write("overlay/kustomization.yaml", "resources: [../base]\nnamePrefix: eu-\nnamespace: shop\n");
+    write(
+        "overlay/kustomization.yaml",
+        "resources: [../base]\nnamePrefix: eu-\nnamespace: shop\n",
+    );
     let overlay = folder.path().join("overlay");
     let overlay = overlay.to_str().expect("text");
     assert_eq!(
@@ -158,7 +218,10 @@ fn a_directory_is_built_as_kustomize_builds_it() {
     );
     write("overlay/kustomization.yaml", "resources: [../missing]\n");
     let error = run(&["build", "kustomization", overlay]).fails(1);
-    assert!(error.contains("../missing") && error.contains("kustomization.yaml"), "{error}");
+    assert!(
+        error.contains("../missing") && error.contains("kustomization.yaml"),
+        "{error}"
+    );
     let error = run(&["build", "kustomization", "/nowhere/at/all"]).fails(1);
     assert!(error.contains("/nowhere/at/all"), "{error}");
 }
@@ -169,7 +232,10 @@ fn a_kustomization_file_adds_variables_and_owner() {
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
     fs::create_dir(folder.path().join("app")).expect("a folder");
     write("app/kustomization.yaml", "resources: [config.yaml]\n");
-    write("app/config.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {greeting: '${greeting:=hi}', who: '${who}'}\n");
+    write(
+        "app/config.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {greeting: '${greeting:=hi}', who: '${who}'}\n",
+    );
     write(
         "ks.yaml",
         "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: app, namespace: apps}\n\
@@ -181,7 +247,11 @@ fn a_kustomization_file_adds_variables_and_owner() {
     let path = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
     let (app, file) = (path("app"), path("ks.yaml"));
     let outcome = run(&["build", "ks", &app, "--kustomization-file", &file, "--dry-run"]);
-    assert!(outcome.stderr.contains("substituteFrom are not known"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("substituteFrom are not known"),
+        "{}",
+        outcome.stderr
+    );
     let built = outcome.ok();
     for part in [
         "greeting: hi\n",
@@ -215,13 +285,19 @@ fn an_agent_run_by_hand_gets_a_file_that_only_its_owner_reads() {
     .to_text();
     run(&["join", "--token", &token, "--name", "eu-1", "--print-config", file]).ok();
     let text = fs::read_to_string(file).expect("written");
-    assert!(text.contains(&format!("token: {}\n", *token)) && text.contains("name: eu-1\n"), "{text}");
+    assert!(
+        text.contains(&format!("token: {}\n", *token)) && text.contains("name: eu-1\n"),
+        "{text}"
+    );
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(file).expect("a file").permissions());
     assert_eq!(mode & 0o777, 0o600);
     let printed = run(&["join", "--token", &token, "--print-config", "-"]).ok();
     assert!(printed.contains("state: nave-agent.state\n"), "{printed}");
     let error = run(&["join", "--token", "nave1.nonsense", "--print-config", "-"]).fails(1);
-    assert!(error.contains("✗ join token is damaged") && error.contains("hint: "), "{error}");
+    assert!(
+        error.contains("✗ join token is damaged") && error.contains("hint: "),
+        "{error}"
+    );
     let error = run(&["join", "--token", "eyJhbGciOi", "--print-config", "-"]).fails(1);
     assert!(error.contains("nave1.") && !error.contains("eyJhbGciOi"), "{error}");
 }

@@ -20,12 +20,20 @@ async fn fleet_objects(client: &kube::Client) {
     for name in ["flux-system", "shop"] {
         namespace(client, name).await;
     }
-    let labels = json!({"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"});
-    let config = |name: &str, labels: &Value, annotations: Value| {
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop", "labels": labels, "annotations": annotations}})
-    };
+    let labels =
+        json!({"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"});
+    let config = |name: &str, labels: &Value, annotations: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop", "labels": labels, "annotations": annotations}});
     put(client, "configmaps", config("mine", &labels, json!({}))).await;
-    put(client, "configmaps", config("kept", &labels, json!({"kustomize.toolkit.fluxcd.io/prune": "disabled"}))).await;
+    put(
+        client,
+        "configmaps",
+        config(
+            "kept",
+            &labels,
+            json!({"kustomize.toolkit.fluxcd.io/prune": "disabled"}),
+        ),
+    )
+    .await;
     put(client, "configmaps", config("taken-over", &json!({}), json!({}))).await;
     put(
         client,
@@ -52,16 +60,18 @@ async fn fleet_objects(client: &kube::Client) {
         }),
     )
     .await;
-    let secret = |name: &str, labels: Value| {
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "flux-system", "labels": labels}, "stringData": {"token": "x"}})
-    };
+    let secret = |name: &str, labels: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "flux-system", "labels": labels}, "stringData": {"token": "x"}});
     put(client, "secrets", secret("sent-along", owner())).await;
     put(client, "secrets", secret("nave-agent-hub", json!({}))).await;
 }
 
 async fn names(api: Api<DynamicObject>) -> Vec<String> {
     let list = api.list_metadata(&ListParams::default()).await.expect("a list");
-    list.items.iter().map(ResourceExt::name_any).filter(|name| name != "kube-root-ca.crt").collect()
+    list.items
+        .iter()
+        .map(ResourceExt::name_any)
+        .filter(|name| name != "kube-root-ca.crt")
+        .collect()
 }
 
 /// A plane of its own: leaving looks at every namespace.
@@ -83,7 +93,9 @@ fn leaving_keeps_or_purges_and_says_so_before() {
         // Nothing is touched before a yes.
         let preview = on(&plane, "leave --purge --dry-run").await.ok();
         let row = |kind: &str, name: &str| {
-            let found = preview.lines().find(|line| line.contains(kind) && line.split_whitespace().any(|word| word == name));
+            let found = preview
+                .lines()
+                .find(|line| line.contains(kind) && line.split_whitespace().any(|word| word == name));
             found.unwrap_or_else(|| panic!("{kind} {name}: {preview}")).to_owned()
         };
         assert!(row("ConfigMap", "mine").starts_with("delete "));
@@ -94,14 +106,21 @@ fn leaving_keeps_or_purges_and_says_so_before() {
         assert!(!preview.contains("gone"), "{preview}");
         on(&plane, "leave --purge").await.fails(1);
         let outcome = on(&plane, "leave --keep --dry-run").await;
-        assert!(outcome.stderr.contains("is suspended until it is given a source"), "{}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("is suspended until it is given a source"),
+            "{}",
+            outcome.stderr
+        );
         assert_eq!(names(configs()).await, ["kept", "mine", "taken-over"]);
         assert_eq!(names(secrets()).await, ["nave-agent-hub", "sent-along"]);
 
         // Keep: everything stays, as plain Flux objects.
         on(&plane, "leave --keep --yes").await.ok();
         assert_eq!(names(configs()).await, ["kept", "mine", "taken-over"]);
-        let kustomization = kustomizations(&client, "flux-system").get("apps").await.expect("it is kept");
+        let kustomization = kustomizations(&client, "flux-system")
+            .get("apps")
+            .await
+            .expect("it is kept");
         assert_eq!(kustomization.labels().keys().collect::<Vec<_>>(), ["team"]);
         assert_eq!(kustomization.data["spec"]["suspend"], true);
         assert!(kustomization.annotations()["nave.dev/suspended-because"].contains("spec.sourceRef"));
@@ -111,16 +130,29 @@ fn leaving_keeps_or_purges_and_says_so_before() {
 
         // Purge: what the hub brought goes, and only that.
         kustomizations(&client, "flux-system")
-            .patch("apps", &Default::default(), &kube::api::Patch::Merge(json!({"metadata": {"finalizers": null}})))
+            .patch(
+                "apps",
+                &Default::default(),
+                &kube::api::Patch::Merge(json!({"metadata": {"finalizers": null}})),
+            )
             .await
             .expect("an answer");
-        kustomizations(&client, "flux-system").delete("apps", &Default::default()).await.expect("an answer");
+        kustomizations(&client, "flux-system")
+            .delete("apps", &Default::default())
+            .await
+            .expect("an answer");
         fleet_objects(&client).await;
         on(&plane, "leave --purge --yes --timeout 60s").await.ok();
         assert_eq!(names(configs()).await, ["kept", "taken-over"]);
         assert!(names(kustomizations(&client, "flux-system")).await.is_empty());
         assert!(names(secrets()).await.is_empty());
-        let artifacts = api(&client, "source.toolkit.fluxcd.io/v1", "ExternalArtifact", "externalartifacts", "flux-system");
+        let artifacts = api(
+            &client,
+            "source.toolkit.fluxcd.io/v1",
+            "ExternalArtifact",
+            "externalartifacts",
+            "flux-system",
+        );
         assert!(names(artifacts).await.is_empty());
     });
 }

@@ -51,8 +51,17 @@ impl Outcome {
 /// Runs the program with nothing of the caller's environment that could change what it does.
 pub async fn nave(kubeconfig: Option<&Path>, line: &[&str]) -> Outcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nave"));
-    command.args(line).stdin(Stdio::null()).kill_on_drop(true).env_remove("KUBERNETES_SERVICE_HOST");
-    for variable in ["KUBECONFIG", "FLUX_SYSTEM_NAMESPACE", "NAVE_WORKSPACE", "FLUX_NS_FOLLOWS_KUBE_CONTEXT"] {
+    command
+        .args(line)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .env_remove("KUBERNETES_SERVICE_HOST");
+    for variable in [
+        "KUBECONFIG",
+        "FLUX_SYSTEM_NAMESPACE",
+        "NAVE_WORKSPACE",
+        "FLUX_NS_FOLLOWS_KUBE_CONTEXT",
+    ] {
         command.env_remove(variable);
     }
     command.env("HOME", "/nonexistent");
@@ -81,7 +90,13 @@ pub fn api(client: &Client, api_version: &str, kind: &str, plural: &str, namespa
 }
 
 pub fn kustomizations(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    api(client, "kustomize.toolkit.fluxcd.io/v1", "Kustomization", "kustomizations", namespace)
+    api(
+        client,
+        "kustomize.toolkit.fluxcd.io/v1",
+        "Kustomization",
+        "kustomizations",
+        namespace,
+    )
 }
 
 pub fn clusters(client: &Client, namespace: &str) -> Api<DynamicObject> {
@@ -93,18 +108,28 @@ pub async fn namespace(client: &Client, name: &str) {
     let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Namespace"), "namespaces");
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
     let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    api.patch(name, &PatchParams::apply("test"), &Patch::Apply(&object)).await.expect("a namespace");
+    api.patch(name, &PatchParams::apply("test"), &Patch::Apply(&object))
+        .await
+        .expect("a namespace");
 }
 
 /// Writes an object, and its status when it has one.
 pub async fn put(client: &Client, plural: &str, object: Value) -> DynamicObject {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let (api_version, kind) = (text("/apiVersion"), text("/kind"));
     let (name, namespace) = (text("/metadata/name"), text("/metadata/namespace"));
     let api = api(client, &api_version, &kind, plural, &namespace);
     let params = PatchParams::apply("test").force();
     let mut without_status = object.clone();
-    let status = without_status.as_object_mut().and_then(|fields| fields.remove("status"));
+    let status = without_status
+        .as_object_mut()
+        .and_then(|fields| fields.remove("status"));
     let mut written = api
         .patch(&name, &params, &Patch::Apply(&without_status))
         .await
@@ -134,7 +159,11 @@ pub async fn install_definitions(client: &Client) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in nave_crds::all() {
         let name = definition.name_any();
-        api.patch(&name, &PatchParams::apply("test"), &Patch::Apply(&definition)).await.expect("a definition");
-        wait::await_condition(api.clone(), &name, wait::conditions::is_crd_established()).await.expect("established");
+        api.patch(&name, &PatchParams::apply("test"), &Patch::Apply(&definition))
+            .await
+            .expect("a definition");
+        wait::await_condition(api.clone(), &name, wait::conditions::is_crd_established())
+            .await
+            .expect("established");
     }
 }

@@ -89,7 +89,10 @@ fn overlay(spec: &KustomizationSpec) -> Result<Overlay> {
         patches: spec
             .patches
             .iter()
-            .map(|patch| Patch { patch: patch.patch.clone(), target: patch.target.as_ref().map(selector) })
+            .map(|patch| Patch {
+                patch: patch.patch.clone(),
+                target: patch.target.as_ref().map(selector),
+            })
             .collect(),
         components: spec.components.clone(),
         ignore_missing_components: spec.ignore_missing_components,
@@ -111,7 +114,11 @@ fn read(file: &Path) -> Result<Kustomization> {
             found.push(kustomization);
         }
     }
-    ensure!(found.len() <= 1, "{name} holds {} Kustomizations, and only one can be built", found.len());
+    ensure!(
+        found.len() <= 1,
+        "{name} holds {} Kustomizations, and only one can be built",
+        found.len()
+    );
     match found.pop() {
         Some(kustomization) => Ok(kustomization),
         None => bail!("{name} holds no Kustomization of {}", nave_crds::kustomize::API_VERSION),
@@ -139,7 +146,11 @@ async fn variables(
             match data {
                 Some(data) => data.iter().for_each(|(key, value)| variables.set(key, value)),
                 None if reference.optional => {}
-                None => bail!("substituteFrom: {:?} {namespace}/{} was not found", reference.kind, reference.name),
+                None => bail!(
+                    "substituteFrom: {:?} {namespace}/{} was not found",
+                    reference.kind,
+                    reference.name
+                ),
             }
         }
     }
@@ -186,9 +197,15 @@ fn own(object: &mut Object, kustomization: &Kustomization) {
     for (key, value) in common.annotations {
         object.set_annotation(key, value);
     }
-    object.set_label(labels::KUSTOMIZE_NAME, kustomization.metadata.name.clone().unwrap_or_default());
+    object.set_label(
+        labels::KUSTOMIZE_NAME,
+        kustomization.metadata.name.clone().unwrap_or_default(),
+    );
     let namespace = kustomization.metadata.namespace.clone();
-    object.set_label(labels::KUSTOMIZE_NAMESPACE, namespace.unwrap_or_else(|| "flux-system".to_owned()));
+    object.set_label(
+        labels::KUSTOMIZE_NAMESPACE,
+        namespace.unwrap_or_else(|| "flux-system".to_owned()),
+    );
 }
 
 /// Encrypted values are of no use to a reader, and their place in a diff hides everything else.

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::coordination::v1::Lease,
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    api::coordination::v1::Lease, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 
 /// Oldest Kubernetes that is supported: that of Flux 2.9.
@@ -23,7 +22,10 @@ pub enum Holder {
 
 /// Whether a version such as `v1.36.3` or `v1.33.0-eks-1` is new enough.
 pub fn supported(version: &str) -> Result<(), String> {
-    let mut parts = version.trim_start_matches('v').split(['.', '-', '+']).map(str::parse::<u32>);
+    let mut parts = version
+        .trim_start_matches('v')
+        .split(['.', '-', '+'])
+        .map(str::parse::<u32>);
     match (parts.next(), parts.next()) {
         (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= MINIMUM_PARTS => Ok(()),
         (Some(Ok(_)), Some(Ok(_))) => Err(format!("Kubernetes version {version} is older than {MINIMUM}")),
@@ -35,11 +37,19 @@ pub fn supported(version: &str) -> Result<(), String> {
 pub fn definition(found: &CustomResourceDefinition, wanted: &CustomResourceDefinition) -> Result<String, String> {
     let status = found.status.clone().unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
-    if !conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
+    if !conditions
+        .iter()
+        .any(|condition| condition.type_ == "Established" && condition.status == "True")
+    {
         return Err("not established".to_owned());
     }
     for version in &wanted.spec.versions {
-        if !found.spec.versions.iter().any(|there| there.name == version.name && there.served) {
+        if !found
+            .spec
+            .versions
+            .iter()
+            .any(|there| there.name == version.name && there.served)
+        {
             return Err(format!("version {} is not served", version.name));
         }
     }
@@ -58,7 +68,11 @@ pub fn holder_of(lease: &Lease, now: Timestamp) -> Option<Holder> {
         return None;
     }
     // Pods are named after their Deployment, and the identity begins with the name of the pod.
-    Some(if holder.starts_with("nave-") { Holder::Nave(holder) } else { Holder::Other(holder) })
+    Some(if holder.starts_with("nave-") {
+        Holder::Nave(holder)
+    } else {
+        Holder::Other(holder)
+    })
 }
 
 #[cfg(test)]
@@ -96,7 +110,11 @@ mod tests {
         };
         let fresh = "2026-11-21T07:59:50.000000Z";
         check("nave-agent-7c9_x", fresh, Some(Holder::Nave("nave-agent-7c9_x".into())));
-        check("source-controller-1_y", fresh, Some(Holder::Other("source-controller-1_y".into())));
+        check(
+            "source-controller-1_y",
+            fresh,
+            Some(Holder::Other("source-controller-1_y".into())),
+        );
         check("source-controller-1_y", "2026-11-21T07:58:00.000000Z", None);
         check("", fresh, None);
     }

@@ -53,7 +53,10 @@ fn facts(description: &mut Description, object: &DynamicObject) {
     description.line("Boots", &positive(number(object, "/status/session/bootSeq")));
     description.line("Last seen", text(object, "/status/lastSeen"));
     description.line("Cluster UID", text(object, "/spec/identity/clusterUID"));
-    let keys: Vec<&str> = fields::list(object, "/spec/identity/keys").iter().filter_map(Value::as_str).collect();
+    let keys: Vec<&str> = fields::list(object, "/spec/identity/keys")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     description.line("Keys", &keys.join(", "));
     description.line("Facts", &pairs(object, "/status/facts"));
 }
@@ -61,7 +64,12 @@ fn facts(description: &mut Description, object: &DynamicObject) {
 fn access(object: &DynamicObject) -> Table {
     let mut table = Table::new(["Workspace", "Admin", "Namespaces", "Service account"]);
     for grant in fields::list(object, "/spec/access") {
-        let namespaces: Vec<&str> = grant["namespaces"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let namespaces: Vec<&str> = grant["namespaces"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         table.row([
             field(grant, "workspace").to_owned(),
             title(grant["admin"].as_bool().unwrap_or_default()),
@@ -122,7 +130,10 @@ async fn kustomizations(connection: &Connection, object: &DynamicObject) -> Resu
         object.namespace().unwrap_or_default()
     );
     let params = ListParams::default().labels(&selector);
-    for kustomization in api::list_if_known(&connection.client, &KUSTOMIZATION, None, &params).await?.unwrap_or_default() {
+    for kustomization in api::list_if_known(&connection.client, &KUSTOMIZATION, None, &params)
+        .await?
+        .unwrap_or_default()
+    {
         let (ready, message) = fields::ready(&kustomization);
         let revision = fields::shorten(text(&kustomization, "/status/lastAppliedRevision"));
         table.row([fields::full_name(&kustomization), revision, ready, message]);
@@ -141,8 +152,11 @@ fn pending_keys(object: &DynamicObject) -> Table {
 /// `a=1, b=2`.
 fn pairs(object: &DynamicObject, pointer: &str) -> String {
     let map = object.data.pointer(pointer).and_then(Value::as_object);
-    let pairs: Vec<String> =
-        map.into_iter().flatten().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let pairs: Vec<String> = map
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
     pairs.join(", ")
 }
 

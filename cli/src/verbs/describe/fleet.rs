@@ -29,7 +29,9 @@ pub(super) async fn describe(connection: &Connection, object: &DynamicObject) ->
     description.table("Waves", waves(object));
     description.table("Unhealthy clusters (first ten)", unhealthy(object));
     description.conditions(object, now);
-    description.events(connection, &FLEET_KUSTOMIZATION, object, now).await?;
+    description
+        .events(connection, &FLEET_KUSTOMIZATION, object, now)
+        .await?;
     plan(&mut description, object);
     Ok(description.finish())
 }
@@ -53,17 +55,27 @@ fn placement(object: &DynamicObject) -> String {
     if !excluded.is_empty() {
         parts.push(format!("except {}", excluded.join(" and ")));
     }
-    if parts.is_empty() { "no cluster".to_owned() } else { parts.join("; ") }
+    if parts.is_empty() {
+        "no cluster".to_owned()
+    } else {
+        parts.join("; ")
+    }
 }
 
 /// A label selector as kubectl writes it: `env=prod,tier in (a,b),!old`.
 fn selector_text(selector: &Value) -> String {
     let equal = selector["matchLabels"].as_object().into_iter().flatten();
-    let mut parts: Vec<String> =
-        equal.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let mut parts: Vec<String> = equal
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
     for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
         let key = field(expression, "key");
-        let values: Vec<&str> = expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let values: Vec<&str> = expression["values"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let values = values.join(",");
         parts.push(match field(expression, "operator") {
             "In" => format!("{key} in ({values})"),
@@ -83,10 +95,17 @@ fn names(names: Option<&Value>) -> Option<String> {
 
 fn source(object: &DynamicObject) -> String {
     let (kind, rest) = match object.data.pointer("/spec/source/template") {
-        Some(template) => {
-            (field(template, "kind"), template.pointer("/spec/url").and_then(Value::as_str).unwrap_or_default())
-        }
-        None => (text(object, "/spec/source/ref/kind"), text(object, "/spec/source/ref/name")),
+        Some(template) => (
+            field(template, "kind"),
+            template
+                .pointer("/spec/url")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+        ),
+        None => (
+            text(object, "/spec/source/ref/kind"),
+            text(object, "/spec/source/ref/name"),
+        ),
     };
     let include = names(object.data.pointer("/spec/source/include"));
     match include {

@@ -29,7 +29,10 @@ impl Description {
         description.line("Namespace", &object.namespace().unwrap_or_default());
         description.line("Labels", &fields::labels(object));
         let created = object.metadata.creation_timestamp.as_ref();
-        description.line("Age", &created.map_or_else(String::new, |created| age::since(created.0, now)));
+        description.line(
+            "Age",
+            &created.map_or_else(String::new, |created| age::since(created.0, now)),
+        );
         description
     }
 
@@ -73,12 +76,23 @@ impl Description {
     }
 
     /// Events about the object.
-    pub async fn events(&mut self, connection: &Connection, kind: &Kind, object: &DynamicObject, now: Timestamp) -> Result<()> {
+    pub async fn events(
+        &mut self,
+        connection: &Connection,
+        kind: &Kind,
+        object: &DynamicObject,
+        now: Timestamp,
+    ) -> Result<()> {
         let namespace = object.namespace().unwrap_or_default();
         let found = events::about(connection, &namespace, &[(kind.kind.to_owned(), object.name_any())]).await?;
         let mut table = Table::new(["Last seen", "Type", "Reason", "Message"]);
         for event in found {
-            table.row([event.last_seen(now), event.type_, event.reason, fields::shorten(&event.message)]);
+            table.row([
+                event.last_seen(now),
+                event.type_,
+                event.reason,
+                fields::shorten(&event.message),
+            ]);
         }
         self.table("Events", table);
         Ok(())

@@ -31,8 +31,16 @@ impl Columns {
     /// A table with the headers and no rows.
     pub fn table(&self) -> Table {
         // An object without any field has the same columns as every other.
-        let nothing = DynamicObject { types: None, metadata: Default::default(), data: serde_json::json!({}) };
-        Table::new(self.cells(&nothing, Timestamp::UNIX_EPOCH).into_iter().map(|(header, _)| header))
+        let nothing = DynamicObject {
+            types: None,
+            metadata: Default::default(),
+            data: serde_json::json!({}),
+        };
+        Table::new(
+            self.cells(&nothing, Timestamp::UNIX_EPOCH)
+                .into_iter()
+                .map(|(header, _)| header),
+        )
     }
 
     /// The cells of one object.
@@ -72,7 +80,10 @@ impl Columns {
                 cells.push(("URL", text(object, "/spec/url").to_owned()));
             }
             let created = object.metadata.creation_timestamp.as_ref();
-            cells.push(("Age", created.map_or_else(|| "<unknown>".to_owned(), |created| age::since(created.0, now))));
+            cells.push((
+                "Age",
+                created.map_or_else(|| "<unknown>".to_owned(), |created| age::since(created.0, now)),
+            ));
         }
         cells
     }
@@ -144,7 +155,10 @@ fn external_artifact(object: &DynamicObject) -> Vec<Cell> {
         (kind, "", name) => format!("{kind}/{name}"),
         (kind, namespace, name) => format!("{kind}/{namespace}/{name}"),
     };
-    vec![("Revision", shorten(text(object, "/status/artifact/revision"))), ("Source", source)]
+    vec![
+        ("Revision", shorten(text(object, "/status/artifact/revision"))),
+        ("Source", source),
+    ]
 }
 
 fn or_dash(text: &str) -> String {
@@ -158,7 +172,13 @@ mod tests {
     use super::*;
 
     fn check(kind: &'static Kind, change: impl FnOnce(&mut Columns), objects: &[Value], want: &str) {
-        let mut columns = Columns { kind, namespace: false, prefixed: false, wide: false, source: false };
+        let mut columns = Columns {
+            kind,
+            namespace: false,
+            prefixed: false,
+            wide: false,
+            source: false,
+        };
         change(&mut columns);
         let now = "2026-11-21T08:00:00Z".parse().expect("a time");
         let mut table = columns.table();
@@ -212,14 +232,18 @@ mod tests {
         check(
             &kinds::GIT_REPOSITORY,
             |_| {},
-            &[json!({"metadata": {"name": "platform"}, "status": {"artifact": {"revision": "main@sha1:1"}, "conditions": [ready("False", "auth")]}})],
+            &[
+                json!({"metadata": {"name": "platform"}, "status": {"artifact": {"revision": "main@sha1:1"}, "conditions": [ready("False", "auth")]}}),
+            ],
             "NAME       REVISION      SUSPENDED   READY   MESSAGE\n\
              platform   main@sha1:1   False       False   auth\n",
         );
         check(
             &kinds::EXTERNAL_ARTIFACT,
             |_| {},
-            &[json!({"metadata": {"name": "apps"}, "spec": {"sourceRef": {"kind": "Cluster", "name": "x"}}, "status": {"artifact": {"revision": "r"}, "conditions": [ready("True", "stored")]}})],
+            &[
+                json!({"metadata": {"name": "apps"}, "spec": {"sourceRef": {"kind": "Cluster", "name": "x"}}, "status": {"artifact": {"revision": "r"}, "conditions": [ready("True", "stored")]}}),
+            ],
             "NAME   REVISION   SOURCE      READY   MESSAGE\n\
              apps   r          Cluster/x   True    stored\n",
         );

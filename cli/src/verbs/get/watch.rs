@@ -41,7 +41,11 @@ pub(super) async fn run(
     let mut printer = Printer::new(columns, options.output, !options.no_header);
     let mut initial = Vec::new();
     let mut events = std::pin::pin!(watcher::watcher(api, config));
-    while let Some(event) = events.try_next().await.with_context(|| format!("watching {} objects", kind.kind))? {
+    while let Some(event) = events
+        .try_next()
+        .await
+        .with_context(|| format!("watching {} objects", kind.kind))?
+    {
         match event {
             Event::Init => initial.clear(),
             Event::InitApply(object) => initial.push(object),
@@ -73,11 +77,20 @@ struct Printer {
 
 impl Printer {
     fn new(columns: Columns, format: Option<Format>, headers: bool) -> Printer {
-        Printer { columns, format, table: columns.table(), headers, rows: BTreeMap::new() }
+        Printer {
+            columns,
+            format,
+            table: columns.table(),
+            headers,
+            rows: BTreeMap::new(),
+        }
     }
 
     fn add(&mut self, mut object: DynamicObject, kind: &crate::kinds::Kind) -> Result<()> {
-        object.types = Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_owned() });
+        object.types = Some(kube::core::TypeMeta {
+            api_version: kind.api_version(),
+            kind: kind.kind.to_owned(),
+        });
         let format = match self.format {
             Some(Format::Json) => DataFormat::Json,
             Some(Format::Yaml) => {

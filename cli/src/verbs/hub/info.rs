@@ -50,10 +50,15 @@ impl HubInfo {
     }
 
     fn parse(addresses: &str, root_pin: &str) -> Result<HubInfo> {
-        let addresses = addresses.split(',').map(str::trim).filter(|address| can_be_dialled(address));
+        let addresses = addresses
+            .split(',')
+            .map(str::trim)
+            .filter(|address| can_be_dialled(address));
         Ok(HubInfo {
             addresses: addresses.map(str::to_owned).collect(),
-            root_pin: root_pin.parse().with_context(|| format!("rootPin {root_pin:?} is no fingerprint"))?,
+            root_pin: root_pin
+                .parse()
+                .with_context(|| format!("rootPin {root_pin:?} is no fingerprint"))?,
         })
     }
 }
@@ -75,7 +80,10 @@ mod tests {
         assert_eq!(info.addresses, ["hub.example.com:9443", "10.0.0.1:9443"]);
         assert_eq!(info.root_pin.to_string(), pin);
         for nowhere in ["", "0.0.0.0:9443", "[::]:9443, :9443"] {
-            assert!(HubInfo::parse(nowhere, &pin).expect("valid").addresses.is_empty(), "{nowhere}");
+            assert!(
+                HubInfo::parse(nowhere, &pin).expect("valid").addresses.is_empty(),
+                "{nowhere}"
+            );
         }
         assert!(HubInfo::parse("a:1", "md5:1").is_err());
     }

@@ -104,7 +104,11 @@ async fn create(mut arguments: Create, to: &ConnectionArguments) -> Result<()> {
     let connection = to.connect().await?;
     let workspace = to.workspace(&connection);
     let info = HubInfo::read(&connection, &arguments.hub_namespace).await?;
-    let addresses = if arguments.address.is_empty() { info.addresses } else { arguments.address };
+    let addresses = if arguments.address.is_empty() {
+        info.addresses
+    } else {
+        arguments.address
+    };
     if addresses.is_empty() {
         return Err(advised(
             "the hub does not know which address agents are to dial",
@@ -123,13 +127,22 @@ async fn create(mut arguments: Create, to: &ConnectionArguments) -> Result<()> {
     }))?;
     let created = JOIN_TOKEN
         .api(&connection.client, &workspace)
-        .create(&PostParams { field_manager: Some(api::FIELD_MANAGER.to_owned()), ..PostParams::default() }, &object)
+        .create(
+            &PostParams {
+                field_manager: Some(api::FIELD_MANAGER.to_owned()),
+                ..PostParams::default()
+            },
+            &object,
+        )
         .await;
     match created {
         Ok(_) => {}
         Err(kube::Error::Api(status)) if status.code == 409 => {
             return Err(advised(
-                format!("JoinToken {workspace}/{} exists already, and its token was printed when it was made", arguments.name),
+                format!(
+                    "JoinToken {workspace}/{} exists already, and its token was printed when it was made",
+                    arguments.name
+                ),
                 format!(
                     "choose another name, or take it back and delete it: kubectl -n {workspace} delete jointoken {}",
                     arguments.name
@@ -163,21 +176,42 @@ async fn cluster_uid(kubeconfig: &Path, to: &ConnectionArguments) -> Result<Stri
 
 async fn list(arguments: &List, to: &ConnectionArguments) -> Result<()> {
     let connection = to.connect().await?;
-    let namespace = if arguments.all_namespaces { None } else { to.workspace_filter(&connection) };
-    let tokens = api::list(&connection.client, &JOIN_TOKEN, namespace.as_deref(), &ListParams::default()).await?;
+    let namespace = if arguments.all_namespaces {
+        None
+    } else {
+        to.workspace_filter(&connection)
+    };
+    let tokens = api::list(
+        &connection.client,
+        &JOIN_TOKEN,
+        namespace.as_deref(),
+        &ListParams::default(),
+    )
+    .await?;
     match arguments.output {
         Some(Format::Json) => return output::print_value(&output::list_value(&tokens)?, DataFormat::Json),
         Some(Format::Yaml) => return output::print_value(&output::list_value(&tokens)?, DataFormat::Yaml),
         Some(Format::Name) => {
-            let names: String = tokens.iter().map(|token| format!("{}\n", output::object_name(token))).collect();
+            let names: String = tokens
+                .iter()
+                .map(|token| format!("{}\n", output::object_name(token)))
+                .collect();
             return output::print_text(&names);
         }
         None | Some(Format::Wide) => {}
     }
     if tokens.is_empty() {
-        return Err(advised("no join tokens found", "`nave hub token create NAME` makes one"));
+        return Err(advised(
+            "no join tokens found",
+            "`nave hub token create NAME` makes one",
+        ));
     }
-    let mut table = table(&tokens, namespace.is_none(), arguments.output == Some(Format::Wide), Timestamp::now());
+    let mut table = table(
+        &tokens,
+        namespace.is_none(),
+        arguments.output == Some(Format::Wide),
+        Timestamp::now(),
+    );
     table.print(!arguments.no_header)?;
     Ok(())
 }
@@ -185,7 +219,13 @@ async fn list(arguments: &List, to: &ConnectionArguments) -> Result<()> {
 fn table(tokens: &[DynamicObject], with_namespace: bool, wide: bool, now: Timestamp) -> Table {
     let columns = ["Name", "Cluster", "Uses", "State", "Expires", "Used by"];
     let more = wide.then_some(["Approval", "Hash"]).into_iter().flatten();
-    let mut table = Table::new(with_namespace.then_some("Namespace").into_iter().chain(columns).chain(more));
+    let mut table = Table::new(
+        with_namespace
+            .then_some("Namespace")
+            .into_iter()
+            .chain(columns)
+            .chain(more),
+    );
     for token in tokens {
         let used = fields::list(token, "/status/used");
         let mut row = Vec::new();
@@ -194,11 +234,20 @@ fn table(tokens: &[DynamicObject], with_namespace: bool, wide: bool, now: Timest
         }
         let prefix = text(token, "/spec/cluster/namePrefix");
         row.push(token.name_any());
-        row.push(if prefix.is_empty() { text(token, "/spec/cluster/name").to_owned() } else { format!("{prefix}*") });
+        row.push(if prefix.is_empty() {
+            text(token, "/spec/cluster/name").to_owned()
+        } else {
+            format!("{prefix}*")
+        });
         row.push(format!("{}/{}", used.len(), number(token, "/spec/uses").max(1)));
         row.push(state(token, used.len(), now).to_owned());
         row.push(expires(text(token, "/spec/expiresAt"), now));
-        row.push(used.iter().map(|used| field(used, "cluster")).collect::<Vec<_>>().join(","));
+        row.push(
+            used.iter()
+                .map(|used| field(used, "cluster"))
+                .collect::<Vec<_>>()
+                .join(","),
+        );
         if wide {
             row.push(text(token, "/spec/approval").to_owned());
             row.push(fields::shorten(text(token, "/spec/hash")));
@@ -209,7 +258,9 @@ fn table(tokens: &[DynamicObject], with_namespace: bool, wide: bool, now: Timest
 }
 
 fn state(token: &DynamicObject, used: usize, now: Timestamp) -> &'static str {
-    let expired = text(token, "/spec/expiresAt").parse::<Timestamp>().is_ok_and(|end| end <= now);
+    let expired = text(token, "/spec/expiresAt")
+        .parse::<Timestamp>()
+        .is_ok_and(|end| end <= now);
     if flag(token, "/spec/revoked") {
         "Revoked"
     } else if used as i64 >= number(token, "/spec/uses").max(1) {
@@ -236,7 +287,13 @@ async fn revoke(arguments: &Revoke, to: &ConnectionArguments) -> Result<()> {
     let workspace = to.workspace_filter(&connection);
     for name in &arguments.names {
         let token = api::find(&connection.client, &JOIN_TOKEN, workspace.as_deref(), name).await?;
-        api::merge(&connection.client, &JOIN_TOKEN, &token, &json!({"spec": {"revoked": true}})).await?;
+        api::merge(
+            &connection.client,
+            &JOIN_TOKEN,
+            &token,
+            &json!({"spec": {"revoked": true}}),
+        )
+        .await?;
         say::success(&format!("JoinToken {} revoked", fields::full_name(&token)));
     }
     Ok(())
@@ -260,9 +317,7 @@ mod tests {
     #[test]
     fn tokens_say_what_they_are_still_good_for() {
         let now = "2026-11-21T08:00:00Z".parse().expect("a time");
-        let spec = |uses: i64, end: &str, revoked: bool| {
-            json!({"uses": uses, "expiresAt": end, "revoked": revoked, "cluster": {"namePrefix": "edge-"}})
-        };
+        let spec = |uses: i64, end: &str, revoked: bool| json!({"uses": uses, "expiresAt": end, "revoked": revoked, "cluster": {"namePrefix": "edge-"}});
         let (later, before) = ("2026-11-21T08:30:00Z", "2026-11-21T07:00:00Z");
         let tokens = [
             token(json!({"expiresAt": later, "cluster": {"name": "eu-1"}}), &[]),

@@ -18,7 +18,10 @@ pub(super) fn read_token(given: &str) -> Result<String> {
     }
     let mut text = String::new();
     // A token has at most 4,096 characters; whatever is longer is none.
-    std::io::stdin().take(8192).read_to_string(&mut text).context("reading the token from standard input")?;
+    std::io::stdin()
+        .take(8192)
+        .read_to_string(&mut text)
+        .context("reading the token from standard input")?;
     Ok(text.trim().to_owned())
 }
 
@@ -42,8 +45,16 @@ pub(super) fn write(file: &Path, token: &str, name: Option<&str>, state: Option<
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(file).with_context(what)?.write_all(text.as_bytes()).with_context(what)?;
-    say::success(&format!("{} written; start the agent with --hub-config {}", file.display(), file.display()));
+    options
+        .open(file)
+        .with_context(what)?
+        .write_all(text.as_bytes())
+        .with_context(what)?;
+    say::success(&format!(
+        "{} written; start the agent with --hub-config {}",
+        file.display(),
+        file.display()
+    ));
     Ok(())
 }
 
@@ -58,7 +69,11 @@ fn config(token: &str, name: Option<&str>, state: &Path) -> Value {
 /// `hub.yaml` keeps its state in `hub.state`.
 fn beside(file: &Path) -> PathBuf {
     let state = file.with_extension("state");
-    if state == file { file.with_extension("agent.state") } else { state }
+    if state == file {
+        file.with_extension("agent.state")
+    } else {
+        state
+    }
 }
 
 #[cfg(test)]

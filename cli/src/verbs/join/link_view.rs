@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{fields, wait::Verdict};
 
-/// On the agent's secret, by the agent: `Pending` while a person has to approve, `Refused` when the hub said no.
+/// On the agent's secret, by the agent: `Refused` when the hub said no for good.
 pub const LINK_STATE: &str = "fleet.nave.dev/link-state";
 /// Why, for people.
 pub const LINK_MESSAGE: &str = "fleet.nave.dev/link-message";
@@ -16,8 +16,19 @@ pub const LINK_MESSAGE: &str = "fleet.nave.dev/link-message";
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct AgentState {
+    identity: Option<Identity>,
+}
+
+/// Who the agent is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Identity {
+    /// PEM.
     key: String,
-    certificate: Vec<String>,
+    /// Certificates; empty until the hub has issued one.
+    chain: Vec<String>,
+    /// The hub's roots; empty until the hub has answered.
+    root_set: String,
     cluster_namespace: String,
     cluster_name: String,
 }
@@ -27,6 +38,8 @@ struct AgentState {
 pub struct LinkView {
     /// `workspace/name` of the Cluster on the hub, once the hub has given the agent a certificate.
     pub cluster: Option<String>,
+    /// The same, while somebody has to approve it first.
+    pub pending: Option<String>,
     /// Fingerprint of the agent's key, once there is one.
     pub key: Option<String>,
     state: String,
@@ -37,12 +50,19 @@ impl LinkView {
     /// Reads the secret. A state that cannot be read counts as none: the agent will say what is wrong with it.
     pub fn of(secret: &Secret) -> LinkView {
         let data = secret.data.as_ref().and_then(|data| data.get("state"));
-        let state: AgentState = data.and_then(|bytes| serde_json::from_slice(&bytes.0).ok()).unwrap_or_default();
+        let state: AgentState = data
+            .and_then(|bytes| serde_json::from_slice(&bytes.0).ok())
+            .unwrap_or_default();
+        let identity = state.identity.unwrap_or_default();
         let annotation = |key: &str| secret.annotations().get(key).cloned().unwrap_or_default();
+        let cluster = format!("{}/{}", identity.cluster_namespace, identity.cluster_name);
+        let (answered, admitted) = (!identity.root_set.is_empty(), !identity.chain.is_empty());
         LinkView {
-            cluster: (!state.certificate.is_empty())
-                .then(|| format!("{}/{}", state.cluster_namespace, state.cluster_name)),
-            key: Key::from_pem(&state.key).ok().map(|key| key.fingerprint().to_string()),
+            cluster: admitted.then(|| cluster.clone()),
+            pending: (answered && !admitted).then_some(cluster),
+            key: Key::from_pem(&identity.key)
+                .ok()
+                .map(|key| key.fingerprint().to_string()),
             state: annotation(LINK_STATE),
             message: fields::shorten(&annotation(LINK_MESSAGE)),
         }
@@ -50,12 +70,16 @@ impl LinkView {
 
     /// Whether the wait for the hub is over.
     pub fn judge(&self) -> Verdict {
-        let key = self.key.as_ref().map(|key| format!("\n  key fingerprint {key}")).unwrap_or_default();
-        match (&self.cluster, self.state.as_str()) {
+        let key = self
+            .key
+            .as_ref()
+            .map(|key| format!("\n  key fingerprint {key}"))
+            .unwrap_or_default();
+        match (&self.cluster, &self.pending) {
             (Some(cluster), _) => Verdict::Done(format!("joined as {cluster}{key}")),
-            (None, "Pending") => Verdict::Done(format!("the hub waits for somebody to approve this cluster{key}")),
-            (None, "Refused") => Verdict::Failed(format!("the hub refused: {}", self.message)),
-            (None, _) => Verdict::Waiting(self.message.clone()),
+            (None, Some(cluster)) => Verdict::Done(format!("{cluster} waits for approval on the hub{key}")),
+            (None, None) if self.state == "Refused" => Verdict::Failed(format!("the hub refused: {}", self.message)),
+            (None, None) => Verdict::Waiting(self.message.clone()),
         }
     }
 }
@@ -70,28 +94,50 @@ mod tests {
     fn check(state: &Value, annotation: &str, want: &Verdict) {
         let mut secret = Secret::default();
         secret.data = Some([("state".to_owned(), ByteString(state.to_string().into_bytes()))].into());
-        secret.annotations_mut().insert(LINK_STATE.to_owned(), annotation.to_owned());
-        secret.annotations_mut().insert(LINK_MESSAGE.to_owned(), "join token expired".to_owned());
+        secret
+            .annotations_mut()
+            .insert(LINK_STATE.to_owned(), annotation.to_owned());
+        secret
+            .annotations_mut()
+            .insert(LINK_MESSAGE.to_owned(), "join token expired".to_owned());
         assert_eq!(LinkView::of(&secret).judge(), *want);
     }
 
     #[test]
     fn a_certificate_is_what_counts() {
         let key = Key::generate().expect("random numbers");
-        let started = json!({"key": key.to_pem().as_str(), "bootSeq": 1});
+        let started = json!({"identity": {"key": key.to_pem().as_str(), "chain": []}, "bootSeq": 1});
         let mut joined = started.clone();
-        joined["certificate"] = json!(["x"]);
-        joined["clusterNamespace"] = json!("platform");
-        joined["clusterName"] = json!("eu-1");
+        joined["identity"]["chain"] = json!(["x"]);
+        joined["identity"]["clusterNamespace"] = json!("platform");
+        joined["identity"]["clusterName"] = json!("eu-1");
         let fingerprint = key.fingerprint();
-        check(&joined, "Refused", &Verdict::Done(format!("joined as platform/eu-1\n  key fingerprint {fingerprint}")));
+        let mut pending = joined.clone();
+        pending["identity"]["chain"] = json!([]);
+        pending["identity"]["rootSet"] = json!("x");
+        check(
+            &joined,
+            "Refused",
+            &Verdict::Done(format!("joined as platform/eu-1\n  key fingerprint {fingerprint}")),
+        );
+        check(
+            &pending,
+            "",
+            &Verdict::Done(format!(
+                "platform/eu-1 waits for approval on the hub\n  key fingerprint {fingerprint}"
+            )),
+        );
         check(
             &started,
-            "Pending",
-            &Verdict::Done(format!("the hub waits for somebody to approve this cluster\n  key fingerprint {fingerprint}")),
+            "Refused",
+            &Verdict::Failed("the hub refused: join token expired".into()),
         );
-        check(&started, "Refused", &Verdict::Failed("the hub refused: join token expired".into()));
         check(&started, "", &Verdict::Waiting("join token expired".into()));
+        check(
+            &json!({"identity": null}),
+            "",
+            &Verdict::Waiting("join token expired".into()),
+        );
         check(&json!("nonsense"), "", &Verdict::Waiting("join token expired".into()));
     }
 }

@@ -52,7 +52,10 @@ pub(super) fn show(owned: &FleetOwned) {
         });
     }
     let others = owned.sources.len() + owned.secrets.len();
-    say::detail(&format!("labels of the fleet come off {} objects", others + owned.kustomizations.len()));
+    say::detail(&format!(
+        "labels of the fleet come off {} objects",
+        others + owned.kustomizations.len()
+    ));
 }
 
 /// Converts or suspends, then takes the labels off. Each step can be repeated.
@@ -65,7 +68,9 @@ pub(super) async fn execute(connection: &Connection, owned: &FleetOwned, to: &Co
         let artifact = source_name(kustomization);
         let outcome = match fate(kustomization, &sources) {
             Fate::Unchanged => continue,
-            Fate::Suspended => Err("its files came over the link, and the hub did not say where they are from".to_owned()),
+            Fate::Suspended => {
+                Err("its files came over the link, and the hub did not say where they are from".to_owned())
+            }
             Fate::Converted(source) => {
                 if !tried.contains_key(&artifact) {
                     let reached = reach(connection, &artifact, &source, to).await?;
@@ -81,7 +86,8 @@ pub(super) async fn execute(connection: &Connection, owned: &FleetOwned, to: &Co
                 say::success(&format!("Kustomization {name} fetches from GitRepository {artifact}"));
             }
             Err(reason) => {
-                let advice = format!("{reason}; set spec.sourceRef to a source that this cluster can reach, then resume");
+                let advice =
+                    format!("{reason}; set spec.sourceRef to a source that this cluster can reach, then resume");
                 let patch = json!({
                     "metadata": {"annotations": {SUSPENDED_BECAUSE: advice}},
                     "spec": {"suspend": true},
@@ -139,8 +145,15 @@ async fn reach(
 ) -> Result<Result<(), String>> {
     let (namespace, name) = full_name.split_once('/').unwrap_or_default();
     let sources = GIT_REPOSITORY.api(&connection.client, namespace);
-    if sources.get_opt(name).await.with_context(|| format!("looking for GitRepository {full_name}"))?.is_some() {
-        return Ok(Err(format!("a GitRepository {full_name} of another origin exists already")));
+    if sources
+        .get_opt(name)
+        .await
+        .with_context(|| format!("looking for GitRepository {full_name}"))?
+        .is_some()
+    {
+        return Ok(Err(format!(
+            "a GitRepository {full_name} of another origin exists already"
+        )));
     }
     let mut spec = source["spec"].clone();
     // Credentials stay on the hub.
@@ -168,7 +181,10 @@ async fn reach(
                 .delete(name, &Default::default())
                 .await
                 .with_context(|| format!("removing GitRepository {full_name}, which cannot be fetched"))?;
-            Ok(Err(format!("its source cannot be fetched from here: {}", hints::describe(&error))))
+            Ok(Err(format!(
+                "its source cannot be fetched from here: {}",
+                hints::describe(&error)
+            )))
         }
     }
 }
@@ -204,7 +220,10 @@ fn source_name(kustomization: &DynamicObject) -> String {
 }
 
 fn url_of(source: &Value) -> &str {
-    source.pointer("/spec/url").and_then(Value::as_str).unwrap_or("its source")
+    source
+        .pointer("/spec/url")
+        .and_then(Value::as_str)
+        .unwrap_or("its source")
 }
 
 #[cfg(test)]
@@ -217,7 +236,9 @@ mod tests {
         }))
         .expect("an object");
         if let Some(source) = annotation {
-            object.annotations_mut().insert(REAL_SOURCE.to_owned(), source.to_owned());
+            object
+                .annotations_mut()
+                .insert(REAL_SOURCE.to_owned(), source.to_owned());
         }
         object
     }
@@ -241,7 +262,11 @@ mod tests {
         let artifact = json!({"kind": "ExternalArtifact", "name": "apps"});
         check(Some(git), artifact.clone(), "https://git/x");
         check(Some(git), json!({"kind": "GitRepository", "name": "apps"}), "unchanged");
-        check(Some(git), json!({"kind": "ExternalArtifact", "name": "other"}), "suspended");
+        check(
+            Some(git),
+            json!({"kind": "ExternalArtifact", "name": "other"}),
+            "suspended",
+        );
         check(Some("not json"), artifact.clone(), "suspended");
         check(None, artifact, "suspended");
     }

@@ -10,14 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    api,
-    connection::Connection,
-    manifests,
-    say,
-    verbs::join::HUB_SECRET,
-    wait,
-};
+use crate::{api, connection::Connection, manifests, say, verbs::join::HUB_SECRET, wait};
 
 /// Tells a running agent that this cluster is leaving: `keep` or `purge`. It closes the link and does not dial again.
 pub const LEAVE: &str = "fleet.nave.dev/leave";
@@ -42,7 +35,9 @@ impl Link {
             .with_context(|| format!("looking for Deployment {namespace}/{AGENT}"))?
             .map(serde_json::to_value)
             .transpose()?;
-        let named = deployment.as_ref().and_then(|deployment| manifests::argument(deployment, "hub-secret"));
+        let named = deployment
+            .as_ref()
+            .and_then(|deployment| manifests::argument(deployment, "hub-secret"));
         let name = named.unwrap_or(HUB_SECRET).to_owned();
         let secrets: Api<Secret> = Api::namespaced(connection.client.clone(), namespace);
         let secret = secrets
@@ -50,11 +45,17 @@ impl Link {
             .await
             .with_context(|| format!("looking for Secret {namespace}/{name}"))?
             .map(|_| name);
-        let arguments = deployment
-            .as_ref()
-            .filter(|_| named.is_some())
-            .and_then(|deployment| deployment.pointer("/spec/template/spec/containers/0/args")?.as_array().cloned());
-        Ok(Link { namespace: namespace.to_owned(), secret, arguments })
+        let arguments = deployment.as_ref().filter(|_| named.is_some()).and_then(|deployment| {
+            deployment
+                .pointer("/spec/template/spec/containers/0/args")?
+                .as_array()
+                .cloned()
+        });
+        Ok(Link {
+            namespace: namespace.to_owned(),
+            secret,
+            arguments,
+        })
     }
 
     /// Whether the agent is joined, or was told to join.
@@ -84,10 +85,18 @@ impl Link {
             Api::namespaced_with(connection.client.clone(), &self.namespace, &resource);
         let patch = without_hub(arguments);
         deployments
-            .patch(AGENT, &PatchParams::apply(api::FIELD_MANAGER), &Patch::Strategic(&patch))
+            .patch(
+                AGENT,
+                &PatchParams::apply(api::FIELD_MANAGER),
+                &Patch::Strategic(&patch),
+            )
             .await
             .with_context(|| format!("changing Deployment {}/{AGENT}", self.namespace))?;
-        match wait::until(deployments, AGENT, "restarting the agent", timeout, |object| wait::deployment(object, 1)).await {
+        match wait::until(deployments, AGENT, "restarting the agent", timeout, |object| {
+            wait::deployment(object, 1)
+        })
+        .await
+        {
             Ok(_) => say::success("the agent runs without a hub"),
             // It no longer dials, whether it becomes ready or not.
             Err(error) => say::warning(&format!("the agent is not ready: {}", crate::hints::describe(&error))),
@@ -111,8 +120,10 @@ impl Link {
 
 /// The container is named `manager` in every installation of ours.
 fn without_hub(arguments: &[Value]) -> Value {
-    let kept: Vec<&Value> =
-        arguments.iter().filter(|argument| !argument.as_str().is_some_and(|text| text.starts_with("--hub-secret"))).collect();
+    let kept: Vec<&Value> = arguments
+        .iter()
+        .filter(|argument| !argument.as_str().is_some_and(|text| text.starts_with("--hub-secret")))
+        .collect();
     json!({"spec": {"template": {"spec": {"containers": [{"name": "manager", "args": kept}]}}}})
 }
 
@@ -122,7 +133,11 @@ mod tests {
 
     #[test]
     fn only_the_flag_that_joins_goes() {
-        let arguments = [json!("--log-level=info"), json!("--hub-secret=nave-agent-hub"), json!("--storage-path=/data")];
+        let arguments = [
+            json!("--log-level=info"),
+            json!("--hub-secret=nave-agent-hub"),
+            json!("--storage-path=/data"),
+        ];
         assert_eq!(
             without_hub(&arguments).pointer("/spec/template/spec/containers/0/args"),
             Some(&json!(["--log-level=info", "--storage-path=/data"]))

@@ -62,7 +62,11 @@ impl<'a> Plan<'a> {
                 };
                 // Something that is gone already needs no row.
                 if let Some(kept) = kept {
-                    rows.push(Row { applied, owner: owner.clone(), kept });
+                    rows.push(Row {
+                        applied,
+                        owner: owner.clone(),
+                        kept,
+                    });
                 }
             }
             progress.step();
@@ -91,7 +95,11 @@ impl<'a> Plan<'a> {
                 row.kept.unwrap_or_default().to_owned(),
             ]);
         }
-        let kustomizations = self.owned.kustomizations.iter().map(|object| (KUSTOMIZATION.kind, object));
+        let kustomizations = self
+            .owned
+            .kustomizations
+            .iter()
+            .map(|object| (KUSTOMIZATION.kind, object));
         let sources = self.owned.sources.iter().map(|(kind, object)| (kind.kind, object));
         let secrets = self.owned.secrets.iter().map(|object| ("Secret", object));
         for (kind, object) in kustomizations.chain(sources).chain(secrets) {
@@ -142,7 +150,11 @@ impl<'a> Plan<'a> {
                 && row.applied.gvk.group == KUSTOMIZATION.group
                 && ours.contains(&format!("{}/{}", row.applied.id.namespace, row.applied.id.name))
         };
-        let goes: Vec<&Row> = self.rows.iter().filter(|row| row.kept.is_none() && !is_ours(row)).collect();
+        let goes: Vec<&Row> = self
+            .rows
+            .iter()
+            .filter(|row| row.kept.is_none() && !is_ours(row))
+            .collect();
         let progress = Progress::bar(goes.len(), "deleting what was applied");
         for row in &goes {
             let Applied { gvk, id } = &row.applied;
@@ -185,17 +197,29 @@ async fn kept(
     let Some(api) = applier.api_if_known(gvk, namespace_of(id)).await? else {
         return Ok(None);
     };
-    let found = api.get_metadata_opt(&id.name).await.with_context(|| format!("looking at {id}"))?;
+    let found = api
+        .get_metadata_opt(&id.name)
+        .await
+        .with_context(|| format!("looking at {id}"))?;
     Ok(found.map(|object| reason_to_keep(&object.metadata, kustomization)))
 }
 
 /// Flux's rules of pruning: an object that somebody took over, or that asks to stay, stays.
-fn reason_to_keep(
-    metadata: &kube::core::ObjectMeta,
-    kustomization: &DynamicObject,
-) -> Option<&'static str> {
-    let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
-    let annotation = |key: &str| metadata.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
+fn reason_to_keep(metadata: &kube::core::ObjectMeta, kustomization: &DynamicObject) -> Option<&'static str> {
+    let label = |key: &str| {
+        metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(key))
+            .map(String::as_str)
+    };
+    let annotation = |key: &str| {
+        metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(key))
+            .map(String::as_str)
+    };
     let name = kustomization.name_any();
     let namespace = kustomization.namespace().unwrap_or_default();
     if label(labels::KUSTOMIZE_NAME) != Some(&name) || label(labels::KUSTOMIZE_NAMESPACE) != Some(&namespace) {
@@ -243,12 +267,19 @@ async fn delete_flux(connection: &Connection, kind: &Kind, object: &DynamicObjec
     let what = || format!("deleting {} {namespace}/{name}", kind.kind);
     let api = kind.api(&connection.client, &namespace);
     ignore_missing(api.delete(&name, &DeleteParams::default()).await.map(drop)).with_context(what)?;
-    let patience = if object.finalizers().is_empty() { Duration::from_secs(1) } else { FINALIZER_PATIENCE };
+    let patience = if object.finalizers().is_empty() {
+        Duration::from_secs(1)
+    } else {
+        FINALIZER_PATIENCE
+    };
     if !wait::until_gone(api.clone(), &name, patience).await? {
         let patch = json!({"metadata": {"finalizers": null}});
         let params = PatchParams::apply(api::FIELD_MANAGER);
         ignore_missing(api.patch(&name, &params, &Patch::Merge(&patch)).await.map(drop)).with_context(what)?;
-        say::warning(&format!("{} {namespace}/{name}: no controller took the finalizer off, so it was removed", kind.kind));
+        say::warning(&format!(
+            "{} {namespace}/{name}: no controller took the finalizer off, so it was removed",
+            kind.kind
+        ));
     }
     say::success(&format!("{} {namespace}/{name} deleted", kind.kind));
     Ok(())
@@ -277,7 +308,8 @@ mod tests {
     #[test]
     fn what_belongs_to_others_or_asks_to_stay_is_kept() {
         let check = |labels: Value, annotations: Value, kept: Option<&str>| {
-            let metadata = serde_json::from_value(json!({"labels": labels, "annotations": annotations})).expect("metadata");
+            let metadata =
+                serde_json::from_value(json!({"labels": labels, "annotations": annotations})).expect("metadata");
             assert_eq!(reason_to_keep(&metadata, &kustomization()), kept);
         };
         let ours = json!({labels::KUSTOMIZE_NAME: "apps", labels::KUSTOMIZE_NAMESPACE: "flux-system"});
@@ -288,21 +320,40 @@ mod tests {
             json!({}),
             Some("its labels name another owner"),
         );
-        check(ours.clone(), json!({annotations::KUSTOMIZE_PRUNE: "Disabled"}), Some("it is annotated to stay"));
-        check(ours, json!({annotations::KUSTOMIZE_RECONCILE: "disabled"}), Some("it is annotated to stay"));
+        check(
+            ours.clone(),
+            json!({annotations::KUSTOMIZE_PRUNE: "Disabled"}),
+            Some("it is annotated to stay"),
+        );
+        check(
+            ours,
+            json!({annotations::KUSTOMIZE_RECONCILE: "disabled"}),
+            Some("it is annotated to stay"),
+        );
     }
 
     #[test]
     fn the_branch_that_the_purge_sits_on_stays() {
         let check = |id: &str, protected: bool| {
             let id = nave_object::ObjectId::parse_inventory_id(id).expect(id);
-            let gvk = nave_object::Gvk { group: id.group.clone(), version: "v1".into(), kind: id.kind.clone() };
-            assert_eq!(is_protected(&Applied { gvk, id: id.clone() }, "flux-system"), protected, "{id}");
+            let gvk = nave_object::Gvk {
+                group: id.group.clone(),
+                version: "v1".into(),
+                kind: id.kind.clone(),
+            };
+            assert_eq!(
+                is_protected(&Applied { gvk, id: id.clone() }, "flux-system"),
+                protected,
+                "{id}"
+            );
         };
         check("_flux-system__Namespace", true);
         check("_apps__Namespace", false);
         check("flux-system_nave-agent_apps_Deployment", true);
         check("team_nave-agent_apps_Deployment", false);
-        check("_kustomizations.kustomize.toolkit.fluxcd.io_apiextensions.k8s.io_CustomResourceDefinition", true);
+        check(
+            "_kustomizations.kustomize.toolkit.fluxcd.io_apiextensions.k8s.io_CustomResourceDefinition",
+            true,
+        );
     }
 }

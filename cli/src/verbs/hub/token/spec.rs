@@ -65,11 +65,17 @@ impl TokenArguments {
             (None, None) => cluster.insert("name".to_owned(), json!(token_name)),
         };
         if self.uses > 1 && self.name_prefix.is_none() {
-            bail!("--uses {} needs --name-prefix: a token for a cluster of one name has one use", self.uses);
+            bail!(
+                "--uses {} needs --name-prefix: a token for a cluster of one name has one use",
+                self.uses
+            );
         }
         for (field, pairs) in [("labels", &self.label), ("variables", &self.variable)] {
             if !pairs.is_empty() {
-                let map: Map<String, Value> = pairs.iter().map(|Pair(key, value)| (key.clone(), json!(value))).collect();
+                let map: Map<String, Value> = pairs
+                    .iter()
+                    .map(|Pair(key, value)| (key.clone(), json!(value)))
+                    .collect();
                 cluster.insert(field.to_owned(), Value::Object(map));
             }
         }
@@ -129,7 +135,10 @@ impl FromStr for Access {
         if !is_dns_label(workspace) {
             return Err(format!("{workspace:?} is no workspace"));
         }
-        Ok(Access { workspace: workspace.to_owned(), grant })
+        Ok(Access {
+            workspace: workspace.to_owned(),
+            grant,
+        })
     }
 }
 
@@ -163,7 +172,10 @@ mod tests {
     #[test]
     fn flags_become_a_spec() {
         let check = |line: &str, want: Value| assert_eq!(parse(line).spec("eu-1").expect(line), want, "{line}");
-        check("", json!({"uses": 1, "approval": "Automatic", "cluster": {"name": "eu-1"}}));
+        check(
+            "",
+            json!({"uses": 1, "approval": "Automatic", "cluster": {"name": "eu-1"}}),
+        );
         check(
             "--cluster x --label env=prod --label a= --variable o=1=2 --approval --cluster-uid u",
             json!({"uses": 1, "approval": "Manual", "clusterUID": "u", "cluster": {
@@ -188,6 +200,9 @@ mod tests {
     #[test]
     fn tokens_end_after_their_time_to_live() {
         let now = "2026-11-21T08:00:00.7Z".parse().expect("a time");
-        assert_eq!(parse("--ttl 90m").expires_at(now).expect("in range"), "2026-11-21T09:30:01Z");
+        assert_eq!(
+            parse("--ttl 90m").expires_at(now).expect("in range"),
+            "2026-11-21T09:30:01Z"
+        );
     }
 }
