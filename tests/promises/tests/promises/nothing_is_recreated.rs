@@ -13,7 +13,7 @@ use nave_bed::eventually;
 use nave_promises::observe;
 use serde_json::json;
 
-use crate::support::{CHANGE, with_fleet};
+use crate::support::{CHANGE, explain, with_fleet};
 
 const CHECKOUT: &str = "platform/apps/base/checkout/deployment.yaml";
 
@@ -36,7 +36,7 @@ async fn nothing_is_recreated() -> Result<()> {
             .repository
             .replace("While the hub is away", CHECKOUT, "checkout:2.7.1", "checkout:2.7.2")
             .await?;
-        drift_is_corrected(&spoke).await?;
+        drift_is_corrected(&spoke).await.inspect_err(|_| explain(&fleet))?;
         assert_eq!(observe::workload_uids(&spoke).await?, before, "while the hub is away");
         fleet.hub.restart().await?;
         fleet.wait_ready(Some(&commit), CHANGE).await?;

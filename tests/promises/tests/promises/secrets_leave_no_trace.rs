@@ -11,7 +11,7 @@ use nave_demo::{
 use nave_promises::observe;
 use serde_json::json;
 
-use crate::support::{CHANGE, explain, with_hub};
+use crate::support::{CHANGE, condition, explain, with_hub};
 
 /// Listed and labelled: it must arrive, and nowhere else.
 const LISTED: &str = "canary-listed-5f1f8b0e6d";
@@ -60,14 +60,7 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
         "spec": {"url": fleet.repository.url, "interval": "1m", "ref": {"branch": "main"}, "secretRef": {"name": "git"}},
     }))
     .await?;
-    let fleets: kube::Api<nave_crds::FleetKustomization> = kube::Api::namespaced(hub.clone(), WORKSPACE);
-    fleets
-        .patch(
-            "infrastructure",
-            &kube::api::PatchParams::default(),
-            &kube::api::Patch::Merge(json!({"spec": {"secrets": [{"name": "listed"}, {"name": "unlabelled", "optional": true}]}})),
-        )
-        .await?;
+    list_secrets(fleet, json!([{"name": "listed"}])).await?;
 
     let spoke = fleet.planes["staging"].client();
     eventually(CHANGE, "the listed secret on the spoke", || async {
@@ -81,6 +74,20 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
     eventually(CHANGE, "infrastructure ready with its secret", || async {
         let object = fleet.fleet_kustomization("infrastructure").await?;
         anyhow::ensure!(object["status"]["clusters"]["ready"] == 1, "{:#}", object["status"]);
+        Ok(())
+    })
+    .await?;
+
+    // One that is listed and not meant to travel stops the fleet object, loudly, and does not travel.
+    list_secrets(fleet, json!([{"name": "listed"}, {"name": "unlabelled"}])).await?;
+    eventually(CHANGE, "the unlabelled secret refused", || async {
+        let object = fleet.fleet_kustomization("infrastructure").await?;
+        let ready = condition(&object, "Ready");
+        anyhow::ensure!(
+            ready["status"] == "False" && object["status"].to_string().contains("unlabelled"),
+            "{:#}",
+            object["status"]
+        );
         Ok(())
     })
     .await?;
@@ -106,6 +113,13 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
             panic!("{canary} is in the file {}", path.display());
         }
     }
+    Ok(())
+}
+
+async fn list_secrets(fleet: &Fleet, secrets: serde_json::Value) -> Result<()> {
+    let fleets: kube::Api<nave_crds::FleetKustomization> = kube::Api::namespaced(fleet.hub_plane.client(), WORKSPACE);
+    let patch = kube::api::Patch::Merge(json!({"spec": {"secrets": secrets}}));
+    fleets.patch("infrastructure", &kube::api::PatchParams::default(), &patch).await?;
     Ok(())
 }
 

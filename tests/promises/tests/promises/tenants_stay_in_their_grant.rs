@@ -66,7 +66,7 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
         ("another service account", json!({"template": {"spec": {"serviceAccountName": "default"}}}), "serviceAccountName"),
         ("a kubeconfig", json!({"template": {"spec": {"kubeConfig": {"secretRef": {"name": "x"}}}}}), "kubeConfig"),
         ("the agent's namespace", json!({"spokeNamespace": "flux-system"}), "flux-system"),
-        ("an override", json!({"overrides": [{"names": ["eu-1"], "merge": {"spec": {"targetNamespace": "kube-system"}}}]}), "targetNamespace"),
+        ("an override", json!({"overrides": [{"selector": {"matchLabels": {"env": "production"}}, "merge": {"spec": {"targetNamespace": "kube-system"}}}]}), "targetNamespace"),
         ("a variable", json!({"template": {"spec": {"targetNamespace": "${cluster.variables.overlay}"}}}), "targetNamespace"),
         ("another's source", json!({"template": {"spec": {"sourceRef": {"kind": "GitRepository", "name": "platform", "namespace": WORKSPACE}}}}), "sourceRef"),
     ] {
