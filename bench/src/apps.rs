@@ -47,21 +47,43 @@ impl Bench {
     /// Starts everything and commits `apps` apps.
     pub async fn start(apps: usize) -> Result<Self> {
         eprintln!("► control plane, git server, agent");
-        let plane = Plane::start(PlaneOptions { audit: true, audit_bodies: true, ..PlaneOptions::named("bench") }).await?;
+        let plane = Plane::start(PlaneOptions {
+            audit: true,
+            audit_bodies: true,
+            ..PlaneOptions::named("bench")
+        })
+        .await?;
         let folder = tempfile::tempdir()?;
         let agent = Agent::start(&plane, folder.path(), None, &["--log-level=error"]).await?;
-        let server = GitServer::start(GitServerOptions { hint_url: Some(agent.hint_url.clone()), ..GitServerOptions::default() }).await?;
+        let server = GitServer::start(GitServerOptions {
+            hint_url: Some(agent.hint_url.clone()),
+            ..GitServerOptions::default()
+        })
+        .await?;
         let work = server.create_repo("apps").await?;
         let url = work.url().to_owned();
-        let bench = Bench { plane, agent, _server: server, work, url, apps, _folder: folder };
+        let bench = Bench {
+            plane,
+            agent,
+            _server: server,
+            work,
+            url,
+            apps,
+            _folder: folder,
+        };
         bench.commit("1.0.0").await?;
         fleet::apply(&bench.plane.client(), &namespace("flux-system")).await?;
         Ok(bench)
     }
 
     async fn commit(&self, version: &str) -> Result<String> {
-        let files: Vec<(String, String)> = (0..self.apps).map(|app| (format!("apps/{}/app.yaml", name(app)), manifest(app, version))).collect();
-        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let files: Vec<(String, String)> = (0..self.apps)
+            .map(|app| (format!("apps/{}/app.yaml", name(app)), manifest(app, version)))
+            .collect();
+        let files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .collect();
         self.work.write_files(&files)?;
         self.work.commit(version).await
     }
@@ -113,13 +135,22 @@ impl Bench {
         let patch = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": stamp}}});
         let started = Instant::now();
         let handled = wait_all(&client, self.apps, |object| {
-            is_ready(object, "") && object.status.as_ref().is_some_and(|status| status.last_handled_reconcile_at == stamp)
+            is_ready(object, "")
+                && object
+                    .status
+                    .as_ref()
+                    .is_some_and(|status| status.last_handled_reconcile_at == stamp)
         });
         let asked = async {
             stream::iter(0..self.apps)
                 .map(|app| {
                     let (api, patch) = (&api, &patch);
-                    async move { api.patch(&name(app), &PatchParams::default(), &Patch::Merge(patch)).await.map(drop).map_err(anyhow::Error::from) }
+                    async move {
+                        api.patch(&name(app), &PatchParams::default(), &Patch::Merge(patch))
+                            .await
+                            .map(drop)
+                            .map_err(anyhow::Error::from)
+                    }
                 })
                 .buffer_unordered(WRITERS)
                 .try_collect::<Vec<()>>()
@@ -174,10 +205,17 @@ pub async fn run(apps: usize) -> Result<()> {
     let floor_plus = floor::replay(&floor_plane, &install_writes).await?;
     let floor_plus_upgrade = floor::replay(&floor_plane, &upgrade_writes).await?;
 
-    println!("\n{apps} apps of 4 objects, one git repository, {} cores", std::thread::available_parallelism()?);
+    println!(
+        "\n{apps} apps of 4 objects, one git repository, {} cores",
+        std::thread::available_parallelism()?
+    );
     let per_app = |count: usize| format!("{:.1}", count as f64 / apps as f64);
     table::row("floor: the objects, 8 connections", &table::seconds(floor), "");
-    table::row("floor+: every write of the install, replayed", &table::seconds(floor_plus), "");
+    table::row(
+        "floor+: every write of the install, replayed",
+        &table::seconds(floor_plus),
+        "",
+    );
     table::row("install until all Ready", &table::seconds(install), "<= 4 s");
     table::row("  against floor+", &table::ratio(install, floor_plus), "<= 2 x");
     table::row("  write requests per app", &per_app(install_writes.len()), "<= 14");
@@ -186,11 +224,23 @@ pub async fn run(apps: usize) -> Result<()> {
     table::row("  against floor+", &table::ratio(upgrade, floor_plus_upgrade), "<= 2 x");
     table::row("  write requests per app", &per_app(upgrade_writes.len()), "<= 14");
     table::row("  our CPU per app", &millis(upgrade_cpu, apps), "<= 10 ms");
-    table::row("no-op of all by requestedAt", &table::seconds(requested), "<= 4 s   (Flux: 17 s)");
+    table::row(
+        "no-op of all by requestedAt",
+        &table::seconds(requested),
+        "<= 4 s   (Flux: 17 s)",
+    );
     table::row("  our CPU", &table::seconds(requested_cpu), "<= 1 s   (Flux: 9.4 s)");
-    table::row("no-op of all by interval: our CPU", &table::seconds(by_interval), "<= 0.2 s");
+    table::row(
+        "no-op of all by interval: our CPU",
+        &table::seconds(by_interval),
+        "<= 0.2 s",
+    );
     let (resident, anonymous) = process::memory(bench.agent.pid().context("the agent runs")?)?;
-    table::row("agent memory after it all", &format!("{resident:.1} MiB"), &format!("<= 48 MiB ({anonymous:.1} anonymous)"));
+    table::row(
+        "agent memory after it all",
+        &format!("{resident:.1} MiB"),
+        &format!("<= 48 MiB ({anonymous:.1} anonymous)"),
+    );
     println!("\nwrites of the install by kind:");
     for (what, count) in by_kind(&install_writes) {
         println!("  {count:6} {what}");
@@ -206,7 +256,12 @@ async fn interval_cost(bench: &Bench) -> Result<Duration> {
     let quiet = cpu_over(bench, WINDOW).await?;
     let api: Api<Kustomization> = Api::namespaced(bench.plane.client(), "flux-system");
     for app in 0..bench.apps {
-        api.patch(&name(app), &PatchParams::default(), &Patch::Merge(json!({"spec": {"interval": "20s"}}))).await?;
+        api.patch(
+            &name(app),
+            &PatchParams::default(),
+            &Patch::Merge(json!({"spec": {"interval": "20s"}})),
+        )
+        .await?;
     }
     wait_all(&bench.plane.client(), bench.apps, |object| is_ready(object, "")).await?;
     settle().await;
@@ -229,7 +284,9 @@ async fn settle() {
 
 /// The floor: namespaces first, then the objects, by eight connections.
 async fn bare_floor(plane: &Plane, apps: usize) -> Result<Duration> {
-    let namespaces: Vec<Write> = (0..apps).map(|app| Write::apply(&format!("/api/v1/namespaces/{}", name(app)), &namespace(&name(app)))).collect();
+    let namespaces: Vec<Write> = (0..apps)
+        .map(|app| Write::apply(&format!("/api/v1/namespaces/{}", name(app)), &namespace(&name(app))))
+        .collect();
     floor::replay(plane, &namespaces).await?;
     let mut writes = Vec::new();
     for app in 0..apps {
@@ -240,7 +297,10 @@ async fn bare_floor(plane: &Plane, apps: usize) -> Result<Duration> {
                 "Ingress" => "apis/networking.k8s.io/v1/namespaces/NS/ingresses",
                 _ => "apis/apps/v1/namespaces/NS/deployments",
             };
-            writes.push(Write::apply(&format!("/{}/app", path.replace("NS", &name(app))), &object));
+            writes.push(Write::apply(
+                &format!("/{}/app", path.replace("NS", &name(app))),
+                &object,
+            ));
         }
     }
     floor::replay(plane, &writes).await
@@ -250,18 +310,24 @@ async fn bare_floor(plane: &Plane, apps: usize) -> Result<Duration> {
 async fn prepare(plane: &Plane, apps: usize, url: &str) -> Result<()> {
     let client = plane.client();
     fleet::apply(&client, &namespace("flux-system")).await?;
-    fleet::apply(&client, &json!({
-        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
-        "metadata": {"name": "apps", "namespace": "flux-system"}, "spec": {"url": url, "interval": "10m"},
-    }))
+    fleet::apply(
+        &client,
+        &json!({
+            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+            "metadata": {"name": "apps", "namespace": "flux-system"}, "spec": {"url": url, "interval": "10m"},
+        }),
+    )
     .await?;
     for app in 0..apps {
         fleet::apply(&client, &namespace(&name(app))).await?;
-        fleet::apply(&client, &json!({
-            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
-            "metadata": {"name": name(app), "namespace": "flux-system"},
-            "spec": {"interval": "10m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "apps"}},
-        }))
+        fleet::apply(
+            &client,
+            &json!({
+                "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+                "metadata": {"name": name(app), "namespace": "flux-system"},
+                "spec": {"interval": "10m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "apps"}},
+            }),
+        )
         .await?;
     }
     Ok(())
@@ -274,7 +340,9 @@ async fn create(client: &Client, object: &Value) -> Result<()> {
 /// Waits by watch until `count` Kustomizations satisfy `done`.
 async fn wait_all(client: &Client, count: usize, done: impl Fn(&Kustomization) -> bool) -> Result<()> {
     let api: Api<Kustomization> = Api::namespaced(client.clone(), "flux-system");
-    let objects = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
+    let objects = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .applied_objects();
     pin_mut!(objects);
     let mut finished = HashSet::new();
     let all = async {
@@ -288,7 +356,11 @@ async fn wait_all(client: &Client, count: usize, done: impl Fn(&Kustomization) -
         }
     };
     let in_time = tokio::time::timeout(GIVE_UP, all).await.is_ok();
-    ensure!(in_time, "only {} of {count} were done after {GIVE_UP:?}", finished.len());
+    ensure!(
+        in_time,
+        "only {} of {count} were done after {GIVE_UP:?}",
+        finished.len()
+    );
     Ok(())
 }
 
@@ -296,7 +368,10 @@ fn is_ready(object: &Kustomization, commit: &str) -> bool {
     object.status.as_ref().is_some_and(|status| {
         Some(status.observed_generation) == object.metadata.generation
             && status.last_applied_revision.contains(commit)
-            && status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+            && status
+                .conditions
+                .iter()
+                .any(|condition| condition.type_ == "Ready" && condition.status == "True")
     })
 }
 
@@ -305,10 +380,16 @@ fn by_kind(writes: &[Write]) -> Vec<(String, usize)> {
     for write in writes {
         let (path, query) = write.uri.split_once('?').unwrap_or((&write.uri, ""));
         let parts: Vec<&str> = path.split('/').collect();
-        let resource = parts.iter().position(|part| *part == "namespaces").and_then(|at| parts.get(at + 2)).unwrap_or(&"?");
+        let resource = parts
+            .iter()
+            .position(|part| *part == "namespaces")
+            .and_then(|at| parts.get(at + 2))
+            .unwrap_or(&"?");
         let status = if path.ends_with("/status") { "/status" } else { "" };
         let dry = if query.contains("dryRun") { " (dry run)" } else { "" };
-        *counts.entry(format!("{} {resource}{status}{dry}", write.method)).or_insert(0) += 1;
+        *counts
+            .entry(format!("{} {resource}{status}{dry}", write.method))
+            .or_insert(0) += 1;
     }
     counts.into_iter().collect()
 }
@@ -326,7 +407,10 @@ fn namespace(name: &str) -> Value {
 }
 
 fn manifest(app: usize, version: &str) -> String {
-    objects(app, version).iter().map(|object| format!("---\n{object:#}\n")).collect()
+    objects(app, version)
+        .iter()
+        .map(|object| format!("---\n{object:#}\n"))
+        .collect()
 }
 
 /// The four objects of one app; the Deployment is scaled to zero.

@@ -24,7 +24,10 @@ const WITHIN: Duration = Duration::from_secs(120);
 /// Runs `rounds` commits and as many changes by hand, in turn.
 pub async fn run(rounds: usize) -> Result<()> {
     let fleet = Fleet::start_whole(&FleetOptions::default(), &|step| eprintln!("► {step}")).await?;
-    fleet.wait_ready(None, Duration::from_secs(300)).await.context("the fleet did not become healthy")?;
+    fleet
+        .wait_ready(None, Duration::from_secs(300))
+        .await
+        .context("the fleet did not become healthy")?;
     let mut commits = Vec::new();
     let mut hands = Vec::new();
     let mut before = "registry.example.com/shop/checkout:2.7.1".to_owned();
@@ -50,8 +53,16 @@ pub async fn run(rounds: usize) -> Result<()> {
     }
     let (commit, floor) = (median(&mut commits), median(&mut hands));
     println!("\nfrom a change to three healthy clusters, median of {rounds}");
-    table::row("floor: server-side apply by hand, all at once", &table::seconds(floor), "");
-    table::row("commit, with a hint from the git server", &table::seconds(commit), &format!("<= {}", table::seconds(floor + Duration::from_millis(500))));
+    table::row(
+        "floor: server-side apply by hand, all at once",
+        &table::seconds(floor),
+        "",
+    );
+    table::row(
+        "commit, with a hint from the git server",
+        &table::seconds(commit),
+        &format!("<= {}", table::seconds(floor + Duration::from_millis(500))),
+    );
     Ok(())
 }
 
@@ -73,7 +84,15 @@ async fn hand(fleet: &Fleet, image: &str) -> Result<Duration> {
     try_join_all(SPOKES.iter().map(|spoke| {
         let api: Api<Deployment> = Api::namespaced(fleet.planes[spoke.name].client(), "shop");
         let deployment = &deployment;
-        async move { api.patch("by-hand", &PatchParams::apply("hand").force(), &Patch::Apply(deployment)).await.map(drop) }
+        async move {
+            api.patch(
+                "by-hand",
+                &PatchParams::apply("hand").force(),
+                &Patch::Apply(deployment),
+            )
+            .await
+            .map(drop)
+        }
     }))
     .await?;
     rollout::wait_all(waits, started, WITHIN, |_, _| {}).await?;
@@ -81,7 +100,10 @@ async fn hand(fleet: &Fleet, image: &str) -> Result<Duration> {
 }
 
 fn rollouts(fleet: &Fleet, name: &str, image: &str) -> Vec<Rollout> {
-    SPOKES.iter().map(|spoke| Rollout::new(spoke.name, fleet.planes[spoke.name].client(), "shop", name, image)).collect()
+    SPOKES
+        .iter()
+        .map(|spoke| Rollout::new(spoke.name, fleet.planes[spoke.name].client(), "shop", name, image))
+        .collect()
 }
 
 fn median(times: &mut [Duration]) -> Duration {

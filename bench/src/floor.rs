@@ -83,7 +83,9 @@ pub fn writes_of(plane: &Plane, agent: &str, from: u64) -> Result<Vec<Write>> {
         let Ok(event) = serde_json::from_str::<Value>(line) else {
             continue; // the last line may be half written
         };
-        if event["stage"] != "ResponseComplete" || !event["userAgent"].as_str().is_some_and(|name| name.starts_with(agent)) {
+        if event["stage"] != "ResponseComplete"
+            || !event["userAgent"].as_str().is_some_and(|name| name.starts_with(agent))
+        {
             continue;
         }
         let (method, content_type) = match event["verb"].as_str().unwrap_or_default() {
@@ -103,7 +105,11 @@ pub fn writes_of(plane: &Plane, agent: &str, from: u64) -> Result<Vec<Write>> {
             uri: event["requestURI"].as_str().unwrap_or_default().to_owned(),
             method,
             content_type,
-            body: if body.is_null() { Vec::new() } else { body.to_string().into_bytes() },
+            body: if body.is_null() {
+                Vec::new()
+            } else {
+                body.to_string().into_bytes()
+            },
         });
     }
     Ok(writes)

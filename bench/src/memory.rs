@@ -20,7 +20,15 @@ pub async fn run(apps: usize) -> Result<()> {
     tokio::time::sleep(REST).await;
     let busy = process::memory(pid)?;
     println!("\nresident memory of one agent (anonymous part in parentheses)");
-    table::row("idle", &format!("{:.1} MiB", idle.0), &format!("<= 32 MiB ({:.1})", idle.1));
-    table::row(&format!("with {apps} Kustomizations"), &format!("{:.1} MiB", busy.0), &format!("<= 48 MiB ({:.1})", busy.1));
+    table::row(
+        "idle",
+        &format!("{:.1} MiB", idle.0),
+        &format!("<= 32 MiB ({:.1})", idle.1),
+    );
+    table::row(
+        &format!("with {apps} Kustomizations"),
+        &format!("{:.1} MiB", busy.0),
+        &format!("<= 48 MiB ({:.1})", busy.1),
+    );
     Ok(())
 }

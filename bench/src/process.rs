@@ -8,14 +8,12 @@ use anyhow::{Context, Result};
 pub fn cpu(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
     // The name in parentheses may hold spaces; the fields that count come after it.
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |index: usize| -> Result<u64> {
-        fields.get(index).and_then(|field| field.parse().ok()).context("/proc/PID/stat has too few fields")
+        fields
+            .get(index)
+            .and_then(|field| field.parse().ok())
+            .context("/proc/PID/stat has too few fields")
     };
     // Linux fixes USER_HZ at 100 for what it shows to processes.
     Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))

@@ -65,7 +65,7 @@ impl Table {
     }
 
     /// As text without colour, for parts of a description.
-    pub fn to_text(mut self) -> String {
+    pub fn into_text(mut self) -> String {
         let mut bytes = Vec::new();
         let mut out = anstream::StripStream::new(&mut bytes);
         self.write(&mut out, true).expect("writing to memory does not fail");
@@ -136,7 +136,7 @@ mod tests {
         table.row(strings(["a-long-name", "False", ""]));
         table.row(strings(["ü", "Unknown", "line\nbreak\u{1b}[31m"]));
         assert_eq!(
-            table.to_text(),
+            table.into_text(),
             "NAME          READY     MESSAGE\n\
              eu-1          True      applied revision main@sha1:1234\n\
              a-long-name   False\n\

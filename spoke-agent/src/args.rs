@@ -21,7 +21,12 @@ pub struct Arguments {
     #[arg(long, default_value = "", value_name = "SELECTOR")]
     pub watch_label_selector: String,
     /// Which controllers run
-    #[arg(long, value_delimiter = ',', default_value = "source,kustomize", value_name = "NAMES")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "source,kustomize",
+        value_name = "NAMES"
+    )]
     pub controllers: Vec<ControllerName>,
     /// Apply the custom resource definitions at start; for agents run by hand
     #[arg(long)]

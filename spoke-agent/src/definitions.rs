@@ -11,8 +11,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Installs the Flux definitions, or waits until somebody else has.
 pub async fn ensure(client: &Client, install: bool) -> Result<()> {
-    let flux: Vec<CustomResourceDefinition> =
-        nave_crds::all().into_iter().filter(|definition| definition.spec.group.ends_with("fluxcd.io")).collect();
+    let flux: Vec<CustomResourceDefinition> = nave_crds::all()
+        .into_iter()
+        .filter(|definition| definition.spec.group.ends_with("fluxcd.io"))
+        .collect();
     if install {
         return nave_runtime::definitions::install(client.clone(), &flux, "nave-agent")
             .await

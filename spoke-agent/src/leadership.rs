@@ -19,7 +19,11 @@ pub async fn take(arguments: &Arguments, client: &Client, tasks: &Tasks) -> bool
         if !arguments.runs(controller) {
             continue;
         }
-        let election = Election::new(&arguments.namespace, &name(lease, &arguments.watch_label_selector), &identity);
+        let election = Election::new(
+            &arguments.namespace,
+            &name(lease, &arguments.watch_label_selector),
+            &identity,
+        );
         tracing::info!(lease = election.lease, "waiting for leadership");
         let Some(leadership) = election.acquire(client.clone(), tasks.shutdown_token()).await else {
             return false;

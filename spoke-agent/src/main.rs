@@ -111,9 +111,15 @@ async fn run(arguments: Arc<Arguments>) -> Result<()> {
 
 fn start_controllers(arguments: &Arguments, ports: &Ports, tasks: &Tasks) {
     if arguments.runs(ControllerName::Source) {
-        tasks.spawn("source-controller", nave_source_controller::run(ports.source(), ports.source_options(arguments), ports.source_hints()));
+        tasks.spawn(
+            "source-controller",
+            nave_source_controller::run(ports.source(), ports.source_options(arguments), ports.source_hints()),
+        );
     }
     if arguments.runs(ControllerName::Kustomize) {
-        tasks.spawn("kustomize-controller", nave_kustomize_controller::run(ports.kustomize(), ports.kustomize_options(arguments)));
+        tasks.spawn(
+            "kustomize-controller",
+            nave_kustomize_controller::run(ports.kustomize(), ports.kustomize_options(arguments)),
+        );
     }
 }

@@ -60,15 +60,21 @@ impl Ports {
         tasks: &Tasks,
     ) -> Result<Self> {
         let hostname = std::env::var("HOSTNAME").ok();
-        let address =
-            advertised_address(Some(&arguments.storage_adv_addr), &arguments.storage_addr, hostname.as_deref());
+        let address = advertised_address(
+            Some(&arguments.storage_adv_addr),
+            &arguments.storage_addr,
+            hostname.as_deref(),
+        );
         let mut options = nave_store::Options::new(&arguments.storage_path, address);
-        options.retention =
-            Retention { ttl: arguments.artifact_retention_ttl, records: arguments.artifact_retention_records };
+        options.retention = Retention {
+            ttl: arguments.artifact_retention_ttl,
+            records: arguments.artifact_retention_records,
+        };
         let store = Store::open(options).context("opening the artifact store")?;
         serve::serve(&arguments.storage_addr, "artifacts", store.routes(), tasks).await?;
         // Beside the artifacts and not among them: the directory is served.
-        let git = Git::open(nave_git::Options::new(side_folder(arguments, "git"))).context("opening the git object stores")?;
+        let git = Git::open(nave_git::Options::new(side_folder(arguments, "git")))
+            .context("opening the git object stores")?;
         let policy = KubeconfigPolicy {
             allow_exec: arguments.insecure_kubeconfig_exec,
             allow_insecure_tls: arguments.insecure_kubeconfig_tls,
@@ -77,12 +83,33 @@ impl Ports {
         };
         let instance = hostname.unwrap_or_else(|| "nave-agent".to_owned());
         let events = |controller| {
-            EventRecorder::new(client.clone(), controller, instance.clone(), Some(arguments.events_addr.clone()), tasks)
+            EventRecorder::new(
+                client.clone(),
+                controller,
+                instance.clone(),
+                Some(arguments.events_addr.clone()),
+                tasks,
+            )
         };
         Ok(Ports {
-            git_repositories: Watched::start(api(arguments, &client), selected(arguments), without_managed_fields, tasks),
-            external_artifacts: Watched::start(api(arguments, &client), watcher::Config::default(), without_managed_fields, tasks),
-            kustomizations: Watched::start(api(arguments, &client), selected(arguments), without_managed_fields, tasks),
+            git_repositories: Watched::start(
+                api(arguments, &client),
+                selected(arguments),
+                without_managed_fields,
+                tasks,
+            ),
+            external_artifacts: Watched::start(
+                api(arguments, &client),
+                watcher::Config::default(),
+                without_managed_fields,
+                tasks,
+            ),
+            kustomizations: Watched::start(
+                api(arguments, &client),
+                selected(arguments),
+                without_managed_fields,
+                tasks,
+            ),
             targets: Arc::new(Targets::new(client.clone(), policy)),
             permits: joined.map_or_else(|| Arc::new(PermitItself) as Arc<dyn PrunePermits>, Joined::permits),
             policy: joined.map_or_else(|| Arc::new(AllowAll) as Arc<dyn ApplyPolicy>, Joined::policy),
@@ -99,8 +126,11 @@ impl Ports {
 
     /// Waits for the first complete list of every kind. False when shutdown came first.
     pub async fn wait_until_watching(&self) -> bool {
-        let (sources, artifacts, kustomizations) =
-            tokio::join!(self.git_repositories.ready(), self.external_artifacts.ready(), self.kustomizations.ready());
+        let (sources, artifacts, kustomizations) = tokio::join!(
+            self.git_repositories.ready(),
+            self.external_artifacts.ready(),
+            self.kustomizations.ready()
+        );
         sources && artifacts && kustomizations
     }
 
@@ -160,8 +190,11 @@ impl Ports {
         nave_kustomize_controller::Ports {
             client: self.client.clone(),
             targets: self.targets.clone(),
-            artifacts: Arc::new(StoreOrHttp::new(Some(self.store.clone()), http_client(), DOWNLOAD_TRIES))
-                as Arc<dyn ArtifactReader>,
+            artifacts: Arc::new(StoreOrHttp::new(
+                Some(self.store.clone()),
+                http_client(),
+                DOWNLOAD_TRIES,
+            )) as Arc<dyn ArtifactReader>,
             events: self.kustomize_events.clone(),
             metrics: self.metrics.clone(),
             kustomizations: self.kustomizations.clone(),
@@ -197,7 +230,9 @@ pub async fn client(arguments: &Arguments) -> Result<Client> {
                 .await
                 .with_context(|| format!("using {}", path.display()))?
         }
-        None => Config::infer().await.context("finding the cluster; --kubeconfig names one")?,
+        None => Config::infer()
+            .await
+            .context("finding the cluster; --kubeconfig names one")?,
     };
     config.headers.push((
         http::header::USER_AGENT,
@@ -206,7 +241,10 @@ pub async fn client(arguments: &Arguments) -> Result<Client> {
     // Watches are long and everything else has a deadline of its own.
     config.connect_timeout = Some(Duration::from_secs(10));
     let client = Client::try_from(config).context("making a client for the cluster")?;
-    client.apiserver_version().await.context("the cluster's API server does not answer")?;
+    client
+        .apiserver_version()
+        .await
+        .context("the cluster's API server does not answer")?;
     Ok(client)
 }
 

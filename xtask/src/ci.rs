@@ -18,7 +18,15 @@ pub fn run(only: Option<&str>) -> Result<()> {
         step("layers", layers::check)?;
         step("generated files", || crds::run(true))?;
         step("lints", || {
-            cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])
+            cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--quiet",
+                "--",
+                "--deny",
+                "warnings",
+            ])
         })?;
         step("licences and bans", deny)?;
     }

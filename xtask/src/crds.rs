@@ -36,6 +36,10 @@ pub fn run(check: bool) -> Result<()> {
         "stale: {}; run `cargo xtask crds` and commit the result",
         stale.join(", ")
     );
-    println!("{} custom resource definitions, {} changed", expected.len(), stale.len());
+    println!(
+        "{} custom resource definitions, {} changed",
+        expected.len(),
+        stale.len()
+    );
     Ok(())
 }

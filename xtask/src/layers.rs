@@ -100,8 +100,8 @@ fn wrong_arrows(crates: &BTreeMap<String, Crate>) -> Result<Vec<String>> {
             let to = &crates[used];
             let (from_row, from_room, same) = place(&from.room)?;
             let (to_row, to_room, _) = place(&to.room)?;
-            let allowed = to_row < from_row
-                || (to_row == from_row && to_room == from_room && same == SameRoom::Allowed);
+            let allowed =
+                to_row < from_row || (to_row == from_row && to_room == from_room && same == SameRoom::Allowed);
             if !allowed {
                 wrong.push(format!("{name} ({}) names {used} ({})", from.room, to.room));
             }
@@ -141,7 +141,13 @@ mod tests {
     #[test]
     fn arrows_point_left() {
         assert!(check(&[("controllers/source", "sources/git"), ("hub", "controllers/source")]).is_empty());
-        assert!(check(&[("cluster/apply", "cluster/targets"), ("engine/kustomize", "engine/object")]).is_empty());
+        assert!(
+            check(&[
+                ("cluster/apply", "cluster/targets"),
+                ("engine/kustomize", "engine/object")
+            ])
+            .is_empty()
+        );
         for wrong in [
             ("sources/git", "cluster/runtime"),
             ("crds", "engine/object"),

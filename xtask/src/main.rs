@@ -66,7 +66,12 @@ fn main() -> Result<()> {
         Command::Ci { only } => ci::run(only.as_deref()),
         Command::Crds { check } => crds::run(check),
         Command::Map => layers::run(),
-        Command::Oracle { tool, dirs, recursive, restrict } => match tool.as_str() {
+        Command::Oracle {
+            tool,
+            dirs,
+            recursive,
+            restrict,
+        } => match tool.as_str() {
             "kustomize" => oracle::run(&dirs, recursive, restrict),
             other => bail!("there is no oracle for {other:?}; there is one for kustomize"),
         },

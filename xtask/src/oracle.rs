@@ -22,14 +22,23 @@ use nave_object::yaml::write_documents;
 pub fn run(dirs: &[PathBuf], recursive: bool, restrict: bool) -> Result<()> {
     let mut found: Vec<PathBuf> = Vec::new();
     for dir in dirs {
-        let dir = dir.canonicalize().with_context(|| format!("finding {}", dir.display()))?;
-        if recursive { collect(&dir, &mut found)? } else { found.push(dir) }
+        let dir = dir
+            .canonicalize()
+            .with_context(|| format!("finding {}", dir.display()))?;
+        if recursive {
+            collect(&dir, &mut found)?
+        } else {
+            found.push(dir)
+        }
     }
     found.sort();
     let binary = oracle_binary("kustomize")?;
     let ours: Vec<Built> = found.iter().map(|dir| build_here(dir, restrict)).collect();
     // The oracle would try to fetch, and wait for every time-out.
-    let local = found.iter().zip(&ours).filter(|(_, built)| !matches!(built, Built::Remote));
+    let local = found
+        .iter()
+        .zip(&ours)
+        .filter(|(_, built)| !matches!(built, Built::Remote));
     let local: Vec<PathBuf> = local.map(|(dir, _)| dir.clone()).collect();
     let theirs = ask(&binary, &local, restrict)?;
     let mut totals: HashMap<&'static str, usize> = HashMap::new();
@@ -44,12 +53,17 @@ pub fn run(dirs: &[PathBuf], recursive: bool, restrict: bool) -> Result<()> {
             println!("{verdict}: {}\n{detail}", dir.display());
         }
     }
-    let mut summary: Vec<String> =
-        totals.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
+    let mut summary: Vec<String> = totals
+        .iter()
+        .map(|(verdict, count)| format!("{count} {verdict}"))
+        .collect();
     summary.sort();
     println!("{} directories: {}", found.len(), summary.join(", "));
     let good = ["pass", "both fail", "remote"];
-    ensure!(totals.keys().all(|verdict| good.contains(verdict)), "some directories build differently");
+    ensure!(
+        totals.keys().all(|verdict| good.contains(verdict)),
+        "some directories build differently"
+    );
     Ok(())
 }
 
@@ -67,9 +81,10 @@ fn compare(ours: &Built, theirs: &Theirs) -> (&'static str, String) {
         (Built::Remote, _) => ("remote", String::new()),
         (Built::Failed(_), Err(_)) => ("both fail", String::new()),
         (Built::Failed(ours), Ok(_)) => ("ours fails", format!("    {ours}")),
-        (Built::Text(_), Err(theirs)) => {
-            ("theirs fails", format!("    {}", theirs.chars().take(600).collect::<String>()))
-        }
+        (Built::Text(_), Err(theirs)) => (
+            "theirs fails",
+            format!("    {}", theirs.chars().take(600).collect::<String>()),
+        ),
         (Built::Text(ours), Ok(theirs)) if ours == theirs => ("pass", String::new()),
         (Built::Text(ours), Ok(theirs)) => {
             let documents = |text: &str| {
@@ -77,8 +92,11 @@ fn compare(ours: &Built, theirs: &Theirs) -> (&'static str, String) {
                 list.sort();
                 list
             };
-            let verdict =
-                if documents(ours) == documents(theirs) { "order" } else { "different" };
+            let verdict = if documents(ours) == documents(theirs) {
+                "order"
+            } else {
+                "different"
+            };
             (verdict, difference(theirs, ours))
         }
     }
@@ -89,7 +107,10 @@ fn difference(theirs: &str, ours: &str) -> String {
     let (theirs, ours): (Vec<_>, Vec<_>) = (theirs.lines().collect(), ours.lines().collect());
     let first = theirs.iter().zip(&ours).take_while(|(a, b)| a == b).count();
     let mut out = String::new();
-    let start = theirs[..first].iter().rposition(|line| *line == "---").map_or(0, |line| line + 1);
+    let start = theirs[..first]
+        .iter()
+        .rposition(|line| *line == "---")
+        .map_or(0, |line| line + 1);
     let names = ["kind: ", "  name: ", "  namespace: "];
     let head = theirs[start..].iter().take_while(|line| **line != "---");
     for line in head.filter(|line| names.iter().any(|name| line.starts_with(name))) {
@@ -109,16 +130,18 @@ fn difference(theirs: &str, ours: &str) -> String {
 
 fn build_here(dir: &Path, restrict: bool) -> Built {
     let options = Options {
-        load: if restrict { LoadRestriction::RootOnly } else { LoadRestriction::None },
+        load: if restrict {
+            LoadRestriction::RootOnly
+        } else {
+            LoadRestriction::None
+        },
         reorder: Reorder::Legacy,
         allow_remote: true,
         ..Options::default()
     };
     let path = dir.to_string_lossy();
     match build(&Disk, path.trim_start_matches('/'), &options, &Answers::new()) {
-        Ok(Step::Done(objects)) => {
-            Built::Text(write_documents(objects.iter().map(|object| object.as_value())))
-        }
+        Ok(Step::Done(objects)) => Built::Text(write_documents(objects.iter().map(|object| object.as_value()))),
         Ok(Step::Needs(_)) => Built::Remote,
         Err(error) => Built::Failed(error.to_string()),
     }
@@ -130,7 +153,11 @@ struct Disk;
 impl Tree for Disk {
     fn read(&self, path: &str) -> Option<Cow<'_, [u8]>> {
         let path = Path::new("/").join(path);
-        if path.is_dir() { None } else { fs::read(path).ok().map(Cow::Owned) }
+        if path.is_dir() {
+            None
+        } else {
+            fs::read(path).ok().map(Cow::Owned)
+        }
     }
 
     fn is_dir(&self, path: &str) -> bool {
@@ -138,9 +165,13 @@ impl Tree for Disk {
     }
 
     fn list(&self, dir: &str) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(Path::new("/").join(dir)) else { return Vec::new() };
-        let mut names: Vec<String> =
-            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let Ok(entries) = fs::read_dir(Path::new("/").join(dir)) else {
+            return Vec::new();
+        };
+        let mut names: Vec<String> = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
@@ -186,7 +217,11 @@ fn ask(binary: &Path, dirs: &[PathBuf], restrict: bool) -> Result<HashMap<PathBu
     for line in String::from_utf8(output.stdout)?.lines() {
         let answer: serde_json::Value = serde_json::from_str(line)?;
         let text = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
-        let result = if answer["error"].is_string() { Err(text("error")) } else { Ok(text("yaml")) };
+        let result = if answer["error"].is_string() {
+            Err(text("error"))
+        } else {
+            Ok(text("yaml"))
+        };
         answers.insert(PathBuf::from(text("dir")), result);
     }
     Ok(answers)
@@ -208,7 +243,9 @@ pub fn oracle_binary(name: &str) -> Result<PathBuf> {
         (None, Some(home)) => PathBuf::from(home).join(".cache"),
         (None, None) => bail!("neither XDG_CACHE_HOME nor HOME says where the cache folder is"),
     };
-    let binary = cache.join("nave/oracle").join(format!("{name}-{}", &sha256_hex(&content)[..16]));
+    let binary = cache
+        .join("nave/oracle")
+        .join(format!("{name}-{}", &sha256_hex(&content)[..16]));
     if binary.is_file() {
         return Ok(binary);
     }

@@ -56,13 +56,11 @@ pub trait Conditions {
     }
     /// Whether the condition is there with status `False`.
     fn is_false(&self, kind: &str) -> bool {
-        self.get_condition(kind)
-            .is_some_and(|c| c.status == "False")
+        self.get_condition(kind).is_some_and(|c| c.status == "False")
     }
     /// Whether the condition is absent or `Unknown`.
     fn is_unknown(&self, kind: &str) -> bool {
-        self.get_condition(kind)
-            .is_none_or(|c| c.status == "Unknown")
+        self.get_condition(kind).is_none_or(|c| c.status == "Unknown")
     }
     /// The reason of the condition of that type.
     fn reason_of(&self, kind: &str) -> Option<&str> {
@@ -147,22 +145,8 @@ mod tests {
     #[test]
     fn transition_time_moves_only_with_the_status() {
         let mut conditions = Vec::new();
-        conditions.set(
-            "Ready",
-            Status::Unknown,
-            "Progressing",
-            "fetching",
-            1,
-            at(1),
-        );
-        conditions.set(
-            "Ready",
-            Status::Unknown,
-            "Progressing",
-            "building",
-            2,
-            at(2),
-        );
+        conditions.set("Ready", Status::Unknown, "Progressing", "fetching", 1, at(1));
+        conditions.set("Ready", Status::Unknown, "Progressing", "building", 2, at(2));
         let ready = conditions.get_condition("Ready").unwrap();
         assert_eq!(ready.last_transition_time.0, at(1));
         assert_eq!(
@@ -170,14 +154,7 @@ mod tests {
             ("building", Some(2))
         );
         conditions.set("Ready", Status::True, "Succeeded", "done", 2, at(3));
-        assert_eq!(
-            conditions
-                .get_condition("Ready")
-                .unwrap()
-                .last_transition_time
-                .0,
-            at(3)
-        );
+        assert_eq!(conditions.get_condition("Ready").unwrap().last_transition_time.0, at(3));
     }
 
     #[test]
@@ -193,14 +170,7 @@ mod tests {
     #[test]
     fn a_huge_message_is_cut_at_a_character() {
         let mut conditions = Vec::new();
-        conditions.set(
-            "Ready",
-            Status::False,
-            "BuildFailed",
-            "ü".repeat(40_000),
-            1,
-            at(1),
-        );
+        conditions.set("Ready", Status::False, "BuildFailed", "ü".repeat(40_000), 1, at(1));
         let message = &conditions.get_condition("Ready").unwrap().message;
         assert!(message.len() <= MAX_MESSAGE_BYTES && message.ends_with('…'));
     }

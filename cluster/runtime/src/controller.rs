@@ -132,17 +132,15 @@ mod tests {
         relabelled.labels_mut().insert("a".into(), "b".into());
         assert!(!is_news(&seen, &relabelled));
         let mut requested = object(1);
-        requested
-            .annotations_mut()
-            .insert(REQUESTED_AT.into(), "now".into());
+        requested.annotations_mut().insert(REQUESTED_AT.into(), "now".into());
         assert!(is_news(&seen, &requested));
         assert!(!is_news(&seen, &requested));
         assert!(is_news(&seen, &object(2)));
         let mut leaving = object(2);
         leaving.metadata.finalizers = Some(vec!["f".into()]);
-        leaving.metadata.deletion_timestamp = Some(
-            k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH),
-        );
+        leaving.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+            Timestamp::UNIX_EPOCH,
+        ));
         assert!(is_news(&seen, &leaving));
         leaving.metadata.finalizers = None;
         assert!(!is_news(&seen, &leaving));

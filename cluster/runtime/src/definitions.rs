@@ -41,16 +41,12 @@ pub async fn install(
     let api: Api<CustomResourceDefinition> = Api::all(client);
     for definition in definitions {
         let name = definition.name_any();
-        api.patch(
-            &name,
-            &PatchParams::apply(manager).force(),
-            &Patch::Apply(definition),
-        )
-        .await
-        .map_err(|source| InstallError::Apply {
-            name,
-            source: Box::new(source),
-        })?;
+        api.patch(&name, &PatchParams::apply(manager).force(), &Patch::Apply(definition))
+            .await
+            .map_err(|source| InstallError::Apply {
+                name,
+                source: Box::new(source),
+            })?;
     }
     for definition in definitions {
         let name = definition.name_any();

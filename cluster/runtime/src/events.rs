@@ -142,11 +142,7 @@ struct Repeat {
 }
 
 impl Writer {
-    async fn run(
-        mut self,
-        mut queue: mpsc::Receiver<Recorded>,
-        shutdown: tokio_util::sync::CancellationToken,
-    ) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Recorded>, shutdown: tokio_util::sync::CancellationToken) {
         loop {
             let event = tokio::select! {
                 biased;

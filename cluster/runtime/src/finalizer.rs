@@ -53,12 +53,7 @@ pub fn has<K: Resource>(object: &K, finalizer: &str) -> bool {
 }
 
 /// Naming the resourceVersion turns a concurrent change of the list into a conflict instead of a lost entry.
-async fn replace<K>(
-    api: &Api<K>,
-    object: &K,
-    finalizers: Vec<String>,
-    manager: &str,
-) -> kube::Result<()>
+async fn replace<K>(api: &Api<K>, object: &K, finalizers: Vec<String>, manager: &str) -> kube::Result<()>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {

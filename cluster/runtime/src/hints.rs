@@ -61,9 +61,7 @@ impl Hints {
 
     /// Serves `POST /hint` with `{"url": "https://…"}` on `addr`. Returns the address in use.
     pub async fn serve(&self, addr: &str, tasks: &Tasks) -> Result<SocketAddr, ServeError> {
-        let routes = Router::new()
-            .route("/hint", post(take))
-            .with_state(self.clone());
+        let routes = Router::new().route("/hint", post(take)).with_state(self.clone());
         serve::serve(addr, "hints", routes, tasks).await
     }
 
@@ -74,15 +72,8 @@ impl Hints {
 
     fn hint(&self, url: &str, now: Instant) -> bool {
         let url = normalised(url);
-        let mut recent = self
-            .inner
-            .recent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if recent
-            .get(&url)
-            .is_some_and(|last| now.duration_since(*last) < QUIET)
-        {
+        let mut recent = self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.get(&url).is_some_and(|last| now.duration_since(*last) < QUIET) {
             return false;
         }
         if recent.len() >= REMEMBERED {
@@ -106,11 +97,7 @@ pub fn normalised(url: &str) -> String {
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let host = authority.rsplit('@').next().unwrap_or(authority);
     let path = path.trim_end_matches('/').trim_end_matches(".git");
-    format!(
-        "{}://{}/{path}",
-        scheme.to_ascii_lowercase(),
-        host.to_ascii_lowercase()
-    )
+    format!("{}://{}/{path}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -90,28 +90,20 @@ impl Election {
         let holder = spec.holder_identity.as_deref().unwrap_or_default();
         let transitions = spec.lease_transitions.unwrap_or(0);
         lease.spec = Some(if holder == self.identity {
-            self.record(
-                spec.acquire_time.unwrap_or_else(|| now.clone()),
-                now,
-                transitions,
-            )
+            self.record(spec.acquire_time.unwrap_or_else(|| now.clone()), now, transitions)
         } else if holder.is_empty() || observed.unchanged_for() > lease_duration(&spec, self) {
             self.record(now.clone(), now, transitions + 1)
         } else {
             return Ok(false);
         });
         // The resourceVersion read above makes this a compare-and-swap.
-        won(api
-            .replace(&self.lease, &PostParams::default(), &lease)
-            .await)
+        won(api.replace(&self.lease, &PostParams::default(), &lease).await)
     }
 
     fn record(&self, acquired: MicroTime, renewed: MicroTime, transitions: i32) -> LeaseSpec {
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: Some(
-                i32::try_from(self.lease_duration.as_secs()).unwrap_or(i32::MAX),
-            ),
+            lease_duration_seconds: Some(i32::try_from(self.lease_duration.as_secs()).unwrap_or(i32::MAX)),
             acquire_time: Some(acquired),
             renew_time: Some(renewed),
             lease_transitions: Some(transitions),
@@ -137,10 +129,7 @@ impl Leadership {
                 _ = shutdown.cancelled() => break,
                 _ = tokio::time::sleep(self.election.retry_period) => {}
             }
-            let left = self
-                .election
-                .renew_deadline
-                .saturating_sub(renewed.elapsed());
+            let left = self.election.renew_deadline.saturating_sub(renewed.elapsed());
             let attempt = self.election.try_hold(&self.api, &mut self.observed);
             match tokio::time::timeout(left, attempt).await {
                 Ok(Ok(true)) => renewed = Instant::now(),

@@ -30,12 +30,7 @@ pub fn init(level: &str, encoding: Encoding) {
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match encoding {
         Encoding::Json => registry
-            .with(
-                fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_writer(std::io::stderr),
-            )
+            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
             .try_init(),
         Encoding::Console => registry
             .with(

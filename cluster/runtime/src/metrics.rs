@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::Collector, exponential_buckets,
+    Encoder, HistogramOpts, HistogramVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    exponential_buckets,
 };
 
 /// One registry with what every controller measures.
@@ -30,8 +30,7 @@ impl Metrics {
     pub fn new() -> Self {
         // Flux: ten exponential buckets from 10 ms to 30 min.
         let factor = (1800.0_f64 / 0.01).powf(1.0 / 9.0);
-        let buckets =
-            exponential_buckets(0.01, factor, 10).expect("the start and the factor are positive");
+        let buckets = exponential_buckets(0.01, factor, 10).expect("the start and the factor are positive");
         let durations = HistogramVec::new(
             HistogramOpts::new(
                 "gotk_reconcile_duration_seconds",
@@ -79,10 +78,7 @@ impl Metrics {
 
     /// Drops the series of an object that is gone.
     pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
-        let _ = self
-            .inner
-            .durations
-            .remove_label_values(&[kind, name, namespace]); // it may never have been reconciled
+        let _ = self.inner.durations.remove_label_values(&[kind, name, namespace]); // it may never have been reconciled
     }
 
     /// The gauge of workers in use by one controller.

@@ -51,10 +51,7 @@ impl<Key: Eq + Hash> Backoff<Key> {
 
     /// Forgets the failures of `key`, after a success or a deletion.
     pub fn succeeded(&self, key: &Key) {
-        self.failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
 

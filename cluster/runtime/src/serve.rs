@@ -44,47 +44,31 @@ pub struct ServeError {
 }
 
 /// Serves `/metrics` on `addr` (`:8080`, `host:port`). Returns the address in use.
-pub async fn metrics(
-    addr: &str,
-    metrics: Metrics,
-    tasks: &Tasks,
-) -> Result<SocketAddr, ServeError> {
+pub async fn metrics(addr: &str, metrics: Metrics, tasks: &Tasks) -> Result<SocketAddr, ServeError> {
     let routes = Router::new().route(
         "/metrics",
-        get(move || async move {
-            (
-                [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-                metrics.render(),
-            )
-        }),
+        get(move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()) }),
     );
     serve(addr, "metrics", routes, tasks).await
 }
 
 /// Serves `/healthz` and `/readyz` on `addr`. Returns the address in use.
 pub async fn health(addr: &str, ready: Ready, tasks: &Tasks) -> Result<SocketAddr, ServeError> {
-    let routes = Router::new()
-        .route("/healthz", get(|| async { "ok" }))
-        .route(
-            "/readyz",
-            get(move || async move {
-                if ready.get() {
-                    (StatusCode::OK, "ok")
-                } else {
-                    (StatusCode::SERVICE_UNAVAILABLE, "not ready")
-                }
-            }),
-        );
+    let routes = Router::new().route("/healthz", get(|| async { "ok" })).route(
+        "/readyz",
+        get(move || async move {
+            if ready.get() {
+                (StatusCode::OK, "ok")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+            }
+        }),
+    );
     serve(addr, "health", routes, tasks).await
 }
 
 /// Serves `routes` until shutdown; shared with the other servers of a process.
-pub async fn serve(
-    addr: &str,
-    what: &'static str,
-    routes: Router,
-    tasks: &Tasks,
-) -> Result<SocketAddr, ServeError> {
+pub async fn serve(addr: &str, what: &'static str, routes: Router, tasks: &Tasks) -> Result<SocketAddr, ServeError> {
     let failed = |source| ServeError {
         addr: addr.to_owned(),
         what,
@@ -94,8 +78,7 @@ pub async fn serve(
     let local = listener.local_addr().map_err(failed)?;
     let shutdown = tasks.shutdown_token().clone();
     tasks.spawn(what, async move {
-        let server = axum::serve(listener, routes)
-            .with_graceful_shutdown(async move { shutdown.cancelled().await });
+        let server = axum::serve(listener, routes).with_graceful_shutdown(async move { shutdown.cancelled().await });
         if let Err(error) = server.await {
             tracing::error!(%error, what, "server ended");
         }

@@ -32,12 +32,8 @@ where
         field_manager: Some(manager.to_owned()),
         ..PatchParams::default()
     };
-    api.patch_status(
-        name,
-        &parameters,
-        &Patch::Merge(json!({ "status": difference })),
-    )
-    .await?;
+    api.patch_status(name, &parameters, &Patch::Merge(json!({ "status": difference })))
+        .await?;
     Ok(true)
 }
 

@@ -44,9 +44,7 @@ impl Tasks {
     /// Waits for all tasks after the token was cancelled, at most for `deadline`. False when some were still running.
     pub async fn finish(self, deadline: Duration) -> bool {
         self.tracker.close();
-        tokio::time::timeout(deadline, self.tracker.wait())
-            .await
-            .is_ok()
+        tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok()
     }
 }
 

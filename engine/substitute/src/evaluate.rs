@@ -32,12 +32,7 @@ pub fn expand(text: &str, variables: &Variables, strict: bool) -> Result<String,
     Ok(out)
 }
 
-fn render(
-    pieces: &[Piece],
-    variables: &Variables,
-    strict: bool,
-    out: &mut String,
-) -> Result<(), ExpandError> {
+fn render(pieces: &[Piece], variables: &Variables, strict: bool, out: &mut String) -> Result<(), ExpandError> {
     for piece in pieces {
         match piece {
             Piece::Text(text) => out.push_str(text),
@@ -67,11 +62,7 @@ fn evaluate(call: &Call, variables: &Variables, strict: bool) -> Result<String, 
         Function::Length => value.len().to_string(),
         Function::Default(default) => {
             let default = argument(default)?;
-            if value.is_empty() {
-                default
-            } else {
-                value.to_owned()
-            }
+            if value.is_empty() { default } else { value.to_owned() }
         }
         Function::Slice(position, length) => {
             let position = argument(position)?;
@@ -91,9 +82,7 @@ fn evaluate(call: &Call, variables: &Variables, strict: bool) -> Result<String, 
                 glob::trim_suffix(value, &pattern, *longest).to_owned()
             }
         }
-        Function::Replace { place, from, to } => {
-            replace(value, *place, &argument(from)?, &argument(to)?)
-        }
+        Function::Replace { place, from, to } => replace(value, *place, &argument(from)?, &argument(to)?),
     })
 }
 
@@ -170,10 +159,7 @@ mod tests {
             "missing closing brace or unsupported operator in \"${b-c}\" (line 2)"
         );
         let error = expand("${c}", &variables, true).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "variable \"c\" is not set and has no default"
-        );
+        assert_eq!(error.to_string(), "variable \"c\" is not set and has no default");
     }
 
     #[test]

@@ -98,9 +98,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Piece>, SyntaxError> {
         if parser.rest().starts_with("${") {
             flush(&mut literal, &mut pieces);
             let start = parser.position;
-            let call = parser
-                .call()
-                .map_err(|problem| error(text, start, problem))?;
+            let call = parser.call().map_err(|problem| error(text, start, problem))?;
             pieces.push(Piece::Call(call));
         } else if parser.rest().starts_with("$$") {
             // The second dollar is literal even when a brace follows: this is how `${x}` is written.

@@ -54,8 +54,7 @@ pub enum SubstituteError {
 
 /// Whether the object's label or annotation turns substitution off.
 pub fn is_disabled(object: &Object) -> bool {
-    object.label(SUBSTITUTE) == Some("disabled")
-        || object.annotation(SUBSTITUTE) == Some("disabled")
+    object.label(SUBSTITUTE) == Some("disabled") || object.annotation(SUBSTITUTE) == Some("disabled")
 }
 
 /// Expands the variables in one object. A value may change its type: `${n}` with `n=3` becomes a number unless the
@@ -81,11 +80,10 @@ pub fn substitute(
         object: object.to_string(),
         source,
     })?;
-    let mut documents =
-        yaml::read_documents(&expanded, Dialect::K8s).map_err(|source| SubstituteError::Parse {
-            object: object.to_string(),
-            source,
-        })?;
+    let mut documents = yaml::read_documents(&expanded, Dialect::K8s).map_err(|source| SubstituteError::Parse {
+        object: object.to_string(),
+        source,
+    })?;
     let (Some(value), None) = (documents.pop(), documents.pop()) else {
         return Err(SubstituteError::NotOne {
             object: object.to_string(),

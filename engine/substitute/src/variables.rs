@@ -57,9 +57,7 @@ impl Variables {
     pub fn validate(&self) -> Result<(), VariableNameError> {
         for name in self.0.keys() {
             let mut characters = name.chars();
-            let starts_well = characters
-                .next()
-                .is_some_and(|c| c == '_' || c.is_ascii_alphabetic());
+            let starts_well = characters.next().is_some_and(|c| c == '_' || c.is_ascii_alphabetic());
             if !starts_well || !characters.all(|c| c == '_' || c.is_ascii_alphanumeric()) {
                 return Err(VariableNameError { name: name.clone() });
             }

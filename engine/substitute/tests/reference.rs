@@ -6,8 +6,8 @@ use serde_json::Value;
 
 #[test]
 fn every_recorded_case_gives_the_same_answer() {
-    let recorded: Value = serde_json::from_str(include_str!("data/envsubst.json"))
-        .expect("the recorded cases are JSON");
+    let recorded: Value =
+        serde_json::from_str(include_str!("data/envsubst.json")).expect("the recorded cases are JSON");
     let cases = recorded["cases"].as_array().expect("`cases` is a list");
     let mut failures = Vec::new();
     for case in cases {
@@ -44,8 +44,7 @@ fn answers(case: &Value) -> (Result<Value, String>, Option<Value>) {
                 .map_err(|error| error.to_string())
         }
         Some("resource") => {
-            let object = Object::from_value(case["resource"].clone())
-                .expect("recorded resources are objects");
+            let object = Object::from_value(case["resource"].clone()).expect("recorded resources are objects");
             substitute(object, &variables, Strategy::WithVariables, strict)
                 .map(Object::into_value)
                 .map_err(|error| error.to_string())

@@ -33,8 +33,16 @@ pub struct Assembled {
 impl Assembled {
     /// The files of manifest `digest`, for item `key`.
     pub async fn tree(&self, key: &str, digest: &[u8], fetch: &dyn Fetch) -> Result<Arc<FileTree>, Refusal> {
-        let failed = |message: String| Refusal { reason: "ArtifactFailed", message };
-        let before = self.recent.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        let failed = |message: String| Refusal {
+            reason: "ArtifactFailed",
+            message,
+        };
+        let before = self
+            .recent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned();
         if let Some((manifest, tree)) = &before
             && manifest.digest().bytes() == digest
         {
@@ -45,10 +53,14 @@ impl Assembled {
             return Err(failed("the manifest is not the one that the item names".to_owned()));
         }
         let limits = Limits::default();
-        manifest.check(&limits).map_err(|error| failed(format!("the manifest is not sound: {error}")))?;
+        manifest
+            .check(&limits)
+            .map_err(|error| failed(format!("the manifest is not sound: {error}")))?;
         let mut chunks: HashMap<Digest, Arc<[u8]>> = HashMap::new();
         let mut missing = Vec::new();
-        let known = before.as_ref().map(|(manifest, tree)| (ChunkIndex::new(manifest), tree));
+        let known = before
+            .as_ref()
+            .map(|(manifest, tree)| (ChunkIndex::new(manifest), tree));
         for chunk in manifest.chunks() {
             match known.as_ref().and_then(|(index, tree)| index.read(tree, &chunk.digest)) {
                 Some(bytes) => {
@@ -86,15 +98,26 @@ impl Assembled {
 pub fn read(manifest: wire::Manifest) -> Result<Manifest, String> {
     let sha256 = |bytes: &[u8]| -> Result<Digest, String> {
         let hex: String = super::items::hex(bytes);
-        format!("sha256:{hex}").parse().map_err(|error| format!("the manifest holds no digest: {error}"))
+        format!("sha256:{hex}")
+            .parse()
+            .map_err(|error| format!("the manifest holds no digest: {error}"))
     };
     let mut files = Vec::with_capacity(manifest.files.len());
     for file in manifest.files {
         let mut chunks = Vec::with_capacity(file.chunks.len());
         for chunk in &file.chunks {
-            chunks.push(Chunk { digest: sha256(&chunk.digest)?, size: chunk.size });
+            chunks.push(Chunk {
+                digest: sha256(&chunk.digest)?,
+                size: chunk.size,
+            });
         }
-        files.push(ManifestFile { path: file.path, mode: file.mode, size: file.size, digest: sha256(&file.digest)?, chunks });
+        files.push(ManifestFile {
+            path: file.path,
+            mode: file.mode,
+            size: file.size,
+            digest: sha256(&file.digest)?,
+            chunks,
+        });
     }
     Ok(Manifest { files })
 }
@@ -119,13 +142,20 @@ mod tests {
             }
             let all: [&str; 0] = [];
             let manifest = Manifest::of(&tree, &Include::new(&all).unwrap());
-            Hub { tree, manifest, asked: AtomicUsize::new(0) }
+            Hub {
+                tree,
+                manifest,
+                asked: AtomicUsize::new(0),
+            }
         }
     }
 
     impl Fetch for Hub {
         fn manifest<'a>(&'a self, _digest: &'a [u8]) -> BoxFuture<'a, Result<wire::Manifest, String>> {
-            let chunk = |chunk: &Chunk| wire::ManifestChunk { digest: chunk.digest.bytes().to_vec(), size: chunk.size };
+            let chunk = |chunk: &Chunk| wire::ManifestChunk {
+                digest: chunk.digest.bytes().to_vec(),
+                size: chunk.size,
+            };
             let file = |file: &ManifestFile| wire::ManifestFile {
                 path: file.path.clone(),
                 mode: file.mode,
@@ -133,11 +163,18 @@ mod tests {
                 digest: file.digest.bytes().to_vec(),
                 chunks: file.chunks.iter().map(chunk).collect(),
             };
-            let manifest = wire::Manifest { files: self.manifest.files.iter().map(file).collect(), evidence: vec![] };
+            let manifest = wire::Manifest {
+                files: self.manifest.files.iter().map(file).collect(),
+                evidence: vec![],
+            };
             Box::pin(async move { Ok(manifest) })
         }
 
-        fn chunks<'a>(&'a self, _manifest: &'a [u8], digests: &'a [Vec<u8>]) -> BoxFuture<'a, Result<Vec<Vec<u8>>, String>> {
+        fn chunks<'a>(
+            &'a self,
+            _manifest: &'a [u8],
+            digests: &'a [Vec<u8>],
+        ) -> BoxFuture<'a, Result<Vec<Vec<u8>>, String>> {
             self.asked.fetch_add(digests.len(), Ordering::Relaxed);
             let index = ChunkIndex::new(&self.manifest);
             let find = |bytes: &Vec<u8>| {
@@ -153,13 +190,22 @@ mod tests {
     async fn only_what_changed_is_asked_for() {
         let assembled = Assembled::default();
         let first = Hub::new(&[("a.yaml", "one"), ("b.yaml", "two"), ("c/d.yaml", "three")]);
-        let tree = assembled.tree("k", first.manifest.digest().bytes(), &first).await.unwrap();
+        let tree = assembled
+            .tree("k", first.manifest.digest().bytes(), &first)
+            .await
+            .unwrap();
         assert_eq!((tree.len(), first.asked.load(Ordering::Relaxed)), (3, 3));
         let second = Hub::new(&[("a.yaml", "one"), ("b.yaml", "2"), ("c/d.yaml", "three")]);
-        let tree = assembled.tree("k", second.manifest.digest().bytes(), &second).await.unwrap();
+        let tree = assembled
+            .tree("k", second.manifest.digest().bytes(), &second)
+            .await
+            .unwrap();
         assert_eq!(&*tree.get("b.yaml").unwrap().data, b"2");
         assert_eq!(second.asked.load(Ordering::Relaxed), 1);
-        assembled.tree("k", second.manifest.digest().bytes(), &second).await.unwrap();
+        assembled
+            .tree("k", second.manifest.digest().bytes(), &second)
+            .await
+            .unwrap();
         assert_eq!(second.asked.load(Ordering::Relaxed), 1);
     }
 

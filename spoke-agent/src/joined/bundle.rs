@@ -3,9 +3,9 @@
 //! The hub has checked all this already. It is checked again because the spoke's owner trusts the hub only so far: what
 //! stands here holds against a hub that was taken over.
 
+use bytes::Bytes;
 use nave_crds::labels;
 use nave_object::Object;
-use bytes::Bytes;
 use nave_proto::wire::{ArtifactRef, Bundle, OwnerRef};
 use serde_json::Value;
 
@@ -66,7 +66,10 @@ pub fn unpack(payload: Bytes, owner: &OwnerRef, policy: &SpokePolicy) -> Result<
     for bytes in &bundle.objects {
         let object = parse(bytes)?;
         if !KINDS.contains(&(object.gvk().group.as_str(), object.kind())) {
-            return Err(refused("Denied", format!("{} is not a kind that a hub may send", object.id())));
+            return Err(refused(
+                "Denied",
+                format!("{} is not a kind that a hub may send", object.id()),
+            ));
         }
         check(&object, owner, &grant, policy)?;
         objects.push(object);
@@ -89,13 +92,21 @@ pub fn unpack(payload: Bytes, owner: &OwnerRef, policy: &SpokePolicy) -> Result<
         requested_at: bundle.requested_at,
     };
     if unpacked.external_artifact().is_some() != unpacked.artifact.is_some() {
-        return Err(refused("ApplyFailed", "an artifact and the object that exposes it come together or not at all".to_owned()));
+        return Err(refused(
+            "ApplyFailed",
+            "an artifact and the object that exposes it come together or not at all".to_owned(),
+        ));
     }
     Ok(unpacked)
 }
 
 fn parse(bytes: &[u8]) -> Result<Object, Refusal> {
-    let unreadable = |error: String| refused("ApplyFailed", format!("an object of the hub's item cannot be read: {error}"));
+    let unreadable = |error: String| {
+        refused(
+            "ApplyFailed",
+            format!("an object of the hub's item cannot be read: {error}"),
+        )
+    };
     let value: Value = serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
     Object::from_value(value).map_err(|error| unreadable(error.to_string()))
 }
@@ -121,7 +132,10 @@ fn check(object: &Object, owner: &OwnerRef, grant: &Grant, policy: &SpokePolicy)
     }
     let within = |named: &str| grant.admin || grant.namespaces.iter().any(|granted| granted == named);
     if !within(namespace) {
-        return denied(format!("workspace {} has no grant for namespace {namespace}", grant.workspace));
+        return denied(format!(
+            "workspace {} has no grant for namespace {namespace}",
+            grant.workspace
+        ));
     }
     if object.kind() != "Kustomization" {
         return Ok(());
@@ -132,7 +146,10 @@ fn check(object: &Object, owner: &OwnerRef, grant: &Grant, policy: &SpokePolicy)
     }
     let target = text("/spec/targetNamespace");
     if !target.is_empty() && !within(target) {
-        return denied(format!("spec.targetNamespace: workspace {} has no grant for {target}", grant.workspace));
+        return denied(format!(
+            "spec.targetNamespace: workspace {} has no grant for {target}",
+            grant.workspace
+        ));
     }
     if !grant.admin && (grant.service_account.is_empty() || text("/spec/serviceAccountName") != grant.service_account) {
         return denied(format!("spec.serviceAccountName must be {:?}", grant.service_account));
@@ -156,7 +173,12 @@ mod tests {
     use serde_json::json;
 
     fn owner() -> OwnerRef {
-        OwnerRef { kind: "FleetKustomization".into(), ns: "team-a".into(), name: "apps".into(), uid: "u1".into() }
+        OwnerRef {
+            kind: "FleetKustomization".into(),
+            ns: "team-a".into(),
+            name: "apps".into(),
+            uid: "u1".into(),
+        }
     }
 
     fn tenant() -> wire::Grant {
@@ -196,8 +218,17 @@ mod tests {
     #[track_caller]
     fn check_bundle(objects: Vec<Value>, secrets: Vec<Value>, grant: Option<wire::Grant>, named: Option<&str>) {
         let bytes = |values: Vec<Value>| values.iter().map(|value| Bytes::from(value.to_string())).collect();
-        let bundle = Bundle { objects: bytes(objects), secrets: bytes(secrets), grant, ..Bundle::default() };
-        let result = unpack(bundle.encode_to_vec().into(), &owner(), &SpokePolicy::new("flux-system"));
+        let bundle = Bundle {
+            objects: bytes(objects),
+            secrets: bytes(secrets),
+            grant,
+            ..Bundle::default()
+        };
+        let result = unpack(
+            bundle.encode_to_vec().into(),
+            &owner(),
+            &SpokePolicy::new("flux-system"),
+        );
         match named {
             None => assert!(result.is_ok(), "{result:?}"),
             Some(named) => {
@@ -216,13 +247,25 @@ mod tests {
     fn a_hub_that_was_taken_over_is_refused() {
         for (change, named) in [
             (json!({"metadata": {"namespace": "kube-system"}}), "kube-system"),
-            (json!({"metadata": {"labels": {labels::FLEET_UID: "u2"}}}), labels::FLEET_UID),
-            (json!({"spec": {"kubeConfig": {"secretRef": {"name": "x"}}}}), "kubeConfig"),
+            (
+                json!({"metadata": {"labels": {labels::FLEET_UID: "u2"}}}),
+                labels::FLEET_UID,
+            ),
+            (
+                json!({"spec": {"kubeConfig": {"secretRef": {"name": "x"}}}}),
+                "kubeConfig",
+            ),
             (json!({"spec": {"targetNamespace": "kube-system"}}), "targetNamespace"),
             (json!({"spec": {"serviceAccountName": "default"}}), "serviceAccountName"),
             (json!({"spec": {"serviceAccountName": null}}), "serviceAccountName"),
-            (json!({"spec": {"sourceRef": {"namespace": "flux-system"}}}), "sourceRef"),
-            (json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding"}), "RoleBinding"),
+            (
+                json!({"spec": {"sourceRef": {"namespace": "flux-system"}}}),
+                "sourceRef",
+            ),
+            (
+                json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding"}),
+                "RoleBinding",
+            ),
         ] {
             check_bundle(vec![kustomization(change)], vec![], Some(tenant()), Some(named));
         }
@@ -236,13 +279,20 @@ mod tests {
         let secret = kustomization(json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "nave-agent-hub", "namespace": "flux-system"},
         }));
-        let admin = wire::Grant { admin: true, ..wire::Grant::default() };
+        let admin = wire::Grant {
+            admin: true,
+            ..wire::Grant::default()
+        };
         check_bundle(vec![], vec![secret], Some(admin), Some("belongs to the agent"));
     }
 
     #[test]
     fn noise_is_an_error() {
-        let result = unpack(Bytes::from_static(&[0xff; 64]), &owner(), &SpokePolicy::new("flux-system"));
+        let result = unpack(
+            Bytes::from_static(&[0xff; 64]),
+            &owner(),
+            &SpokePolicy::new("flux-system"),
+        );
         assert_eq!(result.expect_err("noise is no item").reason, "ApplyFailed");
     }
 }

@@ -29,7 +29,11 @@ impl HubConfig {
 
     fn parse(text: &str) -> Result<Self> {
         let mut documents = yaml::read_documents(text, Dialect::K8s)?;
-        ensure!(documents.len() == 1, "expected one YAML document, found {}", documents.len());
+        ensure!(
+            documents.len() == 1,
+            "expected one YAML document, found {}",
+            documents.len()
+        );
         let Some(document) = documents.pop() else {
             bail!("the file is empty");
         };
@@ -49,7 +53,10 @@ mod tests {
     #[test]
     fn the_file_is_checked() {
         let config = HubConfig::parse("token: nave1.abc\nname: eu-1\nstate: /var/lib/nave/state.json\n").unwrap();
-        assert_eq!((config.token.as_deref(), config.name.as_deref()), (Some("nave1.abc"), Some("eu-1")));
+        assert_eq!(
+            (config.token.as_deref(), config.name.as_deref()),
+            (Some("nave1.abc"), Some("eu-1"))
+        );
         for (text, named) in [
             ("token: abc\nstate: s\n", "nave1."),
             ("token: nave1.a\n", "state"),

@@ -11,7 +11,7 @@ use nave_artifact::Manifest;
 use nave_proto::{
     Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure,
     wire::{
-        self, Checkpoint, DeleteCause, DeletePolicy, FailCode, Fact, Fence, FenceReply, Hello, OwnerRef, PrunePermit,
+        self, Checkpoint, DeleteCause, DeletePolicy, Fact, FailCode, Fence, FenceReply, Hello, OwnerRef, PrunePermit,
         PrunePlan,
     },
 };
@@ -91,14 +91,22 @@ impl AgentHandler for Handler {
         let fetch = LinkFetch(self.link.clone());
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
-            let put = self.worker.put(&item.key, &item.owner, &digest, item.payload.clone(), &fetch).await;
+            let put = self
+                .worker
+                .put(&item.key, &item.owner, &digest, item.payload.clone(), &fetch)
+                .await;
             match put {
                 Ok(()) => return Ok(()),
                 Err(failure) if failure.code == FailCode::Internal && attempt < TRIES => {
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
-                Err(failure) => return Err(ItemFailure { code: failure.code, message: failure.message }),
+                Err(failure) => {
+                    return Err(ItemFailure {
+                        code: failure.code,
+                        message: failure.message,
+                    });
+                }
             }
         }
         unreachable!("the loop ends at its last try")
@@ -108,7 +116,10 @@ impl AgentHandler for Handler {
         let orphan = item.policy == DeletePolicy::Orphan;
         self.worker
             .note_deletion(&item.key, orphan)
-            .map_err(|error| ItemFailure { code: FailCode::Internal, message: format!("{error:#}") })?;
+            .map_err(|error| ItemFailure {
+                code: FailCode::Internal,
+                message: format!("{error:#}"),
+            })?;
         self.worker.finish_deletion(item.key.to_string(), &self.tasks);
         Ok(())
     }
@@ -119,11 +130,20 @@ impl AgentHandler for Handler {
             seq: checkpoint.seq,
             nonce: hex(&checkpoint.nonce),
         };
-        self.state.update(|state| state.checkpoint = Some(stored.clone())).await.map(drop).map_err(Into::into)
+        self.state
+            .update(|state| state.checkpoint = Some(stored.clone()))
+            .await
+            .map(drop)
+            .map_err(Into::into)
     }
 
     async fn permit(&self, permit: PrunePermit, plan: PrunePlan) {
-        tracing::info!(item = plan.key, deletes = plan.deletes, granted = permit.granted, "prune plan answered");
+        tracing::info!(
+            item = plan.key,
+            deletes = plan.deletes,
+            granted = permit.granted,
+            "prune plan answered"
+        );
         self.permits.answered(&permit);
     }
 
@@ -131,8 +151,16 @@ impl AgentHandler for Handler {
         match self.state.load().await {
             Ok(state) => {
                 let contested = state.instance_id == self.myself.instance_id && state.boot_seq == self.myself.boot_seq;
-                tracing::warn!(other = fence.instance_id, contested, "another process says that it is this agent");
-                FenceReply { contested, stored_instance_id: state.instance_id, stored_boot_seq: state.boot_seq }
+                tracing::warn!(
+                    other = fence.instance_id,
+                    contested,
+                    "another process says that it is this agent"
+                );
+                FenceReply {
+                    contested,
+                    stored_instance_id: state.instance_id,
+                    stored_boot_seq: state.boot_seq,
+                }
             }
             Err(error) => {
                 tracing::error!("reading who this agent is: {error:#}");
@@ -144,9 +172,18 @@ impl AgentHandler for Handler {
     fn note(&self, note: AgentNote) {
         match note {
             AgentNote::Connected(welcome) => {
-                tracing::info!(cluster = welcome.cluster_name, mode = welcome.mode, reason = welcome.reason, "connected to the hub");
+                tracing::info!(
+                    cluster = welcome.cluster_name,
+                    mode = welcome.mode,
+                    reason = welcome.reason,
+                    "connected to the hub"
+                );
             }
-            AgentNote::Disconnected { reason, close, retry_in } => match close {
+            AgentNote::Disconnected {
+                reason,
+                close,
+                retry_in,
+            } => match close {
                 Some(close) => tracing::warn!(%reason, code = ?close.code(), ?retry_in, "refused or left by the hub"),
                 None => tracing::info!(%reason, ?retry_in, "not connected to the hub"),
             },
@@ -164,7 +201,10 @@ impl AgentHandler for Handler {
 /// What the hub may show of this agent; it selects nothing there.
 pub fn facts() -> Vec<Fact> {
     [("os", std::env::consts::OS), ("arch", std::env::consts::ARCH)]
-        .map(|(key, value)| Fact { key: key.to_owned(), value: value.to_owned() })
+        .map(|(key, value)| Fact {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        })
         .to_vec()
 }
 
@@ -208,14 +248,19 @@ impl Fetch for LinkFetch {
                 artifacts::read(manifest.clone())
                     .is_ok_and(|manifest: Manifest| manifest.digest().bytes() == digest.to_vec())
             };
-            link.fetch_manifest(&digest, is_right).await.map_err(|error| chain(&error))
+            link.fetch_manifest(&digest, is_right)
+                .await
+                .map_err(|error| chain(&error))
         })
     }
 
     fn chunks<'a>(&'a self, manifest: &'a [u8], digests: &'a [Vec<u8>]) -> BoxFuture<'a, Result<Vec<Vec<u8>>, String>> {
         Box::pin(async move {
             let (link, manifest) = (self.link()?, parse(manifest)?);
-            let wanted = digests.iter().map(|digest| parse(digest)).collect::<Result<Vec<Digest>, String>>()?;
+            let wanted = digests
+                .iter()
+                .map(|digest| parse(digest))
+                .collect::<Result<Vec<Digest>, String>>()?;
             let mut found = Vec::with_capacity(wanted.len());
             link.fetch_chunks(&manifest, &wanted, |_, bytes| found.push(bytes.to_vec()))
                 .await

@@ -98,7 +98,12 @@ impl Items {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         };
-        Ok(Items { inner: Arc::new(Inner { path, items: Mutex::new(items) }) })
+        Ok(Items {
+            inner: Arc::new(Inner {
+                path,
+                items: Mutex::new(items),
+            }),
+        })
     }
 
     /// Everything that is held.
@@ -161,7 +166,10 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// Bytes of hexadecimal text; empty when it is not.
 pub fn unhex(text: &str) -> Vec<u8> {
-    let digits: Option<Vec<u8>> = text.chars().map(|digit| digit.to_digit(16).map(|value| value as u8)).collect();
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|digit| digit.to_digit(16).map(|value| value as u8))
+        .collect();
     match digits {
         Some(digits) if digits.len() % 2 == 0 => digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect(),
         _ => Vec::new(),
@@ -176,7 +184,12 @@ mod tests {
     fn items_survive_a_restart_and_a_damaged_file_is_not_fatal() {
         let folder = tempfile::tempdir().unwrap();
         let items = Items::open(folder.path()).unwrap();
-        let item = StoredItem { digest: hex(&[7; 32]), namespace: "flux-system".into(), name: "apps".into(), ..StoredItem::default() };
+        let item = StoredItem {
+            digest: hex(&[7; 32]),
+            namespace: "flux-system".into(),
+            name: "apps".into(),
+            ..StoredItem::default()
+        };
         items.put("a", item.clone()).unwrap();
         items.put("b", StoredItem::default()).unwrap();
         items.remove("b").unwrap();

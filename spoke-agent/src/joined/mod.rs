@@ -29,9 +29,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
 use nave_identity::JoinToken;
 use nave_proto::Digest;
-use nave_quic::{
-    AgentEnd, AgentIdentity, AgentOptions, AttemptError, DialError, JoinError, JoinOptions, LinkError,
-};
+use nave_quic::{AgentEnd, AgentIdentity, AgentOptions, AttemptError, DialError, JoinError, JoinOptions, LinkError};
 use nave_runtime::{
     Tasks,
     ports::{ApplyPolicy, PrunePermits},
@@ -75,7 +73,11 @@ impl Joined {
         let (state, token, name) = match (&arguments.hub_config, &arguments.hub_secret) {
             (Some(path), _) => {
                 let config = HubConfig::read(path)?;
-                (StateStore::File(config.state), config.token, config.name.unwrap_or_default())
+                (
+                    StateStore::File(config.state),
+                    config.token,
+                    config.name.unwrap_or_default(),
+                )
             }
             (None, Some(name)) => {
                 let state = StateStore::Secret {
@@ -83,7 +85,10 @@ impl Joined {
                     namespace: arguments.namespace.clone(),
                     name: name.clone(),
                 };
-                let token = state.token().await.context("reading the secret that joins this agent to its hub")?;
+                let token = state
+                    .token()
+                    .await
+                    .context("reading the secret that joins this agent to its hub")?;
                 (state, token, String::new())
             }
             (None, None) => return Ok(None),
@@ -101,7 +106,14 @@ impl Joined {
         for item in items.all().into_values() {
             policy.set(&item.owner.uid, item.grant);
         }
-        Ok(Some(Joined { name, token, state, permits: LinkPermits::new(items.clone()), items, policy }))
+        Ok(Some(Joined {
+            name,
+            token,
+            state,
+            permits: LinkPermits::new(items.clone()),
+            items,
+            policy,
+        }))
     }
 
     /// Who permits prunes.
@@ -130,7 +142,11 @@ impl Joined {
             .get_metadata("kube-system")
             .await
             .context("reading the cluster's UID from its namespace kube-system")?;
-        let version = ports.client.apiserver_version().await.context("asking the cluster for its version")?;
+        let version = ports
+            .client
+            .apiserver_version()
+            .await
+            .context("asking the cluster for its version")?;
         let myself = Myself {
             instance_id,
             boot_seq: stored.boot_seq,
@@ -138,8 +154,11 @@ impl Joined {
             kubernetes_version: version.git_version,
         };
         let link = Arc::new(OnceLock::new());
-        let reporter =
-            Reporter::new(self.items.clone(), ports.kustomizations.clone(), Arc::new(LinkStatus(link.clone())));
+        let reporter = Reporter::new(
+            self.items.clone(),
+            ports.kustomizations.clone(),
+            Arc::new(LinkStatus(link.clone())),
+        );
         let worker = Worker {
             objects: FleetObjects::new(ports.client.clone()),
             items: self.items.clone(),
@@ -166,8 +185,7 @@ impl Joined {
                 _ = shutdown.cancelled() => return,
             };
             let items = self.items.all();
-            let (handle, runner) =
-                nave_quic::agent(identity, handler, Arc::new(self.state), AgentOptions::default());
+            let (handle, runner) = nave_quic::agent(identity, handler, Arc::new(self.state), AgentOptions::default());
             handle.load_desired(|held| {
                 for (key, item) in items.iter().filter(|(_, item)| item.leaving.is_none()) {
                     if let Some(digest) = Digest::from_slice(&items::unhex(&item.digest)) {
@@ -218,7 +236,10 @@ impl Joined {
 
     async fn join(&self, myself: &Myself, kept: &mut Option<AgentIdentity>) -> Result<(), JoinFailure> {
         let fatal = |text: String| JoinFailure { text, passing: false };
-        let text = self.token.as_deref().ok_or_else(|| fatal("there is no token".to_owned()))?;
+        let text = self
+            .token
+            .as_deref()
+            .ok_or_else(|| fatal("there is no token".to_owned()))?;
         let token: JoinToken = text.parse().map_err(|error| fatal(chain(&error)))?;
         let mut identity = match kept.take() {
             // The same key may try again; another key on a used token is refused.
@@ -231,11 +252,17 @@ impl Joined {
         let options = JoinOptions {
             name: self.name.clone(),
             cluster_uid: myself.cluster_uid.clone(),
-            facts: handler::facts().into_iter().map(|fact| (fact.key, fact.value)).collect(),
+            facts: handler::facts()
+                .into_iter()
+                .map(|fact| (fact.key, fact.value))
+                .collect(),
             ..JoinOptions::default()
         };
         let joined = nave_quic::join(&mut identity, &token, &self.state, options).await;
-        let fingerprint = identity.key().map(|key| key.fingerprint().to_string()).unwrap_or_default();
+        let fingerprint = identity
+            .key()
+            .map(|key| key.fingerprint().to_string())
+            .unwrap_or_default();
         let outcome = match joined {
             Ok(state) => {
                 tracing::info!(
@@ -246,7 +273,10 @@ impl Joined {
                 );
                 Ok(())
             }
-            Err(error) => Err(JoinFailure { text: chain(&error), passing: passes(&error) }),
+            Err(error) => Err(JoinFailure {
+                text: chain(&error),
+                passing: passes(&error),
+            }),
         };
         *kept = Some(identity);
         outcome
@@ -262,9 +292,9 @@ struct JoinFailure {
 /// A hub that shows another root than the token's pin will not show the right one a minute later.
 fn passes(error: &JoinError) -> bool {
     let another_hub = match error {
-        JoinError::Dial(DialError::Unreachable { attempts }) => {
-            attempts.iter().any(|attempt| matches!(attempt.error, AttemptError::Link(LinkError::Carrier(_))))
-        }
+        JoinError::Dial(DialError::Unreachable { attempts }) => attempts
+            .iter()
+            .any(|attempt| matches!(attempt.error, AttemptError::Link(LinkError::Carrier(_)))),
         _ => false,
     };
     error.may_pass() && !another_hub

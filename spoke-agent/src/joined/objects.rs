@@ -74,11 +74,20 @@ impl FleetObjects {
             let uid = existing.labels().get(labels::FLEET_UID).map(String::as_str);
             let ours = uid == Some(owner.uid.as_str()) || (uid.is_some() && uid == former);
             let offered = uid.is_none()
-                && existing.annotations().get(annotations::FLEET_ADOPT).is_some_and(|value| value == "true");
+                && existing
+                    .annotations()
+                    .get(annotations::FLEET_ADOPT)
+                    .is_some_and(|value| value == "true");
             if !ours && !offered {
-                let holder = match (existing.labels().get(labels::FLEET_NAMESPACE), existing.labels().get(labels::FLEET_NAME)) {
+                let holder = match (
+                    existing.labels().get(labels::FLEET_NAMESPACE),
+                    existing.labels().get(labels::FLEET_NAME),
+                ) {
                     (Some(namespace), Some(name)) => format!("belongs to fleet object {namespace}/{name}"),
-                    _ => format!("was not made by the fleet; annotate it with {}=true to hand it over", annotations::FLEET_ADOPT),
+                    _ => format!(
+                        "was not made by the fleet; annotate it with {}=true to hand it over",
+                        annotations::FLEET_ADOPT
+                    ),
                 };
                 return Err(Refusal {
                     reason: "Conflict",
@@ -86,10 +95,14 @@ impl FleetObjects {
                 });
             }
         }
-        api.patch(object.name(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(object.as_value()))
-            .await
-            .map(drop)
-            .map_err(failed)
+        api.patch(
+            object.name(),
+            &PatchParams::apply(MANAGER).force(),
+            &Patch::Apply(object.as_value()),
+        )
+        .await
+        .map(drop)
+        .map_err(failed)
     }
 
     /// Everything of the fleet object with `uid` that is not among `keep`, in the order it is to be taken away.
@@ -99,7 +112,10 @@ impl FleetObjects {
         for (group, version, kind) in KINDS {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
             let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-            let list = api.list_metadata(&selector).await.with_context(|| format!("listing {kind} objects of the fleet"))?;
+            let list = api
+                .list_metadata(&selector)
+                .await
+                .with_context(|| format!("listing {kind} objects of the fleet"))?;
             for item in list {
                 let kept = keep.iter().any(|object| {
                     object.kind() == kind
@@ -123,8 +139,12 @@ impl FleetObjects {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, resource);
         if orphan && resource.kind == "Kustomization" {
             let patch = json!({"spec": {"deletionPolicy": "Orphan"}});
-            not_found_is_fine(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop))
-                .with_context(|| format!("telling {}/{namespace}/{name} to leave its objects", resource.kind))?;
+            not_found_is_fine(
+                api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+                    .await
+                    .map(drop),
+            )
+            .with_context(|| format!("telling {}/{namespace}/{name} to leave its objects", resource.kind))?;
         }
         not_found_is_fine(api.delete(&name, &DeleteParams::default()).await.map(drop))
             .with_context(|| format!("deleting {}/{namespace}/{name}", resource.kind))

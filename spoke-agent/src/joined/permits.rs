@@ -82,7 +82,11 @@ impl LinkPermits {
         let Some(link) = self.inner.link.get() else {
             return held("the agent has not joined its hub yet");
         };
-        let Some((key, _)) = self.inner.items.of_kustomization(&plan.owner.namespace, &plan.owner.name) else {
+        let Some((key, _)) = self
+            .inner
+            .items
+            .of_kustomization(&plan.owner.namespace, &plan.owner.name)
+        else {
             return held("it belongs to a fleet object that this agent has no item of");
         };
         let mut news = self.inner.news.subscribe();
@@ -92,7 +96,12 @@ impl LinkPermits {
             digest: digest.clone(),
             deletes: plan.deletes.len() as u64,
             cascades: plan.cascades().map(line).collect(),
-            sample: plan.deletes.iter().filter(|delete| !delete.is_cascade()).map(line).collect(),
+            sample: plan
+                .deletes
+                .iter()
+                .filter(|delete| !delete.is_cascade())
+                .map(line)
+                .collect(),
         });
         let answer = async {
             loop {
@@ -111,9 +120,9 @@ impl LinkPermits {
                 }
             }
         };
-        tokio::time::timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(|_| {
-            held("the hub has not permitted it yet; the objects stay until it has")
-        })
+        tokio::time::timeout(ANSWER_WITHIN, answer)
+            .await
+            .unwrap_or_else(|_| held("the hub has not permitted it yet; the objects stay until it has"))
     }
 
     fn answers(&self) -> MutexGuard<'_, Answers> {
@@ -131,7 +140,9 @@ impl PrunePermits for LinkPermits {
 }
 
 fn held(reason: &str) -> Permit {
-    Permit::Held { reason: reason.to_owned() }
+    Permit::Held {
+        reason: reason.to_owned(),
+    }
 }
 
 fn line(delete: &PlannedDelete) -> String {

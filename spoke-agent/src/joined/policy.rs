@@ -63,8 +63,7 @@ impl SpokePolicy {
             || (namespace == &*self.agent_namespace
                 && (named_for_agent || (kind == "Service" && name == "source-controller")))
             || (namespace.is_empty() && named_for_agent)
-            || (group == "apiextensions.k8s.io"
-                && (name.ends_with(".fluxcd.io") || name.ends_with(".fleet.nave.dev")))
+            || (group == "apiextensions.k8s.io" && (name.ends_with(".fluxcd.io") || name.ends_with(".fleet.nave.dev")))
     }
 }
 
@@ -140,7 +139,14 @@ mod tests {
 
     fn policy() -> SpokePolicy {
         let policy = SpokePolicy::new("flux-system");
-        policy.set("admin", Grant { admin: true, workspace: "platform".into(), ..Grant::default() });
+        policy.set(
+            "admin",
+            Grant {
+                admin: true,
+                workspace: "platform".into(),
+                ..Grant::default()
+            },
+        );
         policy.set(
             "tenant",
             Grant {
@@ -169,8 +175,26 @@ mod tests {
         check("admin", ("", "Namespace", "", "flux-system"), false);
         check("admin", ("", "Secret", "flux-system", "nave-agent-hub"), false);
         check("admin", ("apps", "Deployment", "flux-system", "nave-agent"), false);
-        check("admin", ("rbac.authorization.k8s.io", "ClusterRoleBinding", "", "nave-agent-reconciler-flux-system"), false);
-        check("admin", ("apiextensions.k8s.io", "CustomResourceDefinition", "", "kustomizations.kustomize.toolkit.fluxcd.io"), false);
+        check(
+            "admin",
+            (
+                "rbac.authorization.k8s.io",
+                "ClusterRoleBinding",
+                "",
+                "nave-agent-reconciler-flux-system",
+            ),
+            false,
+        );
+        check(
+            "admin",
+            (
+                "apiextensions.k8s.io",
+                "CustomResourceDefinition",
+                "",
+                "kustomizations.kustomize.toolkit.fluxcd.io",
+            ),
+            false,
+        );
     }
 
     #[test]
@@ -179,7 +203,11 @@ mod tests {
         check("tenant", ("", "Namespace", "", "team-a"), true);
         check("tenant", ("apps", "Deployment", "shop", "web"), false);
         check("tenant", ("", "Namespace", "", "shop"), false);
-        check("tenant", ("rbac.authorization.k8s.io", "ClusterRole", "", "mine"), false);
+        check(
+            "tenant",
+            ("rbac.authorization.k8s.io", "ClusterRole", "", "mine"),
+            false,
+        );
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub fn of_kustomization(kustomization: &Kustomization, applied: &Applied) -> Sta
     let held = status.conditions.reason_of("Ready") == Some("PruneHeld");
     let failed = ready.is_some_and(|condition| {
         condition.status == "False" && condition.observed_generation.unwrap_or_default() == generation
-    }) && (applied.revision.is_empty() || attempted(&status.last_attempted_revision, applied, &status.conditions));
+    }) && (applied.revision.is_empty()
+        || attempted(&status.last_attempted_revision, applied, &status.conditions));
     let state = if kustomization.spec.suspend {
         "suspended"
     } else if held {
@@ -52,7 +53,11 @@ pub fn of_kustomization(kustomization: &Kustomization, applied: &Applied) -> Sta
     } else {
         "progressing"
     };
-    let inventory = status.inventory.as_ref().map(|inventory| inventory.entries.as_slice()).unwrap_or_default();
+    let inventory = status
+        .inventory
+        .as_ref()
+        .map(|inventory| inventory.entries.as_slice())
+        .unwrap_or_default();
     let mut ids: Vec<&str> = inventory.iter().map(|entry| entry.id.as_str()).collect();
     ids.sort_unstable();
     StatusPayload {
@@ -64,7 +69,11 @@ pub fn of_kustomization(kustomization: &Kustomization, applied: &Applied) -> Sta
         inventory_count: inventory.len() as u64,
         inventory_digest: digest(&ids.join("\n")),
         prune_digest: Vec::new(),
-        object: if state == "failed" { name(kustomization) } else { String::new() },
+        object: if state == "failed" {
+            name(kustomization)
+        } else {
+            String::new()
+        },
     }
 }
 
@@ -93,7 +102,10 @@ pub fn of_refusal(refusal: &Refusal, applied: &Applied, object: &str) -> StatusP
 /// A failure belongs to this artifact when it was the one attempted, or when nothing could be attempted at all.
 fn attempted(revision: &str, applied: &Applied, conditions: &Vec<nave_runtime::Condition>) -> bool {
     revision == applied.revision
-        || matches!(conditions.reason_of("Ready"), Some("ArtifactFailed" | "DependencyNotReady" | "AccessDenied"))
+        || matches!(
+            conditions.reason_of("Ready"),
+            Some("ArtifactFailed" | "DependencyNotReady" | "AccessDenied")
+        )
 }
 
 fn condition(from: &nave_runtime::Condition) -> Condition {
@@ -148,8 +160,12 @@ mod tests {
 
     #[track_caller]
     fn check(spec: Value, status: Value, state: &str) -> StatusPayload {
-        let mut full_spec = json!({"interval": "1m", "prune": true, "sourceRef": {"kind": "ExternalArtifact", "name": "a"}});
-        full_spec.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let mut full_spec =
+            json!({"interval": "1m", "prune": true, "sourceRef": {"kind": "ExternalArtifact", "name": "a"}});
+        full_spec
+            .as_object_mut()
+            .unwrap()
+            .extend(spec.as_object().unwrap().clone());
         let object = json!({
             "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
             "metadata": {"name": "apps", "namespace": "flux-system", "generation": 2},
@@ -199,12 +215,20 @@ mod tests {
             json!({"lastAttemptedRevision": "main@sha1:a", "conditions": ready("False", "BuildFailed", 2)}),
             "progressing",
         );
-        check(json!({}), json!({"lastAttemptedRevision": "main@sha1:b", "conditions": ready("False", "BuildFailed", 1)}), "progressing");
+        check(
+            json!({}),
+            json!({"lastAttemptedRevision": "main@sha1:b", "conditions": ready("False", "BuildFailed", 1)}),
+            "progressing",
+        );
     }
 
     #[test]
     fn suspended_and_held_are_said() {
-        check(json!({"suspend": true}), json!({"conditions": ready("True", "ReconciliationSucceeded", 2)}), "suspended");
+        check(
+            json!({"suspend": true}),
+            json!({"conditions": ready("True", "ReconciliationSucceeded", 2)}),
+            "suspended",
+        );
         check(json!({}), json!({"conditions": ready("False", "PruneHeld", 2)}), "held");
     }
 }

@@ -34,7 +34,11 @@ pub struct Reporter {
 impl Reporter {
     /// Reports to `sink` on the items in `items`.
     pub fn new(items: Items, kustomizations: Watched<Kustomization>, sink: Arc<dyn StatusSink>) -> Self {
-        Reporter { items, kustomizations, sink }
+        Reporter {
+            items,
+            kustomizations,
+            sink,
+        }
     }
 
     /// Reports every change of a Kustomization that belongs to an item.

@@ -78,7 +78,11 @@ impl StateStore {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(AgentState::default()),
                 Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
             },
-            StateStore::Secret { client, namespace, name } => {
+            StateStore::Secret {
+                client,
+                namespace,
+                name,
+            } => {
                 let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
                 let Some(secret) = api.get_opt(name).await? else {
                     return Ok(AgentState::default());
@@ -95,7 +99,12 @@ impl StateStore {
 
     /// The token that came with the secret; a file has none, it is in the configuration.
     pub async fn token(&self) -> Result<Option<String>> {
-        let StateStore::Secret { client, namespace, name } = self else {
+        let StateStore::Secret {
+            client,
+            namespace,
+            name,
+        } = self
+        else {
             return Ok(None);
         };
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
@@ -121,7 +130,11 @@ impl StateStore {
                 write_file(path, &state).with_context(|| format!("writing {}", path.display()))?;
                 Ok(state)
             }
-            StateStore::Secret { client, namespace, name } => {
+            StateStore::Secret {
+                client,
+                namespace,
+                name,
+            } => {
                 let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
                 for _ in 0..CAS_TRIES {
                     let (mut secret, exists) = match api.get_opt(name).await? {
@@ -174,13 +187,20 @@ fn parse(bytes: &[u8]) -> Result<AgentState> {
 
 /// Whole or not at all: a new file beside it, then renamed over it.
 fn write_file(path: &Path, state: &AgentState) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let fresh = PathBuf::from(name);
     let _ = std::fs::remove_file(&fresh); // a left-over of a crash
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&fresh)?;
     file.write_all(&serde_json::to_vec_pretty(state)?)?;
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
@@ -190,7 +210,10 @@ fn write_file(path: &Path, state: &AgentState) -> Result<()> {
 
 impl IdentityStore for StateStore {
     async fn save(&self, identity: &AgentIdentity) -> Result<(), StoreError> {
-        self.update(|state| state.identity = Some(identity.clone())).await.map(drop).map_err(Into::into)
+        self.update(|state| state.identity = Some(identity.clone()))
+            .await
+            .map(drop)
+            .map_err(Into::into)
     }
 }
 

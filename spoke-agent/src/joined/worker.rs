@@ -1,6 +1,9 @@
 //! Carries the hub's items out in the agent's own cluster, one at a time per item.
 
-use std::{collections::{BTreeMap, BTreeSet}, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use nave_object::Object;
@@ -64,20 +67,31 @@ impl Worker {
         payload: Bytes,
         fetch: &dyn Fetch,
     ) -> Result<(), Failure> {
-        let applied = Applied { payload: digest.to_vec(), ..Applied::default() };
+        let applied = Applied {
+            payload: digest.to_vec(),
+            ..Applied::default()
+        };
         let outcome = match bundle::unpack(payload, owner, &self.policy) {
             Ok(unpacked) => self.apply(key, owner, digest, &unpacked, fetch).await,
             Err(refusal) => Err(refusal),
         };
         outcome.map_err(|refusal| {
-            tracing::warn!(item = key, reason = refusal.reason, message = refusal.message, "item refused");
+            tracing::warn!(
+                item = key,
+                reason = refusal.reason,
+                message = refusal.message,
+                "item refused"
+            );
             self.reporter.refused(key, owner, &refusal, &applied);
             let code = match refusal.reason {
                 "Denied" => FailCode::Denied,
                 "Conflict" => FailCode::Conflict,
                 _ => FailCode::Internal,
             };
-            Failure { code, message: refusal.message }
+            Failure {
+                code,
+                message: refusal.message,
+            }
         })
     }
 
@@ -92,8 +106,12 @@ impl Worker {
         let before = self.items.get(key);
         let former = before.as_ref().map(|item| item.owner.uid.as_str());
         self.policy.set(&owner.uid, unpacked.grant.clone());
-        let namespaces: BTreeSet<&str> =
-            unpacked.objects.iter().chain(&unpacked.secrets).filter_map(Object::namespace).collect();
+        let namespaces: BTreeSet<&str> = unpacked
+            .objects
+            .iter()
+            .chain(&unpacked.secrets)
+            .filter_map(Object::namespace)
+            .collect();
         for namespace in namespaces {
             self.objects.ensure_namespace(namespace, unpacked.grant.admin).await?;
         }
@@ -103,13 +121,28 @@ impl Worker {
         for object in &unpacked.objects {
             // The source is whole before what reads it changes: objects come sorted that way.
             self.objects.apply(object, owner, former).await?;
-            if let Some(artifact) = unpacked.artifact.as_ref().filter(|_| object.kind() == "ExternalArtifact") {
+            if let Some(artifact) = unpacked
+                .artifact
+                .as_ref()
+                .filter(|_| object.kind() == "ExternalArtifact")
+            {
                 let tree = self.assembled.tree(key, &artifact.manifest_digest, fetch).await?;
                 let (namespace, name) = (object.namespace().unwrap_or_default(), object.name());
                 let metadata = origin(&artifact.origin);
-                external_artifact::publish(&self.client, &self.store, namespace, name, tree, &artifact.revision, metadata)
-                    .await
-                    .map_err(|error| Refusal { reason: "ArtifactFailed", message: chain(&error) })?;
+                external_artifact::publish(
+                    &self.client,
+                    &self.store,
+                    namespace,
+                    name,
+                    tree,
+                    &artifact.revision,
+                    metadata,
+                )
+                .await
+                .map_err(|error| Refusal {
+                    reason: "ArtifactFailed",
+                    message: chain(&error),
+                })?;
             }
         }
         self.remove_others(owner, &unpacked.objects, &unpacked.secrets).await?;
@@ -125,15 +158,28 @@ impl Worker {
             grant: unpacked.grant.clone(),
             namespace: kustomization.and_then(Object::namespace).unwrap_or_default().to_owned(),
             name: kustomization.map(Object::name).unwrap_or_default().to_owned(),
-            manifest: unpacked.artifact.as_ref().map(|artifact| hex(&artifact.manifest_digest)).unwrap_or_default(),
-            revision: unpacked.artifact.as_ref().map(|artifact| artifact.revision.clone()).unwrap_or_default(),
+            manifest: unpacked
+                .artifact
+                .as_ref()
+                .map(|artifact| hex(&artifact.manifest_digest))
+                .unwrap_or_default(),
+            revision: unpacked
+                .artifact
+                .as_ref()
+                .map(|artifact| artifact.revision.clone())
+                .unwrap_or_default(),
             requested_at: unpacked.requested_at.clone(),
             leaving: None,
         };
-        self.items
-            .put(key, stored)
-            .map_err(|error| Refusal { reason: "ApplyFailed", message: format!("keeping the item: {error:#}") })?;
-        tracing::info!(item = key, revision = unpacked.artifact.as_ref().map(|artifact| artifact.revision.as_str()), "item applied");
+        self.items.put(key, stored).map_err(|error| Refusal {
+            reason: "ApplyFailed",
+            message: format!("keeping the item: {error:#}"),
+        })?;
+        tracing::info!(
+            item = key,
+            revision = unpacked.artifact.as_ref().map(|artifact| artifact.revision.as_str()),
+            "item applied"
+        );
         self.reporter.look_again(key);
         Ok(())
     }
@@ -142,7 +188,10 @@ impl Worker {
     /// listed no longer.
     async fn remove_others(&self, owner: &OwnerRef, objects: &[Object], secrets: &[Object]) -> Result<(), Refusal> {
         let keep: Vec<&Object> = objects.iter().chain(secrets).collect();
-        let failed = |error: anyhow::Error| Refusal { reason: "ApplyFailed", message: format!("{error:#}") };
+        let failed = |error: anyhow::Error| Refusal {
+            reason: "ApplyFailed",
+            message: format!("{error:#}"),
+        };
         for (resource, object) in self.objects.others_of(&owner.uid, &keep).await.map_err(failed)? {
             self.objects.delete(&resource, &object, false).await.map_err(failed)?;
         }
@@ -210,7 +259,10 @@ impl Worker {
                 }
             }
         }
-        for (resource, object) in others.iter().filter(|(resource, _)| resource.kind == "ExternalArtifact") {
+        for (resource, object) in others
+            .iter()
+            .filter(|(resource, _)| resource.kind == "ExternalArtifact")
+        {
             let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
             let name = object.metadata.name.as_deref().unwrap_or_default();
             if let Ok(place) = Owner::new(&resource.kind, namespace, name)

@@ -19,24 +19,14 @@ pub struct Agent {
 impl Agent {
     /// Starts an agent against `plane` and waits until it is ready. With `token` it joins a hub; its state is kept in
     /// `folder`, so that a restart is the same agent.
-    pub async fn start(
-        plane: &Plane,
-        folder: &Path,
-        token: Option<&str>,
-        more: &[&str],
-    ) -> Result<Self> {
+    pub async fn start(plane: &Plane, folder: &Path, token: Option<&str>, more: &[&str]) -> Result<Self> {
         let mut agent = Self::prepare(plane, folder, token, more)?;
         agent.restart().await?;
         Ok(agent)
     }
 
     /// The same without starting it, for agents that are expected to be refused.
-    pub fn prepare(
-        plane: &Plane,
-        folder: &Path,
-        token: Option<&str>,
-        more: &[&str],
-    ) -> Result<Self> {
+    pub fn prepare(plane: &Plane, folder: &Path, token: Option<&str>, more: &[&str]) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let [storage, metrics, health, hint] = local_addresses()?;
         let mut arguments: Vec<String> = [

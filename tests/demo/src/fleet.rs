@@ -35,9 +35,27 @@ pub struct Spoke {
 
 /// The three clusters of the example.
 pub const SPOKES: [Spoke; 3] = [
-    Spoke { name: "staging", env: "staging", region: "eu", overlay: "staging", agent: true },
-    Spoke { name: "eu-1", env: "production", region: "eu", overlay: "eu-production", agent: true },
-    Spoke { name: "us-1", env: "production", region: "us", overlay: "us-production", agent: false },
+    Spoke {
+        name: "staging",
+        env: "staging",
+        region: "eu",
+        overlay: "staging",
+        agent: true,
+    },
+    Spoke {
+        name: "eu-1",
+        env: "production",
+        region: "eu",
+        overlay: "eu-production",
+        agent: true,
+    },
+    Spoke {
+        name: "us-1",
+        env: "production",
+        region: "us",
+        overlay: "us-production",
+        agent: false,
+    },
 ];
 
 /// What to bring up.
@@ -89,7 +107,11 @@ impl Fleet {
         progress("hub");
         let client = hub_plane.client();
         for namespace in ["nave-system", WORKSPACE] {
-            apply(&client, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await?;
+            apply(
+                &client,
+                &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+            )
+            .await?;
         }
         let arguments: Vec<&str> = options.hub_arguments.iter().map(String::as_str).collect();
         let hub = Hub::start(&hub_plane, &folder.path().join("hub"), &arguments).await?;
@@ -208,7 +230,14 @@ impl Fleet {
 
     /// One fleet object.
     pub async fn fleet_kustomization(&self, name: &str) -> Result<Value> {
-        get(&self.hub_plane.client(), "fleet.nave.dev/v1alpha1", "FleetKustomization", WORKSPACE, name).await
+        get(
+            &self.hub_plane.client(),
+            "fleet.nave.dev/v1alpha1",
+            "FleetKustomization",
+            WORKSPACE,
+            name,
+        )
+        .await
     }
 
     /// Waits until both fleet objects say that every cluster is ready at `revision` (a commit id) or, without one, at
@@ -220,7 +249,9 @@ impl Fleet {
                 let status = &object["status"];
                 let clusters = &status["clusters"];
                 let at_revision = revision.is_none_or(|commit| {
-                    status["currentRevision"].as_str().is_some_and(|text| text.contains(commit))
+                    status["currentRevision"]
+                        .as_str()
+                        .is_some_and(|text| text.contains(commit))
                 });
                 anyhow::ensure!(
                     at_revision && clusters["ready"] == 3 && clusters["selected"] == 3 && is_ready(&object),
@@ -253,9 +284,13 @@ pub async fn install_crds(client: &Client) -> Result<()> {
 /// Server-side applies one object under the name of a person.
 pub async fn apply(client: &Client, object: &Value) -> Result<()> {
     let (api, name) = api_of(client, object)?;
-    api.patch(&name, &PatchParams::apply("platform-team").force(), &Patch::Apply(object))
-        .await
-        .with_context(|| format!("applying {} {name}", object["kind"]))?;
+    api.patch(
+        &name,
+        &PatchParams::apply("platform-team").force(),
+        &Patch::Apply(object),
+    )
+    .await
+    .with_context(|| format!("applying {} {name}", object["kind"]))?;
     Ok(())
 }
 

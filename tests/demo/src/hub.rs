@@ -5,7 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use nave_bed::Plane;
 
-use crate::{Nave, program::{Program, local_addresses}};
+use crate::{
+    Nave,
+    program::{Program, local_addresses},
+};
 
 /// A running hub. Its addresses stay the same over restarts, as those of a Service would.
 pub struct Hub {

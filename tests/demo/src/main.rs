@@ -2,7 +2,10 @@
 
 mod screen;
 
-use std::{process::ExitCode, time::{Duration, Instant}};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -87,7 +90,15 @@ async fn demo(arguments: &Arguments) -> Result<bool> {
     screen.step("a commit");
     let rollouts: Vec<Rollout> = SPOKES
         .iter()
-        .map(|spoke| Rollout::new(spoke.name, fleet.planes[spoke.name].client(), "shop", "checkout", NEW_IMAGE))
+        .map(|spoke| {
+            Rollout::new(
+                spoke.name,
+                fleet.planes[spoke.name].client(),
+                "shop",
+                "checkout",
+                NEW_IMAGE,
+            )
+        })
         .collect();
     let commit = fleet
         .repository
@@ -104,13 +115,19 @@ async fn demo(arguments: &Arguments) -> Result<bool> {
         .await
         .context("the hub did not see the commit arrive everywhere")?;
     let reported = pushed.elapsed();
-    screen.done(&format!("the hub reports the commit healthy everywhere after {:.2} s", reported.as_secs_f64()));
+    screen.done(&format!(
+        "the hub reports the commit healthy everywhere after {:.2} s",
+        reported.as_secs_f64()
+    ));
     if arguments.json {
         let clusters: serde_json::Map<String, serde_json::Value> = arrivals
             .iter()
             .map(|(name, took)| (name.clone(), took.as_secs_f64().into()))
             .collect();
-        println!("{}", serde_json::json!({"commit": commit, "clusters": clusters, "reported": reported.as_secs_f64()}));
+        println!(
+            "{}",
+            serde_json::json!({"commit": commit, "clusters": clusters, "reported": reported.as_secs_f64()})
+        );
     }
 
     if arguments.once {
@@ -133,7 +150,10 @@ fn how_to_look_around(fleet: &Fleet) -> String {
         );
     }
     text += &format!("\nThe repository: git clone {}\n", fleet.repository.url);
-    if let Some(folder) = std::env::current_exe().ok().and_then(|path| path.parent().map(|folder| folder.display().to_string())) {
+    if let Some(folder) = std::env::current_exe()
+        .ok()
+        .and_then(|path| path.parent().map(|folder| folder.display().to_string()))
+    {
         text += &format!("The programs:   export PATH={folder}:$PATH\n");
     }
     text

@@ -42,7 +42,10 @@ impl Program {
 
     /// Waits until it says that it is ready.
     pub async fn wait_ready(&self) -> Result<()> {
-        let process = self.process.as_ref().with_context(|| format!("{} is not running", self.name))?;
+        let process = self
+            .process
+            .as_ref()
+            .with_context(|| format!("{} is not running", self.name))?;
         process.wait_ready(&self.health, READY_WITHIN).await
     }
 
@@ -70,7 +73,10 @@ impl Program {
 
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> Result<u64> {
-        self.process.as_ref().with_context(|| format!("{} is not running", self.name))?.resident_kib()
+        self.process
+            .as_ref()
+            .with_context(|| format!("{} is not running", self.name))?
+            .resident_kib()
     }
 
     /// Everything that it logged so far.

@@ -20,19 +20,26 @@ pub struct ExampleRepository {
 impl ExampleRepository {
     /// Serves a new repository. After each push the hook calls `hint`, if there is one.
     pub async fn start(hint: Option<&str>) -> Result<Self> {
-        let server =
-            GitServer::start(GitServerOptions { hint_url: hint.map(str::to_owned), ..GitServerOptions::default() }).await?;
+        let server = GitServer::start(GitServerOptions {
+            hint_url: hint.map(str::to_owned),
+            ..GitServerOptions::default()
+        })
+        .await?;
         let work = server.create_repo("fleet").await?;
         let url = work.url().to_owned();
         let files = examples::files(&examples::folder())?;
-        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .collect();
         work.commit_files(&files).await?;
         Ok(ExampleRepository { server, work, url })
     }
 
     /// The text of `path` as it stands in the work tree.
     pub fn read(&self, path: &str) -> Result<String> {
-        fs::read_to_string(self.work.work_tree().join(path)).with_context(|| format!("reading {path} of the repository"))
+        fs::read_to_string(self.work.work_tree().join(path))
+            .with_context(|| format!("reading {path} of the repository"))
     }
 
     /// Commits `text` as `path` and gives back the commit's id.
@@ -50,6 +57,9 @@ impl ExampleRepository {
 
     /// From now on clients must know this password.
     pub fn require_basic_auth(&self, user: &str, password: &str) {
-        self.server.set_auth(Auth::Basic { user: user.to_owned(), password: password.to_owned() });
+        self.server.set_auth(Auth::Basic {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        });
     }
 }

@@ -1,6 +1,10 @@
 //! What the demo shows: a spinner with the step on a terminal, plain lines elsewhere.
 
-use std::{cell::RefCell, io::IsTerminal, time::{Duration, Instant}};
+use std::{
+    cell::RefCell,
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,13 +22,15 @@ impl Screen {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner();
             bar.set_style(
-                ProgressStyle::with_template("{spinner} {msg} {elapsed}")
-                    .expect("the template is well formed"),
+                ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("the template is well formed"),
             );
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        Screen { bar, step: RefCell::default() }
+        Screen {
+            bar,
+            step: RefCell::default(),
+        }
     }
 
     /// Ends the step before and begins this one.

@@ -32,7 +32,12 @@ where
         .await
         .with_context(|| format!("listing {}", K::kind(&())))?;
     for object in list {
-        let key = format!("{}/{}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any());
+        let key = format!(
+            "{}/{}/{}",
+            K::kind(&()),
+            object.namespace().unwrap_or_default(),
+            object.name_any()
+        );
         uids.insert(key, object.uid().unwrap_or_default());
     }
     Ok(())
@@ -55,7 +60,15 @@ pub async fn secret(client: &Client, namespace: &str, name: &str) -> Result<Opti
 
 /// The image of the first container of a Deployment.
 pub fn image(deployment: &Deployment) -> Option<&str> {
-    deployment.spec.template.spec.as_ref()?.containers.first()?.image.as_deref()
+    deployment
+        .spec
+        .template
+        .spec
+        .as_ref()?
+        .containers
+        .first()?
+        .image
+        .as_deref()
 }
 
 /// The messages of all events of a cluster.

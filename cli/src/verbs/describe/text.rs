@@ -50,7 +50,7 @@ impl Description {
             return;
         }
         writeln!(self.text, "\n{title}:").expect("writing to memory does not fail");
-        for line in table.to_text().lines() {
+        for line in table.into_text().lines() {
             writeln!(self.text, "  {line}").expect("writing to memory does not fail");
         }
     }

@@ -188,7 +188,7 @@ mod tests {
             object["kind"] = json!(kind.kind);
             table.row(columns.row(&serde_json::from_value(object).expect("an object"), now));
         }
-        let got = table.to_text();
+        let got = table.into_text();
         assert_eq!(got, want, "\n{got}");
     }
 

@@ -327,7 +327,7 @@ mod tests {
             token(spec(2, later, true), &[]),
         ];
         assert_eq!(
-            table(&tokens, true, false, now).to_text(),
+            table(&tokens, true, false, now).into_text(),
             "NAMESPACE   NAME   CLUSTER   USES   STATE     EXPIRES   USED BY\n\
              platform    t      eu-1      0/1    Open      in 30m\n\
              platform    t      edge-*    1/2    Open      in 30m    edge-1\n\

@@ -33,7 +33,12 @@ async fn overlays_and_variables_are_where_they_belong(fleet: &Fleet) -> Result<(
         let name = spec.template.spec.context("a template has a spec")?.containers[0]
             .env_from
             .as_ref()
-            .and_then(|sources| sources[0].config_map_ref.as_ref().map(|reference| reference.name.clone()))
+            .and_then(|sources| {
+                sources[0]
+                    .config_map_ref
+                    .as_ref()
+                    .map(|reference| reference.name.clone())
+            })
             .context("storefront reads a ConfigMap")?;
         let config = observe::config_map(&client, "shop", &name)
             .await?
@@ -56,9 +61,19 @@ async fn change(fleet: &Fleet) -> Result<()> {
     for spoke in SPOKES {
         let checkout = observe::deployment(&fleet.planes[spoke.name].client(), "shop", "checkout").await?;
         let checkout = checkout.context("checkout is there")?;
-        assert_eq!(observe::image(&checkout), Some("registry.example.com/shop/checkout:2.8.0"), "{}", spoke.name);
+        assert_eq!(
+            observe::image(&checkout),
+            Some("registry.example.com/shop/checkout:2.8.0"),
+            "{}",
+            spoke.name
+        );
         let status = checkout.status.unwrap_or_default();
-        assert_eq!(status.available_replicas, Some(1), "reported healthy before it was, on {}", spoke.name);
+        assert_eq!(
+            status.available_replicas,
+            Some(1),
+            "reported healthy before it was, on {}",
+            spoke.name
+        );
     }
     Ok(())
 }
@@ -73,8 +88,16 @@ async fn removal(fleet: &Fleet) -> Result<()> {
         let client = fleet.planes[spoke.name].client();
         let scalers: kube::Api<k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler> =
             kube::Api::namespaced(client.clone(), "shop");
-        assert!(scalers.get_opt("checkout").await?.is_none(), "not pruned on {}", spoke.name);
-        assert!(observe::deployment(&client, "shop", "checkout").await?.is_some(), "pruned too much on {}", spoke.name);
+        assert!(
+            scalers.get_opt("checkout").await?.is_none(),
+            "not pruned on {}",
+            spoke.name
+        );
+        assert!(
+            observe::deployment(&client, "shop", "checkout").await?.is_some(),
+            "pruned too much on {}",
+            spoke.name
+        );
     }
     Ok(())
 }
@@ -87,23 +110,40 @@ async fn broken_and_healed(fleet: &Fleet) -> Result<()> {
         .write("Oops", CHECKOUT, &good.replace("  template:\n", "  template\n"))
         .await?;
     let object = ready_condition(fleet, "apps", "the broken commit reported", |object| {
-        object["status"]["unhealthy"].as_array().is_some_and(|list| list.len() == SPOKES.len())
+        object["status"]["unhealthy"]
+            .as_array()
+            .is_some_and(|list| list.len() == SPOKES.len())
     })
     .await?;
     assert_eq!(condition(&object, "Ready")["status"], "False");
     for entry in object["status"]["unhealthy"].as_array().into_iter().flatten() {
-        assert!(SPOKES.iter().any(|spoke| entry["cluster"].as_str().is_some_and(|name| name.ends_with(spoke.name))), "{entry}");
+        assert!(
+            SPOKES
+                .iter()
+                .any(|spoke| entry["cluster"].as_str().is_some_and(|name| name.ends_with(spoke.name))),
+            "{entry}"
+        );
         assert_eq!(entry["reason"], "BuildFailed", "{entry}");
         let message = entry["message"].as_str().unwrap_or_default();
-        assert!(message.contains("checkout/deployment.yaml"), "the file is not named: {message}");
-        assert!(entry["object"].as_str().is_some_and(|object| !object.is_empty()), "{entry}");
+        assert!(
+            message.contains("checkout/deployment.yaml"),
+            "the file is not named: {message}"
+        );
+        assert!(
+            entry["object"].as_str().is_some_and(|object| !object.is_empty()),
+            "{entry}"
+        );
     }
     assert_eq!(uids(fleet).await?, before, "a broken commit touched what runs");
 
     let commit = fleet.repository.write("Mended", CHECKOUT, &good).await?;
     fleet.wait_ready(Some(&commit), CHANGE).await?;
     let object = fleet.fleet_kustomization("apps").await?;
-    assert!(object["status"]["unhealthy"].as_array().is_none_or(Vec::is_empty), "{:#}", object["status"]);
+    assert!(
+        object["status"]["unhealthy"].as_array().is_none_or(Vec::is_empty),
+        "{:#}",
+        object["status"]
+    );
     assert_eq!(uids(fleet).await?, before);
     eventually(CHANGE, "the CLI shows the fleet ready", || async {
         let table = fleet.nave.run(&["get", "fleet", "-A"]).await?;

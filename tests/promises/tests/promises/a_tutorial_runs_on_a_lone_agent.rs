@@ -20,7 +20,11 @@ async fn a_tutorial_runs_on_a_lone_agent() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut agent = Agent::start(&plane, folder.path(), None, &[]).await?;
     let repository = ExampleRepository::start(Some(&agent.hint_url)).await?;
-    fleet::apply(&client, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "flux-system"}})).await?;
+    fleet::apply(
+        &client,
+        &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "flux-system"}}),
+    )
+    .await?;
     for file in ["source.yaml", "kustomization.yaml"] {
         for mut object in examples::objects(&examples::folder().join("single-cluster").join(file))? {
             if object["kind"] == "GitRepository" {
@@ -29,28 +33,61 @@ async fn a_tutorial_runs_on_a_lone_agent() -> Result<()> {
             fleet::apply(&client, &object).await?;
         }
     }
-    let first = ready(&client, None).await.inspect_err(|_| eprintln!("{}", agent.log()))?;
-    let source = fleet::get(&client, "source.toolkit.fluxcd.io/v1", "GitRepository", "flux-system", "tutorial").await?;
-    let revision = source["status"]["artifact"]["revision"].as_str().context("the source has an artifact")?;
+    let first = ready(&client, None)
+        .await
+        .inspect_err(|_| eprintln!("{}", agent.log()))?;
+    let source = fleet::get(
+        &client,
+        "source.toolkit.fluxcd.io/v1",
+        "GitRepository",
+        "flux-system",
+        "tutorial",
+    )
+    .await?;
+    let revision = source["status"]["artifact"]["revision"]
+        .as_str()
+        .context("the source has an artifact")?;
     assert_eq!(first["status"]["lastAppliedRevision"], revision);
     assert!(revision.starts_with("main@sha1:"), "{revision}");
-    let hello = observe::deployment(&client, "default", "hello").await?.context("hello runs")?;
+    let hello = observe::deployment(&client, "default", "hello")
+        .await?
+        .context("hello runs")?;
     assert_eq!(hello.status.unwrap_or_default().ready_replicas, Some(2));
 
     // A change arrives by the hook, long before the interval.
     let commit = repository
-        .replace("hello 1.1.0", "single-cluster/deploy/deployment.yaml", "hello:1.0.0", "hello:1.1.0")
+        .replace(
+            "hello 1.1.0",
+            "single-cluster/deploy/deployment.yaml",
+            "hello:1.0.0",
+            "hello:1.1.0",
+        )
         .await?;
-    ready(&client, Some(&commit)).await.inspect_err(|_| eprintln!("{}", agent.log()))?;
-    let hello = observe::deployment(&client, "default", "hello").await?.context("hello runs")?;
-    assert_eq!(observe::image(&hello), Some("registry.example.com/tutorial/hello:1.1.0"));
+    ready(&client, Some(&commit))
+        .await
+        .inspect_err(|_| eprintln!("{}", agent.log()))?;
+    let hello = observe::deployment(&client, "default", "hello")
+        .await?
+        .context("hello runs")?;
+    assert_eq!(
+        observe::image(&hello),
+        Some("registry.example.com/tutorial/hello:1.1.0")
+    );
 
     // Deleting the Kustomization prunes what it applied, and nothing hangs on a finalizer.
     let kustomizations: kube::Api<nave_crds::Kustomization> = kube::Api::namespaced(client.clone(), "flux-system");
-    kustomizations.delete("tutorial", &kube::api::DeleteParams::default()).await?;
+    kustomizations
+        .delete("tutorial", &kube::api::DeleteParams::default())
+        .await?;
     eventually(CHANGE, "the Kustomization and its objects gone", || async {
-        anyhow::ensure!(kustomizations.get_opt("tutorial").await?.is_none(), "the Kustomization is still there");
-        anyhow::ensure!(observe::deployment(&client, "default", "hello").await?.is_none(), "the Deployment is still there");
+        anyhow::ensure!(
+            kustomizations.get_opt("tutorial").await?.is_none(),
+            "the Kustomization is still there"
+        );
+        anyhow::ensure!(
+            observe::deployment(&client, "default", "hello").await?.is_none(),
+            "the Deployment is still there"
+        );
         Ok(())
     })
     .await?;
@@ -59,7 +96,14 @@ async fn a_tutorial_runs_on_a_lone_agent() -> Result<()> {
 
 async fn ready(client: &kube::Client, commit: Option<&str>) -> Result<Value> {
     eventually(Duration::from_secs(120), "the Kustomization ready", || async {
-        let object = fleet::get(client, "kustomize.toolkit.fluxcd.io/v1", "Kustomization", "flux-system", "tutorial").await?;
+        let object = fleet::get(
+            client,
+            "kustomize.toolkit.fluxcd.io/v1",
+            "Kustomization",
+            "flux-system",
+            "tutorial",
+        )
+        .await?;
         let applied = object["status"]["lastAppliedRevision"].as_str().unwrap_or_default();
         anyhow::ensure!(
             fleet::is_ready(&object) && commit.is_none_or(|commit| applied.contains(commit)),

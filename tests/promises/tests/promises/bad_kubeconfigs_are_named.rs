@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nave_bed::eventually;
 use nave_demo::{
     Fleet,
@@ -27,7 +27,9 @@ async fn bad_kubeconfigs_are_named() -> Result<()> {
 
 async fn promise(fleet: &mut Fleet) -> Result<()> {
     let good = fleet.planes["us-1"].kubeconfig();
-    let forbidden = fleet.planes["us-1"].service_account_kubeconfig("default", "default").await?;
+    let forbidden = fleet.planes["us-1"]
+        .service_account_kubeconfig("default", "default")
+        .await?;
     let server = fleet.planes["us-1"].url().to_owned();
     // Where nothing listens: the port was free a moment ago.
     let unreachable = good.replace(&server, &format!("https://127.0.0.1:{}", nave_bed::free_tcp_port()?));
@@ -51,21 +53,27 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
     let client = fleet.hub_plane.client();
     for (name, kubeconfig, _) in &cases {
         if let Some(kubeconfig) = kubeconfig {
-            fleet::apply(&client, &json!({
-                "apiVersion": "v1", "kind": "Secret",
-                "metadata": {"name": format!("{name}-kubeconfig"), "namespace": WORKSPACE},
-                "stringData": {"value": kubeconfig},
-            }))
+            fleet::apply(
+                &client,
+                &json!({
+                    "apiVersion": "v1", "kind": "Secret",
+                    "metadata": {"name": format!("{name}-kubeconfig"), "namespace": WORKSPACE},
+                    "stringData": {"value": kubeconfig},
+                }),
+            )
             .await?;
         }
-        fleet::apply(&client, &json!({
-            "apiVersion": "fleet.nave.dev/v1alpha1", "kind": "Cluster",
-            "metadata": {"name": name, "namespace": WORKSPACE, "labels": {"env": "production", "region": "us"}},
-            "spec": {
-                "mode": "KubeConfig", "accepted": true, "variables": {"overlay": "us-production"},
-                "kubeConfig": {"secretRef": {"name": format!("{name}-kubeconfig")}},
-            },
-        }))
+        fleet::apply(
+            &client,
+            &json!({
+                "apiVersion": "fleet.nave.dev/v1alpha1", "kind": "Cluster",
+                "metadata": {"name": name, "namespace": WORKSPACE, "labels": {"env": "production", "region": "us"}},
+                "spec": {
+                    "mode": "KubeConfig", "accepted": true, "variables": {"overlay": "us-production"},
+                    "kubeConfig": {"secretRef": {"name": format!("{name}-kubeconfig")}},
+                },
+            }),
+        )
         .await?;
     }
     fleet.add(SPOKES[2]).await?;
@@ -79,19 +87,33 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
             Ok(object)
         })
         .await?;
-        let message = condition(&object, "Ready")["message"].as_str().unwrap_or_default().to_lowercase();
+        let message = condition(&object, "Ready")["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_lowercase();
         assert!(message.contains(named), "{name}: {message}");
     }
-    assert!(!std::path::Path::new("/tmp/nave-exec-canary").exists(), "a kubeconfig's program was run");
+    assert!(
+        !std::path::Path::new("/tmp/nave-exec-canary").exists(),
+        "a kubeconfig's program was run"
+    );
 
     // The good one is served as if the others were not there.
-    eventually(Duration::from_secs(180), "us-1 healthy beside five broken clusters", || async {
-        for name in ["infrastructure", "apps"] {
-            let object = fleet.fleet_kustomization(name).await?;
-            anyhow::ensure!(object["status"]["clusters"]["ready"] == 1, "{name}: {:#}", object["status"]);
-        }
-        Ok(())
-    })
+    eventually(
+        Duration::from_secs(180),
+        "us-1 healthy beside five broken clusters",
+        || async {
+            for name in ["infrastructure", "apps"] {
+                let object = fleet.fleet_kustomization(name).await?;
+                anyhow::ensure!(
+                    object["status"]["clusters"]["ready"] == 1,
+                    "{name}: {:#}",
+                    object["status"]
+                );
+            }
+            Ok(())
+        },
+    )
     .await?;
 
     // Bounded retries: what the forbidden account asked of us-1 while it was refused.
@@ -100,7 +122,10 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
         .since(nave_bed::Mark::default())?
         .of_user("system:serviceaccount:default:default")
         .len();
-    assert!((1..=200).contains(&requests), "{requests} requests by an account that is refused every one");
+    assert!(
+        (1..=200).contains(&requests),
+        "{requests} requests by an account that is refused every one"
+    );
     Ok(())
 }
 

@@ -20,7 +20,11 @@ fn every_kustomization_of_the_examples_builds() -> Result<()> {
         if !is_kustomize {
             continue;
         }
-        let dir = Path::new(path).parent().context("a file has a folder")?.to_string_lossy().into_owned();
+        let dir = Path::new(path)
+            .parent()
+            .context("a file has a folder")?
+            .to_string_lossy()
+            .into_owned();
         match nave_kustomize::build(&tree, &dir, &Options::default(), &Answers::default())
             .with_context(|| format!("building {dir}"))?
         {
@@ -37,10 +41,17 @@ fn every_kustomization_of_the_examples_builds() -> Result<()> {
 fn every_example_has_a_readme_and_fleet_objects_that_parse() -> Result<()> {
     let folder = examples::folder();
     let files = examples::files(&folder)?;
-    let names: BTreeSet<&str> = files.iter().filter_map(|(path, _)| path.split_once('/')).map(|(name, _)| name).collect();
+    let names: BTreeSet<&str> = files
+        .iter()
+        .filter_map(|(path, _)| path.split_once('/'))
+        .map(|(name, _)| name)
+        .collect();
     assert!(names.len() >= 3, "{names:?}");
     for name in names {
-        assert!(files.iter().any(|(path, _)| *path == format!("{name}/README.md")), "{name} has no README");
+        assert!(
+            files.iter().any(|(path, _)| *path == format!("{name}/README.md")),
+            "{name} has no README"
+        );
     }
     let mut kinds = BTreeSet::new();
     for (path, _) in files.iter().filter(|(path, _)| path.ends_with(".yaml")) {
@@ -71,7 +82,9 @@ fn check<K: serde::de::DeserializeOwned + serde::Serialize>(path: &str, object: 
 fn contains(path: &str, at: &str, given: &serde_json::Value, known: &serde_json::Value) -> Result<()> {
     if let Some(fields) = given.as_object() {
         for (name, value) in fields {
-            let inner = known.get(name).with_context(|| format!("{path}: spec{at}.{name} is not a field of this kind"))?;
+            let inner = known
+                .get(name)
+                .with_context(|| format!("{path}: spec{at}.{name} is not a field of this kind"))?;
             contains(path, &format!("{at}.{name}"), value, inner)?;
         }
     }

@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 use nave_bed::eventually;
-use nave_demo::{Nave, fleet::{self, WORKSPACE}};
+use nave_demo::{
+    Nave,
+    fleet::{self, WORKSPACE},
+};
 use nave_promises::observe;
 
 use crate::support::{CHANGE, with_fleet};
@@ -17,9 +20,19 @@ async fn leaving_keeps_or_purges() -> Result<()> {
         nave.run(&["leave", "--keep", "--yes"]).await?;
         assert_eq!(observe::workload_uids(&client).await?, before, "a workload was touched");
         for name in ["infrastructure", "apps"] {
-            let object = fleet::get(&client, "kustomize.toolkit.fluxcd.io/v1", "Kustomization", "flux-system", name).await?;
+            let object = fleet::get(
+                &client,
+                "kustomize.toolkit.fluxcd.io/v1",
+                "Kustomization",
+                "flux-system",
+                name,
+            )
+            .await?;
             let labels = object["metadata"]["labels"].to_string();
-            assert!(!labels.contains("fleet.nave.dev/"), "{name} is still owned by the fleet: {labels}");
+            assert!(
+                !labels.contains("fleet.nave.dev/"),
+                "{name} is still owned by the fleet: {labels}"
+            );
         }
         if let Some(agent) = fleet.agents.get_mut("staging") {
             agent.stop().await?;
@@ -33,12 +46,26 @@ async fn leaving_keeps_or_purges() -> Result<()> {
         let preview = nave.output(&["leave", "--purge"]).await?;
         let text = String::from_utf8_lossy(&preview.stdout).into_owned() + &String::from_utf8_lossy(&preview.stderr);
         assert!(!preview.status.success(), "it must ask, and nobody answered: {text}");
-        let named = |line: &str| ["Deployment", "shop", "checkout"].iter().all(|word| line.contains(word));
-        assert!(text.lines().any(named), "the preview does not name what would go: {text}");
-        assert_eq!(observe::workload_uids(&client).await?, before, "a preview deleted something");
+        let named = |line: &str| {
+            ["Deployment", "shop", "checkout"]
+                .iter()
+                .all(|word| line.contains(word))
+        };
+        assert!(
+            text.lines().any(named),
+            "the preview does not name what would go: {text}"
+        );
+        assert_eq!(
+            observe::workload_uids(&client).await?,
+            before,
+            "a preview deleted something"
+        );
         nave.run(&["leave", "--purge", "--yes"]).await?;
         eventually(CHANGE, "everything of the fleet purged", || async {
-            anyhow::ensure!(observe::deployment(&client, "shop", "checkout").await?.is_none(), "checkout is still there");
+            anyhow::ensure!(
+                observe::deployment(&client, "shop", "checkout").await?.is_none(),
+                "checkout is still there"
+            );
             Ok(())
         })
         .await?;

@@ -43,14 +43,24 @@ async fn manifests_are_enough_for_an_agent() -> Result<()> {
         }
     }
     eventually(WITHIN, "the tutorial ready as the service account", || async {
-        let object =
-            fleet::get(&client, "kustomize.toolkit.fluxcd.io/v1", "Kustomization", "flux-system", "tutorial").await?;
+        let object = fleet::get(
+            &client,
+            "kustomize.toolkit.fluxcd.io/v1",
+            "Kustomization",
+            "flux-system",
+            "tutorial",
+        )
+        .await?;
         anyhow::ensure!(fleet::is_ready(&object), "{:#}", object["status"]);
         Ok(())
     })
     .await
     .inspect_err(|_| eprintln!("{}", agent.log_tail(40)))?;
-    assert!(!agent.log().contains("forbidden"), "the agent lacks a right:\n{}", agent.log_tail(40));
+    assert!(
+        !agent.log().contains("forbidden"),
+        "the agent lacks a right:\n{}",
+        agent.log_tail(40)
+    );
     Ok(())
 }
 
@@ -80,19 +90,30 @@ async fn manifests_are_enough_for_a_hub() -> Result<()> {
     let client = plane.client();
     eventually(WITHIN, "the hub's addresses published", || async {
         let info = fleet::get(&client, "v1", "ConfigMap", "nave-system", "nave-hub-info").await?;
-        anyhow::ensure!(info["data"]["rootPin"].as_str().is_some_and(|pin| pin.starts_with("sha256:")), "{info:#}");
+        anyhow::ensure!(
+            info["data"]["rootPin"]
+                .as_str()
+                .is_some_and(|pin| pin.starts_with("sha256:")),
+            "{info:#}"
+        );
         Ok(())
     })
     .await
     .inspect_err(|_| eprintln!("{}", hub.log_tail(40)))?;
-    assert!(!hub.log().contains("forbidden"), "the hub lacks a right:\n{}", hub.log_tail(40));
+    assert!(
+        !hub.log().contains("forbidden"),
+        "the hub lacks a right:\n{}",
+        hub.log_tail(40)
+    );
     Ok(())
 }
 
 /// Applies what `nave install --export` prints, all but the Deployment's pods, which are ours to start. Gives back the
 /// Deployment.
 async fn install(plane: &Plane, what: &str) -> Result<Value> {
-    let text = Nave::new(plane.kubeconfig_path())?.run(&["install", what, "--export"]).await?;
+    let text = Nave::new(plane.kubeconfig_path())?
+        .run(&["install", what, "--export"])
+        .await?;
     let documents = yaml::read_documents(&text, Dialect::K8s).context("reading what nave install --export prints")?;
     let client = plane.client();
     let mut deployment = None;
@@ -112,13 +133,20 @@ async fn install(plane: &Plane, what: &str) -> Result<Value> {
 /// Starts the program with the Deployment's arguments and service account; `more` replaces what only a pod has.
 async fn start(plane: &Plane, name: &str, deployment: &Value, namespace: &str, more: &[String]) -> Result<Proc> {
     let pod = &deployment["spec"]["template"]["spec"];
-    let account = pod["serviceAccountName"].as_str().context("the pod names a service account")?;
+    let account = pod["serviceAccountName"]
+        .as_str()
+        .context("the pod names a service account")?;
     let kubeconfig = plane.service_account_kubeconfig(namespace, account).await?;
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), kubeconfig)?;
     let (_, path) = file.keep()?;
-    let arguments = pod["containers"][0]["args"].as_array().context("the container has arguments")?;
-    let arguments = arguments.iter().filter_map(Value::as_str).map(|text| text.replace("$(RUNTIME_NAMESPACE)", namespace));
+    let arguments = pod["containers"][0]["args"]
+        .as_array()
+        .context("the container has arguments")?;
+    let arguments = arguments
+        .iter()
+        .filter_map(Value::as_str)
+        .map(|text| text.replace("$(RUNTIME_NAMESPACE)", namespace));
     let health = free_tcp_port()?;
     let program = tokio::task::block_in_place(|| binary(name))?;
     let process = Launch::new(name, program)
@@ -129,7 +157,9 @@ async fn start(plane: &Plane, name: &str, deployment: &Value, namespace: &str, m
         .arg(format!("--health-addr=127.0.0.1:{health}"))
         .env("RUNTIME_NAMESPACE", namespace)
         .start()?;
-    process.wait_ready(&format!("http://127.0.0.1:{health}/readyz"), WITHIN).await?;
+    process
+        .wait_ready(&format!("http://127.0.0.1:{health}/readyz"), WITHIN)
+        .await?;
     std::fs::remove_file(&path)?;
     Ok(process)
 }

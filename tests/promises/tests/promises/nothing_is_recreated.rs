@@ -28,7 +28,11 @@ async fn nothing_is_recreated() -> Result<()> {
         agent.kill9();
         agent.restart().await?;
         fleet.wait_ready(None, CHANGE).await?;
-        assert_eq!(observe::workload_uids(&spoke).await?, before, "after the agent's restart");
+        assert_eq!(
+            observe::workload_uids(&spoke).await?,
+            before,
+            "after the agent's restart"
+        );
 
         // The hub dies. A commit made meanwhile waits; drift does not.
         fleet.hub.kill9();
@@ -43,7 +47,11 @@ async fn nothing_is_recreated() -> Result<()> {
         for (name, plane) in &fleet.planes {
             let checkout = observe::deployment(&plane.client(), "shop", "checkout").await?;
             let image = checkout.as_ref().and_then(observe::image).map(str::to_owned);
-            assert_eq!(image.as_deref(), Some("registry.example.com/shop/checkout:2.7.2"), "{name}");
+            assert_eq!(
+                image.as_deref(),
+                Some("registry.example.com/shop/checkout:2.7.2"),
+                "{name}"
+            );
         }
         assert_eq!(observe::workload_uids(&spoke).await?, before, "after the hub's restart");
         Ok(())

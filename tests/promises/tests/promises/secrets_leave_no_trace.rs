@@ -46,11 +46,14 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
         }
         fleet::apply(&hub, &secret).await?;
     }
-    fleet::apply(&hub, &json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": "git", "namespace": WORKSPACE},
-        "stringData": {"username": "fleet", "password": PASSWORD},
-    }))
+    fleet::apply(
+        &hub,
+        &json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "git", "namespace": WORKSPACE},
+            "stringData": {"username": "fleet", "password": PASSWORD},
+        }),
+    )
     .await?;
     fleet.add(SPOKES[0]).await?;
     fleet.apply_fleet_objects().await?;
@@ -64,7 +67,9 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
 
     let spoke = fleet.planes["staging"].client();
     eventually(CHANGE, "the listed secret on the spoke", || async {
-        let secret = observe::secret(&spoke, "flux-system", "listed").await?.context("it is not there")?;
+        let secret = observe::secret(&spoke, "flux-system", "listed")
+            .await?
+            .context("it is not there")?;
         let data = secret.data.unwrap_or_default();
         let value = data.get("password").context("it has no password")?;
         anyhow::ensure!(value.0 == LISTED.as_bytes(), "it has another value");
@@ -91,7 +96,10 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
         Ok(())
     })
     .await?;
-    assert!(observe::secret(&spoke, "flux-system", "unlabelled").await?.is_none(), "an unlabelled secret was sent");
+    assert!(
+        observe::secret(&spoke, "flux-system", "unlabelled").await?.is_none(),
+        "an unlabelled secret was sent"
+    );
 
     // The secrets themselves are in the API servers; nothing else may hold them.
     for canary in [LISTED, UNLABELLED, PASSWORD] {
@@ -105,7 +113,10 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
             }
         }
         for name in ["infrastructure", "apps"] {
-            assert!(!fleet.fleet_kustomization(name).await?.to_string().contains(canary), "{canary} is in {name}");
+            assert!(
+                !fleet.fleet_kustomization(name).await?.to_string().contains(canary),
+                "{canary} is in {name}"
+            );
         }
         let cluster = fleet::get(&hub, "fleet.nave.dev/v1alpha1", "Cluster", WORKSPACE, "staging").await?;
         assert!(!cluster.to_string().contains(canary), "{canary} is in the Cluster");
@@ -119,7 +130,9 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
 async fn list_secrets(fleet: &Fleet, secrets: serde_json::Value) -> Result<()> {
     let fleets: kube::Api<nave_crds::FleetKustomization> = kube::Api::namespaced(fleet.hub_plane.client(), WORKSPACE);
     let patch = kube::api::Patch::Merge(json!({"spec": {"secrets": secrets}}));
-    fleets.patch("infrastructure", &kube::api::PatchParams::default(), &patch).await?;
+    fleets
+        .patch("infrastructure", &kube::api::PatchParams::default(), &patch)
+        .await?;
     Ok(())
 }
 

@@ -32,7 +32,9 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
 
     // The right shape, the wrong secret: the id is known, so the hash decides.
     let parsed: JoinToken = good.parse()?;
-    let wrong = JoinToken::issue(parsed.addresses.clone(), parsed.root_pin, parsed.id.clone())?.token.to_text();
+    let wrong = JoinToken::issue(parsed.addresses.clone(), parsed.root_pin, parsed.id.clone())?
+        .token
+        .to_text();
     refused(fleet, "staging", "wrong", &wrong, "token").await?;
 
     let mut mispinned: JoinToken = good.parse()?;
@@ -41,10 +43,19 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
     refused(fleet, "staging", "mispinned", &mispinned, "pin").await?;
 
     let revoked = Hub::token(&fleet.nave, WORKSPACE, "revoked", &["--cluster", "staging"]).await?;
-    fleet.nave.run(&["-n", WORKSPACE, "hub", "token", "revoke", "revoked"]).await?;
+    fleet
+        .nave
+        .run(&["-n", WORKSPACE, "hub", "token", "revoke", "revoked"])
+        .await?;
     refused(fleet, "staging", "revoked", &revoked, "revoked").await?;
 
-    let expired = Hub::token(&fleet.nave, WORKSPACE, "expired", &["--cluster", "staging", "--ttl", "1s"]).await?;
+    let expired = Hub::token(
+        &fleet.nave,
+        WORKSPACE,
+        "expired",
+        &["--cluster", "staging", "--ttl", "1s"],
+    )
+    .await?;
     tokio::time::sleep(Duration::from_millis(1500)).await; // the token's life is what is waited for
     refused(fleet, "staging", "expired", &expired, "expired").await?;
 
@@ -68,30 +79,47 @@ async fn refused(fleet: &Fleet, plane: &'static str, name: &str, token: &str, na
     let before = fleet.hub.log().len();
     let mut agent = Agent::prepare(&fleet.planes[plane], &folder, Some(token), &[])?;
     agent.launch()?;
-    eventually(CHANGE, &format!("the {name} token refused on the agent's side"), || async {
-        let log = agent.log().to_lowercase();
-        anyhow::ensure!(log.contains(named) && log.contains("refused"), "{}", agent.log());
-        Ok(())
-    })
+    eventually(
+        CHANGE,
+        &format!("the {name} token refused on the agent's side"),
+        || async {
+            let log = agent.log().to_lowercase();
+            anyhow::ensure!(log.contains(named) && log.contains("refused"), "{}", agent.log());
+            Ok(())
+        },
+    )
     .await?;
     if name != "mispinned" {
-        eventually(CHANGE, &format!("the {name} token refused on the hub's side"), || async {
-            let log = fleet.hub.log();
-            let news = log[before..].to_lowercase();
-            anyhow::ensure!(news.contains(named) && news.contains("refused"), "{news}");
-            Ok(())
-        })
+        eventually(
+            CHANGE,
+            &format!("the {name} token refused on the hub's side"),
+            || async {
+                let log = fleet.hub.log();
+                let news = log[before..].to_lowercase();
+                anyhow::ensure!(news.contains(named) && news.contains("refused"), "{news}");
+                Ok(())
+            },
+        )
         .await?;
     }
-    assert!(!agent.log().contains(secret_of(token)?.as_str()), "the token is in the agent's log");
-    assert!(!fleet.hub.log().contains(secret_of(token)?.as_str()), "the token is in the hub's log");
+    assert!(
+        !agent.log().contains(secret_of(token)?.as_str()),
+        "the token is in the agent's log"
+    );
+    assert!(
+        !fleet.hub.log().contains(secret_of(token)?.as_str()),
+        "the token is in the hub's log"
+    );
     agent.kill9();
     Ok(())
 }
 
 /// The token's text without its prefix: what must appear nowhere.
 fn secret_of(token: &str) -> Result<String> {
-    Ok(token.strip_prefix("nave1.").context("a token starts with nave1.")?.to_owned())
+    Ok(token
+        .strip_prefix("nave1.")
+        .context("a token starts with nave1.")?
+        .to_owned())
 }
 
 async fn garbage(fleet: &Fleet) -> Result<()> {
@@ -99,7 +127,9 @@ async fn garbage(fleet: &Fleet) -> Result<()> {
     for round in 0..2_000_u32 {
         // Long headers, short headers and noise, of every length a datagram may have.
         let length = 1 + (round as usize * 37) % 1400;
-        let bytes: Vec<u8> = (0..length).map(|i| (round as usize * 131 + i * 29) as u8 | if round % 2 == 0 { 0xc0 } else { 0 }).collect();
+        let bytes: Vec<u8> = (0..length)
+            .map(|i| (round as usize * 131 + i * 29) as u8 | if round % 2 == 0 { 0xc0 } else { 0 })
+            .collect();
         socket.send_to(&bytes, &fleet.hub.link).await?;
     }
     let ready = reqwest::get(fleet.hub.metrics_url.clone()).await?.status();

@@ -39,7 +39,14 @@ where
     F: Future<Output = Result<()>>,
 {
     let _turn = ONE_FLEET.lock().await;
-    let fleet = Fleet::start(&FleetOptions { audit: true, ..FleetOptions::default() }, &|step| eprintln!("fleet: {step}")).await?;
+    let fleet = Fleet::start(
+        &FleetOptions {
+            audit: true,
+            ..FleetOptions::default()
+        },
+        &|step| eprintln!("fleet: {step}"),
+    )
+    .await?;
     if no_workloads(&fleet) {
         return Ok(());
     }
@@ -61,16 +68,15 @@ fn tail(log: &str) -> String {
 
 /// Says so where pods cannot run.
 fn no_workloads(fleet: &Fleet) -> bool {
-    fleet.hub_plane.skip("this promise", fleet.hub_plane.has_workloads(), "its planes run no pods")
+    fleet.hub_plane.skip(
+        "this promise",
+        fleet.hub_plane.has_workloads(),
+        "its planes run no pods",
+    )
 }
 
 /// Waits until the Ready condition of a fleet object satisfies `wanted(status, reason, message)`.
-pub async fn ready_condition(
-    fleet: &Fleet,
-    name: &str,
-    what: &str,
-    wanted: impl Fn(&Value) -> bool,
-) -> Result<Value> {
+pub async fn ready_condition(fleet: &Fleet, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
     eventually(CHANGE, what, || async {
         let object = fleet.fleet_kustomization(name).await?;
         anyhow::ensure!(wanted(&object), "{:#}", object["status"]);

@@ -32,17 +32,25 @@ async fn tenants_stay_in_their_grant() -> Result<()> {
 
 async fn promise(fleet: &mut Fleet) -> Result<()> {
     let hub = fleet.hub_plane.client();
-    fleet::apply(&hub, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TENANT}})).await?;
+    fleet::apply(
+        &hub,
+        &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TENANT}}),
+    )
+    .await?;
     for spoke in &SPOKES[..2] {
         fleet.add(*spoke).await?;
     }
     // eu-1 names the tenant, staging does not.
     let clusters: Api<nave_crds::Cluster> = Api::namespaced(hub.clone(), WORKSPACE);
     clusters
-        .patch("eu-1", &PatchParams::default(), &Patch::Merge(json!({"spec": {"access": [
-            {"workspace": WORKSPACE, "admin": true},
-            {"workspace": TENANT, "namespaces": [TENANT], "serviceAccountName": TENANT},
-        ]}})))
+        .patch(
+            "eu-1",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"spec": {"access": [
+                {"workspace": WORKSPACE, "admin": true},
+                {"workspace": TENANT, "namespaces": [TENANT], "serviceAccountName": TENANT},
+            ]}})),
+        )
         .await?;
     prepare_tenant(&fleet.planes["eu-1"].client()).await?;
     prepare_tenant(&fleet.planes["staging"].client()).await?;
@@ -58,17 +66,48 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
     let eu = fleet.planes["eu-1"].client();
     assert!(observe::deployment(&eu, TENANT, "search").await?.is_some());
     let staging = fleet.planes["staging"].client();
-    assert!(observe::deployment(&staging, TENANT, "search").await?.is_none(), "reached a cluster that does not name it");
+    assert!(
+        observe::deployment(&staging, TENANT, "search").await?.is_none(),
+        "reached a cluster that does not name it"
+    );
 
     // What it forbids is refused with a condition that names the field, and nothing of it arrives.
     for (attack, change, named) in [
-        ("another target namespace", json!({"template": {"spec": {"targetNamespace": "kube-system"}}}), "targetNamespace"),
-        ("another service account", json!({"template": {"spec": {"serviceAccountName": "default"}}}), "serviceAccountName"),
-        ("a kubeconfig", json!({"template": {"spec": {"kubeConfig": {"secretRef": {"name": "x"}}}}}), "kubeConfig"),
-        ("the agent's namespace", json!({"spokeNamespace": "flux-system"}), "flux-system"),
-        ("an override", json!({"overrides": [{"selector": {"matchLabels": {"env": "production"}}, "merge": {"spec": {"targetNamespace": "kube-system"}}}]}), "targetNamespace"),
-        ("a variable", json!({"template": {"spec": {"targetNamespace": "${cluster.variables.overlay}"}}}), "targetNamespace"),
-        ("another's source", json!({"template": {"spec": {"sourceRef": {"kind": "GitRepository", "name": "platform", "namespace": WORKSPACE}}}}), "sourceRef"),
+        (
+            "another target namespace",
+            json!({"template": {"spec": {"targetNamespace": "kube-system"}}}),
+            "targetNamespace",
+        ),
+        (
+            "another service account",
+            json!({"template": {"spec": {"serviceAccountName": "default"}}}),
+            "serviceAccountName",
+        ),
+        (
+            "a kubeconfig",
+            json!({"template": {"spec": {"kubeConfig": {"secretRef": {"name": "x"}}}}}),
+            "kubeConfig",
+        ),
+        (
+            "the agent's namespace",
+            json!({"spokeNamespace": "flux-system"}),
+            "flux-system",
+        ),
+        (
+            "an override",
+            json!({"overrides": [{"selector": {"matchLabels": {"env": "production"}}, "merge": {"spec": {"targetNamespace": "kube-system"}}}]}),
+            "targetNamespace",
+        ),
+        (
+            "a variable",
+            json!({"template": {"spec": {"targetNamespace": "${cluster.variables.overlay}"}}}),
+            "targetNamespace",
+        ),
+        (
+            "another's source",
+            json!({"template": {"spec": {"sourceRef": {"kind": "GitRepository", "name": "platform", "namespace": WORKSPACE}}}}),
+            "sourceRef",
+        ),
     ] {
         apply_tenant(fleet, change).await?;
         let object = eventually(CHANGE, &format!("{attack} refused"), || async {
@@ -126,7 +165,14 @@ fn merge(target: &mut Value, change: &Value) {
 }
 
 async fn tenant(fleet: &Fleet) -> Result<Value> {
-    fleet::get(&fleet.hub_plane.client(), "fleet.nave.dev/v1alpha1", "FleetKustomization", TENANT, "search").await
+    fleet::get(
+        &fleet.hub_plane.client(),
+        "fleet.nave.dev/v1alpha1",
+        "FleetKustomization",
+        TENANT,
+        "search",
+    )
+    .await
 }
 
 /// An agent that writes labels on its own nodes and namespace, or says what it likes of itself, is selected by what the
@@ -136,13 +182,19 @@ async fn claimed_labels_select_nothing(fleet: &Fleet) -> Result<()> {
     let staging = fleet::get(&hub, "fleet.nave.dev/v1alpha1", "Cluster", WORKSPACE, "staging").await?;
     assert_eq!(staging["metadata"]["labels"]["env"], "staging");
     for (key, _) in staging["status"]["facts"].as_object().into_iter().flatten() {
-        assert!(staging["metadata"]["labels"].get(key).is_none(), "a fact became a label: {key}");
+        assert!(
+            staging["metadata"]["labels"].get(key).is_none(),
+            "a fact became a label: {key}"
+        );
     }
     let fleets: Api<nave_crds::FleetKustomization> = Api::namespaced(hub, TENANT);
     fleets.delete("search", &DeleteParams::default()).await?;
     let eu = fleet.planes["eu-1"].client();
     eventually(CHANGE, "the deleted fleet object's workload pruned", || async {
-        anyhow::ensure!(observe::deployment(&eu, TENANT, "search").await?.is_none(), "still there");
+        anyhow::ensure!(
+            observe::deployment(&eu, TENANT, "search").await?.is_none(),
+            "still there"
+        );
         Ok(())
     })
     .await
