@@ -197,10 +197,10 @@ pub async fn run(apps: usize) -> Result<()> {
 
     eprintln!("► floors");
     let floors = Plane::start(PlaneOptions::named("floor")).await?;
-    nave_demo::fleet::install_crds(&floors.client()).await?;
+    fleet::install_crds(&floors.client()).await?;
     let floor = bare_floor(&floors, apps).await?;
     let floor_plane = Plane::start(PlaneOptions::named("floor-plus")).await?;
-    nave_demo::fleet::install_crds(&floor_plane.client()).await?;
+    fleet::install_crds(&floor_plane.client()).await?;
     prepare(&floor_plane, apps, &bench.url).await?;
     let floor_plus = floor::replay(&floor_plane, &install_writes).await?;
     let floor_plus_upgrade = floor::replay(&floor_plane, &upgrade_writes).await?;
@@ -416,7 +416,7 @@ fn manifest(app: usize, version: &str) -> String {
 /// The four objects of one app; the Deployment is scaled to zero.
 fn objects(app: usize, version: &str) -> [Value; 4] {
     let metadata = json!({"name": "app", "namespace": name(app), "labels": {"app": "app", "version": version}});
-    let mut metadata_of = || metadata.clone();
+    let metadata_of = || metadata.clone();
     [
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata_of()}),
         json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata_of(), "spec": {

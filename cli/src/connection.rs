@@ -209,8 +209,8 @@ impl ConnectionArguments {
         if let Some(name) = &self.tls_server_name {
             config.tls_server_name = Some(name.clone());
         }
-        // A person waits; 30 seconds for a host that is not there are too long.
-        config.connect_timeout = Some(Duration::from_secs(10).min(self.timeout));
+        // kube gives a connection 30 seconds; whoever set a shorter limit for everything means this too.
+        config.connect_timeout = config.connect_timeout.map(|limit| limit.min(self.timeout));
         Ok(config)
     }
 }

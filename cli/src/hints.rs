@@ -1,6 +1,6 @@
 //! One line for an error, and what its reader can do.
 
-use kube::config::KubeconfigError;
+use kube::{config::KubeconfigError, runtime::watcher};
 
 use crate::failure::Advised;
 
@@ -54,17 +54,21 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
+/// Whether asking again is of no use: the API server answered, and the answer was no.
+pub fn is_refusal(error: &watcher::Error) -> bool {
+    match find_kube(error) {
+        // 410 and 429 are how the API server says "start over" and "later".
+        Some(kube::Error::Api(status)) => (400..500).contains(&status.code) && ![410, 429].contains(&status.code),
+        Some(_) | None => false,
+    }
+}
+
 /// kube-runtime wraps the client's error.
 fn find_kube<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a kube::Error> {
-    use kube::runtime::{wait, watcher};
     if let Some(kube) = cause.downcast_ref::<kube::Error>() {
         return Some(kube);
     }
-    let watch = match cause.downcast_ref::<wait::Error>() {
-        Some(wait::Error::ProbeFailed(watch)) => Some(watch),
-        None => cause.downcast_ref::<watcher::Error>(),
-    };
-    match watch? {
+    match cause.downcast_ref::<watcher::Error>()? {
         watcher::Error::InitialListFailed(kube)
         | watcher::Error::WatchStartFailed(kube)
         | watcher::Error::WatchFailed(kube) => Some(kube),
@@ -76,7 +80,10 @@ fn describe_kube(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => one_line(&status.message),
         kube::Error::Api(status) => format!("the API server answered {} {}", status.code, status.reason),
-        kube::Error::Service(source) => one_line(&innermost(source.as_ref())),
+        kube::Error::Service(source) => match one_line(&innermost(source.as_ref())).as_str() {
+            "deadline has elapsed" => "the API server did not answer in time".to_owned(),
+            text => text.to_owned(),
+        },
         kube::Error::HyperError(source) => one_line(&innermost(source)),
         kube::Error::Auth(source) => format!(
             "getting credentials for the API server: {}",
@@ -123,7 +130,11 @@ fn kube_hint(error: &kube::Error) -> Option<String> {
         },
         kube::Error::Service(source) => {
             let text = innermost(source.as_ref()).to_lowercase();
-            if text.contains("refused") || text.contains("timed out") || text.contains("unreachable") {
+            if text.contains("refused")
+                || text.contains("timed out")
+                || text.contains("deadline has elapsed")
+                || text.contains("unreachable")
+            {
                 "the API server does not answer; is the cluster up, and is this the right --context?"
             } else if text.contains("certificate") || text.contains("unknownissuer") {
                 "the certificate of the API server is not signed by the authority in the kubeconfig"

@@ -1,13 +1,19 @@
 //! Waiting for what an object reports, by watch.
 
-use std::{cell::RefCell, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use anyhow::{Context, Result};
-use kube::{Api, ResourceExt, api::DynamicObject, runtime::wait::await_condition};
+use futures::StreamExt;
+use kube::{
+    Api, ResourceExt,
+    api::DynamicObject,
+    runtime::{WatchStreamExt, watcher},
+};
 
 use crate::{
     failure::advised,
     fields::{self, ConditionView},
+    hints,
     progress::Progress,
 };
 
@@ -25,7 +31,7 @@ pub enum Verdict {
 /// Waits until `judge` gives a verdict other than waiting.
 ///
 /// # Errors
-/// The object failed or vanished, the time is over, or the API server does not answer.
+/// The object failed or vanished, the time is over, or the API server refuses to let it be watched.
 pub async fn until(
     api: Api<DynamicObject>,
     name: &str,
@@ -34,38 +40,70 @@ pub async fn until(
     judge: impl Fn(&DynamicObject) -> Verdict,
 ) -> Result<String> {
     let progress = Progress::spinner(what.to_owned());
-    let last = RefCell::new(String::new());
-    let finished = |object: Option<&DynamicObject>| match object.map(&judge) {
-        Some(Verdict::Waiting(doing)) => {
+    let mut last = String::new();
+    let verdict = watch(api, name, timeout, |object| {
+        let verdict = match object {
+            Some(object) => judge(object),
+            None => Verdict::Failed("it was deleted meanwhile".to_owned()),
+        };
+        if let Verdict::Waiting(doing) = &verdict {
             if !doing.is_empty() {
                 progress.message(format!("{what}: {doing}"));
             }
-            *last.borrow_mut() = doing;
-            false
+            last.clone_from(doing);
+            return None;
         }
-        Some(Verdict::Done(_) | Verdict::Failed(_)) | None => true,
-    };
-    let waited = tokio::time::timeout(timeout, await_condition(api, name, finished)).await;
-    match waited {
-        Ok(object) => match object.with_context(|| what.to_owned())?.as_ref().map(&judge) {
-            Some(Verdict::Done(message)) => Ok(message),
-            Some(Verdict::Failed(message)) => Err(anyhow::anyhow!("{name}: {message}")),
-            Some(Verdict::Waiting(_)) | None => Err(anyhow::anyhow!("{name} was deleted meanwhile")),
-        },
-        Err(_elapsed) => Err(timed_out(name, timeout, &last.borrow())),
+        Some(verdict)
+    })
+    .await
+    .with_context(|| what.to_owned())?;
+    match verdict {
+        Some(Verdict::Done(message)) => Ok(message),
+        Some(Verdict::Failed(message)) => Err(anyhow::anyhow!("{name}: {message}")),
+        Some(Verdict::Waiting(_)) | None => Err(timed_out(name, timeout, &last)),
     }
 }
 
-/// Waits until an object is gone.
+/// Waits until an object is gone; false when the time is over.
 ///
 /// # Errors
-/// The time is over, or the API server does not answer.
+/// The API server refuses to let it be watched.
 pub async fn until_gone(api: Api<DynamicObject>, name: &str, timeout: Duration) -> Result<bool> {
-    let gone = |object: Option<&DynamicObject>| object.is_none();
-    match tokio::time::timeout(timeout, await_condition(api, name, gone)).await {
-        Ok(Ok(_)) => Ok(true),
-        Ok(Err(error)) => Err(error).with_context(|| format!("waiting for the end of {name}")),
-        Err(_elapsed) => Ok(false),
+    let gone = watch(api, name, timeout, |object| object.is_none().then_some(())).await;
+    let gone = gone.with_context(|| format!("waiting for the end of {name}"))?;
+    Ok(gone.is_some())
+}
+
+/// Looks at every state of an object until `look` has seen enough; None when the time is over.
+///
+/// An API server that is away for a while is waited for, because whoever waits for an upgrade meets that. When it is
+/// still away at the end, that is the error.
+async fn watch<T>(
+    api: Api<DynamicObject>,
+    name: &str,
+    timeout: Duration,
+    mut look: impl FnMut(Option<&DynamicObject>) -> Option<T>,
+) -> Result<Option<T>, watcher::Error> {
+    let mut away = None;
+    let watching = async {
+        let mut states = pin!(watcher::watch_object(api, name).default_backoff());
+        while let Some(state) = states.next().await {
+            match state {
+                Ok(object) => {
+                    away = None;
+                    if let Some(seen) = look(object.as_ref()) {
+                        return Ok(Some(seen));
+                    }
+                }
+                Err(error) if hints::is_refusal(&error) => return Err(error),
+                Err(error) => away = Some(error),
+            }
+        }
+        Ok(None)
+    };
+    match tokio::time::timeout(timeout, watching).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => away.map_or(Ok(None), Err),
     }
 }
 

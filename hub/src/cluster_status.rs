@@ -11,6 +11,7 @@
 
 mod fold;
 mod pace;
+mod said;
 
 use std::{
     collections::{BTreeMap, HashMap},

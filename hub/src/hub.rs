@@ -17,10 +17,11 @@ use nave_quic::{HubListener, ListenerOptions, ResetKey};
 use nave_runtime::{
     Metrics, Tasks, definitions,
     hints::Hints,
-    leader::Election,
+    leader::{Election, Leadership},
     serve::{self, Ready, bindable},
 };
 use rand::RngCore;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     args::Arguments,
@@ -50,6 +51,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const BEHIND_REPORT: Duration = Duration::from_secs(2);
 /// How long sources, sessions and requests in hand may take to end.
 const FINISH: Duration = Duration::from_secs(10);
+/// How long giving back the Lease may take.
+const RELEASE: Duration = Duration::from_secs(5);
 
 /// A hub that works.
 pub struct Hub {
@@ -57,6 +60,13 @@ pub struct Hub {
     hint_addr: Option<SocketAddr>,
     addresses: Vec<String>,
     tasks: Tasks,
+    lease: Option<Lease>,
+}
+
+/// The Lease, given back last: another hub must not begin while this one is still ending.
+struct Lease {
+    release: CancellationToken,
+    keeper: AbortOnDropHandle<()>,
 }
 
 impl Hub {
@@ -72,6 +82,7 @@ impl Hub {
             ensure_namespace(&client, &arguments.namespace).await?;
             definitions::install(client.clone(), &nave_crds::all(), managers::HUB).await?;
         }
+        let mut lease = None;
         if arguments.enable_leader_election {
             // A standby is ready: it serves nothing else, and would otherwise hold up a roll-out.
             ready.set(true);
@@ -79,9 +90,10 @@ impl Hub {
             let Some(leadership) = election.acquire(client.clone(), tasks.shutdown_token()).await else {
                 return Ok(None);
             };
-            tasks.spawn("leader", leadership.keep(tasks.shutdown_token().clone()));
+            lease = Some(Lease::keep(leadership, &tasks));
         }
-        Self::lead(arguments, client, tasks, metrics, ready).await
+        let hub = Self::lead(arguments, client, tasks, metrics, ready).await?;
+        Ok(hub.map(|hub| Hub { lease, ..hub }))
     }
 
     async fn lead(
@@ -218,6 +230,7 @@ impl Hub {
             hint_addr,
             addresses,
             tasks,
+            lease: None,
         }))
     }
 
@@ -239,7 +252,31 @@ impl Hub {
     /// Waits for shutdown, and then for everything to end. False when something was still running at the deadline.
     pub async fn finish(self) -> bool {
         self.tasks.shutdown_token().cancelled().await;
-        self.tasks.finish(FINISH).await
+        let ended = self.tasks.finish(FINISH).await;
+        if let Some(Lease { release, keeper }) = self.lease {
+            release.cancel();
+            // Without an answer of the API server others take it when it has run out.
+            let _ = tokio::time::timeout(RELEASE, keeper).await;
+        }
+        ended
+    }
+}
+
+impl Lease {
+    fn keep(leadership: Leadership, tasks: &Tasks) -> Self {
+        let (release, shutdown) = (CancellationToken::new(), tasks.shutdown_token().clone());
+        let lost = release.clone();
+        tasks.spawn("lease", async move {
+            tokio::select! {
+                _ = lost.cancelled() => shutdown.cancel(),
+                _ = shutdown.cancelled() => {}
+            }
+        });
+        let keeper = tokio::spawn(leadership.keep(release.clone()));
+        Lease {
+            release,
+            keeper: AbortOnDropHandle::new(keeper),
+        }
     }
 }
 

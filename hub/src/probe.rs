@@ -1,10 +1,13 @@
 //! Looks at clusters that are reached by kubeconfig: is the Secret there and sound, does the cluster answer, and may we.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::{
-    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+    authorization::v1::{
+        ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectRulesReview,
+        SelfSubjectRulesReviewSpec,
+    },
     core::v1::Secret,
 };
 use kube::{Api, Client, ResourceExt, api::PostParams};
@@ -53,15 +56,12 @@ impl Probe {
             },
             ..SelfSubjectAccessReview::default()
         };
-        // The version is public on many clusters; whether the credentials are good shows only here. The answer itself
-        // is not asked for: a kubeconfig may well be limited to some namespaces.
+        // The version is public on many clusters; whether the credentials are good shows only here.
         let reviews: Api<SelfSubjectAccessReview> = Api::all(target.client().clone());
-        tokio::time::timeout(DEADLINE, reviews.create(&PostParams::default(), &review))
-            .await
-            .map_err(|_| {
-                ProbeError::Unreachable(format!("the cluster did not answer within {} s", DEADLINE.as_secs()))
-            })?
-            .map_err(|error| unreachable(&error))?;
+        let reviewed = within(reviews.create(&PostParams::default(), &review)).await?;
+        if !reviewed.status.is_some_and(|status| status.allowed) {
+            may_change_something(target.client(), cluster).await?;
+        }
         Ok(ClusterFacts {
             kubernetes_version: version.git_version,
         })
@@ -119,6 +119,58 @@ fn refused(error: &TargetError) -> ProbeError {
             ProbeError::Malformed(text)
         }
     }
+}
+
+/// A kubeconfig may well be limited to some namespaces, but not to nothing: asked are the namespaces that the cluster
+/// grants, the one that the kubeconfig names, and `default`.
+async fn may_change_something(client: &Client, cluster: &Cluster) -> Result<(), ProbeError> {
+    let granted = cluster
+        .spec
+        .access
+        .iter()
+        .flat_map(|access| access.namespaces.iter().cloned());
+    let namespaces: BTreeSet<String> = granted
+        .chain([client.default_namespace().to_owned(), "default".to_owned()])
+        .collect();
+    let api: Api<SelfSubjectRulesReview> = Api::all(client.clone());
+    for namespace in &namespaces {
+        let review = SelfSubjectRulesReview {
+            spec: SelfSubjectRulesReviewSpec {
+                namespace: Some(namespace.clone()),
+            },
+            ..SelfSubjectRulesReview::default()
+        };
+        let Some(status) = within(api.create(&PostParams::default(), &review)).await?.status else {
+            return Ok(()); // an authorizer that cannot list its rules: the first apply will tell
+        };
+        if status.incomplete || status.resource_rules.iter().any(changes_something) {
+            return Ok(());
+        }
+    }
+    Err(ProbeError::Forbidden(format!(
+        "the kubeconfig's account is forbidden to change anything in the namespaces {}",
+        namespaces.into_iter().collect::<Vec<_>>().join(", ")
+    )))
+}
+
+/// Everybody may ask what they may do; that changes nothing.
+fn changes_something(rule: &ResourceRule) -> bool {
+    let writes = rule
+        .verbs
+        .iter()
+        .any(|verb| matches!(verb.as_str(), "*" | "create" | "patch" | "update" | "impersonate"));
+    let about_oneself = rule
+        .resources
+        .as_ref()
+        .is_some_and(|resources| !resources.is_empty() && resources.iter().all(|name| name.starts_with("selfsubject")));
+    writes && !about_oneself
+}
+
+async fn within<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, ProbeError> {
+    tokio::time::timeout(DEADLINE, answer)
+        .await
+        .map_err(|_| ProbeError::Unreachable(format!("the cluster did not answer within {} s", DEADLINE.as_secs())))?
+        .map_err(|error| unreachable(&error))
 }
 
 fn unreachable(error: &kube::Error) -> ProbeError {

@@ -3,20 +3,23 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use futures::TryStreamExt;
+use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1;
 use kube::{
     Api, ResourceExt,
     api::ListParams,
-    runtime::watcher::{self, Event},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
 };
 
 use crate::{
     age, api,
     connection::{Connection, ConnectionArguments},
     failure::advised,
-    fields,
+    fields, hints,
     kinds::{self, Kind},
     table::Table,
 };
@@ -117,12 +120,18 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         return Ok(());
     }
     let api = events_api(&connection, namespace.as_deref());
-    let mut stream = std::pin::pin!(watcher::watcher(api, watcher::Config::default()));
-    while let Some(event) = stream.try_next().await.context("watching events")? {
-        let (Event::Apply(event) | Event::InitApply(event)) = event else {
-            continue;
+    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+    let mut stream = std::pin::pin!(events);
+    while let Some(event) = stream.next().await {
+        let event = match event {
+            Ok(Event::Apply(event) | Event::InitApply(event)) => Seen::of(event),
+            Ok(Event::Init | Event::InitDone | Event::Delete(_)) => continue,
+            Err(error) if hints::is_refusal(&error) => {
+                return Err(error).context("watching events");
+            }
+            // The list above worked; the API server will be back.
+            Err(_) => continue,
         };
-        let event = Seen::of(event);
         if filter.selects(&event) && shown.insert(event.key()) {
             table.row(event.row(namespace.is_none(), Timestamp::now()));
             table.print(false)?;

@@ -22,9 +22,7 @@ pub(crate) fn layered(base: Client, user: Option<HeaderValue>, deadline: Duratio
     let service = tower::service_fn(move |mut request: Request<Body>| {
         let base = base.clone();
         if let Some(user) = &user {
-            request
-                .headers_mut()
-                .insert("impersonate-user", user.clone());
+            request.headers_mut().insert("impersonate-user", user.clone());
         }
         async move {
             match tokio::time::timeout(deadline, base.send(request)).await {
@@ -70,12 +68,12 @@ mod tests {
                 if silent {
                     std::future::pending::<()>().await;
                 }
-                axum::Json(serde_json::json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {}, "items": []}))
+                axum::Json(
+                    serde_json::json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {}, "items": []}),
+                )
             }
         });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a free port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound port has an address");
         tokio::spawn(async move { axum::serve(listener, router).await });
         (format!("http://{address}"), seen)
@@ -100,10 +98,7 @@ mod tests {
                 .await
                 .expect("the server answers");
         }
-        let seen = seen
-            .lock()
-            .expect("no test panics with the lock held")
-            .clone();
+        let seen = seen.lock().expect("no test panics with the lock held").clone();
         let path = "/api/v1/namespaces/apps/configmaps".to_owned();
         let token = Some("Bearer secret-token".to_owned());
         assert_eq!(

@@ -141,10 +141,7 @@ impl Discovery {
         slot
     }
 
-    async fn fetch(
-        &self,
-        (group, version): &(String, String),
-    ) -> kube::Result<HashMap<String, Resource>> {
+    async fn fetch(&self, (group, version): &(String, String)) -> kube::Result<HashMap<String, Resource>> {
         let answer = if group.is_empty() {
             self.client.list_core_api_resources(version).await
         } else {

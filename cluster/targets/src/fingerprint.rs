@@ -43,10 +43,7 @@ impl Fingerprint {
         ] {
             for key in own_keys(&own.0, field) {
                 key.hash(&mut hasher);
-                values
-                    .as_ref()
-                    .and_then(|values| values.get(key))
-                    .hash(&mut hasher);
+                values.as_ref().and_then(|values| values.get(key)).hash(&mut hasher);
             }
         }
         if meta.generation.is_none() {
@@ -133,9 +130,7 @@ mod tests {
     fn without_a_generation_the_resource_version_counts() {
         let at = |version: &str| {
             let mut object = object();
-            let metadata = object["metadata"]
-                .as_object_mut()
-                .expect("metadata is a map");
+            let metadata = object["metadata"].as_object_mut().expect("metadata is a map");
             metadata.remove("generation");
             metadata.insert("resourceVersion".into(), json!(version));
             Fingerprint::of_value(&object).expect("we applied it")

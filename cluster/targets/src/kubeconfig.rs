@@ -71,18 +71,14 @@ impl KubeconfigPolicy {
             .clone()
             .filter(|name| !name.is_empty())
             .ok_or_else(|| malformed("current-context is not set"))?;
-        kubeconfig
-            .contexts
-            .retain(|context| context.name == context_name);
+        kubeconfig.contexts.retain(|context| context.name == context_name);
         let context = kubeconfig
             .contexts
             .first()
             .and_then(|context| context.context.as_ref())
             .ok_or_else(|| malformed("current-context names no entry of contexts"))?;
         let (cluster_name, user_name) = (context.cluster.clone(), context.user.clone());
-        kubeconfig
-            .clusters
-            .retain(|cluster| cluster.name == cluster_name);
+        kubeconfig.clusters.retain(|cluster| cluster.name == cluster_name);
         let cluster = kubeconfig
             .clusters
             .first()
@@ -128,15 +124,10 @@ impl KubeconfigPolicy {
             Some("https") => {}
             Some("http") if self.allow_insecure_tls || self.allow_local_servers => {}
             Some("http") => {
-                return Err(refused(
-                    field,
-                    "credentials would be sent without TLS, use https",
-                ));
+                return Err(refused(field, "credentials would be sent without TLS, use https"));
             }
             _ => {
-                return Err(malformed(
-                    "clusters[].cluster.server does not start with https://",
-                ));
+                return Err(malformed("clusters[].cluster.server does not start with https://"));
             }
         }
         let host = uri.host().unwrap_or_default();
@@ -194,8 +185,8 @@ impl KubeconfigPolicy {
 /// Neither parser's own message is passed on: both quote what they read.
 fn read(bytes: &[u8]) -> Result<Kubeconfig, KubeconfigError> {
     let text = std::str::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8 text"))?;
-    let documents = yaml::read_documents(text, Dialect::K8s)
-        .map_err(|error| KubeconfigError::NotYaml { line: error.line })?;
+    let documents =
+        yaml::read_documents(text, Dialect::K8s).map_err(|error| KubeconfigError::NotYaml { line: error.line })?;
     let mut documents = documents.into_iter();
     let document = documents.next().ok_or_else(|| malformed("it is empty"))?;
     if documents.next().is_some() {
@@ -220,9 +211,7 @@ fn is_local(host: &str) -> bool {
         return true;
     }
     let address = match host.parse::<IpAddr>() {
-        Ok(IpAddr::V6(address)) => address
-            .to_ipv4_mapped()
-            .map_or(IpAddr::V6(address), IpAddr::V4),
+        Ok(IpAddr::V6(address)) => address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4),
         Ok(address) => address,
         Err(_) => return false,
     };
@@ -284,11 +273,7 @@ mod tests {
             "users[].user.auth-provider",
         );
         check_refused(SERVER, "tokenFile: /var/CANARY", "users[].user.tokenFile");
-        check_refused(
-            SERVER,
-            "client-certificate: /x",
-            "users[].user.client-certificate",
-        );
+        check_refused(SERVER, "client-certificate: /x", "users[].user.client-certificate");
         check_refused(SERVER, "client-key: /x", "users[].user.client-key");
         check_refused(
             &format!("{SERVER}, certificate-authority: /x"),
@@ -300,11 +285,7 @@ mod tests {
             "",
             "insecure-skip-tls-verify",
         );
-        check_refused(
-            &format!("{SERVER}, proxy-url: 'http://p:1'"),
-            "",
-            "proxy-url",
-        );
+        check_refused(&format!("{SERVER}, proxy-url: 'http://p:1'"), "", "proxy-url");
         for server in [
             "https://127.0.0.1:6443",
             "https://localhost",
@@ -367,8 +348,7 @@ mod tests {
                 "exec: {command: x}",
             ),
         ] {
-            all.check(kubeconfig(cluster, user).as_bytes())
-                .expect("flags allow it");
+            all.check(kubeconfig(cluster, user).as_bytes()).expect("flags allow it");
         }
     }
 }

@@ -63,9 +63,7 @@ fn escaped(segment: &str) -> String {
 }
 
 async fn send(client: &Client, request: http::Result<Request<Vec<u8>>>) -> kube::Result<Value> {
-    client
-        .request(request.map_err(kube::Error::HttpError)?)
-        .await
+    client.request(request.map_err(kube::Error::HttpError)?).await
 }
 
 /// None when there is no such object.
@@ -137,8 +135,7 @@ pub(crate) async fn delete(
     name: &str,
     mode: &DeleteMode,
 ) -> kube::Result<bool> {
-    let mut options =
-        json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
+    let mut options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
     if let Some(uid) = &mode.uid {
         options["preconditions"] = json!({ "uid": uid });
     }
@@ -170,20 +167,12 @@ mod tests {
             object_path(&deployment, "a", "b"),
             "/apis/apps/v1/namespaces/a/deployments/b"
         );
-        let role = resource(
-            "rbac.authorization.k8s.io/v1",
-            "ClusterRole",
-            "clusterroles",
-            false,
-        );
+        let role = resource("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", false);
         assert_eq!(
             object_path(&role, "ignored", "system:x"),
             "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:x"
         );
         let namespace = resource("v1", "Namespace", "namespaces", false);
-        assert_eq!(
-            object_path(&namespace, "", "../x?y"),
-            "/api/v1/namespaces/..%2Fx%3Fy"
-        );
+        assert_eq!(object_path(&namespace, "", "../x?y"), "/api/v1/namespaces/..%2Fx%3Fy");
     }
 }

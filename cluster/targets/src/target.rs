@@ -63,12 +63,7 @@ struct Watch {
 }
 
 impl Target {
-    pub(crate) fn new(
-        id: String,
-        client: Client,
-        base: Arc<Base>,
-        account: Option<ServiceAccount>,
-    ) -> Self {
+    pub(crate) fn new(id: String, client: Client, base: Arc<Base>, account: Option<ServiceAccount>) -> Self {
         Target {
             id,
             client,
@@ -111,12 +106,7 @@ impl Target {
     ///
     /// # Errors
     /// The API server's answer.
-    pub async fn get(
-        &self,
-        resource: &Resource,
-        namespace: &str,
-        name: &str,
-    ) -> kube::Result<Option<Value>> {
+    pub async fn get(&self, resource: &Resource, namespace: &str, name: &str) -> kube::Result<Option<Value>> {
         request::get(&self.client, resource, namespace, name).await
     }
 
@@ -133,16 +123,7 @@ impl Target {
         object: &Value,
         mode: ApplyMode,
     ) -> kube::Result<Value> {
-        request::apply(
-            &self.client,
-            resource,
-            namespace,
-            name,
-            manager,
-            object,
-            mode,
-        )
-        .await
+        request::apply(&self.client, resource, namespace, name, manager, object, mode).await
     }
 
     /// JSON patch (RFC 6902).
@@ -191,8 +172,8 @@ impl Target {
     /// The shared watch of a kind, started when nobody uses it yet. Under impersonation it covers one namespace, since an
     /// account's rights usually end there.
     pub fn watch(&self, resource: &Resource, namespace: &str) -> Arc<KindWatch> {
-        let scope = (self.account.is_some() && resource.namespaced && !namespace.is_empty())
-            .then(|| namespace.to_owned());
+        let scope =
+            (self.account.is_some() && resource.namespaced && !namespace.is_empty()).then(|| namespace.to_owned());
         let idle = if self.account.is_some() {
             TENANT_WATCH_IDLE
         } else {
@@ -201,22 +182,14 @@ impl Target {
         let key = (resource.gvk.clone(), scope);
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         watches.retain(|other, entry| {
-            *other == key
-                || entry
-                    .watch
-                    .idle_since()
-                    .is_none_or(|since| since.elapsed() < idle)
+            *other == key || entry.watch.idle_since().is_none_or(|since| since.elapsed() < idle)
         });
         if let Some(entry) = watches.get(&key)
             && !(entry.watch.is_denied() && entry.started.elapsed() > DENIED_RETRY)
         {
             return entry.watch.clone();
         }
-        let watch = Arc::new(KindWatch::start(
-            self.client.clone(),
-            resource,
-            key.1.as_deref(),
-        ));
+        let watch = Arc::new(KindWatch::start(self.client.clone(), resource, key.1.as_deref()));
         watches.insert(
             key,
             Watch {

@@ -183,10 +183,8 @@ mod tests {
 
     #[tokio::test]
     async fn each_cluster_and_identity_is_made_once() {
-        let local = Client::try_from(Config::new(
-            "http://127.0.0.1:1".parse().expect("a valid URL"),
-        ))
-        .expect("the configuration is complete");
+        let local = Client::try_from(Config::new("http://127.0.0.1:1".parse().expect("a valid URL")))
+            .expect("the configuration is complete");
         let targets = Targets::new(local, KubeconfigPolicy::default());
         let account = ServiceAccount {
             namespace: "apps".into(),
@@ -214,9 +212,6 @@ mod tests {
             namespace: "a\n".into(),
             name: "b".into(),
         };
-        assert!(matches!(
-            targets.local(Some(&bad)),
-            Err(TargetError::Account { .. })
-        ));
+        assert!(matches!(targets.local(Some(&bad)), Err(TargetError::Account { .. })));
     }
 }

@@ -9,7 +9,9 @@
 mod act;
 mod artifacts;
 mod build;
+mod carry_out;
 mod depends;
+mod ending;
 mod finalize;
 mod history;
 mod memory;

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn an_empty_ring_knows_nothing_of_its_incarnation() {
-        assert!(!knows(&ring(0, 1..=0), &at(0, 1, "a")));
+        assert!(!knows(&HubStateSpec::default(), &at(0, 1, "a")));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One session of a cluster's agent: what each of its messages means to the hub.
 
 mod hear;
+mod renewal;
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use nave_identity::ClusterRef;
 use nave_proto::{
     ChunkPolicy, Close, CloseCode, Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure, Key, SessionId,
     hub::{Admission, Entry},
-    wire::{Fence, FenceReply, FetchRefused, Hello, Manifest, Mode, PrunePermit, PrunePlan, RenewCode, RenewReply},
+    wire::{Fence, FenceReply, FetchRefused, Hello, Manifest, Mode, PrunePermit, PrunePlan, RenewReply},
 };
 use nave_quic::{HubHandler, HubSessionHandle, Note, Verdict as Answer};
 
@@ -30,7 +31,6 @@ use crate::{
     identities::Verdict,
     limiter::Limiter,
     locked,
-    renew::Renewed,
     view::{Order, cluster_key},
 };
 
@@ -257,47 +257,6 @@ impl Conversation {
             .get(&self.cluster.namespace, &self.cluster.name);
         let identity = object.and_then(|object| object.spec.identity.clone());
         identity.map(|identity| identity.cluster_uid).unwrap_or_default()
-    }
-
-    async fn renewed(&self, csr: &[u8]) -> RenewReply {
-        let reply = |code, reason: String, retry_after_ms| RenewReply {
-            code: code as i32,
-            cert_chain: Vec::new(),
-            reason,
-            retry_after_ms,
-        };
-        let (shared, cluster) = (&self.sessions.shared, &self.cluster);
-        let renewals = |outcome: &str| shared.metrics.renewals.with_label_values(&[outcome]).inc();
-        match shared
-            .renewals
-            .renew(cluster, self.entrant.key, self.entrant.not_after, csr)
-            .await
-        {
-            Ok(Renewed::Certificate { key, chain }) => {
-                renewals("renewed");
-                shared.identities.wait_for_key(cluster, &key).await;
-                RenewReply {
-                    code: RenewCode::Renewed as i32,
-                    cert_chain: chain.iter().map(|der| der.to_vec()).collect(),
-                    reason: String::new(),
-                    retry_after_ms: 0,
-                }
-            }
-            Ok(Renewed::Pending { reason }) => {
-                renewals("pending");
-                reply(RenewCode::Pending, reason, 60_000)
-            }
-            Err(error) => {
-                tracing::warn!(%cluster, error = &error as &dyn std::error::Error, "a renewal failed");
-                if error.is_temporary() {
-                    renewals("failed");
-                    reply(RenewCode::Later, "the hub could not renew now".to_owned(), 5_000)
-                } else {
-                    renewals("refused");
-                    reply(RenewCode::Refused, error.to_string(), 0)
-                }
-            }
-        }
     }
 
     /// The process said whether it still is the spoke's agent, or did not answer: either way this session ends.

@@ -28,7 +28,8 @@ pub const WORKSPACE: &str = "platform";
 
 /// A management cluster.
 pub struct Stage {
-    pub plane: Plane,
+    /// Ends with the stage.
+    _plane: Plane,
     pub client: Client,
     storage: tempfile::TempDir,
 }
@@ -50,7 +51,7 @@ impl Stage {
         let namespace = serde_json::from_value(json!({"metadata": {"name": WORKSPACE}}))?;
         namespaces.create(&PostParams::default(), &namespace).await?;
         Ok(Stage {
-            plane,
+            _plane: plane,
             client,
             storage: tempfile::tempdir()?,
         })

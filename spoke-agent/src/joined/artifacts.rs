@@ -24,10 +24,13 @@ pub trait Fetch: Send + Sync {
     fn chunks<'a>(&'a self, manifest: &'a [u8], digests: &'a [Vec<u8>]) -> BoxFuture<'a, Result<Vec<Vec<u8>>, String>>;
 }
 
+/// By item key: the manifest and the files that it makes.
+type Recent = HashMap<String, (Manifest, Arc<FileTree>)>;
+
 /// What was put together lately, so that the next revision costs only what changed.
 #[derive(Clone, Default)]
 pub struct Assembled {
-    recent: Arc<Mutex<HashMap<String, (Manifest, Arc<FileTree>)>>>,
+    recent: Arc<Mutex<Recent>>,
 }
 
 impl Assembled {

@@ -3,18 +3,23 @@
 use std::{collections::BTreeMap, io::Write};
 
 use anyhow::{Context, Result};
-use futures::TryStreamExt;
+use futures::StreamExt;
 use jiff::Timestamp;
 use kube::{
     ResourceExt,
     api::DynamicObject,
-    runtime::watcher::{self, Event},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
 };
 
 use super::{Columns, Options, Request};
 use crate::{
     connection::{Connection, ConnectionArguments},
+    hints,
     output::{self, DataFormat, Format},
+    say,
     table::Table,
 };
 
@@ -40,12 +45,23 @@ pub(super) async fn run(
     let columns = request.columns(kind, namespace.as_deref(), options);
     let mut printer = Printer::new(columns, options.output, !options.no_header);
     let mut initial = Vec::new();
-    let mut events = std::pin::pin!(watcher::watcher(api, config));
-    while let Some(event) = events
-        .try_next()
-        .await
-        .with_context(|| format!("watching {} objects", kind.kind))?
-    {
+    let mut events = std::pin::pin!(watcher::watcher(api, config).default_backoff());
+    let mut away = false;
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            // Before the first table there is nobody to go on for.
+            Err(error) if !printer.has_printed || hints::is_refusal(&error) => {
+                return Err(error).with_context(|| format!("watching {} objects", kind.kind));
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut away, true) {
+                    say::warning(&format!("trying again: {}", hints::describe(&error.into())));
+                }
+                continue;
+            }
+        };
+        away = false;
         match event {
             Event::Init => initial.clear(),
             Event::InitApply(object) => initial.push(object),
@@ -54,6 +70,7 @@ pub(super) async fn run(
                     printer.add(object, kind)?;
                 }
                 printer.flush()?;
+                printer.has_printed = true;
             }
             Event::Apply(object) if options.selects(&object) => {
                 printer.add(object, kind)?;
@@ -71,6 +88,8 @@ struct Printer {
     format: Option<Format>,
     table: Table,
     headers: bool,
+    /// Whether the objects that were there at first are shown.
+    has_printed: bool,
     /// The last row of each object, by namespace and name.
     rows: BTreeMap<(String, String), Vec<String>>,
 }
@@ -82,6 +101,7 @@ impl Printer {
             format,
             table: columns.table(),
             headers,
+            has_printed: false,
             rows: BTreeMap::new(),
         }
     }

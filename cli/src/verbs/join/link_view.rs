@@ -92,8 +92,11 @@ mod tests {
     use super::*;
 
     fn check(state: &Value, annotation: &str, want: &Verdict) {
-        let mut secret = Secret::default();
-        secret.data = Some([("state".to_owned(), ByteString(state.to_string().into_bytes()))].into());
+        let data = [("state".to_owned(), ByteString(state.to_string().into_bytes()))].into();
+        let mut secret = Secret {
+            data: Some(data),
+            ..Secret::default()
+        };
         secret
             .annotations_mut()
             .insert(LINK_STATE.to_owned(), annotation.to_owned());

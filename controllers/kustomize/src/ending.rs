@@ -1,0 +1,223 @@
+//! How a reconcile ends: waiting in the background, in success, or in failure; each is written and told.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::Api;
+use nave_apply::{Change, Inventory, WaitError, judge};
+use nave_crds::{conditions, kustomize::Kustomization, managers, reasons};
+use nave_health::HealthExpressions;
+use nave_object::duration;
+use nave_runtime::{Conditions, Next, schedule};
+use nave_targets::Target;
+
+use crate::{
+    history,
+    memory::{Attempt, Kept},
+    plan::{retry_after, timeout_of},
+    reconcile::{Ended, Failure, Run},
+    report::Revision,
+    status,
+    waiting::{Applied, Waiting, Wanted},
+};
+
+impl Run<'_> {
+    /// Begins to wait for health in the background, or ends at once when there is nothing to wait for.
+    #[allow(clippy::too_many_arguments)] // they are the parts of one step, used nowhere else
+    pub(crate) async fn wait_or_end(
+        &mut self,
+        kept: &mut Kept,
+        target: &Arc<Target>,
+        changes: &[Change],
+        expressions: Arc<HealthExpressions>,
+        attempt: Attempt,
+        applied: Applied,
+        is_new: bool,
+    ) -> Ended {
+        let spec = &self.object.spec;
+        let mut items = Vec::new();
+        let mut references = Vec::new();
+        if spec.wait {
+            items = changes.iter().filter_map(Change::wait_item).collect();
+        } else {
+            references.clone_from(&spec.health_checks);
+        }
+        // Waiting for itself would never end.
+        let is_self = |group: &str, kind: &str, namespace: &str, name: &str| {
+            group == nave_crds::kustomize::GROUP
+                && kind == "Kustomization"
+                && (namespace, name) == (self.key.0.as_str(), self.key.1.as_str())
+        };
+        items.retain(|item| !is_self(&item.id.group, &item.id.kind, &item.id.namespace, &item.id.name));
+        references.retain(|reference| {
+            let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
+            !is_self(group, &reference.kind, &reference.namespace, &reference.name)
+        });
+        items.retain(|item| {
+            item.seen
+                .as_ref()
+                .is_none_or(|(_, health)| health.status != nave_health::Status::Current)
+        });
+        if items.is_empty() && references.is_empty() {
+            return Ended::Done(self.end_succeeded(&applied, is_new, None).await);
+        }
+        let wanted = Wanted {
+            target: target.clone(),
+            items,
+            references,
+            namespace: self.key.0.clone(),
+            judge: judge(expressions),
+            limit: timeout_of(spec),
+            fail_fast: !self.options.gates.disable_fail_fast_behavior,
+        };
+        kept.waiting = Some(Waiting::begin(
+            &self.ports.tasks,
+            attempt,
+            applied,
+            wanted,
+            self.triggers.of(&self.key),
+        ));
+        Ended::Waits
+    }
+
+    pub(crate) async fn end_wait(
+        &mut self,
+        kept: &mut Kept,
+        waiting: &Waiting,
+        outcome: Result<(), WaitError>,
+    ) -> Next {
+        let applied = &waiting.applied;
+        self.began = applied.began;
+        self.digest = Some(applied.digest.clone());
+        self.revision = Revision {
+            revision: applied.revision.clone(),
+            origin: applied.origin_revision.clone(),
+        };
+        applied.revision.clone_into(&mut self.status.last_attempted_revision);
+        if let Some(last) = &kept.last {
+            // The status was not written when the wait began.
+            let now: Inventory = last.changes.iter().map(|change| change.entry.clone()).collect();
+            self.set_inventory(&now);
+        }
+        let took = duration::format(whole_millis(waiting.started.elapsed()));
+        match outcome {
+            Ok(()) => self.end_succeeded(applied, true, Some(took)).await,
+            Err(error) => {
+                kept.light_checks = self.options.full_check_every; // the next one looks closely
+                let message = format!("health check failed after {took}: {error}");
+                let at = self.at();
+                status::health(&mut self.status, &self.object.spec, Err(&message), at);
+                self.end_failed(Failure::new(reasons::kustomize::HEALTH_CHECK_FAILED, message), true)
+                    .await
+            }
+        }
+    }
+
+    async fn end_succeeded(&mut self, applied: &Applied, is_new: bool, waited: Option<String>) -> Next {
+        let at = self.at();
+        let spec = &self.object.spec;
+        let was_healthy = self.written.conditions.is_true(conditions::HEALTHY);
+        let was_ready = self.written.conditions.is_true(conditions::READY);
+        let new_revision = self.written.last_applied_revision != applied.revision;
+        let passed = format!("Health check passed in {}", waited.as_deref().unwrap_or("0s"));
+        if status::is_waiting(spec) && (!was_healthy || waited.is_some() || new_revision) {
+            status::health(&mut self.status, spec, Ok(&passed), at);
+        } else if !status::is_waiting(spec) {
+            status::health(&mut self.status, spec, Ok(""), at);
+        }
+        status::succeeded(&mut self.status, &applied.revision, &applied.origin_revision, at);
+        let reason = reasons::kustomize::RECONCILIATION_SUCCEEDED;
+        if status::is_waiting(spec) && (!was_healthy || new_revision && applied.changed) {
+            self.reporter().info(reason, &passed, &self.revision);
+        }
+        let next = schedule::jittered(spec.interval.get(), self.options.interval_jitter);
+        if is_new || !was_ready || applied.changed {
+            let message = format!(
+                "Reconciliation finished in {}, next run in {}",
+                duration::format(whole_millis(self.began.elapsed())),
+                duration::format(spec.interval.get())
+            );
+            self.reporter().finished(reason, &message, &self.revision);
+        }
+        self.end(reason).await;
+        Next::After(next)
+    }
+
+    pub(crate) async fn end_failed(&mut self, failure: Failure, tell: bool) -> Next {
+        let at = self.at();
+        let before = self
+            .written
+            .conditions
+            .get_condition(conditions::READY)
+            .map(|ready| (ready.reason.clone(), ready.message.clone()));
+        if failure.terminal {
+            status::stalled(&mut self.status, failure.reason, &failure.message, at);
+        } else {
+            status::failed(&mut self.status, failure.reason, &failure.message, at);
+        }
+        let news = before != Some((failure.reason.to_owned(), failure.message.clone()));
+        if tell || news {
+            self.reporter().failed(failure.reason, &failure.message, &self.revision);
+        }
+        self.end(failure.reason).await;
+        if failure.terminal {
+            Next::Await
+        } else {
+            Next::After(failure.after.unwrap_or_else(|| retry_after(&self.object.spec)))
+        }
+    }
+
+    /// Reports a failure of the clean-up of an object that is being deleted.
+    pub(crate) async fn fail(&mut self, reason: &'static str, message: &str) {
+        let at = self.at();
+        status::failed(&mut self.status, reason, message, at);
+        self.reporter().failed(reason, message, &self.revision);
+        self.write().await;
+    }
+
+    async fn end(&mut self, reason: &str) {
+        if let Some(digest) = &self.digest {
+            let entry = history::Entry {
+                digest,
+                reason,
+                took: whole_millis(self.began.elapsed()),
+                metadata: self.revision.for_history(),
+            };
+            history::record(&mut self.status.history, entry, Timestamp::now());
+        }
+        let requested = self.requested_at().to_owned();
+        if !requested.is_empty() {
+            self.status.last_handled_reconcile_at = requested;
+        }
+        self.write().await;
+    }
+
+    /// Writes the status if it changed. An error is not fatal: the next reconcile writes the difference.
+    pub(crate) async fn write(&mut self) {
+        let api: Api<Kustomization> = Api::namespaced(self.ports.client.clone(), &self.key.0);
+        let written = nave_runtime::status::patch(
+            &api,
+            &self.key.1,
+            managers::KUSTOMIZE_STATUS,
+            &self.written,
+            &self.status,
+        )
+        .await;
+        match written {
+            Ok(_) => self.written = self.status.clone(),
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => {
+                tracing::warn!(
+                    namespace = self.key.0,
+                    name = self.key.1,
+                    error = &error as &dyn std::error::Error,
+                    "writing the status of a Kustomization"
+                );
+            }
+        }
+    }
+}
+
+fn whole_millis(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}

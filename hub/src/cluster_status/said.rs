@@ -1,0 +1,161 @@
+//! What the conditions of a Cluster say: pure.
+
+use jiff::Timestamp;
+use nave_crds::{Cluster, conditions, fleet::ClusterStatus, meta::Time, reasons::fleet as reasons};
+use nave_runtime::{Conditions, Status, conditions::whole_seconds};
+
+use super::{
+    GRACE,
+    fold::{Link, Seen},
+};
+
+/// Clocks that differ by less are taken as equal: certificates and tokens have an hour of slack.
+const CLOCK_SLACK_MS: i64 = 60_000;
+/// One condition, but for its type and time.
+pub struct Said {
+    /// Its status.
+    pub status: Status,
+    /// Its reason.
+    pub reason: &'static str,
+    /// Its message.
+    pub message: String,
+}
+
+impl Said {
+    /// True or False.
+    pub fn no_or_yes(yes: bool, reason: &'static str, message: impl Into<String>) -> Self {
+        let status = if yes { Status::True } else { Status::False };
+        Said {
+            status,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// Joined: is a key accepted.
+pub fn joined(cluster: &Cluster, status: &ClusterStatus) -> Said {
+    let keys = cluster
+        .spec
+        .identity
+        .as_ref()
+        .map_or(&[][..], |identity| &identity.keys);
+    match (keys.last(), cluster.spec.accepted) {
+        (Some(key), true) => Said::no_or_yes(true, reasons::KEY_ACCEPTED, format!("key {key}")),
+        (Some(key), false) => Said::no_or_yes(
+            false,
+            reasons::PENDING_APPROVAL,
+            format!("key {key} waits: set spec.accepted to true to let it in"),
+        ),
+        (None, _) => match status.pending_keys.last() {
+            Some(pending) => Said::no_or_yes(
+                false,
+                reasons::PENDING_APPROVAL,
+                format!(
+                    "key {} waits: add it to spec.identity.keys to let it in",
+                    pending.fingerprint
+                ),
+            ),
+            None => Said::no_or_yes(false, reasons::NOT_JOINED, "no agent has joined as this cluster"),
+        },
+    }
+}
+
+/// Connected. None leaves the condition as it is: the agent may be about to come back.
+pub fn connected(status: &mut ClusterStatus, seen: &Seen, started: Timestamp, now: Timestamp) -> Option<Said> {
+    let within_grace = |since: Timestamp| now.duration_since(since).unsigned_abs() < GRACE;
+    match &seen.link {
+        Link::Open {
+            transport, boot_seq, ..
+        } => Some(Said::no_or_yes(
+            true,
+            reasons::SESSION_OPEN,
+            format!("agent connected over {transport}, start {boot_seq}"),
+        )),
+        Link::Closed { at, .. } if within_grace(*at) => None,
+        Link::Closed { at, reason } => {
+            status.last_seen = Some(Time(whole_seconds(*at)));
+            Some(Said::no_or_yes(
+                false,
+                reasons::SESSION_CLOSED,
+                format!("no session since {}: {reason}", whole_seconds(*at)),
+            ))
+        }
+        Link::Never if !status.conditions.is_true(conditions::CONNECTED) => {
+            let known = status.conditions.get_condition(conditions::CONNECTED).is_some();
+            (!known).then(|| Said::no_or_yes(false, reasons::SESSION_CLOSED, "no agent has connected yet"))
+        }
+        Link::Never if within_grace(started) => None,
+        Link::Never => {
+            status.last_seen.get_or_insert(Time(whole_seconds(started)));
+            Some(Said::no_or_yes(
+                false,
+                reasons::SESSION_CLOSED,
+                format!("no session since the hub started at {}", whole_seconds(started)),
+            ))
+        }
+    }
+}
+
+/// Ready: joined, connected, and items flow.
+pub fn ready(cluster: &Cluster, seen: &Seen, joined: &Said, connected: Option<&Said>) -> Said {
+    if joined.status != Status::True {
+        return Said::no_or_yes(false, joined.reason, joined.message.clone());
+    }
+    if let Link::Open {
+        limited: Some((reason, message)),
+        ..
+    } = &seen.link
+    {
+        return Said::no_or_yes(false, reason, message.clone());
+    }
+    let before = cluster.status.as_ref().map(|status| &status.conditions);
+    match connected {
+        Some(said) if said.status != Status::True => Said::no_or_yes(false, said.reason, said.message.clone()),
+        None if before.is_none_or(|before| !before.is_true(conditions::CONNECTED)) => {
+            Said::no_or_yes(false, reasons::SESSION_CLOSED, "no agent is connected")
+        }
+        _ if cluster.spec.suspend => Said::no_or_yes(
+            true,
+            "Suspended",
+            "agent connected; its desired state is frozen by spec.suspend",
+        ),
+        _ => Said::no_or_yes(true, "AgentConnected", "agent connected and accepted"),
+    }
+}
+
+/// AgentCurrent: does the agent have the version that it should.
+pub fn agent_current(cluster: &Cluster, seen: &Seen, hub_version: &str) -> Said {
+    let wanted = cluster.spec.agent.as_ref().map_or("", |agent| agent.version.as_str());
+    let wanted = if wanted.is_empty() || wanted == "auto" {
+        hub_version
+    } else {
+        wanted
+    };
+    let plain = |version: &str| version.trim_start_matches('v').to_owned();
+    if plain(wanted) == plain(&seen.agent_version) {
+        Said::no_or_yes(true, "VersionMatches", format!("agent {}", seen.agent_version))
+    } else {
+        Said::no_or_yes(
+            false,
+            "VersionDiffers",
+            format!("agent {}, wanted {wanted}", seen.agent_version),
+        )
+    }
+}
+
+/// ClockSynced: do the clocks agree.
+pub fn clock_synced(seen: &Seen) -> Said {
+    let difference = seen.clock_difference_ms;
+    if difference.abs() <= CLOCK_SLACK_MS {
+        return Said::no_or_yes(true, "WithinLimit", "clocks of hub and spoke agree");
+    }
+    let direction = if difference > 0 { "ahead of" } else { "behind" };
+    // Rounded to minutes, or every session would write another number.
+    let minutes = (difference.abs() + 30_000) / 60_000;
+    Said::no_or_yes(
+        false,
+        "ClockSkew",
+        format!("the spoke's clock is {minutes} min {direction} the hub's"),
+    )
+}
