@@ -111,54 +111,12 @@ impl Totals {
     }
 }
 
-/// More failures than this are no accident of a busy machine.
-const SECOND_RUNS: usize = 6;
-
-/// Runs the tests. A few that failed beside many others get one second run by themselves; whatever needed it is named
-/// at the end, because it is a fault to be mended.
+/// Runs the tests and names at the end those that failed.
 fn test(only: Option<&str>, totals: &mut Totals) -> Result<()> {
-    let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
-    arguments.extend(only);
-    let (passed, failures) = run_tests(&arguments, totals)?;
-    if passed {
-        return Ok(());
-    }
-    ensure!(
-        !failures.is_empty() && failures.len() <= SECOND_RUNS,
-        "cargo test failed"
-    );
-    println!("\n==> a second run by themselves: {}", failures.join(", "));
-    let mut again = vec![
-        "test",
-        "--workspace",
-        "--no-fail-fast",
-        "--lib",
-        "--bins",
-        "--tests",
-        "--",
-        "--exact",
-        "--test-threads=1",
-    ];
-    again.extend(failures.iter().map(String::as_str));
-    let mut second = Totals::default();
-    let (passed, _) = run_tests(&again, &mut second)?;
-    ensure!(
-        passed && second.passed >= failures.len() as u64,
-        "cargo test failed twice"
-    );
-    totals.failed = totals.failed.saturating_sub(failures.len() as u64);
-    totals.passed += failures.len() as u64;
-    println!(
-        "\nflaky, passed only in a second run by themselves: {}",
-        failures.join(", ")
-    );
-    Ok(())
-}
-
-/// Whether all passed, and the names of those that did not.
-fn run_tests(arguments: &[&str], totals: &mut Totals) -> Result<(bool, Vec<String>)> {
     let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(arguments)
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(only)
+        .env("RUST_BACKTRACE", "0") // of every error of every failed test: the message is buried
         .stdout(Stdio::piped())
         .spawn()
         .context("starting cargo test")?;
@@ -175,7 +133,16 @@ fn run_tests(arguments: &[&str], totals: &mut Totals) -> Result<(bool, Vec<Strin
         }
         println!("{line}");
     }
-    Ok((child.wait()?.success(), failures))
+    ensure!(
+        child.wait()?.success(),
+        "cargo test failed: {}",
+        if failures.is_empty() {
+            "see above".to_owned()
+        } else {
+            failures.join(", ")
+        }
+    );
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use nave_health::{Health, HealthExpressions, SCHEDULING_WINDOW_SECONDS, Status};
 use nave_object::{ObjectId, duration};
-use nave_targets::{Judge, Resource, Subscription, Target};
+use nave_targets::{Judge, News, Resource, Subscription, Target};
 use serde_json::Value;
 use tokio::{sync::Notify, time::Instant};
 
@@ -128,12 +128,16 @@ pub(crate) async fn wait_for(
     let mut asked = Instant::now();
     loop {
         for item in &mut pending {
-            if let Some((version, health)) = subscriptions
+            if let Some(news) = subscriptions
                 .get(&item.scope(target))
                 .and_then(|subscription| subscription.latest(item.namespace(), &item.item.id.name))
             {
-                item.update(version, health);
+                item.hear(news);
             }
+        }
+        if pending.iter().any(Pending::is_outdated) {
+            ask(target, &judge, pending.iter_mut().filter(|item| item.is_outdated())).await;
+            asked = Instant::now();
         }
         pending.retain(|item| !item.is_done(goal));
         if pending.is_empty() {
@@ -174,6 +178,10 @@ type Scope = (Resource, String);
 struct Pending {
     item: WaitItem,
     was_there: bool,
+    /// The newest version that a watch told without content.
+    told: u64,
+    /// The value of `told` when the object was last read.
+    read_at: Option<u64>,
 }
 
 impl Pending {
@@ -181,6 +189,8 @@ impl Pending {
         Pending {
             was_there: item.seen.is_some(),
             item,
+            told: 0,
+            read_at: None,
         }
     }
 
@@ -206,6 +216,23 @@ impl Pending {
             Some((_, health)) => health.clone(),
             None => Health::new(Status::InProgress, "unknown"),
         }
+    }
+
+    fn hear(&mut self, news: News) {
+        match news.health {
+            Some(health) => self.update(news.version, health),
+            None => self.told = self.told.max(news.version),
+        }
+    }
+
+    /// Whether the object changed since it was seen, in a way that only reading it can tell.
+    fn has_changed(&self) -> bool {
+        self.item.seen.as_ref().is_none_or(|(seen, _)| self.told > *seen)
+    }
+
+    /// The same, and it was not read for that change yet.
+    fn is_outdated(&self) -> bool {
+        self.told > 0 && self.has_changed() && self.read_at != Some(self.told)
     }
 
     /// News about an older state of the object are no news.
@@ -240,7 +267,7 @@ impl Pending {
         let denied = subscriptions
             .get(&self.scope(target))
             .is_none_or(Subscription::is_denied);
-        if denied {
+        if denied || self.told > 0 && self.has_changed() {
             Some(ASK_INTERVAL)
         } else if self.item.id.kind == "Pod" {
             Some(Duration::from_secs(SCHEDULING_WINDOW_SECONDS.unsigned_abs() + 1))
@@ -281,6 +308,7 @@ async fn ask(target: &Target, judge: &Arc<Judge>, items: impl Iterator<Item = &m
 }
 
 async fn read(target: &Target, judge: &Arc<Judge>, item: &mut Pending) {
+    item.read_at = Some(item.told);
     let id = &item.item.id;
     let answer = target.get(&item.item.resource, &id.namespace, &id.name).await;
     match answer {
@@ -345,6 +373,25 @@ mod tests {
         assert!(!item.is_done(Goal::Current));
         item.update(5, Health::current("c"));
         assert!(item.is_done(Goal::Current));
+    }
+
+    #[test]
+    fn a_change_without_content_is_read_once() {
+        let mut item = pending(false);
+        item.update(5, Health::failed("a"));
+        let told = |version| News { version, health: None };
+        item.hear(told(5));
+        assert!(!item.is_outdated(), "it was seen at that version");
+        assert_eq!(item.health(), Health::failed("a"));
+        item.hear(told(6));
+        assert!(item.is_outdated());
+        item.read_at = Some(item.told);
+        assert!(
+            !item.is_outdated() && item.has_changed(),
+            "the read failed: it is asked again later"
+        );
+        item.update(6, Health::current("b"));
+        assert!(!item.has_changed());
     }
 
     #[test]

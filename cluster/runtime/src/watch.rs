@@ -12,7 +12,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::Tasks;
 
@@ -23,6 +23,8 @@ const CHANGES: usize = 1024;
 pub struct Watched<K: Resource<DynamicType = ()> + 'static> {
     store: Store<K>,
     changes: broadcast::Sender<Arc<K>>,
+    /// True from the first complete list on. `Store::wait_until_ready` wakes only one of several that wait.
+    listed: watch::Receiver<bool>,
 }
 
 impl<K: Resource<DynamicType = ()> + 'static> Clone for Watched<K> {
@@ -30,6 +32,7 @@ impl<K: Resource<DynamicType = ()> + 'static> Clone for Watched<K> {
         Watched {
             store: self.store.clone(),
             changes: self.changes.clone(),
+            listed: self.listed.clone(),
         }
     }
 }
@@ -48,6 +51,7 @@ where
     ) -> Self {
         let (store, mut writer) = reflector::store::<K>();
         let (changes, _) = broadcast::channel(CHANGES);
+        let (is_listed, listed) = watch::channel(false);
         let feed = changes.clone();
         let shutdown = tasks.shutdown_token().clone();
         tasks.spawn("watch", async move {
@@ -69,6 +73,7 @@ where
                             }
                             // What a re-list brought is in the store only once it is complete.
                             watcher::Event::InitDone => {
+                                is_listed.send_replace(true);
                                 for object in writer.as_reader().state() {
                                     let _ = feed.send(object);
                                 }
@@ -87,7 +92,7 @@ where
                 }
             }
         });
-        Watched { store, changes }
+        Watched { store, changes, listed }
     }
 
     /// The current objects. Empty until [`Watched::ready`].
@@ -102,7 +107,7 @@ where
 
     /// Waits for the first complete list. False when the watch ended before.
     pub async fn ready(&self) -> bool {
-        self.store.wait_until_ready().await.is_ok()
+        self.listed.clone().wait_for(|listed| *listed).await.is_ok()
     }
 
     /// Every object now in the store, then each one that is applied or deleted. May repeat an object; never leaves

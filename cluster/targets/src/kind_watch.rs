@@ -72,7 +72,16 @@ struct Interest {
     judge: Arc<Judge>,
     wake: Arc<Notify>,
     epoch: u64,
-    latest: Mutex<HashMap<Box<str>, (u64, Health)>>,
+    latest: Mutex<HashMap<Box<str>, News>>,
+}
+
+/// The latest that a watch said of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// The object's resource version.
+    pub version: u64,
+    /// How it was judged; none when the watch carries metadata alone, so that only reading the object can tell.
+    pub health: Option<Health>,
 }
 
 impl Drop for KindWatch {
@@ -97,7 +106,11 @@ impl KindWatch {
                 let deletion = &object.metadata.deletion_timestamp;
                 let value =
                     json!({"apiVersion": api_version, "kind": kind, "metadata": {"deletionTimestamp": deletion}});
-                (object.metadata, value)
+                Opened {
+                    meta: object.metadata,
+                    value,
+                    is_whole: false,
+                }
             }))
         } else {
             let api: Api<DynamicObject> = match namespace {
@@ -112,7 +125,11 @@ impl KindWatch {
                     value["kind"] = json!(kind);
                     value["metadata"] = light_metadata(&object.metadata);
                 }
-                (object.metadata, value)
+                Opened {
+                    meta: object.metadata,
+                    value,
+                    is_whole: true,
+                }
             }))
         };
         KindWatch {
@@ -181,8 +198,8 @@ impl KindWatch {
 }
 
 impl Subscription {
-    /// The latest health of an object with its resource version; none before anything was seen.
-    pub fn latest(&self, namespace: &str, name: &str) -> Option<(u64, Health)> {
+    /// The latest of an object; none before anything was seen.
+    pub fn latest(&self, namespace: &str, name: &str) -> Option<News> {
         self.interest
             .latest
             .lock()
@@ -252,7 +269,7 @@ impl State {
                 if interest.epoch < self.epoch {
                     // The first list may be older than what the subscriber has just applied; a later one is not.
                     let version = if self.epoch == 1 { 0 } else { u64::MAX };
-                    interest.set(key, version, Health::not_found());
+                    interest.set(key, version, Some(Health::not_found()));
                 }
             }
         }
@@ -266,16 +283,24 @@ impl State {
 }
 
 impl Interest {
-    fn set(&self, key: &str, version: u64, health: Health) {
+    fn set(&self, key: &str, version: u64, health: Option<Health>) {
         self.latest
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.into(), (version, health));
+            .insert(key.into(), News { version, health });
         self.wake.notify_one();
     }
 }
 
-async fn follow<K>(api: Api<K>, config: watcher::Config, shared: Arc<Shared>, open: impl Fn(K) -> (ObjectMeta, Value))
+/// An object as it came from the watch.
+struct Opened {
+    meta: ObjectMeta,
+    value: Value,
+    /// Whether `value` holds the content; otherwise the built-in rules can judge it, users' expressions cannot.
+    is_whole: bool,
+}
+
+async fn follow<K>(api: Api<K>, config: watcher::Config, shared: Arc<Shared>, open: impl Fn(K) -> Opened)
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
@@ -285,11 +310,10 @@ where
         match event {
             Ok(watcher::Event::Init) => shared.lock().begin_list(),
             Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
-                let (meta, value) = open(object);
-                seen(&shared, &meta, &value);
+                seen(&shared, &open(object));
             }
             Ok(watcher::Event::InitDone) => shared.lock().end_list(),
-            Ok(watcher::Event::Delete(object)) => gone(&shared, &open(object).0),
+            Ok(watcher::Event::Delete(object)) => gone(&shared, &open(object).meta),
             Err(error) => {
                 let denied = match &error {
                     watcher::Error::InitialListFailed(error)
@@ -311,7 +335,7 @@ where
     }
 }
 
-fn seen(shared: &Shared, meta: &ObjectMeta, value: &Value) {
+fn seen(shared: &Shared, Opened { meta, value, is_whole }: &Opened) {
     let key = key_of(meta);
     let fingerprint = Fingerprint::of(meta);
     let interested = {
@@ -335,7 +359,7 @@ fn seen(shared: &Shared, meta: &ObjectMeta, value: &Value) {
     };
     let version = version_of(meta);
     for interest in interested {
-        let health = (interest.judge)(value); // may run user's expressions: not under the lock
+        let health = is_whole.then(|| (interest.judge)(value)); // may run user's expressions: not under the lock
         interest.set(&key, version, health);
     }
 }
@@ -348,7 +372,7 @@ fn gone(shared: &Shared, meta: &ObjectMeta) {
         state.interested(&key)
     };
     for interest in interested {
-        interest.set(&key, version_of(meta), Health::not_found());
+        interest.set(&key, version_of(meta), Some(Health::not_found()));
     }
 }
 

@@ -17,7 +17,7 @@ mod targets;
 
 pub use discovery::{ResolveError, Resource};
 pub use fingerprint::{APPLY_MANAGER, Fingerprint};
-pub use kind_watch::{Judge, KindWatch, Known, Subscription};
+pub use kind_watch::{Judge, KindWatch, Known, News, Subscription};
 pub use kubeconfig::{KubeconfigError, KubeconfigPolicy};
 pub use request::{ApplyMode, DeleteMode, is_conflict, is_forbidden, is_not_found};
 pub use target::{ServiceAccount, Target};

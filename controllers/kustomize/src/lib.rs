@@ -19,6 +19,7 @@ mod observe;
 mod options;
 mod overlay;
 mod plan;
+mod reads;
 mod reconcile;
 mod report;
 mod sources;

@@ -19,6 +19,7 @@ use crate::{
     memory::{Attempt, Kept, Remembered},
     observe::observe,
     plan::{self, Plan, SourceSeen},
+    reads::version_of,
     report::{Reporter, Revision},
     status::At,
     triggers::Triggers,
@@ -113,13 +114,18 @@ impl Reconciler<Kustomization> for Kustomizations {
         if object.metadata.deletion_timestamp.is_some() {
             kept.waiting = None;
             let (next, gone) = run.finalize().await;
+            self.triggers.reads.end(&key);
             if !gone {
                 kept.status = Some(run.written);
                 self.remembered.put(key, kept);
             }
             return next;
         }
+        self.triggers.reads.begin(&key);
         let next = run.reconcile(&mut kept).await;
+        if self.triggers.reads.end(&key) {
+            self.triggers.wake(&key).await;
+        }
         kept.status = Some(run.written);
         self.remembered.put(key, kept);
         next
@@ -192,6 +198,13 @@ impl Run<'_> {
             return Next::Await;
         }
         let seen = observe(self.object, self.ports, self.options, self.triggers).await;
+        let version = match &seen.observed.source {
+            SourceSeen::Ready(artifact) => Some(version_of(artifact)),
+            _ => None,
+        };
+        if self.triggers.reads.found(&self.key, version) {
+            self.triggers.wake(&self.key).await;
+        }
         let attempt = self.attempt(&seen.observed.source);
         if let Some(waiting) = kept.waiting.take_if(|waiting| waiting.attempt == attempt) {
             return match waiting.outcome() {

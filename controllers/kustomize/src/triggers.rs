@@ -14,14 +14,16 @@ use kube::{
     runtime::{WatchStreamExt, reflector::ObjectRef, watcher},
 };
 use nave_crds::{
-    conditions,
     kustomize::{Kustomization, SubstituteKind},
     meta::Artifact,
 };
-use nave_runtime::{Conditions, Tasks, Watched};
+use nave_runtime::{Tasks, Watched};
 use tokio::sync::mpsc;
 
-use crate::depends::Key;
+use crate::{
+    depends::Key,
+    reads::{Reads, Version, version_of},
+};
 
 /// A change of one source may wake every Kustomization; the controller takes them off at once, so that a small buffer is
 /// enough and a full one only makes the sender wait.
@@ -32,6 +34,8 @@ const QUEUE: usize = 1024;
 pub(crate) struct Triggers {
     sender: mpsc::Sender<ObjectRef<Kustomization>>,
     blocked: Arc<Blocked>,
+    /// What each was last reconciled with.
+    pub reads: Arc<Reads>,
 }
 
 /// Wakes one Kustomization.
@@ -50,6 +54,7 @@ pub(crate) fn channel() -> (Triggers, impl Stream<Item = ObjectRef<Kustomization
     let triggers = Triggers {
         sender,
         blocked: Arc::default(),
+        reads: Arc::default(),
     };
     let stream = stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|key| (key, receiver))
@@ -71,7 +76,7 @@ impl Triggers {
         }
     }
 
-    async fn wake(&self, key: &Key) {
+    pub async fn wake(&self, key: &Key) {
         let _ = self.sender.send(reference(key)).await; // closed: the controller has ended
     }
 
@@ -133,7 +138,7 @@ impl Triggers {
         let kustomizations = kustomizations.clone();
         let stop = tasks.shutdown_token().clone();
         tasks.spawn("sources", async move {
-            let mut seen: HashMap<Key, (String, String)> = HashMap::new();
+            let mut seen: HashMap<Key, Version> = HashMap::new();
             futures::pin_mut!(changes);
             while let Some(changed) = next(&mut changes, &stop).await {
                 let source = nave_runtime::watch::key(changed.as_ref());
@@ -141,18 +146,14 @@ impl Triggers {
                     seen.remove(&source);
                     continue;
                 };
-                let now = (artifact.revision.clone(), artifact.digest.clone());
-                let before = seen.insert(source.clone(), now.clone());
-                if before.as_ref() == Some(&now) {
+                let now = version_of(artifact);
+                if seen.insert(source.clone(), now.clone()).as_ref() == Some(&now) {
                     continue;
                 }
-                // Other files under the same revision: the artifact was packed anew.
-                let is_repacked = before.is_some_and(|(revision, _)| revision == now.0);
                 for kustomization in kustomizations.store().state() {
-                    if refers_to(&kustomization, kind, &source)
-                        && (is_repacked || !has_attempted(&kustomization, &artifact.revision))
-                    {
-                        this.wake(&nave_runtime::watch::key(kustomization.as_ref())).await;
+                    let key = nave_runtime::watch::key(kustomization.as_ref());
+                    if refers_to(&kustomization, kind, &source) && this.reads.must_wake(&key, &now) {
+                        this.wake(&key).await;
                     }
                 }
             }
@@ -248,16 +249,6 @@ fn refers_to(kustomization: &Kustomization, kind: &str, (namespace, name): &Key)
     source.kind == kind && source.name == *name && in_namespace == namespace
 }
 
-/// Whether the revision is applied, or being applied, already.
-fn has_attempted(kustomization: &Kustomization, revision: &str) -> bool {
-    kustomization.status.as_ref().is_some_and(|status| {
-        status.last_attempted_revision == revision
-            && (status.conditions.is_true(conditions::READY)
-                || status.conditions.is_true(conditions::RECONCILING)
-                    && status.conditions.is_unknown(conditions::READY))
-    })
-}
-
 fn reads_config(kustomization: &Kustomization, kind: SubstituteKind, (namespace, name): &Key) -> bool {
     if kustomization.metadata.namespace.as_deref() != Some(namespace) {
         return false;
@@ -318,26 +309,6 @@ mod tests {
         assert!(!reads_config(&reads, SubstituteKind::Secret, &key("n", "c")));
         assert!(reads_config(&reads, SubstituteKind::Secret, &key("n", "k")));
         assert!(!reads_config(&reads, SubstituteKind::Secret, &key("m", "k")));
-    }
-
-    #[track_caller]
-    fn check_attempted(ready: &str, attempted: &str, wanted: bool) {
-        let status = json!({"lastAttemptedRevision": attempted, "conditions": [
-            {"type": "Ready", "status": ready, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"},
-            {"type": "Reconciling", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
-        assert_eq!(
-            has_attempted(&kustomization(json!({}), status), "new"),
-            wanted,
-            "{ready} {attempted}"
-        );
-    }
-
-    #[test]
-    fn a_revision_that_is_done_or_under_way_wakes_nobody() {
-        check_attempted("True", "new", true);
-        check_attempted("Unknown", "new", true);
-        check_attempted("False", "new", false);
-        check_attempted("True", "old", false);
     }
 
     #[tokio::test]
