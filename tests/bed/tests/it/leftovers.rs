@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nave_bed::{Launch, eventually, scratch_dir};
@@ -59,10 +58,14 @@ async fn check_leaves_nothing(role: &str, signal: Option<Signal>) -> Result<()> 
     }
     child.wait_exit(DEADLINE).await?;
     eventually(
-        Duration::from_secs(10),
+        DEADLINE,
         &format!("nothing to be left of a child that {role} ({signal:?})"),
         || async {
-            let left: Vec<_> = pids.iter().filter(|&&pid| is_alive(pid)).collect();
+            let left: Vec<String> = pids
+                .iter()
+                .filter(|&&pid| is_alive(pid))
+                .map(|&pid| stat(pid))
+                .collect();
             let keepers = keepers_of(&root)?;
             if left.is_empty() && keepers.is_empty() && !root.exists() {
                 Ok(())
@@ -97,8 +100,13 @@ fn read_log(log: &str) -> Result<(Vec<u32>, PathBuf)> {
 
 /// A zombie is dead; whoever adopted it will see to it.
 fn is_alive(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
+    let stat = stat(pid);
+    !stat.is_empty() && !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z")
+}
+
+/// What the kernel says of a process; empty when there is none.
+fn stat(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default()
 }
 
 /// The keeper scripts that watch over a scratch folder, by their command line.
