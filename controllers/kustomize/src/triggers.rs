@@ -186,32 +186,31 @@ impl Triggers {
         let this = self.clone();
         let kustomizations = kustomizations.clone();
         let api: Api<PartialObjectMeta<K>> = Api::all(client.clone());
-        let changes = watcher(api, config.clone())
-            .default_backoff()
-            .filter_map(|event| async move {
-                match event {
-                    Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => Some(object),
-                    Ok(watcher::Event::Delete(object)) => Some(object),
-                    Ok(_) => None,
-                    Err(error) => {
-                        tracing::debug!(error = &error as &dyn std::error::Error, "watching configs");
-                        None
-                    }
-                }
-            });
+        let events = watcher(api, config.clone()).default_backoff();
         let stop = tasks.shutdown_token().clone();
         tasks.spawn("configs", async move {
-            // The first list wakes nobody: every Kustomization is reconciled at the start anyway.
             let mut seen: HashMap<Key, String> = HashMap::new();
-            let mut known_before_start = true;
-            let started = tokio::time::Instant::now();
-            futures::pin_mut!(changes);
-            while let Some(changed) = next(&mut changes, &stop).await {
-                known_before_start &= started.elapsed() < std::time::Duration::from_secs(2);
+            // The first list wakes nobody: every Kustomization is reconciled at the start anyway. A later one may bring
+            // what a broken watch missed.
+            let mut is_first_list = true;
+            futures::pin_mut!(events);
+            while let Some(event) = next(&mut events, &stop).await {
+                let changed = match event {
+                    Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => object,
+                    Ok(watcher::Event::Delete(object)) => object,
+                    Ok(watcher::Event::Init) => continue,
+                    Ok(watcher::Event::InitDone) => {
+                        is_first_list = false;
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::debug!(error = &error as &dyn std::error::Error, "watching configs");
+                        continue;
+                    }
+                };
                 let key = (changed.namespace().unwrap_or_default(), changed.name_any());
                 let version = changed.resource_version().unwrap_or_default();
-                let before = seen.insert(key.clone(), version.clone());
-                if before.as_ref() == Some(&version) || before.is_none() && known_before_start {
+                if seen.insert(key.clone(), version.clone()).as_ref() == Some(&version) || is_first_list {
                     continue;
                 }
                 for kustomization in kustomizations.store().state() {

@@ -5,6 +5,8 @@ mod cost;
 mod deletion;
 mod dependencies;
 mod health;
+mod ignored;
 mod refusals;
 mod remote;
 mod stage;
+mod wakes;

@@ -1,6 +1,6 @@
 //! What every test starts from: a namespace, a source whose artifacts the test publishes, and a running reconciler.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::{
@@ -10,6 +10,7 @@ use k8s_openapi::{
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
     runtime::watcher,
 };
 use nave_artifact::{File, FileTree};
@@ -26,6 +27,7 @@ use nave_runtime::{
 };
 use nave_store::{Owner, Store};
 use nave_targets::{KubeconfigPolicy, Targets};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -179,23 +181,37 @@ impl Stage {
 
     /// Makes these files the artifact of the GitRepository `source`, at this revision.
     pub async fn publish(&self, revision: &str, files: &[(&str, String)]) -> Result<()> {
+        let spec = json!({"interval": "1h", "url": "https://example.com/repo"});
+        self.publish_as::<GitRepository>("source", spec, revision, files).await
+    }
+
+    /// The same for an ExternalArtifact.
+    pub async fn publish_external(&self, name: &str, revision: &str, files: &[(&str, String)]) -> Result<()> {
+        let spec = json!({"sourceRef": {"apiVersion": "example.com/v1", "kind": "Maker", "name": "maker"}});
+        self.publish_as::<ExternalArtifact>(name, spec, revision, files).await
+    }
+
+    async fn publish_as<K>(&self, name: &str, spec: Value, revision: &str, files: &[(&str, String)]) -> Result<()>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
         let mut tree = FileTree::new();
         for (path, text) in files {
             tree.insert(*path, File::plain(text.clone().into_bytes()))?;
         }
-        let owner = Owner::new("GitRepository", &self.namespace, "source")?;
+        let kind = K::kind(&()).into_owned();
+        let owner = Owner::new(&kind, &self.namespace, name)?;
         let stored = self
             .store
             .put_tree(&owner, &format!("{revision}.tar.gz"), Arc::new(tree))
             .await?;
-        let api: Api<GitRepository> = Api::namespaced(self.client.clone(), &self.namespace);
-        let source = json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": "source"},
-            "spec": {"interval": "1h", "url": "https://example.com/repo"}});
-        api.patch("source", &PatchParams::apply("test").force(), &Patch::Apply(&source))
+        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
+        let source = json!({"apiVersion": K::api_version(&()), "kind": kind, "metadata": {"name": name}, "spec": spec});
+        api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&source))
             .await?;
         let status = json!({"status": {"artifact": {"path": stored.path, "url": stored.url, "digest": stored.digest.to_string(),
             "revision": format!("main@sha1:{revision}"), "lastUpdateTime": "2026-01-01T00:00:00Z", "size": stored.size}}});
-        api.patch_status("source", &PatchParams::default(), &Patch::Merge(status))
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(status))
             .await?;
         Ok(())
     }
