@@ -59,6 +59,8 @@ pub(crate) struct Work {
     draft: Draft,
     /// The status as the API server has it, as far as we know.
     sent: GitRepositoryStatus,
+    /// The spec is new, or somebody asked: what is found is told, also when it is nothing.
+    is_asked: bool,
 }
 
 impl Work {
@@ -144,6 +146,7 @@ impl GitRepositoryReconciler {
             owner,
             draft: Draft::new(sent.clone(), generation, Timestamp::now()),
             sent,
+            is_asked: false,
         };
         if object.spec.suspend {
             work.draft.suspended();
@@ -152,7 +155,8 @@ impl GitRepositoryReconciler {
             return Ok(Next::Await);
         }
         let before = work.sent.clone();
-        if work.draft.begin(requested) {
+        work.is_asked = work.draft.begin(requested);
+        if work.is_asked {
             self.send(&mut work).await?;
         }
         let done = Box::pin(self.work(&object, &mut work)).await;

@@ -71,17 +71,15 @@ impl GitRepositoryReconciler {
             .as_ref()
             .is_some_and(|artifact| same_revision(&artifact.revision, &resolved.revision));
         if current && work.draft.is_made_of(&object.spec, &included) {
-            let message = format!(
-                "no changes since last reconciliation: observed revision '{}'",
-                resolved.revision
-            );
-            self.record(
-                object,
-                Severity::Trace,
-                reasons::GIT_OPERATION_SUCCEEDED,
-                &message,
-                BTreeMap::new(),
-            );
+            // A poll by interval that finds nothing new writes nothing at all; Flux writes an event each time.
+            if work.is_asked {
+                let message = format!(
+                    "no changes since last reconciliation: observed revision '{}'",
+                    resolved.revision
+                );
+                let reason = reasons::GIT_OPERATION_SUCCEEDED;
+                self.record(object, Severity::Trace, reason, &message, BTreeMap::new());
+            }
             return Ok(Done::UpToDate);
         }
         if !current {

@@ -132,6 +132,13 @@ async fn an_unchanged_source_is_polled_by_interval_and_written_no_more() -> Resu
     })
     .await?;
     assert_eq!(stage.api().get("app").await?.metadata.resource_version, version);
+    let events = stage.events("app", "GitOperationSucceeded").await?;
+    assert!(events.is_empty(), "a poll by interval is nobody's business: {events:?}");
+    let patch = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}});
+    stage
+        .api()
+        .patch("app", &Default::default(), &kube::api::Patch::Merge(patch))
+        .await?;
     let event = stage.event("app", "GitOperationSucceeded").await?;
     let expected = format!("no changes since last reconciliation: observed revision 'main@sha1:{commit}'");
     assert_eq!(event.message.unwrap(), expected);

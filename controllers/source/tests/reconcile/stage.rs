@@ -272,14 +272,17 @@ impl Stage {
 
     /// Waits for an event of that reason on the object.
     pub async fn event(&self, name: &str, reason: &str) -> Result<Event> {
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
-        let fields = format!("involvedObject.name={name},reason={reason}");
-        let list = ListParams::default().fields(&fields);
         eventually(DEADLINE, &format!("event {reason} on {name}"), || async {
-            let events = api.list(&list).await?.items;
+            let events = self.events(name, reason).await?;
             events.into_iter().next().ok_or_else(|| anyhow!("no such event"))
         })
         .await
+    }
+
+    pub async fn events(&self, name: &str, reason: &str) -> Result<Vec<Event>> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let fields = format!("involvedObject.name={name},reason={reason}");
+        Ok(api.list(&ListParams::default().fields(&fields)).await?.items)
     }
 
     pub fn file(&self, relative: &str) -> std::path::PathBuf {
