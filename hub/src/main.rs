@@ -4,16 +4,13 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use nave_hub::{Arguments, Hub, LogEncoding};
 use nave_runtime::{
-    Tasks,
+    Tasks, allocator,
     logging::{self, Encoding},
     tasks::shutdown_on_signal,
 };
 
-/// Returns memory after a burst; glibc's keeps it per thread.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> Result<()> {
+    allocator::share_arenas();
     let arguments = Arguments::parse();
     let encoding = match arguments.log_encoding {
         LogEncoding::Json => Encoding::Json,

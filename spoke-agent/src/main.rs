@@ -17,7 +17,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use clap::Parser;
 use nave_runtime::{
-    Metrics, Tasks,
+    Metrics, Tasks, allocator,
     hints::Hints,
     logging::{self, Encoding},
     serve::{self, Ready},
@@ -30,13 +30,11 @@ use crate::{
     ports::Ports,
 };
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long reconciles in hand may take after a signal; below the pod's grace period.
 const DRAIN: Duration = Duration::from_secs(25);
 
 fn main() -> ExitCode {
+    allocator::share_arenas();
     let arguments = Arguments::parse();
     logging::init(
         &arguments.log_level,

@@ -6,6 +6,7 @@
 //!             └── schedule, triggers ◄─────────┘      ports: what hub and agent do differently
 //! ```
 
+pub mod allocator;
 pub mod conditions;
 pub mod controller;
 pub mod definitions;

@@ -4,18 +4,23 @@ use std::{
     borrow::Cow,
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use nave_artifact::FileTree;
 use nave_crds::{kustomize::Kustomization, meta::Artifact, reasons};
 use nave_kustomize::{Answers, LoadRestriction, Need, Reorder, Step, Tree, flux::Overlay};
 use nave_object::{Object, digest};
+use nave_runtime::Tasks;
 use nave_substitute::{Variables, substitute};
+use tokio::time::Instant;
 
 use crate::{Options, overlay::overlay_of, variables::strategy_of};
 
 /// Objects kept in all cached builds together: some megabytes.
 const CACHED_OBJECTS: usize = 2_000;
+/// A burst of builds is over after this time without one. At rest nothing is built: a no-op is known by its inputs.
+const REST: Duration = Duration::from_secs(30);
 
 /// What was built.
 pub(crate) struct Built {
@@ -39,11 +44,30 @@ struct Builds {
     objects: usize,
     /// Parsed files, shared by all builds of one artifact.
     files: Option<(String, Arc<nave_kustomize::Cache>)>,
+    used: Option<Instant>,
 }
 
 impl Cache {
+    /// Forgets everything whenever a burst of builds is over.
+    pub fn forget_at_rest(self: &Arc<Self>, tasks: &Tasks) {
+        let (this, stop) = (self.clone(), tasks.shutdown_token().clone());
+        tasks.spawn("forgetting builds", async move {
+            while tokio::time::timeout(REST, stop.cancelled()).await.is_err() {
+                this.forget_unused();
+            }
+        });
+    }
+
+    fn forget_unused(&self) {
+        let mut builds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if builds.used.is_some_and(|used| used.elapsed() >= REST) {
+            *builds = Builds::default();
+        }
+    }
+
     fn get(&self, key: &str) -> Option<Arc<Vec<Object>>> {
         let mut builds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        builds.used = Some(Instant::now());
         let position = builds.entries.iter().position(|(other, _)| other == key)?;
         let entry = builds.entries.remove(position)?;
         let found = entry.1.clone();

@@ -34,7 +34,7 @@ pub(crate) struct Kustomizations {
     options: Options,
     triggers: Triggers,
     remembered: Remembered,
-    builds: build::Cache,
+    builds: Arc<build::Cache>,
 }
 
 impl Kustomizations {
@@ -44,7 +44,7 @@ impl Kustomizations {
             options,
             triggers,
             remembered: Remembered::default(),
-            builds: build::Cache::default(),
+            builds: Arc::default(),
         }
     }
 
@@ -62,6 +62,7 @@ impl Kustomizations {
             client,
             ..
         } = &self.ports;
+        self.builds.forget_at_rest(tasks);
         self.triggers.watch_dependencies(kustomizations, tasks);
         self.triggers.watch_sources(
             "GitRepository",
