@@ -35,8 +35,10 @@ pub const MAJOR: u32 = 1;
 const FIRST_MESSAGE_MS: u64 = 10_000;
 /// How long a process may take to look up whether it is fenced.
 const FENCE_MS: u64 = 10_000;
-/// An agent that was silent for so many heartbeats is gone.
-const SILENT_HEARTBEATS: u64 = 3;
+/// An agent that was silent for so many heartbeats is gone: the carrier repeats a lost one long before the next is due.
+const SILENT_HEARTBEATS: u64 = 2;
+/// And so much longer: for repeating, and for a machine that was busy.
+const SILENT_SLACK_MS: u64 = 5_000;
 /// Every so many heartbeats the hub sends one of its own, so that an agent notices a hub that hears and does not think.
 const ECHO_EVERY: u64 = 8;
 /// Messages that wait for the control stream. Permits and root sets are the only ones without a question before them;
@@ -383,7 +385,7 @@ impl Session {
     }
 
     fn silence_deadline(&self) -> u64 {
-        self.heard + u64::from(self.config.heartbeat_ms) * SILENT_HEARTBEATS
+        self.heard + silence_ms(self.config.heartbeat_ms)
     }
 
     fn take_step(&mut self, step: Option<Step>) {
@@ -427,6 +429,12 @@ pub(crate) fn status_flows(mode: Mode) -> bool {
 /// Whether an agent may ask for a new certificate. A hub that is Behind still renews what has not expired.
 pub(crate) fn may_renew(mode: Mode) -> bool {
     matches!(mode, Mode::Normal | Mode::Behind | Mode::RenewOnly)
+}
+
+/// How long an agent that is told to send a heartbeat every so often may be silent before it counts as gone. The
+/// carrier's idle timeout is the same: whichever notices first.
+pub const fn silence_ms(heartbeat_ms: u32) -> u64 {
+    heartbeat_ms as u64 * SILENT_HEARTBEATS + SILENT_SLACK_MS
 }
 
 pub(crate) fn check_major(theirs: u32) -> Result<(), ProtocolError> {
