@@ -23,10 +23,7 @@ use nave_store::{Retention, Store, advertised_address};
 use nave_targets::{KubeconfigPolicy, Targets};
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::{args::Arguments, joined::Joined};
-
-/// How often a download of an artifact is tried (Flux's `--http-retry`).
-const DOWNLOAD_TRIES: u32 = 9;
+use crate::{args::Arguments, flux_flags, joined::Joined};
 
 /// Everything outside of the controllers.
 pub struct Ports {
@@ -46,6 +43,7 @@ pub struct Ports {
     kustomize_events: EventRecorder,
     metrics: Metrics,
     hints: Hints,
+    download_tries: u32,
     tasks: Tasks,
 }
 
@@ -70,6 +68,7 @@ impl Ports {
             ttl: arguments.artifact_retention_ttl,
             records: arguments.artifact_retention_records,
         };
+        options.algorithm = arguments.artifact_digest_algo;
         let store = Store::open(options).context("opening the artifact store")?;
         serve::serve(&arguments.storage_addr, "artifacts", store.routes(), tasks).await?;
         // Beside the artifacts and not among them: the directory is served.
@@ -120,6 +119,7 @@ impl Ports {
             client,
             metrics,
             hints,
+            download_tries: arguments.http_retry,
             tasks: tasks.clone(),
         })
     }
@@ -193,7 +193,7 @@ impl Ports {
             artifacts: Arc::new(StoreOrHttp::new(
                 Some(self.store.clone()),
                 http_client(),
-                DOWNLOAD_TRIES,
+                self.download_tries,
             )) as Arc<dyn ArtifactReader>,
             events: self.kustomize_events.clone(),
             metrics: self.metrics.clone(),
@@ -216,6 +216,10 @@ impl Ports {
             default_service_account: arguments.default_service_account.clone(),
             no_cross_namespace_refs: arguments.no_cross_namespace_refs,
             no_remote_bases: arguments.no_remote_bases,
+            override_managers: arguments.override_manager.clone(),
+            custom_apply_stage_kinds: arguments.custom_apply_stage_kinds.clone(),
+            watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
+            gates: flux_flags::gates(&arguments.feature_gates).expect("checked before anything was started"),
             ..nave_kustomize_controller::Options::default()
         }
     }
