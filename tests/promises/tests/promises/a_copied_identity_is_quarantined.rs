@@ -114,7 +114,8 @@ async fn start_copy(fleet: &Fleet, plane: &'static str, name: &str, token: &str)
         folder.join("state.json"),
     )
     .context("copying the agent's state")?;
-    Agent::start(&fleet.planes[plane], &folder, Some(token), &[]).await
+    // It reconciles nothing, or the two would undo each other's work on one cluster: leases prevent that elsewhere.
+    Agent::start(&fleet.planes[plane], &folder, Some(token), &["--controllers=source"]).await
 }
 
 async fn quarantined(fleet: &Fleet) -> Result<Value> {
