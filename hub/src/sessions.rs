@@ -13,7 +13,7 @@ mod entry;
 mod fetch;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -51,8 +51,6 @@ use crate::{
 /// Within which agents come back after a connection was lost: a thousand of them make five hundred handshakes a second,
 /// which two cores bear.
 pub const RECONNECT_WINDOW: Duration = Duration::from_secs(2);
-/// Keys whose join was granted and whose answer was lost: few at any time.
-const MAX_JOINING: usize = 1024;
 /// Quarantined sessions of one cluster: an agent and its copies, which are few.
 const MAX_BESIDE: usize = 8;
 /// How often items without a known owner are judged again.
@@ -95,8 +93,6 @@ pub struct Sessions {
     shared: Shared,
     table: Mutex<HashMap<ClusterRef, Place>>,
     count: AtomicU64,
-    /// Known keys that asked to join although they are in.
-    joining: Mutex<HashSet<KeyFingerprint>>,
 }
 
 /// What is remembered of one cluster's sessions.
@@ -131,7 +127,6 @@ impl Sessions {
             shared,
             table: Mutex::default(),
             count: AtomicU64::new(1),
-            joining: Mutex::default(),
         })
     }
 
@@ -147,20 +142,6 @@ impl Sessions {
             .map(|place| place.all().count())
             .sum::<usize>();
         open >= self.shared.max_agents
-    }
-
-    /// The next connection of this key is taken as a join again. Whether a known key will say `Hello` or ask to join shows
-    /// only when it speaks, and then the session is what it is; so it is closed once, and met rightly the next time.
-    fn let_join(&self, key: KeyFingerprint) {
-        let mut joining = locked::mutex(&self.joining);
-        if joining.len() >= MAX_JOINING {
-            joining.clear();
-        }
-        joining.insert(key);
-    }
-
-    fn asks_to_join(&self, key: &KeyFingerprint) -> bool {
-        locked::mutex(&self.joining).remove(key)
     }
 
     fn next_number(&self) -> u64 {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use futures::{StreamExt, future, stream, stream::BoxStream};
+use futures::stream::BoxStream;
 use kube::{
     Api, Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -14,14 +14,13 @@ use nave_git::Git;
 use nave_kustomize_controller::{ArtifactReader, StoreOrHttp};
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
-    hints::{self, Hints},
+    hints::Hints,
     ports::{AllowAll, ApplyPolicy, PermitItself, PrunePermits},
     serve,
     watch::without_managed_fields,
 };
 use nave_store::{Retention, Store, advertised_address};
 use nave_targets::{KubeconfigPolicy, Targets};
-use tokio::sync::broadcast::error::RecvError;
 
 use crate::{args::Arguments, flux_flags, joined::Joined};
 
@@ -161,28 +160,8 @@ impl Ports {
 
     /// The repositories that hints name.
     pub fn source_hints(&self) -> BoxStream<'static, ObjectRef<GitRepository>> {
-        let watched = self.git_repositories.clone();
-        let addresses = stream::unfold(self.hints.addresses(), |mut receiver| async move {
-            loop {
-                match receiver.recv().await {
-                    Ok(address) => return Some((address, receiver)),
-                    Err(RecvError::Lagged(_)) => {} // found at the next poll
-                    Err(RecvError::Closed) => return future::pending().await,
-                }
-            }
-        });
-        addresses
-            .flat_map(move |address| {
-                let named: Vec<ObjectRef<GitRepository>> = watched
-                    .store()
-                    .state()
-                    .iter()
-                    .filter(|source| hints::normalised(&source.spec.url) == address)
-                    .map(|source| ObjectRef::from_obj(source.as_ref()))
-                    .collect();
-                stream::iter(named)
-            })
-            .boxed()
+        self.hints
+            .objects(self.git_repositories.clone(), |source| &source.spec.url)
     }
 
     /// For the kustomize controller.

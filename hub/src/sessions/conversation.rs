@@ -16,12 +16,16 @@ use nave_identity::ClusterRef;
 use nave_proto::{
     ChunkPolicy, Close, CloseCode, Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure, Key, SessionId,
     hub::{Admission, Entry},
-    wire::{Fence, FenceReply, FetchRefused, Hello, Manifest, Mode, PrunePermit, PrunePlan, RenewReply},
+    wire::{
+        Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, Manifest, Mode, PrunePermit, PrunePlan,
+        RenewReply,
+    },
 };
-use nave_quic::{HubHandler, HubSessionHandle, Note, Verdict as Answer};
+use nave_quic::{HubHandler, HubSessionHandle, JoinHandler as _, Note, Verdict as Answer};
 
 use super::{
     Entrant, Live, Sessions,
+    admissions::Admissions,
     entry::{CONTESTED, Old, Reception, Situation, receive},
     fetch::Fetch,
 };
@@ -326,6 +330,10 @@ impl ChunkPolicy for Conversation {
 impl HubHandler for Conversation {
     async fn hello(&self, hello: Hello) -> Answer {
         self.greet(&hello)
+    }
+
+    async fn join(&self, request: JoinRequest) -> Result<JoinReply, Close> {
+        Admissions(self.sessions.clone()).join(request, self.entrant.key).await
     }
 
     async fn fence_answer(&self, reply: Option<FenceReply>) -> Answer {

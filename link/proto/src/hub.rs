@@ -3,6 +3,8 @@
 //! ```text
 //!  Awaiting ── Hello ──► Deciding ── admit ──► Live(mode)
 //!      └────── JoinRequest ─► Deciding ── answer_join ──► Answered (the agent closes and connects again)
+//!
+//! A member says Hello; a key that nobody knows asks to join; one that waits or must renew may do either.
 //! ```
 //!
 //! The session decides nothing about identity, fencing or Behind: it asks its owner with an [`Event`] and is told. It
@@ -125,7 +127,8 @@ impl Session {
             (ControlBody::Hello(hello), Phase::Awaiting { .. }) if self.entry != Entry::Joining => {
                 self.handle_hello(hello)
             }
-            (ControlBody::JoinRequest(request), Phase::Awaiting { .. }) if self.entry == Entry::Joining => {
+            // Also a key that is known already: the answer to its first request may have been lost.
+            (ControlBody::JoinRequest(request), Phase::Awaiting { .. }) if self.entry != Entry::Member => {
                 check_major(request.major)?;
                 self.phase = Phase::Deciding;
                 self.events.push_back(Event::Join(Box::new(request)));
@@ -465,7 +468,8 @@ pub(crate) fn control_name(body: &ControlBody) -> &'static str {
 fn unexpected(body: &ControlBody, phase: Phase, entry: Entry) -> ProtocolError {
     let why = match (phase, entry) {
         (Phase::Awaiting { .. }, Entry::Joining) => "this key is not known, so a JoinRequest must come first",
-        (Phase::Awaiting { .. }, _) => "this key is known, so a Hello must come first",
+        (Phase::Awaiting { .. }, Entry::Member) => "this key is in, so a Hello must come first",
+        (Phase::Awaiting { .. }, _) => "a Hello or a JoinRequest must come first",
         (Phase::Deciding, _) => "the first message is not answered yet",
         (Phase::Answered { .. }, _) => "the join request is answered; connect again",
         (Phase::Live(_), _) => "this session's mode does not allow it",

@@ -108,9 +108,34 @@ async fn leaving_keeps_or_purges() -> Result<()> {
             anyhow::ensure!(clusters.get_opt("eu-1").await?.is_none(), "the Cluster is still there");
             Ok(())
         })
-        .await
+        .await?;
+        deleting_a_kubeconfig_cluster_keeps_what_runs(&fleet).await
     })
     .await
+}
+
+/// A Cluster that somebody deletes with kubectl is forgotten as `nave forget` forgets: on the hub alone.
+async fn deleting_a_kubeconfig_cluster_keeps_what_runs(fleet: &Fleet) -> Result<()> {
+    let (hub, spoke) = (fleet.hub_plane.client(), fleet.planes["us-1"].client());
+    let before = observe::workload_uids(&spoke).await?;
+    assert!(observe::deployment(&spoke, "shop", "checkout").await?.is_some());
+    let kustomizations: kube::Api<nave_crds::Kustomization> = kube::Api::namespaced(hub.clone(), WORKSPACE);
+    let of_us = kube::api::ListParams::default().labels("fleet.nave.dev/cluster=us-1");
+    assert_eq!(kustomizations.list(&of_us).await?.items.len(), 2);
+    let clusters: kube::Api<nave_crds::Cluster> = kube::Api::namespaced(hub, WORKSPACE);
+    clusters.delete("us-1", &Default::default()).await?;
+    eventually(CHANGE, "its Kustomizations gone from the hub", || async {
+        let left = kustomizations.list(&of_us).await?.items.len();
+        anyhow::ensure!(left == 0, "{left} are left");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(
+        observe::workload_uids(&spoke).await?,
+        before,
+        "deleting a Cluster touched what runs there"
+    );
+    Ok(())
 }
 
 /// Gives a fleet object a source of its own with credentials that are on the hub only, and waits until staging has its
