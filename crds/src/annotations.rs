@@ -37,3 +37,12 @@ pub const FLEET_ADOPT: &str = "fleet.nave.dev/adopt";
 pub const FLEET_CLUSTER_VARIABLES: &str = "fleet.nave.dev/cluster-variables";
 /// On a HubState that is Behind: the incarnation an operator confirmed after seeing the consequences.
 pub const FLEET_CONFIRM_INCARNATION: &str = "fleet.nave.dev/confirm-incarnation";
+
+/// On the agent's secret, by a person or `nave leave`: `keep` or `purge`. The agent closes the link and dials no more.
+pub const FLEET_LEAVE: &str = "fleet.nave.dev/leave";
+/// On the agent's secret, by the agent: `Connected`, `Retrying`, `Refused` (a person has to help) or `Left`.
+pub const FLEET_LINK_STATE: &str = "fleet.nave.dev/link-state";
+/// On the agent's secret, by the agent: why, for people.
+pub const FLEET_LINK_MESSAGE: &str = "fleet.nave.dev/link-message";
+/// On an ExternalArtifact whose files came over the link: the source behind it, as `{"kind": …, "spec": …}`.
+pub const FLEET_SOURCE: &str = "fleet.nave.dev/source";

@@ -1,6 +1,6 @@
 //! The command line of `nave-hub`; names and defaults are those of Flux's controllers where they have one.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
@@ -24,6 +24,13 @@ pub struct Arguments {
     /// The addresses that agents dial, as host:port; the listening one when empty
     #[arg(long, value_delimiter = ',', value_name = "ADDR,…")]
     pub advertise: Vec<String>,
+    /// How often agents send a heartbeat, 1s to 10m. An agent that was silent for two of them and 5s is gone; more often
+    /// costs traffic (20 KiB an hour and agent at 30s)
+    #[arg(long, default_value = "30s", value_parser = heartbeat, value_name = "DURATION")]
+    pub link_heartbeat: Duration,
+    /// How long agents' certificates last, 1m to 2160h; they renew two thirds into it
+    #[arg(long, default_value = "24h", value_parser = certificate_lifetime, value_name = "DURATION")]
+    pub client_certificate_lifetime: Duration,
     /// How many agents may be connected at once
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     pub max_agents: usize,
@@ -114,6 +121,24 @@ fn duration(text: &str) -> Result<Duration, String> {
     nave_object::duration::parse(text).map_err(|error| error.to_string())
 }
 
+fn heartbeat(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(1)..=Duration::from_secs(600), "1s to 10m")
+}
+
+fn certificate_lifetime(text: &str) -> Result<Duration, String> {
+    let longest = Duration::from_secs(90 * 24 * 3600);
+    within(text, Duration::from_secs(60)..=longest, "1m to 2160h")
+}
+
+fn within(text: &str, range: RangeInclusive<Duration>, words: &str) -> Result<Duration, String> {
+    let given = duration(text)?;
+    if range.contains(&given) {
+        Ok(given)
+    } else {
+        Err(format!("{text} is not within {words}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,5 +159,21 @@ mod tests {
         assert_eq!(arguments.advertise, ["hub.example.com:9443", "10.0.0.1:9443"]);
         assert_eq!(arguments.artifact_retention_ttl, Duration::from_secs(90));
         assert_eq!(arguments.namespace, "nave-system");
+    }
+
+    #[test]
+    fn times_that_would_break_the_link_are_refused() {
+        for flag in [
+            "--link-heartbeat=0s",
+            "--link-heartbeat=11m",
+            "--client-certificate-lifetime=10s",
+        ] {
+            let error = Arguments::try_parse_from(["nave-hub", flag])
+                .expect_err(flag)
+                .to_string();
+            assert!(error.contains("is not within"), "{error}");
+        }
+        let arguments = Arguments::parse_from(["nave-hub", "--link-heartbeat=2s"]);
+        assert_eq!(arguments.link_heartbeat, Duration::from_secs(2));
     }
 }

@@ -10,8 +10,9 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client, api::ObjectMeta, api::PostParams};
 use nave_crds::{labels, managers};
 use nave_identity::{
-    Authority, AuthorityError, AuthorityRole, KeyFingerprint, RootSet, RootSetError, ServerCertificates,
-    ServerIdentity, TlsError, TrustedRoots,
+    Authority, AuthorityError, AuthorityRole, CLIENT_CERTIFICATE_LIFETIME, CertificateRequest, ClusterRef,
+    IssuedCertificate, KeyFingerprint, RootSet, RootSetError, ServerCertificates, ServerIdentity, TlsError,
+    TrustedRoots,
 };
 use nave_runtime::Tasks;
 use rand::RngCore;
@@ -41,6 +42,7 @@ const DIGEST_KEY_BYTES: usize = 32;
 pub struct HubAuthority {
     server: Authority,
     client: Authority,
+    client_lifetime: SignedDuration,
     roots: TrustedRoots,
     reset_key: [u8; RESET_KEY_BYTES],
     digest_key: [u8; DIGEST_KEY_BYTES],
@@ -86,6 +88,7 @@ impl HubAuthority {
         Ok(HubAuthority {
             server,
             client,
+            client_lifetime: CLIENT_CERTIFICATE_LIFETIME,
             roots,
             reset_key: random(),
             digest_key: random(),
@@ -140,6 +143,7 @@ impl HubAuthority {
         Ok(HubAuthority {
             server: Authority::from_pem(AuthorityRole::Server, text(SERVER_CERTIFICATE)?, text(SERVER_KEY)?)?,
             client: Authority::from_pem(AuthorityRole::Client, text(CLIENT_CERTIFICATE)?, text(CLIENT_KEY)?)?,
+            client_lifetime: CLIENT_CERTIFICATE_LIFETIME,
             roots: TrustedRoots::stored(bytes(ROOTS)?)?,
             reset_key: bytes(RESET_KEY)?.try_into().map_err(|_| missing(RESET_KEY))?,
             digest_key: bytes(DIGEST_KEY)?.try_into().map_err(|_| missing(DIGEST_KEY))?,
@@ -185,9 +189,20 @@ impl HubAuthority {
         &self.roots
     }
 
-    /// Signs the certificates of agents.
-    pub fn client(&self) -> &Authority {
-        &self.client
+    /// The same, with another lifetime of agents' certificates.
+    pub fn issuing_for(mut self, lifetime: std::time::Duration) -> Self {
+        self.client_lifetime = SignedDuration::try_from(lifetime).unwrap_or(CLIENT_CERTIFICATE_LIFETIME);
+        self
+    }
+
+    /// Signs the certificate of an agent.
+    pub fn issue_client(
+        &self,
+        request: &CertificateRequest,
+        cluster: &ClusterRef,
+        now: Timestamp,
+    ) -> Result<IssuedCertificate, AuthorityError> {
+        self.client.issue_client(request, cluster, now, self.client_lifetime)
     }
 
     /// The authorities whose client certificates count.

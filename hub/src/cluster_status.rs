@@ -40,9 +40,10 @@ pub use fold::{Link, Seen};
 use crate::{identities::reference, locked};
 use pace::Pace;
 
-/// How long a session may be gone before it is written down: longer than [`crate::sessions::RECONNECT_WINDOW`] and a
-/// handshake.
-pub const GRACE: Duration = Duration::from_secs(45);
+/// How long a session may be gone before it is written down: longer than [`crate::sessions::RECONNECT_WINDOW`], and longer
+/// than an agent that dials in vain pauses at most (15 s), with its attempt and a handshake. So an agent that dies is
+/// shown as disconnected two heartbeats, 5 s and this after it was last heard of: 90 s with a heartbeat in 30 s.
+pub const GRACE: Duration = Duration::from_secs(25);
 /// Losses that wait to be told; each is also written to its cluster.
 const LOST: usize = 1024;
 /// Between two writes over all clusters: five in a second.
@@ -179,6 +180,10 @@ impl ClusterStatuses {
         }
         let now = Timestamp::now();
         let seen = locked::mutex(&self.seen).get(cluster).cloned().unwrap_or_default();
+        if let Some(left) = seen.grace_left(self.started, now) {
+            // This look came early, for another reason, and took the place of the one that was asked for.
+            self.mark(cluster, Instant::now() + left);
+        }
         let old = object.status.clone().unwrap_or_default();
         let new = fold::fold(&object, &seen, self.started, self.version, now);
         if new == old {

@@ -13,7 +13,7 @@ use nave_crds::managers;
 use nave_identity::ServerCertificates;
 use nave_placement_controller::PlacementController;
 use nave_proto::hub::Config;
-use nave_quic::{HubListener, ListenerOptions, ResetKey};
+use nave_quic::{HubListener, ListenerOptions, ResetKey, idle_timeout};
 use nave_runtime::{
     Metrics, Tasks, definitions,
     hints::Hints,
@@ -103,7 +103,8 @@ impl Hub {
         metrics: Metrics,
         ready: Ready,
     ) -> Result<Option<Self>> {
-        let authority = Arc::new(HubAuthority::ensure(&client, &arguments.namespace).await?);
+        let authority = HubAuthority::ensure(&client, &arguments.namespace).await?;
+        let authority = Arc::new(authority.issuing_for(arguments.client_certificate_lifetime));
         let checkpoints = Arc::new(Checkpoints::ensure(&client, &arguments.namespace).await?);
         let hints = Hints::new();
         let hint_addr = match arguments.hint_addr.as_str() {
@@ -218,6 +219,7 @@ impl Hub {
         tasks.spawn("placement", placement.run());
         let config = Config {
             hub_uid: checkpoints.hub_uid().to_owned(),
+            heartbeat_ms: heartbeat_ms(arguments),
             reconnect_window_ms: u32::try_from(RECONNECT_WINDOW.as_millis()).expect("a few seconds fit"),
             ..Config::default()
         };
@@ -285,10 +287,15 @@ fn listen(arguments: &Arguments, certificates: ServerCertificates, authority: &H
         .parse()
         .with_context(|| format!("--listen {:?} is not an IP address with a port", arguments.listen))?;
     let options = ListenerOptions {
+        idle_timeout: idle_timeout(heartbeat_ms(arguments)),
         reset_key: Some(ResetKey(*authority.reset_key())),
         ..ListenerOptions::default()
     };
     Ok(HubListener::bind(address, certificates, options)?)
+}
+
+fn heartbeat_ms(arguments: &Arguments) -> u32 {
+    u32::try_from(arguments.link_heartbeat.as_millis()).expect("the flag takes at most ten minutes")
 }
 
 /// What agents are told to dial: what was given, else the listening address, where nobody in particular means this

@@ -22,8 +22,8 @@ use kube::{
 };
 use nave_crds::{Cluster, JoinToken, managers};
 use nave_identity::{
-    Approval, AuthorityError, CLIENT_CERTIFICATE_LIFETIME, CertificateError, CertificateRequest, ClusterRef,
-    JoinAttempt, JoinOutcome, JoinRefusal, KeyFingerprint, decide_join,
+    Approval, AuthorityError, CertificateError, CertificateRequest, ClusterRef, JoinAttempt, JoinOutcome, JoinRefusal,
+    KeyFingerprint, decide_join,
 };
 use nave_runtime::{EventRecorder, Severity};
 use rustls::pki_types::CertificateDer;
@@ -295,8 +295,7 @@ impl Joins {
         }
         let issued = self
             .authority
-            .client()
-            .issue_client(request, &cluster, Timestamp::now(), CLIENT_CERTIFICATE_LIFETIME)
+            .issue_client(request, &cluster, Timestamp::now())
             .map_err(|source| JoinError::Sign {
                 cluster: cluster.clone(),
                 source,

@@ -14,7 +14,6 @@ mod artifacts_port;
 mod authority;
 mod cluster_status;
 mod desired;
-mod hints;
 mod hub;
 mod hub_state;
 mod identities;

@@ -24,8 +24,7 @@ use nave_targets::{KubeconfigPolicy, Targets};
 
 use crate::{
     args::Arguments,
-    hints,
-    referenced::{Referenced, is_ours, is_ours_to_apply},
+    referenced::{Referenced, is_ours_to_apply},
 };
 
 /// How often a download of an artifact is tried (Flux's `--http-retry`).
@@ -160,19 +159,17 @@ impl Ports {
             requeue_dependency: arguments.requeue_dependency,
             min_retry_delay: arguments.min_retry_delay,
             max_retry_delay: arguments.max_retry_delay,
-            filter: is_ours,
+            filter: self.referenced.filter(),
         }
     }
 
     /// Repositories that hints name, and those that became the hub's.
     pub fn source_triggers(&self) -> BoxStream<'static, ObjectRef<GitRepository>> {
-        let hinted = hints::triggers(&self.hints, self.git_repositories.clone());
+        let hinted = self
+            .hints
+            .objects(self.git_repositories.clone(), |source| &source.spec.url);
         // A stream that ended would end the controller.
-        stream::select(
-            hinted.chain(stream::pending()),
-            self.referenced.triggers().chain(stream::pending()),
-        )
-        .boxed()
+        stream::select(hinted, self.referenced.triggers().chain(stream::pending())).boxed()
     }
 
     /// For the kustomize controller: kubeconfig clusters only, whose policy is their own RBAC.
@@ -202,7 +199,7 @@ impl Ports {
             // A workspace must not reach another's sources on the hub.
             no_cross_namespace_refs: true,
             no_remote_bases: arguments.no_remote_bases,
-            filter: is_ours_to_apply,
+            filter: Arc::new(is_ours_to_apply),
             ..nave_kustomize_controller::Options::default()
         }
     }

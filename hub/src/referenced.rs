@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, LazyLock, RwLock},
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
@@ -16,28 +16,40 @@ use tokio_util::sync::CancellationToken;
 
 use crate::locked;
 
-/// The controllers take their filter as a plain function, so what it looks at is the process's.
-static NAMED: LazyLock<RwLock<HashSet<(String, String)>>> = LazyLock::new(RwLock::default);
-
 /// A watch that was interrupted does not tell what went meanwhile.
 const SWEEP: Duration = Duration::from_secs(30);
 /// Sources that became the hub's and wait for their first reconcile; the sweep repeats what is lost.
 const WAITING: usize = 1024;
-
-/// Whether a source is the hub's.
-pub fn is_ours(source: &GitRepository) -> bool {
-    let key = (source.namespace().unwrap_or_default(), source.name_any());
-    source.labels().contains_key(labels::FLEET_KIND) || locked::read(&NAMED).contains(&key)
-}
 
 /// Whether a Kustomization is the hub's: one for a fleet object, or for another cluster.
 pub fn is_ours_to_apply(kustomization: &Kustomization) -> bool {
     kustomization.labels().contains_key(labels::FLEET_KIND) || kustomization.spec.kube_config.is_some()
 }
 
+/// Namespaces and names of sources that fleet objects name.
+#[derive(Default)]
+struct Named(RwLock<HashSet<(String, String)>>);
+
+impl Named {
+    /// Whether a source is the hub's.
+    fn is_ours(&self, source: &GitRepository) -> bool {
+        let key = (source.namespace().unwrap_or_default(), source.name_any());
+        source.labels().contains_key(labels::FLEET_KIND) || locked::read(&self.0).contains(&key)
+    }
+
+    /// Takes over what is named now; answers what is new. What is named no longer is nobody's any more.
+    fn set(&self, now: HashSet<(String, String)>) -> Vec<(String, String)> {
+        let mut named = locked::write(&self.0);
+        let fresh = now.difference(&named).cloned().collect();
+        *named = now;
+        fresh
+    }
+}
+
 /// Follows the fleet objects; tells of sources that became the hub's.
 pub struct Referenced {
     fleets: Watched<FleetKustomization>,
+    named: Arc<Named>,
     became: broadcast::Sender<(String, String)>,
 }
 
@@ -46,24 +58,27 @@ impl Referenced {
     pub fn new(fleets: Watched<FleetKustomization>) -> Arc<Self> {
         Arc::new(Referenced {
             fleets,
+            named: Arc::default(),
             became: broadcast::channel(WAITING).0,
         })
     }
 
-    /// Takes over what fleet objects name now. Names of another hub in this process stay.
+    /// Which sources are the hub's, as it is whenever it is asked.
+    pub fn filter(&self) -> nave_source_controller::Filter {
+        let named = self.named.clone();
+        Arc::new(move |source| named.is_ours(source))
+    }
+
+    /// Takes over what fleet objects name now.
     pub fn load(&self) {
-        let now: Vec<(String, String)> = self
+        let now = self
             .fleets
             .store()
             .state()
             .iter()
             .filter_map(|fleet| named(fleet))
             .collect();
-        let fresh: Vec<(String, String)> = {
-            let mut named = locked::write(&NAMED);
-            now.into_iter().filter(|key| named.insert(key.clone())).collect()
-        };
-        for key in fresh {
+        for key in self.named.set(now) {
             let _ = self.became.send(key); // nobody listening is fine
         }
     }
@@ -113,14 +128,19 @@ mod tests {
             source.metadata.namespace = Some(namespace.into());
             source
         };
-        locked::write(&NAMED).insert(("referenced-test".into(), "shared".into()));
-        assert!(is_ours(&source("referenced-test", "shared")));
-        assert!(!is_ours(&source("other", "shared")));
+        let named = Named::default();
+        let key = |name: &str| ("team".to_owned(), name.to_owned());
+        assert_eq!(named.set([key("shared")].into()), [key("shared")]);
+        assert!(named.set([key("shared")].into()).is_empty());
+        assert!(named.is_ours(&source("team", "shared")));
+        assert!(!named.is_ours(&source("other", "shared")));
+        named.set([key("another")].into());
+        assert!(!named.is_ours(&source("team", "shared")), "nobody names it any more");
         let mut owned = source("other", "owned");
-        assert!(!is_ours(&owned));
+        assert!(!named.is_ours(&owned));
         owned
             .labels_mut()
             .insert(labels::FLEET_KIND.into(), "FleetKustomization".into());
-        assert!(is_ours(&owned));
+        assert!(named.is_ours(&owned));
     }
 }

@@ -8,9 +8,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use nave_crds::{Cluster, managers};
-use nave_identity::{
-    AuthorityError, CLIENT_CERTIFICATE_LIFETIME, CertificateError, CertificateRequest, ClusterRef, KeyFingerprint,
-};
+use nave_identity::{AuthorityError, CertificateError, CertificateRequest, ClusterRef, KeyFingerprint};
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -150,12 +148,7 @@ impl Renewals {
             };
             match written {
                 Ok(()) => {
-                    let issued = self.authority.client().issue_client(
-                        &request,
-                        cluster,
-                        Timestamp::now(),
-                        CLIENT_CERTIFICATE_LIFETIME,
-                    );
+                    let issued = self.authority.issue_client(&request, cluster, Timestamp::now());
                     let issued = issued.map_err(|source| RenewalError::Sign {
                         cluster: cluster.clone(),
                         source,

@@ -13,7 +13,7 @@ mod entry;
 mod fetch;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -51,8 +51,8 @@ use crate::{
 /// Within which agents come back after a connection was lost: a thousand of them make five hundred handshakes a second,
 /// which two cores bear.
 pub const RECONNECT_WINDOW: Duration = Duration::from_secs(2);
-/// Keys whose join was granted and whose answer was lost: few at any time.
-const MAX_JOINING: usize = 1024;
+/// Quarantined sessions of one cluster: an agent and its copies, which are few.
+const MAX_BESIDE: usize = 8;
 /// How often items without a known owner are judged again.
 const JUDGE_ORPHANS: Duration = Duration::from_secs(30);
 
@@ -93,8 +93,6 @@ pub struct Sessions {
     shared: Shared,
     table: Mutex<HashMap<ClusterRef, Place>>,
     count: AtomicU64,
-    /// Known keys that asked to join although they are in.
-    joining: Mutex<HashSet<KeyFingerprint>>,
 }
 
 /// What is remembered of one cluster's sessions.
@@ -102,6 +100,9 @@ pub struct Sessions {
 struct Place {
     last: Option<SessionId>,
     live: Option<Live>,
+    /// Quarantined sessions. They stand beside the live one and never push it out: two agents that both say that they are
+    /// this cluster would otherwise push each other out for ever, and a copy elsewhere would stop the real one.
+    beside: Vec<Live>,
     /// The key and why; another key ends it.
     quarantined: Option<(KeyFingerprint, String)>,
 }
@@ -113,6 +114,12 @@ struct Live {
     handle: HubSessionHandle,
 }
 
+impl Place {
+    fn all(&self) -> impl Iterator<Item = &Live> {
+        self.live.iter().chain(&self.beside)
+    }
+}
+
 impl Sessions {
     /// No sessions yet.
     pub fn new(shared: Shared) -> Arc<Self> {
@@ -120,7 +127,6 @@ impl Sessions {
             shared,
             table: Mutex::default(),
             count: AtomicU64::new(1),
-            joining: Mutex::default(),
         })
     }
 
@@ -133,23 +139,9 @@ impl Sessions {
     fn is_full(&self) -> bool {
         let open = locked::mutex(&self.table)
             .values()
-            .filter(|place| place.live.is_some())
-            .count();
+            .map(|place| place.all().count())
+            .sum::<usize>();
         open >= self.shared.max_agents
-    }
-
-    /// The next connection of this key is taken as a join again. Whether a known key will say `Hello` or ask to join shows
-    /// only when it speaks, and then the session is what it is; so it is closed once, and met rightly the next time.
-    fn let_join(&self, key: KeyFingerprint) {
-        let mut joining = locked::mutex(&self.joining);
-        if joining.len() >= MAX_JOINING {
-            joining.clear();
-        }
-        joining.insert(key);
-    }
-
-    fn asks_to_join(&self, key: &KeyFingerprint) -> bool {
-        locked::mutex(&self.joining).remove(key)
     }
 
     fn next_number(&self) -> u64 {
@@ -187,6 +179,9 @@ impl Sessions {
     }
 
     fn quarantine(&self, cluster: &ClusterRef, key: KeyFingerprint, reason: &str) {
+        if self.quarantine_of(cluster, &key).is_some() {
+            return; // they come back, and it has been told
+        }
         tracing::error!(%cluster, %key, reason, "quarantined");
         self.shared.events.record(
             crate::join::cluster_reference(cluster),
@@ -208,12 +203,31 @@ impl Sessions {
         place.live.replace(live)
     }
 
+    /// Puts a quarantined session beside the live one. False when there are too many.
+    fn enlist_beside(&self, cluster: &ClusterRef, visitor: Live) -> bool {
+        let mut table = locked::mutex(&self.table);
+        let place = table.entry(cluster.clone()).or_default();
+        let room = place.beside.len() < MAX_BESIDE;
+        if room {
+            place.beside.push(visitor);
+        }
+        room
+    }
+
+    /// Takes the live session of a cluster off the list.
+    fn take_live(&self, cluster: &ClusterRef) -> Option<Live> {
+        locked::mutex(&self.table).get_mut(cluster)?.live.take()
+    }
+
     fn delist(&self, cluster: &ClusterRef, number: u64) -> bool {
         let mut table = locked::mutex(&self.table);
         let Some(place) = table.get_mut(cluster) else {
             return false;
         };
-        place.live.take_if(|live| live.number == number).is_some()
+        let before = place.all().count();
+        place.live.take_if(|live| live.number == number);
+        place.beside.retain(|visitor| visitor.number != number);
+        place.all().count() < before
     }
 
     /// Ends the live session of a cluster unless it is this one.
@@ -227,9 +241,10 @@ impl Sessions {
 
     /// A new key joined: what is remembered of the agent before is of no use.
     fn forget_sessions(&self, cluster: &ClusterRef) {
-        let live = locked::mutex(&self.table).remove(cluster).and_then(|place| place.live);
-        if let Some(live) = live {
-            live.handle
+        let place = locked::mutex(&self.table).remove(cluster).unwrap_or_default();
+        for session in place.all() {
+            session
+                .handle
                 .close(Close::new(CloseCode::Reconnect, "the cluster was joined again"));
         }
     }
@@ -255,17 +270,19 @@ impl Sessions {
 
     fn check(&self, cluster: &ClusterRef) {
         let exists = self.shared.identities.keys(cluster).is_some();
-        let close = {
+        let closes: Vec<Close> = {
             let table = locked::mutex(&self.table);
-            let live = table.get(cluster).and_then(|place| place.live.as_ref());
-            live.and_then(|live| {
-                let verdict = self.shared.identities.verdict(cluster, &live.key);
-                let close = end_of(cluster, &live.key, live.verdict, verdict)?;
-                live.handle.close(close.clone());
-                Some(close)
-            })
+            let sessions = table.get(cluster).into_iter().flat_map(Place::all);
+            sessions
+                .filter_map(|session| {
+                    let verdict = self.shared.identities.verdict(cluster, &session.key);
+                    let close = end_of(cluster, &session.key, session.verdict, verdict)?;
+                    session.handle.close(close.clone());
+                    Some(close)
+                })
+                .collect()
         };
-        if let Some(close) = close {
+        for close in closes {
             tracing::info!(%cluster, reason = close.reason, "ending the session");
         }
         if !exists {
@@ -324,10 +341,8 @@ impl Sessions {
 
     /// Tells every agent to come back later.
     pub fn drain(&self) {
-        for place in locked::mutex(&self.table).values() {
-            if let Some(live) = &place.live {
-                live.handle.close(shutting_down());
-            }
+        for session in locked::mutex(&self.table).values().flat_map(Place::all) {
+            session.handle.close(shutting_down());
         }
     }
 }

@@ -3,6 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use nave_artifact::Algorithm;
+
+use crate::flux_flags;
 
 /// Reconciles Flux sources and Kustomizations on one cluster, joined to a hub or alone.
 #[derive(Debug, Parser)]
@@ -47,6 +50,12 @@ pub struct Arguments {
     /// How many artifacts of one source are kept
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub artifact_retention_records: usize,
+    /// What artifact digests are made with: sha256, sha384, sha512 or blake3
+    #[arg(long, default_value = "sha256", value_parser = algorithm, value_name = "NAME")]
+    pub artifact_digest_algo: Algorithm,
+    /// How often a download of an artifact is tried
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    pub http_retry: u32,
 
     /// Where Prometheus metrics are served
     #[arg(long, env = "METRICS_ADDR", default_value = ":8080", value_name = "ADDR")]
@@ -80,6 +89,19 @@ pub struct Arguments {
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "DURATION")]
     pub max_retry_delay: Duration,
 
+    /// Watch ConfigMaps and Secrets with these labels; empty watches none
+    #[arg(long, default_value = "reconcile.fluxcd.io/watch=Enabled", value_name = "SELECTOR")]
+    pub watch_configs_label_selector: String,
+    /// A field manager whose fields are taken over; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub override_manager: Vec<String>,
+    /// Kinds that are applied in a stage of their own, before everything else that is no definition
+    #[arg(long, value_delimiter = ',', value_parser = group_kind, value_name = "GROUP/KIND,…")]
+    pub custom_apply_stage_kinds: Vec<(String, String)>,
+    /// Feature gates, NAME=true or NAME=false
+    #[arg(long, value_name = "NAME=BOOL,…")]
+    pub feature_gates: Vec<String>,
+
     /// The service account that Kustomizations without one are applied as
     #[arg(long, default_value = "", value_name = "NAME")]
     pub default_service_account: String,
@@ -102,6 +124,18 @@ pub struct Arguments {
     /// Hold Flux's leases before reconciling, so that Flux and Nave never work on one cluster together
     #[arg(long)]
     pub enable_leader_election: bool,
+    /// Give the leases back when asked to end, so that another process takes over at once
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub leader_election_release_on_cancel: bool,
+    /// How long a lease that is not renewed is respected
+    #[arg(long, default_value = "35s", value_parser = duration, value_name = "DURATION")]
+    pub leader_election_lease_duration: Duration,
+    /// How long the leader tries to renew before it gives up
+    #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    pub leader_election_renew_deadline: Duration,
+    /// Between two tries to take or renew a lease
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "DURATION")]
+    pub leader_election_retry_period: Duration,
 
     /// The file that joins this agent to a hub (token, state), for agents run outside a cluster
     #[arg(long, value_name = "FILE", conflicts_with = "hub_secret")]
@@ -140,7 +174,41 @@ fn duration(text: &str) -> Result<Duration, String> {
     nave_object::duration::parse(text).map_err(|error| error.to_string())
 }
 
+fn algorithm(text: &str) -> Result<Algorithm, String> {
+    text.parse()
+        .map_err(|error: nave_artifact::DigestError| error.to_string())
+}
+
+fn group_kind(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((group, kind)) if !kind.is_empty() => Ok((group.to_owned(), kind.to_owned())),
+        _ => Err(format!(
+            "{text:?} is not GROUP/KIND (the core group is empty: /ConfigMap)"
+        )),
+    }
+}
+
 impl Arguments {
+    /// What each argument alone cannot tell.
+    ///
+    /// # Errors
+    /// A sentence for whoever typed them.
+    pub fn check(&self) -> Result<(), String> {
+        flux_flags::gates(&self.feature_gates)?;
+        let (lease, deadline, retry) = (
+            self.leader_election_lease_duration,
+            self.leader_election_renew_deadline,
+            self.leader_election_retry_period,
+        );
+        if lease > deadline && deadline > retry && !retry.is_zero() {
+            Ok(())
+        } else {
+            Err("--leader-election-lease-duration must be longer than --leader-election-renew-deadline, and that longer \
+                 than --leader-election-retry-period"
+                .to_owned())
+        }
+    }
+
     /// Whether a controller runs.
     pub fn runs(&self, controller: ControllerName) -> bool {
         self.controllers.contains(&controller)
@@ -168,5 +236,32 @@ mod tests {
         ]);
         assert_eq!(arguments.requeue_dependency, Duration::from_secs(5));
         assert!(arguments.watch_all_namespaces && !arguments.runs(ControllerName::Kustomize));
+        assert_eq!(arguments.check(), Ok(()));
+        let arguments = Arguments::parse_from([
+            "nave-agent",
+            "--custom-apply-stage-kinds=/ConfigMap,example.com/Tenant",
+            "--feature-gates=ExternalArtifact=true,GroupChangeLog=false",
+            "--artifact-digest-algo=blake3",
+            "--leader-election-release-on-cancel=false",
+        ]);
+        assert_eq!(
+            arguments.custom_apply_stage_kinds[1],
+            ("example.com".to_owned(), "Tenant".to_owned())
+        );
+        assert_eq!(arguments.artifact_digest_algo, Algorithm::Blake3);
+        assert!(!arguments.leader_election_release_on_cancel);
+        assert_eq!(arguments.check(), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_work_together_is_refused() {
+        for (flag, words) in [
+            ("--leader-election-renew-deadline=40s", "must be longer"),
+            ("--feature-gates=Nonsense=true", "is not known"),
+        ] {
+            let error = Arguments::parse_from(["nave-agent", flag]).check().unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+        assert!(Arguments::try_parse_from(["nave-agent", "--artifact-digest-algo=md5"]).is_err());
     }
 }

@@ -19,11 +19,17 @@ pub async fn take(arguments: &Arguments, client: &Client, tasks: &Tasks) -> bool
         if !arguments.runs(controller) {
             continue;
         }
-        let election = Election::new(
-            &arguments.namespace,
-            &name(lease, &arguments.watch_label_selector),
-            &identity,
-        );
+        let election = Election {
+            lease_duration: arguments.leader_election_lease_duration,
+            renew_deadline: arguments.leader_election_renew_deadline,
+            retry_period: arguments.leader_election_retry_period,
+            release_on_cancel: arguments.leader_election_release_on_cancel,
+            ..Election::new(
+                &arguments.namespace,
+                &name(lease, &arguments.watch_label_selector),
+                &identity,
+            )
+        };
         tracing::info!(lease = election.lease, "waiting for leadership");
         let Some(leadership) = election.acquire(client.clone(), tasks.shutdown_token()).await else {
             return false;

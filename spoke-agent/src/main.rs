@@ -8,6 +8,7 @@
 
 mod args;
 mod definitions;
+mod flux_flags;
 mod joined;
 mod leadership;
 mod ports;
@@ -15,7 +16,7 @@ mod ports;
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use nave_runtime::{
     Metrics, Tasks, allocator,
     hints::Hints,
@@ -35,7 +36,13 @@ const DRAIN: Duration = Duration::from_secs(25);
 
 fn main() -> ExitCode {
     allocator::share_arenas();
-    let arguments = Arguments::parse();
+    let arguments = match flux_flags::refused(std::env::args().skip(1)) {
+        None => Arguments::parse(),
+        Some(why) => Arguments::command().error(ErrorKind::UnknownArgument, why).exit(),
+    };
+    if let Err(why) = arguments.check() {
+        Arguments::command().error(ErrorKind::ValueValidation, why).exit();
+    }
     logging::init(
         &arguments.log_level,
         match arguments.log_encoding {
@@ -85,7 +92,7 @@ async fn run(arguments: Arc<Arguments>) -> Result<()> {
     if !arguments.hint_addr.is_empty() {
         hints.serve(&arguments.hint_addr, &tasks).await?;
     }
-    let joined = Joined::prepare(&arguments, &client).await?;
+    let joined = Joined::prepare(&arguments, &client, &tasks).await?;
     let ports = Ports::build(&arguments, client, metrics, joined.as_ref(), hints, &tasks).await?;
     start_controllers(&arguments, &ports, &tasks);
     if let Some(joined) = joined {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use futures::{StreamExt, future, stream, stream::BoxStream};
+use futures::stream::BoxStream;
 use kube::{
     Api, Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -14,19 +14,15 @@ use nave_git::Git;
 use nave_kustomize_controller::{ArtifactReader, StoreOrHttp};
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
-    hints::{self, Hints},
+    hints::Hints,
     ports::{AllowAll, ApplyPolicy, PermitItself, PrunePermits},
     serve,
     watch::without_managed_fields,
 };
 use nave_store::{Retention, Store, advertised_address};
 use nave_targets::{KubeconfigPolicy, Targets};
-use tokio::sync::broadcast::error::RecvError;
 
-use crate::{args::Arguments, joined::Joined};
-
-/// How often a download of an artifact is tried (Flux's `--http-retry`).
-const DOWNLOAD_TRIES: u32 = 9;
+use crate::{args::Arguments, flux_flags, joined::Joined};
 
 /// Everything outside of the controllers.
 pub struct Ports {
@@ -46,6 +42,7 @@ pub struct Ports {
     kustomize_events: EventRecorder,
     metrics: Metrics,
     hints: Hints,
+    download_tries: u32,
     tasks: Tasks,
 }
 
@@ -70,6 +67,7 @@ impl Ports {
             ttl: arguments.artifact_retention_ttl,
             records: arguments.artifact_retention_records,
         };
+        options.algorithm = arguments.artifact_digest_algo;
         let store = Store::open(options).context("opening the artifact store")?;
         serve::serve(&arguments.storage_addr, "artifacts", store.routes(), tasks).await?;
         // Beside the artifacts and not among them: the directory is served.
@@ -120,6 +118,7 @@ impl Ports {
             client,
             metrics,
             hints,
+            download_tries: arguments.http_retry,
             tasks: tasks.clone(),
         })
     }
@@ -161,28 +160,8 @@ impl Ports {
 
     /// The repositories that hints name.
     pub fn source_hints(&self) -> BoxStream<'static, ObjectRef<GitRepository>> {
-        let watched = self.git_repositories.clone();
-        let addresses = stream::unfold(self.hints.addresses(), |mut receiver| async move {
-            loop {
-                match receiver.recv().await {
-                    Ok(address) => return Some((address, receiver)),
-                    Err(RecvError::Lagged(_)) => {} // found at the next poll
-                    Err(RecvError::Closed) => return future::pending().await,
-                }
-            }
-        });
-        addresses
-            .flat_map(move |address| {
-                let named: Vec<ObjectRef<GitRepository>> = watched
-                    .store()
-                    .state()
-                    .iter()
-                    .filter(|source| hints::normalised(&source.spec.url) == address)
-                    .map(|source| ObjectRef::from_obj(source.as_ref()))
-                    .collect();
-                stream::iter(named)
-            })
-            .boxed()
+        self.hints
+            .objects(self.git_repositories.clone(), |source| &source.spec.url)
     }
 
     /// For the kustomize controller.
@@ -193,7 +172,7 @@ impl Ports {
             artifacts: Arc::new(StoreOrHttp::new(
                 Some(self.store.clone()),
                 http_client(),
-                DOWNLOAD_TRIES,
+                self.download_tries,
             )) as Arc<dyn ArtifactReader>,
             events: self.kustomize_events.clone(),
             metrics: self.metrics.clone(),
@@ -216,6 +195,10 @@ impl Ports {
             default_service_account: arguments.default_service_account.clone(),
             no_cross_namespace_refs: arguments.no_cross_namespace_refs,
             no_remote_bases: arguments.no_remote_bases,
+            override_managers: arguments.override_manager.clone(),
+            custom_apply_stage_kinds: arguments.custom_apply_stage_kinds.clone(),
+            watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
+            gates: flux_flags::gates(&arguments.feature_gates).expect("checked before anything was started"),
             ..nave_kustomize_controller::Options::default()
         }
     }

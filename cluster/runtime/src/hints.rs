@@ -5,17 +5,20 @@
 
 use std::{
     collections::HashMap,
+    fmt::Debug,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
-use serde::Deserialize;
-use tokio::sync::broadcast;
+use futures::{StreamExt, stream, stream::BoxStream};
+use kube::{Resource, runtime::reflector::ObjectRef};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
-    Tasks,
+    Tasks, Watched,
     serve::{self, ServeError},
 };
 
@@ -70,6 +73,31 @@ impl Hints {
         self.inner.feed.subscribe()
     }
 
+    /// The objects among `watched` whose address is hinted, from now on. Never ends.
+    pub fn objects<K>(
+        &self,
+        watched: Watched<K>,
+        address_of: impl Fn(&K) -> &str + Send + 'static,
+    ) -> BoxStream<'static, ObjectRef<K>>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    {
+        let addresses = stream::unfold(self.addresses(), |mut addresses| async move {
+            loop {
+                match addresses.recv().await {
+                    Ok(address) => return Some((address, addresses)),
+                    Err(RecvError::Lagged(_)) => {} // what was lost is found by the next poll
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        });
+        addresses
+            .flat_map(move |address| stream::iter(matching(&address, watched.store().state(), &address_of)))
+            // A stream that ended would end the controller that looks at it.
+            .chain(stream::pending())
+            .boxed()
+    }
+
     fn hint(&self, url: &str, now: Instant) -> bool {
         let url = normalised(url);
         let mut recent = self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,6 +112,17 @@ impl Hints {
         let _ = self.inner.feed.send(url); // nobody listening is fine
         true
     }
+}
+
+fn matching<K>(address: &str, objects: Vec<Arc<K>>, address_of: impl Fn(&K) -> &str) -> Vec<ObjectRef<K>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    objects
+        .iter()
+        .filter(|object| normalised(address_of(object)) == address)
+        .map(|object| ObjectRef::from_obj(object.as_ref()))
+        .collect()
 }
 
 async fn take(State(hints): State<Hints>, Json(hint): Json<Hint>) -> StatusCode {
@@ -103,6 +142,29 @@ pub fn normalised(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    #[test]
+    fn any_spelling_of_the_address_finds_its_objects() {
+        let object = |name: &str, url: &str| {
+            let mut object = ConfigMap::default();
+            object.metadata.name = Some(name.to_owned());
+            object.metadata.namespace = Some("platform".to_owned());
+            object.data = Some([("url".to_owned(), url.to_owned())].into());
+            Arc::new(object)
+        };
+        let all = vec![
+            object("a", "https://git.example.com/fleet.git"),
+            object("b", "https://reader@git.example.com/fleet"),
+            object("c", "https://git.example.com/other"),
+        ];
+        fn url(object: &ConfigMap) -> &str {
+            object.data.as_ref().map_or("", |data| &data["url"])
+        }
+        let hit = matching(&normalised("https://GIT.example.com/fleet/"), all, url);
+        let names: Vec<&str> = hit.iter().map(|object| object.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
 
     #[test]
     fn one_repository_has_one_name() {

@@ -29,6 +29,8 @@ pub struct Election {
     pub renew_deadline: Duration,
     /// Between two tries.
     pub retry_period: Duration,
+    /// Whether it is given back at the end, so that the next one need not wait.
+    pub release_on_cancel: bool,
 }
 
 impl Election {
@@ -41,6 +43,7 @@ impl Election {
             lease_duration: Duration::from_secs(35),
             renew_deadline: Duration::from_secs(30),
             retry_period: Duration::from_secs(5),
+            release_on_cancel: true,
         }
     }
 
@@ -157,7 +160,9 @@ impl Leadership {
                 return;
             }
         }
-        if let Err(error) = self.release().await {
+        if self.election.release_on_cancel
+            && let Err(error) = self.release().await
+        {
             tracing::warn!(
                 lease = self.election.lease,
                 error = &error as &dyn std::error::Error,

@@ -30,7 +30,7 @@ mod variables;
 mod waiting;
 
 pub use artifacts::{ArtifactReader, ReadError, StoreOrHttp};
-pub use options::{FeatureGates, Options, Ports};
+pub use options::{FeatureGates, Filter, Options, Ports};
 
 use std::sync::Arc;
 

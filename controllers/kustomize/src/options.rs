@@ -42,7 +42,7 @@ pub struct Ports {
 }
 
 /// Flags; the defaults are Flux's.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// `--concurrent`: reconciles at once.
     pub concurrent: u16,
@@ -69,7 +69,20 @@ pub struct Options {
     /// Every so many reconciles by interval, objects are compared by dry run though the watches see no change.
     pub full_check_every: u32,
     /// Which Kustomizations are ours; the others are left alone. The hub takes those with a fleet owner or a kubeconfig.
-    pub filter: fn(&Kustomization) -> bool,
+    pub filter: Filter,
+}
+
+/// Tells whether a Kustomization is ours.
+pub type Filter = Arc<dyn Fn(&Kustomization) -> bool + Send + Sync>;
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("concurrent", &self.concurrent)
+            .field("concurrent_ssa", &self.concurrent_ssa)
+            .field("gates", &self.gates)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Feature gates of kustomize-controller 1.9 that mean something here.
@@ -102,7 +115,7 @@ impl Default for Options {
             watch_configs_label_selector: "reconcile.fluxcd.io/watch=Enabled".to_owned(),
             gates: FeatureGates::default(),
             full_check_every: 6,
-            filter: |_| true,
+            filter: Arc::new(|_| true),
         }
     }
 }

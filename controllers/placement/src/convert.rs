@@ -204,6 +204,7 @@ mod tests {
             (names::FLEET_CLUSTER, labels::FLEET_CLUSTER),
             (names::FLEET_CLUSTER_NAMESPACE, labels::FLEET_CLUSTER_NAMESPACE),
             (names::CLUSTER_VARIABLES, annotations::FLEET_CLUSTER_VARIABLES),
+            (names::REAL_SOURCE, annotations::FLEET_SOURCE),
             (names::DISABLED, annotations::DISABLED),
             (names::KUSTOMIZE_NAME, labels::KUSTOMIZE_NAME),
             (names::KUSTOMIZE_NAMESPACE, labels::KUSTOMIZE_NAMESPACE),

@@ -24,6 +24,7 @@ use crate::knowledge::Knowledge;
 use crate::ports::Ports;
 use crate::status::{self, Input, Problem, Row, Target};
 use crate::validate::Definitions;
+use crate::{ClusterState, ClusterStatus};
 
 use observe::Inputs;
 
@@ -224,16 +225,19 @@ impl FleetReconciler {
                     },
                     Standing::Spoke => status::Standing::Placed {
                         status: said.remove(cluster),
-                        connected: self.ports.statuses.connected(cluster),
+                        away: (!self.ports.statuses.connected(cluster)).then(status::Away::agent),
                     },
-                    Standing::Hub(name) => status::Standing::Placed {
-                        status: self
+                    Standing::Hub(name) => {
+                        let status = self
                             .ports
                             .kustomizations
                             .get(&owner.namespace, name)
-                            .map(|one| crate::on_hub::status(&one, cluster, target)),
-                        connected: self.answers(cluster),
-                    },
+                            .map(|one| crate::on_hub::status(&one, cluster, target));
+                        let away = self
+                            .unanswered(cluster)
+                            .map(|away| of_its_kustomization(away, status.as_ref()));
+                        status::Standing::Placed { status, away }
+                    }
                 };
                 Row {
                     cluster: if cluster.namespace == owner.namespace {
@@ -247,13 +251,15 @@ impl FleetReconciler {
             .collect()
     }
 
-    /// Whether the last probe of a kubeconfig cluster succeeded, or there was none yet.
-    fn answers(&self, cluster: &ClusterKey) -> bool {
-        self.ports
-            .clusters
-            .get(&cluster.namespace, &cluster.name)
-            .and_then(|cluster| cluster.status.clone())
-            .is_none_or(|status| !status.conditions.is_false(conditions::CONNECTED))
+    /// Why the last probe of a kubeconfig cluster failed, if it did.
+    fn unanswered(&self, cluster: &ClusterKey) -> Option<status::Away> {
+        let cluster = self.ports.clusters.get(&cluster.namespace, &cluster.name)?;
+        let conditions = &cluster.status.as_ref()?.conditions;
+        let connected = conditions.get_condition(conditions::CONNECTED)?;
+        (connected.status == "False").then(|| status::Away {
+            reason: connected.reason.clone(),
+            message: connected.message.clone(),
+        })
     }
 
     /// Records an event when Ready says something else than before.
@@ -277,6 +283,17 @@ impl FleetReconciler {
             &new.message,
             Default::default(),
         );
+    }
+}
+
+/// The Kustomization on the hub knows what failed on the way to its cluster; the probe only that it failed.
+fn of_its_kustomization(away: status::Away, kustomization: Option<&ClusterStatus>) -> status::Away {
+    match kustomization.filter(|status| status.state == ClusterState::Failed && !status.message.is_empty()) {
+        Some(status) => status::Away {
+            reason: status.reason.clone(),
+            message: status.message.clone(),
+        },
+        None => away,
     }
 }
 
@@ -305,5 +322,34 @@ impl Reconciler<FleetKustomization> for FleetReconciler {
                 Next::After(jittered(self.backoff.failed(uid), 20))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Away;
+
+    #[test]
+    fn a_kubeconfig_cluster_says_what_failed_on_the_way_to_it() {
+        let probe = || Away {
+            reason: "Unreachable".into(),
+            message: "connection refused".into(),
+        };
+        let said = |state, message: &str| ClusterStatus {
+            cluster: ClusterKey::new("team", "on-prem"),
+            current: false,
+            revision: String::new(),
+            state,
+            object: "Kustomization/team/apps-on-prem".into(),
+            reason: "ReconciliationFailed".into(),
+            message: message.into(),
+        };
+        let failed = said(ClusterState::Failed, "Deployment/shop/web dry-run failed: x509");
+        assert_eq!(of_its_kustomization(probe(), Some(&failed)).message, failed.message);
+        // A Kustomization that still shows the last good state knows less than the probe.
+        let ready = said(ClusterState::Ready, "Applied revision");
+        assert_eq!(of_its_kustomization(probe(), Some(&ready)), probe());
+        assert_eq!(of_its_kustomization(probe(), None), probe());
     }
 }

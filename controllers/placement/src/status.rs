@@ -26,9 +26,26 @@ pub(crate) enum Standing {
     Placed {
         /// What the cluster says, if it said anything.
         status: Option<ClusterStatus>,
-        /// Whether the cluster can be heard.
-        connected: bool,
+        /// Why the cluster cannot be heard, if it cannot.
+        away: Option<Away>,
     },
+}
+
+/// Why a cluster cannot be heard.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Away {
+    pub reason: String,
+    pub message: String,
+}
+
+impl Away {
+    /// An agent that has no session.
+    pub fn agent() -> Self {
+        Away {
+            reason: because::SESSION_CLOSED.to_owned(),
+            message: "the cluster is not connected".to_owned(),
+        }
+    }
 }
 
 /// What the whole fleet object should be.
@@ -119,7 +136,7 @@ fn count(rows: &[Row]) -> FleetClusterCounts {
                 counts.denied += 1;
                 continue;
             }
-            Standing::Placed { status, connected } => (status, *connected),
+            Standing::Placed { status, away } => (status, away.is_none()),
         };
         let Some(status) = status else {
             counts.unknown += 1;
@@ -176,7 +193,7 @@ fn ready(counts: &FleetClusterCounts, input: &Input<'_>, revision: &str) -> (Sta
     }
     if counts.failed > 0 {
         let example = first(|standing| {
-            matches!(standing, Standing::Placed { status: Some(status), connected: true }
+            matches!(standing, Standing::Placed { status: Some(status), away: None }
                 if status.state == ClusterState::Failed)
         });
         return (
@@ -266,12 +283,12 @@ fn unhealthy(rows: &[Row]) -> Vec<UnhealthyCluster> {
             let (object, reason, message) = match &row.standing {
                 Standing::Denied { reason, message } => ("", *reason, message.as_str()),
                 Standing::Placed {
-                    connected: false,
+                    away: Some(away),
                     status,
                 } => (
                     status.as_ref().map_or("", |status| status.object.as_str()),
-                    because::SESSION_CLOSED,
-                    "the cluster is not connected",
+                    away.reason.as_str(),
+                    away.message.as_str(),
                 ),
                 Standing::Placed {
                     status: Some(status), ..

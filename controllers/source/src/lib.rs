@@ -11,4 +11,4 @@ mod git_repository;
 mod run;
 mod summary;
 
-pub use run::{Options, Ports, run};
+pub use run::{Filter, Options, Ports, run};

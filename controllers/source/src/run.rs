@@ -31,7 +31,7 @@ pub struct Ports {
 }
 
 /// What may be configured; the defaults are Flux's.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// How many objects are reconciled at once (`--concurrent`).
     pub concurrent: u16,
@@ -45,7 +45,22 @@ pub struct Options {
     pub max_retry_delay: Duration,
     /// Which objects are ours. Others are left alone entirely, finalizers included: on a hub those without a fleet owner
     /// belong to whoever else runs there.
-    pub filter: fn(&GitRepository) -> bool,
+    pub filter: Filter,
+}
+
+/// Tells whether a source is ours.
+pub type Filter = Arc<dyn Fn(&GitRepository) -> bool + Send + Sync>;
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("concurrent", &self.concurrent)
+            .field("interval_jitter", &self.interval_jitter)
+            .field("requeue_dependency", &self.requeue_dependency)
+            .field("min_retry_delay", &self.min_retry_delay)
+            .field("max_retry_delay", &self.max_retry_delay)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Options {
@@ -56,7 +71,7 @@ impl Default for Options {
             requeue_dependency: Duration::from_secs(30),
             min_retry_delay: Duration::from_millis(750),
             max_retry_delay: Duration::from_secs(15 * 60),
-            filter: |_| true,
+            filter: Arc::new(|_| true),
         }
     }
 }

@@ -76,10 +76,4 @@ pub struct HubStateStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// Objects on spokes whose owner this hub does not know.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub orphans: i64,
-    /// Fleet objects whose revision on some spoke is newer than here.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub lowered_revisions: i64,
 }

@@ -89,7 +89,7 @@ fn canonical_of(out: &mut Vec<u8>, value: &impl Serialize) {
 ///
 /// `serde_json` sorts by itself only as long as no crate of the build asks for the order of
 /// insertion; bytes must not depend on that.
-fn canonical(out: &mut Vec<u8>, value: &Value) {
+pub(crate) fn canonical(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Object(map) => {
             let mut entries: Vec<(&String, &Value)> = map.iter().collect();

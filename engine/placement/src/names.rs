@@ -20,6 +20,8 @@ pub const FLEET_CLUSTER_NAMESPACE: &str = "fleet.nave.dev/cluster-namespace";
 pub const CLUSTER_VARIABLES: &str = "fleet.nave.dev/cluster-variables";
 /// The value that switches off.
 pub const DISABLED: &str = "disabled";
+/// Annotation of an ExternalArtifact on a spoke: the source behind it, as `{"kind": …, "spec": …}`.
+pub const REAL_SOURCE: &str = "fleet.nave.dev/source";
 /// Label with the name of the Kustomization that applied an object.
 pub const KUSTOMIZE_NAME: &str = "kustomize.toolkit.fluxcd.io/name";
 /// Label with the namespace of the Kustomization that applied an object.

@@ -3,11 +3,11 @@
 use nave_object::Object;
 use serde_json::{Map, Value, json};
 
-use crate::bundle::{ArtifactRequest, Bundle, SecretRequest};
+use crate::bundle::{ArtifactRequest, Bundle, SecretRequest, canonical};
 use crate::check::Checked;
 use crate::denial::Denial;
 use crate::grant::Grant;
-use crate::model::{Cluster, Delivery, FleetObject, Mode};
+use crate::model::{Cluster, Delivery, FleetObject, Mode, Source};
 use crate::names;
 
 /// The bundle for an agent: its objects belong on the spoke.
@@ -26,7 +26,7 @@ pub(crate) fn for_agent(
             json!({
                 "apiVersion": names::SOURCE_API,
                 "kind": "ExternalArtifact",
-                "metadata": metadata(fleet, name, namespace, Map::new(), Map::new()),
+                "metadata": metadata(fleet, name, namespace, Map::new(), real_source(&fleet.source)),
                 "spec": {"sourceRef": {
                     "apiVersion": names::FLEET_API,
                     "kind": fleet.owner.kind,
@@ -197,6 +197,41 @@ fn requested(fleet: &FleetObject) -> Map<String, Value> {
         .collect()
 }
 
+/// Where the files are from, so that a cluster which leaves its hub can fetch them itself. The names of secrets are told,
+/// and nothing of what is in them: an address that carries a password is told without.
+fn real_source(source: &Source) -> Map<String, Value> {
+    let (kind, spec) = match source {
+        Source::Template { kind, spec } => (kind, spec),
+        Source::Reference {
+            kind, spec: Some(spec), ..
+        } => (kind, spec),
+        Source::Reference { spec: None, .. } => return Map::new(),
+    };
+    let mut spec = spec.clone();
+    spec.remove("suspend");
+    if let Some(Value::String(url)) = spec.get_mut("url") {
+        *url = without_password(url);
+    }
+    let mut text = Vec::new();
+    // The same bytes in every build, or every cluster of the fleet would be sent its items again.
+    canonical(&mut text, &json!({"kind": kind, "spec": spec}));
+    let text = String::from_utf8(text).expect("JSON is text");
+    Map::from_iter([(names::REAL_SOURCE.to_owned(), Value::String(text))])
+}
+
+/// `https://user:password@host/…` without what stands before the `@`. The user of an SSH address is no secret and needed.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| *scheme != "ssh") else {
+        return url.to_owned();
+    };
+    let (authority, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    format!("{scheme}://{host}{path}")
+}
+
 fn metadata(
     fleet: &FleetObject,
     name: &str,
@@ -224,4 +259,34 @@ fn valid(value: Value) -> Result<Object, Denial> {
         field: "spec.template".into(),
         message: error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_do_not_travel_in_addresses() {
+        for (given, told) in [
+            ("https://git.example.com/fleet.git", "https://git.example.com/fleet.git"),
+            ("https://bot:secret@git.example.com/a@b", "https://git.example.com/a@b"),
+            ("https://token@git.example.com", "https://git.example.com"),
+            ("ssh://git@git.example.com/fleet", "ssh://git@git.example.com/fleet"),
+            ("nonsense", "nonsense"),
+        ] {
+            let spec = json!({"url": given, "suspend": true, "secretRef": {"name": "git"}});
+            let Value::Object(spec) = spec else {
+                unreachable!("it is an object")
+            };
+            let source = Source::Template {
+                kind: "GitRepository".into(),
+                spec,
+            };
+            let told = json!({"kind": "GitRepository", "spec": {"secretRef": {"name": "git"}, "url": told}});
+            assert_eq!(
+                real_source(&source)[names::REAL_SOURCE],
+                Value::String(told.to_string())
+            );
+        }
+    }
 }

@@ -81,7 +81,8 @@ fn an_agent_gets_an_external_artifact_and_a_kustomization() {
         objects[0],
         &json!({
             "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "ExternalArtifact",
-            "metadata": {"name": "apps", "namespace": "platform", "labels": labels},
+            "metadata": {"name": "apps", "namespace": "platform", "labels": labels, "annotations": {
+                "fleet.nave.dev/source": r#"{"kind":"GitRepository","spec":{"interval":"1m","url":"https://git/fleet"}}"#}},
             "spec": {"sourceRef": {"apiVersion": "fleet.nave.dev/v1alpha1", "kind": "FleetKustomization",
                 "name": "apps", "namespace": "platform"}},
         })
@@ -251,7 +252,7 @@ fn the_same_input_gives_the_same_bytes() {
         concat!(
             r#"{"artifact":{"source":{"kind":"GitRepository","namespace":"platform","name":"apps"},"include":[],"namespace":"platform","name":"apps"},"#,
             r#""grant":{"admin":true,"service_account":"","namespaces":[],"lockdown":false},"objects":["#,
-            r#"{"apiVersion":"source.toolkit.fluxcd.io/v1","kind":"ExternalArtifact","metadata":{"labels":{"fleet.nave.dev/kind":"FleetKustomization","fleet.nave.dev/name":"apps","fleet.nave.dev/namespace":"platform","fleet.nave.dev/uid":"uid-apps"},"name":"apps","namespace":"platform"},"spec":{"sourceRef":{"apiVersion":"fleet.nave.dev/v1alpha1","kind":"FleetKustomization","name":"apps","namespace":"platform"}}},"#,
+            r#"{"apiVersion":"source.toolkit.fluxcd.io/v1","kind":"ExternalArtifact","metadata":{"annotations":{"fleet.nave.dev/source":"{\"kind\":\"GitRepository\",\"spec\":{\"interval\":\"1m\",\"url\":\"https://git/fleet\"}}"},"labels":{"fleet.nave.dev/kind":"FleetKustomization","fleet.nave.dev/name":"apps","fleet.nave.dev/namespace":"platform","fleet.nave.dev/uid":"uid-apps"},"name":"apps","namespace":"platform"},"spec":{"sourceRef":{"apiVersion":"fleet.nave.dev/v1alpha1","kind":"FleetKustomization","name":"apps","namespace":"platform"}}},"#,
             r#"{"apiVersion":"kustomize.toolkit.fluxcd.io/v1","kind":"Kustomization","metadata":{"labels":{"fleet.nave.dev/kind":"FleetKustomization","fleet.nave.dev/name":"apps","fleet.nave.dev/namespace":"platform","fleet.nave.dev/uid":"uid-apps"},"name":"apps","namespace":"platform"},"spec":{"interval":"5m","path":"./apps","postBuild":{"substitute":{"cluster_name":"eu-1"}},"prune":true,"sourceRef":{"kind":"ExternalArtifact","name":"apps"}}}],"#,
             r#""requestedAt":null,"secrets":[],"suspend":false}"#
         )

@@ -1,6 +1,6 @@
 //! From what was seen of an agent to the status of its Cluster: pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use nave_crds::{
@@ -9,6 +9,7 @@ use nave_crds::{
 };
 use nave_runtime::{Conditions, Status};
 
+use super::GRACE;
 use super::said::{Said, agent_current, clock_synced, connected, joined, ready};
 
 /// The API's bounds on facts.
@@ -36,6 +37,8 @@ pub struct Seen {
     pub clock_difference_ms: i64,
     /// The spoke came back from a backup.
     pub restored: bool,
+    /// Quarantined sessions that are open, and why; also beside a live one.
+    pub quarantined: BTreeMap<u64, String>,
     /// Flux objects by state.
     pub counts: Option<ClusterCounts>,
 }
@@ -69,12 +72,27 @@ pub enum Link {
 impl Seen {
     /// The end of a session.
     pub fn close(&mut self, session: u64, now: Timestamp, reason: &str) {
+        self.quarantined.remove(&session);
         if self.session == session && matches!(self.link, Link::Open { .. }) {
             self.link = Link::Closed {
                 at: now,
                 reason: reason.to_owned(),
             };
         }
+    }
+}
+
+impl Seen {
+    /// How long an agent that is away may still come back before that is shown; none when nothing is waited for.
+    pub fn grace_left(&self, started: Timestamp, now: Timestamp) -> Option<Duration> {
+        let since = match self.link {
+            Link::Open { .. } => return None,
+            Link::Closed { at, .. } => at,
+            Link::Never => started,
+        };
+        GRACE
+            .checked_sub(now.duration_since(since).unsigned_abs())
+            .filter(|left| !left.is_zero())
     }
 }
 
@@ -139,14 +157,8 @@ pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &st
             status.conditions.remove_condition(conditions::RESTORED);
         }
     }
-    let quarantined = match &seen.link {
-        Link::Open {
-            limited: Some((reason, message)),
-            ..
-        } if *reason == conditions::QUARANTINED => Some(Said::no_or_yes(true, "Contested", message.clone())),
-        _ => None,
-    };
-    match quarantined {
+    let quarantined = seen.quarantined.values().next();
+    match quarantined.map(|reason| Said::no_or_yes(true, "Contested", reason.clone())) {
         Some(said) => status.conditions.set(
             conditions::QUARANTINED,
             said.status,
@@ -272,8 +284,16 @@ mod tests {
         assert!(matches!(seen.link, Link::Open { .. }));
         seen.close(1, at(10), "idle");
         let waiting = check(&object, &seen, 20, "TTTTT");
+        assert_eq!(
+            seen.grace_left(at(0), at(20)),
+            Some(Duration::from_secs(15)),
+            "look again then"
+        );
+        assert_eq!(seen.grace_left(at(0), at(35)), None);
+        assert_eq!(open().grace_left(at(0), at(20)), None);
+        assert_eq!(Seen::default().grace_left(at(0), at(20)), Some(Duration::from_secs(5)));
         assert_eq!(Some(&waiting), object.status.as_ref());
-        let lost = check(&object, &seen, 10 + 46, "TFFTT");
+        let lost = check(&object, &seen, 10 + 26, "TFFTT");
         assert_eq!(lost.last_seen, Some(Time(at(10))));
         assert!(is_transition(&waiting, &lost));
     }
@@ -283,7 +303,7 @@ mod tests {
         let mut object = cluster();
         object.status = Some(check(&object, &open(), -100, "TTTTT"));
         check(&object, &Seen::default(), 10, "TTTTT");
-        check(&object, &Seen::default(), 46, "TFFTT");
+        check(&object, &Seen::default(), 26, "TFFTT");
     }
 
     #[test]
@@ -309,12 +329,27 @@ mod tests {
             boot_seq: 3,
             limited: Some((conditions::QUARANTINED, "two agents".into())),
         };
+        seen.quarantined.insert(1, "two agents".into());
         let mut object = cluster();
         let status = check(&object, &seen, 1, "TTFTT");
         assert!(status.conditions.is_true(conditions::QUARANTINED));
         object.status = Some(status);
         let released = check(&object, &open(), 2, "TTTTT");
         assert!(released.conditions.get_condition(conditions::QUARANTINED).is_none());
+
+        // A copy beside the real agent is told and takes nothing away from it; it is forgotten when it goes.
+        let mut visited = open();
+        visited.quarantined.insert(2, "a copy".into());
+        object.status = Some(check(&object, &visited, 3, "TTTTT"));
+        assert!(
+            object
+                .status
+                .as_ref()
+                .is_some_and(|status| status.conditions.is_true(conditions::QUARANTINED))
+        );
+        visited.close(2, at(4), "gone");
+        let alone = check(&object, &visited, 5, "TTTTT");
+        assert!(alone.conditions.get_condition(conditions::QUARANTINED).is_none());
     }
 
     #[test]

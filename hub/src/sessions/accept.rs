@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use nave_identity::Standing;
-use nave_proto::{
-    Close, CloseCode,
-    hub::{Config, Entry},
-};
+use nave_proto::{Close, CloseCode, hub::Config};
 use nave_quic::{Connection, HubListener, hub_session, serve_join};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -98,9 +95,7 @@ async fn serve(
         Ok(entrant) => entrant,
         Err(close) => return refuse(refusal_name(&standing), close),
     };
-    let asks_to_join = entrant.entry != Entry::Member && sessions.asks_to_join(&entrant.key);
-    let cluster = entrant.cluster.clone().filter(|_| !asks_to_join);
-    let Some(cluster) = cluster else {
+    let Some(cluster) = entrant.cluster.clone() else {
         let Ok(_turn) = joining.try_acquire() else {
             let close = Close::new(CloseCode::Overloaded, "too many agents are joining").retry_after(5_000);
             return refuse("joining", close);
@@ -115,23 +110,13 @@ async fn serve(
         tracing::debug!(reason = end.reason, "join connection ended");
         return;
     };
-    let (transport, from, entry, key) = (
-        connection.transport(),
-        connection.remote_addr(),
-        entrant.entry,
-        entrant.key,
-    );
+    let (transport, from, entry) = (connection.transport(), connection.remote_addr(), entrant.entry);
     let conversation = Arc::new(Conversation::new(sessions.clone(), entrant, cluster, transport, from));
     let link = conversation.state().link().clone();
     let (handle, session) = hub_session(connection, entry, link, conversation.clone(), config);
     conversation.reached_by(handle);
     let end = session.run(ending).await;
     conversation.ended(&end.reason);
-    // Its join was granted and the answer lost: it has nothing but its token, and asks again.
-    let out_of_turn = end.ours.as_ref().and_then(Close::code) == Some(CloseCode::Protocol);
-    if entry != Entry::Member && !end.welcomed && out_of_turn {
-        sessions.let_join(key);
-    }
 }
 
 fn refusal_name(standing: &Standing) -> &'static str {

@@ -16,13 +16,17 @@ use nave_identity::ClusterRef;
 use nave_proto::{
     ChunkPolicy, Close, CloseCode, Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure, Key, SessionId,
     hub::{Admission, Entry},
-    wire::{Fence, FenceReply, FetchRefused, Hello, Manifest, Mode, PrunePermit, PrunePlan, RenewReply},
+    wire::{
+        Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, Manifest, Mode, PrunePermit, PrunePlan,
+        RenewReply,
+    },
 };
-use nave_quic::{HubHandler, HubSessionHandle, Note, Verdict as Answer};
+use nave_quic::{HubHandler, HubSessionHandle, JoinHandler as _, Note, Verdict as Answer};
 
 use super::{
     Entrant, Live, Sessions,
-    entry::{Old, Reception, Situation, receive},
+    admissions::Admissions,
+    entry::{CONTESTED, Old, Reception, Situation, receive},
     fetch::Fetch,
 };
 use crate::{
@@ -167,9 +171,19 @@ impl Conversation {
             verdict,
             handle,
         };
-        let before = self.sessions.enlist(cluster, id, live);
-        locked::mutex(&self.said).mode = Some(mode);
-        if let Some(before) = before {
+        if mode == Mode::Quarantined {
+            if !self.sessions.enlist_beside(cluster, live) {
+                let close = Close::new(CloseCode::Overloaded, "too many agents say that they are this cluster");
+                return Answer::Refuse(close.retry_after(60_000));
+            }
+            if old == Old::Quarantine
+                && let Some(before) = self.sessions.take_live(cluster)
+            {
+                before
+                    .handle
+                    .close(Close::new(CloseCode::Reconnect, "two agents claim to be this cluster"));
+            }
+        } else if let Some(before) = self.sessions.enlist(cluster, id, live) {
             match old {
                 Old::Fence => {
                     // One that takes no command is gone already.
@@ -178,18 +192,14 @@ impl Conversation {
                         boot_seq: id.boot_seq,
                     });
                 }
-                Old::Quarantine => {
-                    before
-                        .handle
-                        .close(Close::new(CloseCode::Reconnect, "two agents claim to be this cluster"));
-                }
-                Old::Cut | Old::Keep => {
+                Old::Cut | Old::Keep | Old::Quarantine => {
                     before
                         .handle
                         .close(Close::new(CloseCode::Superseded, "a newer connection took over"));
                 }
             }
         }
+        locked::mutex(&self.said).mode = Some(mode);
         shared.metrics.sessions.inc();
         shared.metrics.agents.with_label_values(&[mode_name(mode)]).inc();
         tracing::info!(
@@ -231,6 +241,12 @@ impl Conversation {
             .map(|fact| (fact.key.clone(), fact.value.clone()))
             .collect();
         self.sessions.shared.statuses.opened(&self.cluster, |seen| {
+            if mode == Mode::Quarantined {
+                seen.quarantined.insert(self.number, reason.to_owned());
+                if matches!(seen.link, Link::Open { .. }) {
+                    return; // what is shown is the session that was there first
+                }
+            }
             seen.session = self.number;
             seen.link = Link::Open {
                 transport: self.transport,
@@ -264,7 +280,7 @@ impl Conversation {
         if !reply.is_some_and(|reply| reply.contested) {
             return Close::new(CloseCode::Fenced, "another process of this spoke has taken over");
         }
-        let reason = "two agents say that they are this cluster's";
+        let reason = CONTESTED;
         self.sessions.quarantine(&self.cluster, self.entrant.key, reason);
         let close = Close::new(CloseCode::Reconnect, reason);
         self.sessions.close_other(&self.cluster, self.number, &close);
@@ -314,6 +330,10 @@ impl ChunkPolicy for Conversation {
 impl HubHandler for Conversation {
     async fn hello(&self, hello: Hello) -> Answer {
         self.greet(&hello)
+    }
+
+    async fn join(&self, request: JoinRequest) -> Result<JoinReply, Close> {
+        Admissions(self.sessions.clone()).join(request, self.entrant.key).await
     }
 
     async fn fence_answer(&self, reply: Option<FenceReply>) -> Answer {

@@ -19,6 +19,10 @@ pub struct Entrant {
     pub reason: String,
 }
 
+/// What is said of a cluster whose identity was copied.
+pub const CONTESTED: &str = "two agents say that they are this cluster: one has a copy of the other's key. Stop the one \
+that is not, add the key to spec.identity.revokedKeys, and join the other again with a new token";
+
 /// The entry that a key's standing gives, or the words with which the connection is closed.
 pub fn enter(key: KeyFingerprint, not_after: Timestamp, standing: &Standing, behind: bool) -> Result<Entrant, Close> {
     let entrant = |cluster: Option<&ClusterRef>, entry| Entrant {
@@ -135,11 +139,7 @@ pub fn receive(situation: &Situation<'_>) -> Reception {
         }
         Fencing::Fence if situation.quarantined.is_none() => return Reception::Fence,
         Fencing::Clone => {
-            return admit(
-                Mode::Quarantined,
-                "two agents with the same start count claim to be this cluster",
-                Old::Quarantine,
-            );
+            return admit(Mode::Quarantined, CONTESTED, Old::Quarantine);
         }
         _ => {}
     }

@@ -3,6 +3,8 @@
 //! ```text
 //!  Awaiting ── Hello ──► Deciding ── admit ──► Live(mode)
 //!      └────── JoinRequest ─► Deciding ── answer_join ──► Answered (the agent closes and connects again)
+//!
+//! A member says Hello; a key that nobody knows asks to join; one that waits or must renew may do either.
 //! ```
 //!
 //! The session decides nothing about identity, fencing or Behind: it asks its owner with an [`Event`] and is told. It
@@ -35,8 +37,10 @@ pub const MAJOR: u32 = 1;
 const FIRST_MESSAGE_MS: u64 = 10_000;
 /// How long a process may take to look up whether it is fenced.
 const FENCE_MS: u64 = 10_000;
-/// An agent that was silent for so many heartbeats is gone.
-const SILENT_HEARTBEATS: u64 = 3;
+/// An agent that was silent for so many heartbeats is gone: the carrier repeats a lost one long before the next is due.
+const SILENT_HEARTBEATS: u64 = 2;
+/// And so much longer: for repeating, and for a machine that was busy.
+const SILENT_SLACK_MS: u64 = 5_000;
 /// Every so many heartbeats the hub sends one of its own, so that an agent notices a hub that hears and does not think.
 const ECHO_EVERY: u64 = 8;
 /// Messages that wait for the control stream. Permits and root sets are the only ones without a question before them;
@@ -123,7 +127,8 @@ impl Session {
             (ControlBody::Hello(hello), Phase::Awaiting { .. }) if self.entry != Entry::Joining => {
                 self.handle_hello(hello)
             }
-            (ControlBody::JoinRequest(request), Phase::Awaiting { .. }) if self.entry == Entry::Joining => {
+            // Also a key that is known already: the answer to its first request may have been lost.
+            (ControlBody::JoinRequest(request), Phase::Awaiting { .. }) if self.entry != Entry::Member => {
                 check_major(request.major)?;
                 self.phase = Phase::Deciding;
                 self.events.push_back(Event::Join(Box::new(request)));
@@ -383,7 +388,7 @@ impl Session {
     }
 
     fn silence_deadline(&self) -> u64 {
-        self.heard + u64::from(self.config.heartbeat_ms) * SILENT_HEARTBEATS
+        self.heard + silence_ms(self.config.heartbeat_ms)
     }
 
     fn take_step(&mut self, step: Option<Step>) {
@@ -429,6 +434,12 @@ pub(crate) fn may_renew(mode: Mode) -> bool {
     matches!(mode, Mode::Normal | Mode::Behind | Mode::RenewOnly)
 }
 
+/// How long an agent that is told to send a heartbeat every so often may be silent before it counts as gone. The
+/// carrier's idle timeout is the same: whichever notices first.
+pub const fn silence_ms(heartbeat_ms: u32) -> u64 {
+    heartbeat_ms as u64 * SILENT_HEARTBEATS + SILENT_SLACK_MS
+}
+
 pub(crate) fn check_major(theirs: u32) -> Result<(), ProtocolError> {
     if theirs == MAJOR {
         Ok(())
@@ -457,7 +468,8 @@ pub(crate) fn control_name(body: &ControlBody) -> &'static str {
 fn unexpected(body: &ControlBody, phase: Phase, entry: Entry) -> ProtocolError {
     let why = match (phase, entry) {
         (Phase::Awaiting { .. }, Entry::Joining) => "this key is not known, so a JoinRequest must come first",
-        (Phase::Awaiting { .. }, _) => "this key is known, so a Hello must come first",
+        (Phase::Awaiting { .. }, Entry::Member) => "this key is in, so a Hello must come first",
+        (Phase::Awaiting { .. }, _) => "a Hello or a JoinRequest must come first",
         (Phase::Deciding, _) => "the first message is not answered yet",
         (Phase::Answered { .. }, _) => "the join request is answered; connect again",
         (Phase::Live(_), _) => "this session's mode does not allow it",

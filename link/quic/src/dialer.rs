@@ -11,14 +11,19 @@ use quinn::{ClientConfig, Endpoint};
 use tracing::debug;
 
 use crate::connection::{Connection, LinkError};
+use crate::listener::idle_timeout;
 use crate::transport::agent_transport;
+
+/// A hub may ask for heartbeats this far apart.
+const SLOWEST_HEARTBEAT_MS: u32 = 600_000;
 
 /// How an agent dials.
 #[derive(Debug, Clone)]
 pub struct DialOptions {
     /// One address must answer within this time.
     pub connect_timeout: Duration,
-    /// A connection on which nothing is heard for so long is gone. The smaller of both ends' counts.
+    /// A connection on which nothing is heard for so long is gone. The smaller of both ends' counts, and the hub's is:
+    /// it knows the heartbeat that it asks for.
     pub idle_timeout: Duration,
 }
 
@@ -80,7 +85,7 @@ impl Default for DialOptions {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(95),
+            idle_timeout: idle_timeout(SLOWEST_HEARTBEAT_MS),
         }
     }
 }

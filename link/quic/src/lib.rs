@@ -92,5 +92,5 @@ pub use hub::{
     ClusterLink, HubHandler, HubSession, HubSessionHandle, JoinHandler, LiveStream, Note, SessionEnd, SessionGone,
     Verdict, entry, hub_session, serve_join,
 };
-pub use listener::{BindError, HubListener, ListenerOptions, refusal};
+pub use listener::{BindError, HubListener, ListenerOptions, idle_timeout, refusal};
 pub use transport::ResetKey;

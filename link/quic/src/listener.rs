@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nave_identity::{ServerCertificates, TlsError, server_config};
+use nave_proto::hub::silence_ms;
 use nave_proto::{Close, CloseCode};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, Incoming, ServerConfig, TokioRuntime};
@@ -21,7 +22,7 @@ use crate::transport::{ResetKey, endpoint_config, hub_transport};
 /// How the hub listens.
 #[derive(Debug, Clone)]
 pub struct ListenerOptions {
-    /// A connection on which nothing is heard for so long is gone. Three heartbeats and a little.
+    /// A connection on which nothing is heard for so long is gone; see [`idle_timeout`]. It holds for both ends.
     pub idle_timeout: Duration,
     /// A handshake must be complete within this time.
     pub handshake_timeout: Duration,
@@ -62,10 +63,15 @@ pub enum BindError {
     Quic(String),
 }
 
+/// The idle timeout of a hub that asks for a heartbeat every so many milliseconds.
+pub fn idle_timeout(heartbeat_ms: u32) -> Duration {
+    Duration::from_millis(silence_ms(heartbeat_ms))
+}
+
 impl Default for ListenerOptions {
     fn default() -> Self {
         Self {
-            idle_timeout: Duration::from_secs(95),
+            idle_timeout: idle_timeout(nave_proto::hub::Config::default().heartbeat_ms),
             handshake_timeout: Duration::from_secs(10),
             max_pending: 512,
             validate_above: 64,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use nave_identity::JoinToken;
 use nave_object::yaml::{self, Dialect};
 use serde::Deserialize;
 
@@ -21,6 +22,12 @@ pub struct HubConfig {
 }
 
 impl HubConfig {
+    /// Names the token without giving it away. None without one, or with one that is none.
+    pub fn token_id(&self) -> Option<String> {
+        let token: JoinToken = self.token.as_deref()?.parse().ok()?;
+        Some(token.id)
+    }
+
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;

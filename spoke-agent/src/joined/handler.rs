@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use nave_artifact::Manifest;
 use nave_proto::{
-    Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure,
+    AfterClose, Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure,
     wire::{
         self, Checkpoint, DeleteCause, DeletePolicy, Fact, FailCode, Fence, FenceReply, Hello, OwnerRef, PrunePermit,
         PrunePlan,
@@ -21,6 +21,7 @@ use nave_runtime::Tasks;
 use super::{
     artifacts::{self, Fetch},
     items::{hex, unhex},
+    orders::LinkReport,
     permits::LinkPermits,
     reporter::StatusSink,
     state::{StateStore, StoredCheckpoint},
@@ -49,6 +50,8 @@ pub struct Myself {
 pub struct Handler {
     /// Who we are.
     pub myself: Myself,
+    /// Where people look how the link stands.
+    pub report: LinkReport,
     /// What outlives the process.
     pub state: StateStore,
     /// Who carries items out.
@@ -172,6 +175,7 @@ impl AgentHandler for Handler {
     fn note(&self, note: AgentNote) {
         match note {
             AgentNote::Connected(welcome) => {
+                self.report.say("Connected", &welcome.reason);
                 tracing::info!(
                     cluster = welcome.cluster_name,
                     mode = welcome.mode,
@@ -184,6 +188,10 @@ impl AgentHandler for Handler {
                 close,
                 retry_in,
             } => match close {
+                Some(close) if close.after() == AfterClose::Rarely => {
+                    self.report.say("Refused", &reason);
+                    tracing::error!(%reason, code = ?close.code(), ?retry_in, "refused by the hub; the cluster is reconciled without it meanwhile");
+                }
                 Some(close) => tracing::warn!(%reason, code = ?close.code(), ?retry_in, "refused or left by the hub"),
                 None => tracing::info!(%reason, ?retry_in, "not connected to the hub"),
             },

@@ -138,6 +138,11 @@ impl Items {
         })
     }
 
+    /// Forgets all of them.
+    pub fn clear(&self) -> Result<()> {
+        self.change(BTreeMap::clear)
+    }
+
     fn change(&self, change: impl FnOnce(&mut BTreeMap<String, StoredItem>)) -> Result<()> {
         let mut items = self.lock();
         change(&mut items);

@@ -12,6 +12,7 @@ mod config;
 mod handler;
 mod items;
 mod objects;
+mod orders;
 mod permits;
 mod policy;
 mod report;
@@ -34,6 +35,7 @@ use nave_runtime::{
     Tasks,
     ports::{ApplyPolicy, PrunePermits},
 };
+use tokio::sync::watch;
 
 use crate::{args::Arguments, ports, ports::Ports};
 
@@ -43,6 +45,7 @@ use self::{
     handler::{Handler, LinkStatus, Myself, chain},
     items::Items,
     objects::FleetObjects,
+    orders::{HubSecret, LinkReport, Orders},
     permits::LinkPermits,
     policy::SpokePolicy,
     reporter::Reporter,
@@ -52,15 +55,16 @@ use self::{
 
 /// First pause after a join that may yet succeed.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// Longest pause between two tries to join.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// Longest pause between two tries to join, as between two tries to connect.
+const LONGEST_RETRY: Duration = Duration::from_secs(15);
 /// Pause after a refusal that only a person can change.
 const AFTER_REFUSAL: Duration = Duration::from_secs(300);
 
 /// A hub to be joined, and what of that is needed before the controllers start.
 pub struct Joined {
-    name: String,
-    token: Option<String>,
+    /// From the file; an agent that is joined by its secret follows that.
+    config: Option<HubConfig>,
+    secret: HubSecret,
     state: StateStore,
     items: Items,
     policy: SpokePolicy,
@@ -69,37 +73,50 @@ pub struct Joined {
 
 impl Joined {
     /// Reads what joins this agent to a hub; none for an agent that is alone.
-    pub async fn prepare(arguments: &Arguments, client: &Client) -> Result<Option<Self>> {
-        let (state, token, name) = match (&arguments.hub_config, &arguments.hub_secret) {
+    pub async fn prepare(arguments: &Arguments, client: &Client, tasks: &Tasks) -> Result<Option<Self>> {
+        let secret = HubSecret {
+            client: client.clone(),
+            namespace: arguments.namespace.clone(),
+            name: arguments
+                .hub_secret
+                .clone()
+                .unwrap_or_else(|| orders::HUB_SECRET.to_owned()),
+        };
+        let (state, config) = match (&arguments.hub_config, &arguments.hub_secret) {
             (Some(path), _) => {
                 let config = HubConfig::read(path)?;
-                (
-                    StateStore::File(config.state),
-                    config.token,
-                    config.name.unwrap_or_default(),
-                )
+                (StateStore::File(config.state.clone()), Some(config))
             }
-            (None, Some(name)) => {
-                let state = StateStore::Secret {
-                    client: client.clone(),
-                    namespace: arguments.namespace.clone(),
-                    name: name.clone(),
-                };
-                let token = state
-                    .token()
-                    .await
-                    .context("reading the secret that joins this agent to its hub")?;
-                (state, token, String::new())
-            }
+            (None, Some(_)) => (StateStore::Secret(secret.clone()), None),
             (None, None) => return Ok(None),
         };
         let stored = state.load().await?;
-        if token.is_none() && !stored.has_joined() {
-            if arguments.hub_secret.is_some() {
-                tracing::info!("the hub secret holds no token and no identity: this agent is alone");
-                return Ok(None);
+        match &config {
+            Some(config) => {
+                let token = config.token_id();
+                if stored.left.is_some() && (token.is_none() || token == stored.left) {
+                    tracing::info!("this cluster has left its hub; a new token joins one again");
+                    return Ok(None);
+                }
+                if token.is_none() && !stored.has_joined() {
+                    bail!("--hub-config holds no token, and this agent has not joined a hub before");
+                }
             }
-            bail!("--hub-config holds no token, and this agent has not joined a hub before");
+            None => {
+                let orders = secret
+                    .read()
+                    .await
+                    .context("reading the secret that joins this agent to its hub")?;
+                if orders.leave.is_some() {
+                    tracing::info!("this cluster leaves its hub: this agent is alone");
+                    return Ok(None);
+                }
+                if orders.token.is_none() && !stored.has_joined() {
+                    tracing::info!("the hub secret holds no token and no identity: this agent is alone");
+                    start_over_when_asked(&secret, tasks);
+                    return Ok(None);
+                }
+            }
         }
         let items = Items::open(&ports::link_folder(arguments))?;
         let policy = SpokePolicy::new(&arguments.namespace);
@@ -107,8 +124,8 @@ impl Joined {
             policy.set(&item.owner.uid, item.grant);
         }
         Ok(Some(Joined {
-            name,
-            token,
+            config,
+            secret,
             state,
             permits: LinkPermits::new(items.clone()),
             items,
@@ -169,8 +186,17 @@ impl Joined {
             reporter: reporter.clone(),
         };
         worker.resume_deletions(tasks);
+        let orders = self.secret.follow(tasks);
+        let report = match &self.config {
+            Some(_) => LinkReport::to_nobody(),
+            None => LinkReport::to(self.secret.clone(), orders.clone(), tasks),
+        };
+        if self.config.is_none() {
+            start_over_when_asked(&self.secret, tasks);
+        }
         let handler = Arc::new(Handler {
             myself,
+            report: report.clone(),
             state: self.state.clone(),
             worker,
             permits: self.permits.clone(),
@@ -181,11 +207,13 @@ impl Joined {
         tasks.spawn("link", async move {
             let shutdown = background.shutdown_token().clone();
             let identity = tokio::select! {
-                identity = self.identity(&handler.myself, stored.identity) => identity,
+                identity = self.identity(&handler.myself, stored.identity, orders.clone(), &report) => identity,
+                how = orders::leaving(orders.clone()) => return self.left(&how).await,
                 _ = shutdown.cancelled() => return,
             };
             let items = self.items.all();
-            let (handle, runner) = nave_quic::agent(identity, handler, Arc::new(self.state), AgentOptions::default());
+            let (handle, runner) =
+                nave_quic::agent(identity, handler, Arc::new(self.state.clone()), AgentOptions::default());
             handle.load_desired(|held| {
                 for (key, item) in items.iter().filter(|(_, item)| item.leaving.is_none()) {
                     if let Some(digest) = Digest::from_slice(&items::unhex(&item.digest)) {
@@ -197,7 +225,17 @@ impl Joined {
             // There is one link in a process.
             let _ = link.set(handle);
             reporter.start(&background);
-            match runner.run(shutdown.clone()).await {
+            let stop = shutdown.child_token();
+            let mut running = Box::pin(runner.run(stop.clone()));
+            let end = tokio::select! {
+                end = &mut running => end,
+                how = orders::leaving(orders) => {
+                    stop.cancel();
+                    running.await;
+                    return self.left(&how).await;
+                }
+            };
+            match end {
                 AgentEnd::Shutdown => {}
                 AgentEnd::Fenced(close) => {
                     tracing::error!(%close, "another process is this cluster's agent now; shutting down");
@@ -209,37 +247,100 @@ impl Joined {
         Ok(())
     }
 
-    /// The identity that was kept, or the one that a hub admits. Tries until it is admitted.
-    async fn identity(&self, myself: &Myself, kept: Option<AgentIdentity>) -> AgentIdentity {
+    /// The cluster has left its hub: from now on this agent decides for itself, also after a restart.
+    async fn left(&self, how: &str) {
+        tracing::info!(how, "this cluster leaves its hub; the link is closed for good");
+        self.permits.lift();
+        self.policy.lift();
+        if let Err(error) = self.items.clear() {
+            tracing::warn!("forgetting the hub's items: {error:#}");
+        }
+        if let Some(config) = &self.config {
+            let token = config.token_id().unwrap_or_default();
+            let kept = self
+                .state
+                .update(|state| {
+                    state.identity = None;
+                    state.checkpoint = None;
+                    state.left = Some(token.clone());
+                })
+                .await;
+            if let Err(error) = kept {
+                tracing::error!("noting that this cluster has left its hub: {error:#}");
+                return; // not left: a restart would dial again
+            }
+        }
+        if let Err(error) = self.secret.say("Left", "the agent has closed the link").await {
+            tracing::warn!(%error, "telling that the link is closed");
+        }
+    }
+
+    /// Token and name to join with, as they stand now.
+    fn instructions(&self, orders: &watch::Receiver<Orders>) -> (Option<String>, String) {
+        match &self.config {
+            Some(config) => (config.token.clone(), config.name.clone().unwrap_or_default()),
+            None => {
+                let orders = orders.borrow();
+                (orders.token.clone(), orders.name.clone().unwrap_or_default())
+            }
+        }
+    }
+
+    /// The identity that was kept, or the one that a hub admits. Tries until it is admitted; another token is tried at
+    /// once.
+    async fn identity(
+        &self,
+        myself: &Myself,
+        kept: Option<AgentIdentity>,
+        mut orders: watch::Receiver<Orders>,
+        report: &LinkReport,
+    ) -> AgentIdentity {
         let mut kept = kept;
+        if kept.as_ref().is_none_or(|identity| !identity.is_joined()) && self.config.is_none() {
+            // The watch has just begun.
+            let _ = orders.wait_for(|orders| orders.token.is_some()).await;
+        }
         let mut pause = FIRST_RETRY;
         loop {
             if let Some(identity) = kept.as_ref().filter(|identity| identity.is_joined()) {
                 return identity.clone();
             }
-            let wait = match self.join(myself, &mut kept).await {
-                Ok(()) => continue,
+            let (token, name) = self.instructions(&orders);
+            let wait = match self.join(myself, &mut kept, token.as_deref(), &name).await {
+                Ok(()) => {
+                    report.say("Connecting", "");
+                    continue;
+                }
                 Err(JoinFailure { text, passing: true }) => {
                     tracing::warn!(error = text, retry_in = ?pause, "joining the hub failed");
+                    report.say("Retrying", &text);
                     let wait = pause;
                     pause = (pause * 2).min(LONGEST_RETRY);
                     wait
                 }
                 Err(JoinFailure { text, passing: false }) => {
                     tracing::error!(error = text, retry_in = ?AFTER_REFUSAL, "joining the hub was refused; the cluster is reconciled without it meanwhile");
+                    report.say("Refused", &text);
                     AFTER_REFUSAL
                 }
             };
-            tokio::time::sleep(nave_runtime::schedule::jittered(wait, 20)).await;
+            let another = orders.wait_for(|orders| orders.token.is_some() && orders.token != token);
+            tokio::select! {
+                _ = tokio::time::sleep(nave_runtime::schedule::jittered(wait, 20)) => {}
+                Ok(_) = another, if self.config.is_none() => pause = FIRST_RETRY,
+            }
         }
     }
 
-    async fn join(&self, myself: &Myself, kept: &mut Option<AgentIdentity>) -> Result<(), JoinFailure> {
+    async fn join(
+        &self,
+        myself: &Myself,
+        kept: &mut Option<AgentIdentity>,
+        text: Option<&str>,
+        name: &str,
+    ) -> Result<(), JoinFailure> {
         let fatal = |text: String| JoinFailure { text, passing: false };
-        let text = self
-            .token
-            .as_deref()
-            .ok_or_else(|| fatal("there is no token".to_owned()))?;
+        let text = text.ok_or_else(|| fatal("there is no token".to_owned()))?;
         let token: JoinToken = text.parse().map_err(|error| fatal(chain(&error)))?;
         let mut identity = match kept.take() {
             // The same key may try again; another key on a used token is refused.
@@ -250,7 +351,7 @@ impl Joined {
             None => AgentIdentity::begin(&token).map_err(|error| fatal(chain(&error)))?,
         };
         let options = JoinOptions {
-            name: self.name.clone(),
+            name: name.to_owned(),
             cluster_uid: myself.cluster_uid.clone(),
             facts: handler::facts()
                 .into_iter()
@@ -281,6 +382,21 @@ impl Joined {
         *kept = Some(identity);
         outcome
     }
+}
+
+/// `nave join` has made the secret anew: whatever this process holds of the former hub is of no use, and the next one
+/// begins with the new token.
+fn start_over_when_asked(secret: &HubSecret, tasks: &Tasks) {
+    let (orders, shutdown) = (secret.follow(tasks), tasks.shutdown_token().clone());
+    tasks.spawn("start-over", async move {
+        tokio::select! {
+            _ = shutdown.cancelled() => {}
+            () = orders::replaced(orders) => {
+                tracing::info!("the hub secret holds another token: ending, to begin anew with it");
+                shutdown.cancel();
+            }
+        }
+    });
 }
 
 struct JoinFailure {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,6 +34,7 @@ struct Inner {
     link: OnceLock<AgentHandle>,
     answers: Mutex<Answers>,
     news: watch::Sender<()>,
+    lifted: AtomicBool,
 }
 
 #[derive(Default)]
@@ -48,6 +52,7 @@ impl LinkPermits {
                 link: OnceLock::new(),
                 answers: Mutex::default(),
                 news: watch::Sender::new(()),
+                lifted: AtomicBool::new(false),
             }),
         }
     }
@@ -56,6 +61,11 @@ impl LinkPermits {
     pub fn connect(&self, link: AgentHandle) {
         // There is one link in a process; a second call changes nothing.
         let _ = self.inner.link.set(link);
+    }
+
+    /// There is no hub any more: from now on the agent permits itself.
+    pub fn lift(&self) {
+        self.inner.lifted.store(true, Ordering::Relaxed);
     }
 
     /// The hub's word on a plan.
@@ -132,7 +142,7 @@ impl LinkPermits {
 
 impl PrunePermits for LinkPermits {
     fn permit<'a>(&'a self, plan: &'a PrunePlan) -> BoxFuture<'a, Permit> {
-        if plan.owner.fleet.is_none() {
+        if plan.owner.fleet.is_none() || self.inner.lifted.load(Ordering::Relaxed) {
             return Box::pin(std::future::ready(Permit::Granted));
         }
         Box::pin(self.ask(plan))

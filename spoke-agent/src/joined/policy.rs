@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use nave_runtime::ports::{Action, ApplyPolicy, OwnerRef};
@@ -29,6 +32,7 @@ pub struct Grant {
 pub struct SpokePolicy {
     agent_namespace: Arc<str>,
     grants: Arc<RwLock<HashMap<String, Grant>>>,
+    lifted: Arc<AtomicBool>,
 }
 
 impl SpokePolicy {
@@ -37,7 +41,13 @@ impl SpokePolicy {
         SpokePolicy {
             agent_namespace: agent_namespace.into(),
             grants: Arc::default(),
+            lifted: Arc::default(),
         }
+    }
+
+    /// There is no hub any more that would have to be capped.
+    pub fn lift(&self) {
+        self.lifted.store(true, Ordering::Relaxed);
     }
 
     /// The grant of one fleet object from now on.
@@ -78,7 +88,7 @@ impl ApplyPolicy for SpokePolicy {
         name: &str,
     ) -> Result<(), String> {
         // What the cluster's own people apply is theirs to decide.
-        let Some(fleet) = &owner.fleet else {
+        let Some(fleet) = owner.fleet.as_ref().filter(|_| !self.lifted.load(Ordering::Relaxed)) else {
             return Ok(());
         };
         if self.is_protected(group, kind, namespace, name) {
@@ -208,6 +218,14 @@ mod tests {
             ("rbac.authorization.k8s.io", "ClusterRole", "", "mine"),
             false,
         );
+    }
+
+    #[test]
+    fn a_cluster_that_left_its_hub_decides_for_itself() {
+        let policy = policy();
+        policy.lift();
+        let verdict = policy.check(&owner("stranger"), Action::Delete, "apps", "Deployment", "shop", "web");
+        assert_eq!(verdict, Ok(()));
     }
 
     #[test]

@@ -12,9 +12,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, api::PostParams};
 use nave_quic::{AgentIdentity, IdentityStore, StoreError};
 use serde::{Deserialize, Serialize};
+
+use super::orders::HubSecret;
 
 /// Everything that survives a restart.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -28,6 +30,9 @@ pub struct AgentState {
     pub instance_id: String,
     /// The hub's last checkpoint.
     pub checkpoint: Option<StoredCheckpoint>,
+    /// The cluster has left the hub that this token (its id) was for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
 }
 
 /// A checkpoint of the hub as it is kept.
@@ -54,14 +59,7 @@ pub enum StateStore {
     /// A file of mode 0600, replaced as a whole.
     File(PathBuf),
     /// Key `state` of a secret.
-    Secret {
-        /// The agent's cluster.
-        client: Client,
-        /// The agent's namespace.
-        namespace: String,
-        /// `nave-agent-hub`.
-        name: String,
-    },
+    Secret(HubSecret),
 }
 
 /// The key of the secret that holds the state; `token` stands beside it until the agent has joined.
@@ -78,11 +76,11 @@ impl StateStore {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(AgentState::default()),
                 Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
             },
-            StateStore::Secret {
+            StateStore::Secret(HubSecret {
                 client,
                 namespace,
                 name,
-            } => {
+            }) => {
                 let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
                 let Some(secret) = api.get_opt(name).await? else {
                     return Ok(AgentState::default());
@@ -97,29 +95,6 @@ impl StateStore {
         }
     }
 
-    /// The token that came with the secret; a file has none, it is in the configuration.
-    pub async fn token(&self) -> Result<Option<String>> {
-        let StateStore::Secret {
-            client,
-            namespace,
-            name,
-        } = self
-        else {
-            return Ok(None);
-        };
-        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-        let data = api.get_opt(name).await?.and_then(|secret| secret.data);
-        match data.and_then(|mut data| data.remove("token")) {
-            Some(ByteString(bytes)) => Ok(Some(
-                String::from_utf8(bytes)
-                    .with_context(|| format!("key token of secret {namespace}/{name} is not text"))?
-                    .trim()
-                    .to_owned(),
-            )),
-            None => Ok(None),
-        }
-    }
-
     /// Changes the stored state; `change` may be called again when another writer was faster. Gives back what is now
     /// stored.
     pub async fn update(&self, change: impl Fn(&mut AgentState)) -> Result<AgentState> {
@@ -130,11 +105,11 @@ impl StateStore {
                 write_file(path, &state).with_context(|| format!("writing {}", path.display()))?;
                 Ok(state)
             }
-            StateStore::Secret {
+            StateStore::Secret(HubSecret {
                 client,
                 namespace,
                 name,
-            } => {
+            }) => {
                 let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
                 for _ in 0..CAS_TRIES {
                     let (mut secret, exists) = match api.get_opt(name).await? {
@@ -210,10 +185,13 @@ fn write_file(path: &Path, state: &AgentState) -> Result<()> {
 
 impl IdentityStore for StateStore {
     async fn save(&self, identity: &AgentIdentity) -> Result<(), StoreError> {
-        self.update(|state| state.identity = Some(identity.clone()))
-            .await
-            .map(drop)
-            .map_err(Into::into)
+        self.update(|state| {
+            state.identity = Some(identity.clone());
+            state.left = None;
+        })
+        .await
+        .map(drop)
+        .map_err(Into::into)
     }
 }
 

@@ -63,6 +63,8 @@ pub const SPOKES: [Spoke; 3] = [
 pub struct FleetOptions {
     /// Write audit logs on every plane.
     pub audit: bool,
+    /// Names of the clusters of [`SPOKES`] that are there; all when empty.
+    pub spokes: Vec<&'static str>,
     /// More arguments for the hub.
     pub hub_arguments: Vec<String>,
 }
@@ -71,6 +73,8 @@ pub struct FleetOptions {
 pub struct Fleet {
     /// The hub's control plane.
     pub hub_plane: Plane,
+    /// The clusters that are there, joined or not.
+    pub spokes: Vec<Spoke>,
     /// The spokes' control planes by name.
     pub planes: BTreeMap<&'static str, Plane>,
     /// The hub.
@@ -89,7 +93,9 @@ impl Fleet {
     /// Planes, git server and hub, with no clusters joined and no fleet objects. `progress` is told each step.
     pub async fn start(options: &FleetOptions, progress: &dyn Fn(&str)) -> Result<Self> {
         progress("control planes");
-        let names = ["hub"].into_iter().chain(SPOKES.map(|spoke| spoke.name));
+        let wanted = |spoke: &Spoke| options.spokes.is_empty() || options.spokes.contains(&spoke.name);
+        let spokes: Vec<Spoke> = SPOKES.into_iter().filter(wanted).collect();
+        let names = ["hub"].into_iter().chain(spokes.iter().map(|spoke| spoke.name));
         let mut planes = Plane::start_many(
             names
                 .map(|name| PlaneOptions {
@@ -102,7 +108,7 @@ impl Fleet {
         .await?
         .into_iter();
         let hub_plane = planes.next().context("the bed started no hub plane")?;
-        let planes = SPOKES.map(|spoke| spoke.name).into_iter().zip(planes).collect();
+        let planes = spokes.iter().map(|spoke| spoke.name).zip(planes).collect();
         let folder = tempfile::tempdir()?;
         progress("hub");
         let client = hub_plane.client();
@@ -120,6 +126,7 @@ impl Fleet {
         let nave = Nave::new(hub_plane.kubeconfig_path())?;
         Ok(Fleet {
             hub_plane,
+            spokes,
             planes,
             hub,
             agents: BTreeMap::new(),
@@ -129,11 +136,11 @@ impl Fleet {
         })
     }
 
-    /// Everything of [`Fleet::start`], all three clusters, and the example's fleet objects.
+    /// Everything of [`Fleet::start`], all its clusters, and the example's fleet objects.
     pub async fn start_whole(options: &FleetOptions, progress: &dyn Fn(&str)) -> Result<Self> {
         let mut fleet = Self::start(options, progress).await?;
         progress("clusters");
-        for spoke in SPOKES {
+        for spoke in fleet.spokes.clone() {
             fleet.add(spoke).await?;
         }
         progress("fleet objects");
@@ -254,7 +261,10 @@ impl Fleet {
                         .is_some_and(|text| text.contains(commit))
                 });
                 anyhow::ensure!(
-                    at_revision && clusters["ready"] == 3 && clusters["selected"] == 3 && is_ready(&object),
+                    at_revision
+                        && clusters["ready"] == self.spokes.len()
+                        && clusters["selected"] == self.spokes.len()
+                        && is_ready(&object),
                     "{status:#}"
                 );
                 Ok(())

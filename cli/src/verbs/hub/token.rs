@@ -21,7 +21,7 @@ use crate::{
     connection::{Connection, ConnectionArguments, HUB_NAMESPACE},
     failure::advised,
     fields::{self, field, flag, number, text},
-    kinds::{Home, JOIN_TOKEN},
+    kinds::{CLUSTER, Home, JOIN_TOKEN},
     output::{self, DataFormat, Format},
     say,
     table::Table,
@@ -35,7 +35,7 @@ pub enum What {
     Create(Box<Create>),
     /// List tokens; the tokens themselves are not kept anywhere
     List(List),
-    /// Take tokens back; clusters that joined with them stay
+    /// Take tokens back; clusters that joined with them stay, unless --with-clusters is given
     Revoke(Revoke),
 }
 
@@ -85,6 +85,9 @@ pub struct Revoke {
     /// Names of the JoinTokens
     #[arg(required = true)]
     names: Vec<String>,
+    /// Revoke the keys of the clusters that joined with them too: live sessions end, and the clusters have to join again
+    #[arg(long)]
+    with_clusters: bool,
 }
 
 /// Runs the verb below `hub token`.
@@ -295,7 +298,52 @@ async fn revoke(arguments: &Revoke, to: &ConnectionArguments) -> Result<()> {
         )
         .await?;
         say::success(&format!("JoinToken {} revoked", fields::full_name(&token)));
+        let mut clusters: Vec<&str> = fields::list(&token, "/status/used")
+            .iter()
+            .map(|used| field(used, "cluster"))
+            .collect();
+        clusters.sort_unstable();
+        clusters.dedup();
+        if arguments.with_clusters {
+            for cluster in clusters {
+                revoke_cluster(&connection, &token.namespace().unwrap_or_default(), cluster).await?;
+            }
+        } else if !clusters.is_empty() {
+            say::hint(&format!(
+                "{} joined with it and stay; --with-clusters takes their keys back as well",
+                clusters.join(", ")
+            ));
+        }
     }
+    Ok(())
+}
+
+/// The API's bound on `spec.identity.revokedKeys`.
+const MAX_REVOKED: usize = 32;
+
+/// All keys, not the one that joined: an agent changes its key whenever it renews.
+async fn revoke_cluster(connection: &Connection, workspace: &str, name: &str) -> Result<()> {
+    let found = CLUSTER.api(&connection.client, workspace).get_opt(name).await;
+    let Some(cluster) = found.with_context(|| format!("getting Cluster {workspace}/{name}"))? else {
+        return Ok(()); // forgotten meanwhile
+    };
+    let keys = |pointer: &str| fields::list(&cluster, pointer).to_vec();
+    let (accepted, mut revoked) = (keys("/spec/identity/keys"), keys("/spec/identity/revokedKeys"));
+    if accepted.is_empty() {
+        return Ok(());
+    }
+    revoked.retain(|key| !accepted.contains(key));
+    revoked.extend(accepted.iter().cloned());
+    // The API takes so many; the oldest are of certificates long gone.
+    let excess = revoked.len().saturating_sub(MAX_REVOKED);
+    revoked.drain(..excess);
+    let patch = json!({
+        // A renewal in this moment would add a key that is not in the list.
+        "metadata": {"resourceVersion": cluster.metadata.resource_version},
+        "spec": {"identity": {"keys": [], "revokedKeys": revoked}},
+    });
+    api::merge(&connection.client, &CLUSTER, &cluster, &patch).await?;
+    say::success(&format!("Cluster {workspace}/{name}: {} keys revoked", accepted.len()));
     Ok(())
 }
 

@@ -7,10 +7,7 @@ use serde::Deserialize;
 
 use crate::{fields, wait::Verdict};
 
-/// On the agent's secret, by the agent: `Refused` when the hub said no for good.
-pub const LINK_STATE: &str = "fleet.nave.dev/link-state";
-/// Why, for people.
-pub const LINK_MESSAGE: &str = "fleet.nave.dev/link-message";
+pub use nave_crds::annotations::{FLEET_LINK_MESSAGE as LINK_MESSAGE, FLEET_LINK_STATE as LINK_STATE};
 
 /// What the agent keeps under the key `state`, as far as it matters here.
 #[derive(Debug, Default, Deserialize)]
@@ -79,7 +76,7 @@ impl LinkView {
             (Some(cluster), _) => Verdict::Done(format!("joined as {cluster}{key}")),
             (None, Some(cluster)) => Verdict::Done(format!("{cluster} waits for approval on the hub{key}")),
             (None, None) if self.state == "Refused" => Verdict::Failed(format!("the hub refused: {}", self.message)),
-            (None, None) => Verdict::Waiting(self.message.clone()),
+            (None, None) => Verdict::Waiting(self.message.clone()), // `Retrying`: what stands in the way, so far
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
 };
+use nave_crds::annotations;
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,8 +22,6 @@ use crate::{
     say, wait,
 };
 
-/// On an ExternalArtifact whose files came over the link: the source behind it, as `{"kind": …, "spec": …}`.
-pub const REAL_SOURCE: &str = "fleet.nave.dev/source";
 /// On a Kustomization that was suspended when its cluster left a hub: why, and what to do.
 pub const SUSPENDED_BECAUSE: &str = "nave.dev/suspended-because";
 /// A source that cannot be fetched within this time counts as out of reach.
@@ -155,12 +155,12 @@ async fn reach(
             "a GitRepository {full_name} of another origin exists already"
         )));
     }
+    if let Some(reason) = needs_more(connection, namespace, source).await? {
+        return Ok(Err(reason));
+    }
     let mut spec = source["spec"].clone();
-    // Credentials stay on the hub.
     if let Some(fields) = spec.as_object_mut() {
-        for field in ["secretRef", "proxySecretRef", "suspend"] {
-            fields.remove(field);
-        }
+        fields.remove("suspend");
     }
     let object = json!({
         "apiVersion": GIT_REPOSITORY.api_version(),
@@ -189,12 +189,44 @@ async fn reach(
     }
 }
 
+/// What the source refers to and this cluster does not have: credentials stay on the hub.
+async fn needs_more(connection: &Connection, namespace: &str, source: &Value) -> Result<Option<String>> {
+    let secrets: kube::Api<Secret> = kube::Api::namespaced(connection.client.clone(), namespace);
+    for name in credentials(source) {
+        let found = secrets
+            .get_metadata_opt(name)
+            .await
+            .with_context(|| format!("looking for Secret {namespace}/{name}"))?;
+        if found.is_none() {
+            return Ok(Some(format!(
+                "its source {} needs the credentials in Secret {namespace}/{name}, which are on the hub only",
+                url_of(source)
+            )));
+        }
+    }
+    let included = source.pointer("/spec/include").and_then(Value::as_array);
+    Ok(included
+        .is_some_and(|list| !list.is_empty())
+        .then(|| "its source includes others, which are on the hub only".to_owned()))
+}
+
+/// Names of the Secrets that a GitRepository refers to.
+fn credentials(source: &Value) -> impl Iterator<Item = &str> {
+    [
+        "/spec/secretRef/name",
+        "/spec/proxySecretRef/name",
+        "/spec/verify/secretRef/name",
+    ]
+    .into_iter()
+    .filter_map(|pointer| source.pointer(pointer)?.as_str())
+}
+
 /// The sources behind artifacts, by the artifacts' full names.
 fn real_sources(owned: &FleetOwned) -> BTreeMap<String, Value> {
     let artifacts = owned.sources.iter().filter(|(kind, _)| **kind == EXTERNAL_ARTIFACT);
     artifacts
         .filter_map(|(_, artifact)| {
-            let source: Value = serde_json::from_str(artifact.annotations().get(REAL_SOURCE)?).ok()?;
+            let source: Value = serde_json::from_str(artifact.annotations().get(annotations::FLEET_SOURCE)?).ok()?;
             (field(&source, "kind") == GIT_REPOSITORY.kind).then(|| (fields::full_name(artifact), source))
         })
         .collect()
@@ -238,9 +270,16 @@ mod tests {
         if let Some(source) = annotation {
             object
                 .annotations_mut()
-                .insert(REAL_SOURCE.to_owned(), source.to_owned());
+                .insert(annotations::FLEET_SOURCE.to_owned(), source.to_owned());
         }
         object
+    }
+
+    #[test]
+    fn the_secrets_of_a_source_are_found() {
+        let source = json!({"kind": "GitRepository", "spec": {"url": "https://git/x",
+            "secretRef": {"name": "git"}, "verify": {"mode": "HEAD", "secretRef": {"name": "keys"}}}});
+        assert_eq!(credentials(&source).collect::<Vec<_>>(), ["git", "keys"]);
     }
 
     #[test]

@@ -5,15 +5,16 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
 use kube::{
-    Api,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
+    Api, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
 };
+use nave_crds::{annotations, labels};
 use serde_json::{Value, json};
 
 use crate::{api, connection::Connection, manifests, say, verbs::join::HUB_SECRET, wait};
 
-/// Tells a running agent that this cluster is leaving: `keep` or `purge`. It closes the link and does not dial again.
-pub const LEAVE: &str = "fleet.nave.dev/leave";
+/// An agent that was joined by a file answers within this time, if there is one.
+const ANSWER: Duration = Duration::from_secs(20);
 /// Deployment of the agent.
 const AGENT: &str = "nave-agent";
 
@@ -65,19 +66,9 @@ impl Link {
 
     /// From here on the hub cannot put back what is taken away.
     pub(super) async fn cut(&self, connection: &Connection, how: &str, timeout: Duration) -> Result<()> {
-        if let Some(name) = &self.secret {
-            let secrets: Api<Secret> = Api::namespaced(connection.client.clone(), &self.namespace);
-            let patch = json!({"metadata": {"annotations": {LEAVE: how}}});
-            secrets
-                .patch_metadata(name, &PatchParams::apply(api::FIELD_MANAGER), &Patch::Merge(&patch))
-                .await
-                .with_context(|| format!("marking Secret {}/{name}", self.namespace))?;
-        }
+        self.mark(connection, how).await?;
         let Some(arguments) = &self.arguments else {
-            if self.secret.is_none() {
-                say::warning("no joined agent found in this cluster; an agent run by hand has to be stopped by hand");
-            }
-            return Ok(());
+            return self.wait_for_answer(connection, timeout).await;
         };
         say::action("cutting the link");
         let resource = ApiResource::erase::<Deployment>(&());
@@ -104,11 +95,64 @@ impl Link {
         Ok(())
     }
 
+    /// Tells the agent to leave. One that was joined by a file has no secret of its own, and looks for this one.
+    async fn mark(&self, connection: &Connection, how: &str) -> Result<()> {
+        let secrets: Api<Secret> = Api::namespaced(connection.client.clone(), &self.namespace);
+        let name = self.secret_name();
+        let marked = json!({"metadata": {
+            "name": name,
+            "labels": {labels::PART_OF: labels::PART_OF_FLUX},
+            "annotations": {annotations::FLEET_LEAVE: how, annotations::FLEET_LINK_STATE: ""},
+        }});
+        let params = PatchParams::apply(api::FIELD_MANAGER);
+        let written = if self.secret.is_some() {
+            secrets
+                .patch_metadata(name, &params, &Patch::Merge(&marked))
+                .await
+                .map(drop)
+        } else {
+            let secret: Secret = serde_json::from_value(marked)?;
+            secrets.create(&PostParams::default(), &secret).await.map(drop)
+        };
+        written.with_context(|| format!("marking Secret {}/{name}", self.namespace))
+    }
+
+    async fn wait_for_answer(&self, connection: &Connection, timeout: Duration) -> Result<()> {
+        say::action("telling the agent to close the link");
+        let resource = ApiResource::erase::<Secret>(&());
+        let secrets: Api<DynamicObject> = Api::namespaced_with(connection.client.clone(), &self.namespace, &resource);
+        let name = self.secret_name();
+        let answer = wait::until(
+            secrets,
+            name,
+            "waiting for the agent",
+            ANSWER.min(timeout),
+            |object| match object
+                .annotations()
+                .get(annotations::FLEET_LINK_STATE)
+                .map(String::as_str)
+            {
+                Some("Left") => wait::Verdict::Done(String::new()),
+                _ => wait::Verdict::Waiting("the agent has not answered".to_owned()),
+            },
+        );
+        match answer.await {
+            Ok(_) => say::success("the agent has closed the link and runs without a hub"),
+            Err(_) => say::warning(&format!(
+                "no agent in namespace {} has answered; one that is run by hand elsewhere has to be stopped by hand",
+                self.namespace
+            )),
+        }
+        Ok(())
+    }
+
+    fn secret_name(&self) -> &str {
+        self.secret.as_deref().unwrap_or(HUB_SECRET)
+    }
+
     /// The last step: without the secret there is nothing to leave any more.
     pub(super) async fn forget(&self, connection: &Connection) -> Result<()> {
-        let Some(name) = &self.secret else {
-            return Ok(());
-        };
+        let name = self.secret_name();
         let secrets: Api<Secret> = Api::namespaced(connection.client.clone(), &self.namespace);
         match secrets.delete(name, &DeleteParams::default()).await {
             Ok(_) => Ok(()),

@@ -16,7 +16,10 @@ fn row(text: &str) -> Row {
         reason: "Because".into(),
         message: format!("{cluster} says so"),
     };
-    let placed = |status, connected| Standing::Placed { status, connected };
+    let placed = |status, connected: bool| Standing::Placed {
+        status,
+        away: (!connected).then(Away::agent),
+    };
     let standing = match standing {
         "ready" => placed(Some(says(ClusterState::Ready, true)), true),
         "old" => placed(Some(says(ClusterState::Ready, false)), true),

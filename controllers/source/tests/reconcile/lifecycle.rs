@@ -179,13 +179,13 @@ async fn a_hub_touches_only_what_fleet_objects_own() -> Result<()> {
     let repository = server.create_repo("app").await?;
     let commit = repository.commit_files(&[("a", "1")]).await?;
     let mut stage = Stage::start_with("filter", |options| {
-        options.filter = |object| {
+        options.filter = std::sync::Arc::new(|object| {
             object
                 .metadata
                 .labels
                 .as_ref()
                 .is_some_and(|labels| labels.contains_key(labels::FLEET_KIND))
-        };
+        });
     })
     .await?;
     stage.apply("foreign", repository.url(), json!({})).await?;

@@ -102,8 +102,8 @@ impl<H: AgentHandler, S: IdentityStore> AgentRunner<H, S> {
                 () = shutdown.cancelled() => return AgentEnd::Shutdown,
                 dialled = dialer.dial(&addresses, tls) => dialled,
             };
-            let (reason, window, close) = match dialled {
-                Err(error) => (error.to_string(), None, None),
+            let (reason, window, close, renewed) = match dialled {
+                Err(error) => (error.to_string(), None, None, false),
                 Ok(connection) => {
                     let done = Box::pin(session::run(&self, connection, session_seq, &shutdown)).await;
                     self.handle.set_live(None);
@@ -111,7 +111,12 @@ impl<H: AgentHandler, S: IdentityStore> AgentRunner<H, S> {
                         dialer.finish().await;
                         return AgentEnd::Shutdown;
                     }
-                    (done.end.reason, done.window, done.end.theirs.or(done.end.ours))
+                    (
+                        done.end.reason,
+                        done.window,
+                        done.end.theirs.or(done.end.ours),
+                        done.renewed,
+                    )
                 }
             };
             if let Some(close) = &close {
@@ -120,6 +125,7 @@ impl<H: AgentHandler, S: IdentityStore> AgentRunner<H, S> {
             let attempted = Attempted {
                 window,
                 close: close.as_ref(),
+                renewed,
             };
             let Some(retry_in) = backoff.pause(attempted, rand::random()) else {
                 let close = close.unwrap_or_else(|| Close::new(CloseCode::Fenced, reason));

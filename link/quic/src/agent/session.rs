@@ -1,5 +1,6 @@
 //! One session with the hub, driven over its connection.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(super) struct Done {
     pub end: SessionEnd,
     /// Set once `Welcome` came: the window in which to come back.
     pub window: Option<Duration>,
+    /// This end closed it, to come back with a new certificate.
+    pub renewed: bool,
 }
 
 /// What the loops of a session share.
@@ -43,6 +46,7 @@ struct Driver<'a, H, S> {
     welcome: watch::Sender<Option<Welcomed>>,
     /// When to ask for a certificate again; one answer at a time.
     renew_again: mpsc::Sender<Duration>,
+    renewed: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +83,7 @@ pub(super) async fn run<H: AgentHandler, S: IdentityStore>(
         renewal: Mutex::new(None),
         welcome: watch::Sender::new(None),
         renew_again,
+        renewed: AtomicBool::new(false),
     };
     let stop = Box::pin(driver.drive(answers, shutdown)).await;
     let welcomed = *driver.welcome.borrow();
@@ -86,6 +91,7 @@ pub(super) async fn run<H: AgentHandler, S: IdentityStore>(
     Done {
         end,
         window: welcomed.map(|welcomed| welcomed.window),
+        renewed: driver.renewed.load(Ordering::Relaxed),
     }
 }
 
@@ -361,6 +367,7 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
             Renewed::Use(identity) => match self.runner.adopt(*identity).await {
                 Ok(()) => {
                     self.runner.handler.note(AgentNote::Renewed);
+                    self.renewed.store(true, Ordering::Relaxed);
                     // The hub drops the old key when it sees the new one.
                     let words = "certificate renewed; connecting again with it";
                     return Err(Stop::Close(Close::new(CloseCode::Reconnect, words)));

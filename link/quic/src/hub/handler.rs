@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nave_proto::hub::Admission;
 use nave_proto::wire::{
-    EventMsg, FailCode, Fence, FenceReply, FetchRefused, Hello, Manifest, PrunePermit, PrunePlan, RenewReply,
+    EventMsg, FailCode, Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, Manifest, PrunePermit,
+    PrunePlan, RenewReply,
 };
-use nave_proto::{ChunkPolicy, Close, Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure, Key};
+use nave_proto::{ChunkPolicy, Close, CloseCode, Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure, Key};
 
 /// Decides and stores for one session of one cluster.
 ///
@@ -21,6 +22,13 @@ pub trait HubHandler: ChunkPolicy + Send + Sync + 'static {
     /// The agent says who it is: decide fencing ([`nave_proto::decide_fencing`]) and Behind
     /// ([`nave_proto::CheckpointRing::relation`]).
     fn hello(&self, hello: Hello) -> impl Future<Output = Verdict> + Send;
+
+    /// A key that waits for approval or must renew asks to join again, because the answer to its first request was lost.
+    fn join(&self, request: JoinRequest) -> impl Future<Output = Result<JoinReply, Close>> + Send {
+        let _ = request;
+        let words = "this key has joined already";
+        std::future::ready(Err(Close::new(CloseCode::Protocol, words)))
+    }
 
     /// The answer to a fence, `None` when there was none in time: quarantine, refuse, or go on.
     ///

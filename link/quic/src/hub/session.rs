@@ -323,6 +323,10 @@ impl<H: HubHandler> Hub<'_, H> {
                 let verdict = self.handler.fence_answer(None).await;
                 self.follow(verdict)?;
             }
+            Event::Join(request) => {
+                let reply = self.handler.join(*request).await.map_err(Stop::Close)?;
+                self.core.lock().answer_join(now(), reply);
+            }
             Event::Renew { csr } => {
                 let reply = self.handler.renew(csr).await;
                 self.core.lock().answer_renew(reply);

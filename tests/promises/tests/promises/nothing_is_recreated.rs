@@ -1,19 +1,9 @@
-//! The agent killed, the hub killed, the link away for a while: nothing is re-created, drift is corrected meanwhile,
-//! and everything converges after.
-
-use std::time::Duration;
+//! The agent killed, the hub killed: nothing is re-created, drift is corrected meanwhile, and everything converges after.
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
-use nave_bed::eventually;
 use nave_promises::observe;
-use serde_json::json;
 
-use crate::support::{CHANGE, explain, with_fleet};
+use crate::support::{CHANGE, drift_is_corrected, explain, with_fleet};
 
 const CHECKOUT: &str = "platform/apps/base/checkout/deployment.yaml";
 
@@ -54,34 +44,6 @@ async fn nothing_is_recreated() -> Result<()> {
             );
         }
         assert_eq!(observe::workload_uids(&spoke).await?, before, "after the hub's restart");
-        Ok(())
-    })
-    .await
-}
-
-/// Scales a Deployment by hand, as another field manager, and asks for a reconcile on the spoke itself.
-async fn drift_is_corrected(spoke: &kube::Client) -> Result<()> {
-    let deployments: Api<Deployment> = Api::namespaced(spoke.clone(), "shop");
-    deployments
-        .patch(
-            "storefront",
-            &PatchParams::default(),
-            &Patch::Merge(json!({"spec": {"replicas": 7}})),
-        )
-        .await?;
-    let kustomizations: Api<nave_crds::Kustomization> = Api::namespaced(spoke.clone(), "flux-system");
-    kustomizations
-        .patch(
-            "apps",
-            &PatchParams::default(),
-            &Patch::Merge(json!({"metadata": {"annotations": {
-                "reconcile.fluxcd.io/requestedAt": format!("{:?}", std::time::SystemTime::now())
-            }}})),
-        )
-        .await?;
-    eventually(Duration::from_secs(60), "drift corrected without the hub", || async {
-        let replicas = deployments.get("storefront").await?.spec.replicas;
-        anyhow::ensure!(replicas == Some(3), "replicas {replicas:?}");
         Ok(())
     })
     .await

@@ -12,7 +12,7 @@ use nave_demo::{
 use nave_identity::{JoinToken, Key};
 use serde_json::json;
 
-use crate::support::{CHANGE, explain, with_hub};
+use crate::support::{CHANGE, connected, explain, with_hub};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_refused() -> Result<()> {
@@ -135,17 +135,6 @@ async fn garbage(fleet: &Fleet) -> Result<()> {
     let ready = reqwest::get(fleet.hub.metrics_url.clone()).await?.status();
     assert!(ready.is_success(), "the hub does not answer after garbage: {ready}");
     Ok(())
-}
-
-async fn connected(fleet: &Fleet, name: &str) -> Result<()> {
-    let client = fleet.hub_plane.client();
-    eventually(CHANGE, &format!("{name} connected"), || async {
-        let cluster = fleet::get(&client, "fleet.nave.dev/v1alpha1", "Cluster", WORKSPACE, name).await?;
-        let connected = crate::support::condition(&cluster, "Connected")["status"] == "True";
-        anyhow::ensure!(connected, "{:#}", cluster["status"]);
-        Ok(())
-    })
-    .await
 }
 
 async fn revocation_cuts(fleet: &Fleet, name: &str) -> Result<()> {

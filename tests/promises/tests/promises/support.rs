@@ -2,10 +2,19 @@
 
 use std::{future::Future, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
 use nave_bed::eventually;
-use nave_demo::{Fleet, FleetOptions};
-use serde_json::Value;
+use nave_demo::{
+    Fleet, FleetOptions,
+    fleet::{self, WORKSPACE},
+};
+use nave_promises::observe;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 /// Four control planes, a hub and two agents want a machine for themselves: promises with a whole fleet take turns.
@@ -31,6 +40,24 @@ where
         return Err(error);
     }
     promise(fleet).await
+}
+
+/// Runs `promise` with a hub and the clusters that `options` name, none of them joined yet. What is said of it is
+/// explained by the logs.
+pub async fn with_some<F>(options: FleetOptions, promise: impl FnOnce(Fleet) -> F) -> Result<()>
+where
+    F: Future<Output = (Fleet, Result<()>)>,
+{
+    let _turn = ONE_FLEET.lock().await;
+    let fleet = Fleet::start(&options, &|step| eprintln!("fleet: {step}")).await?;
+    if no_workloads(&fleet) {
+        return Ok(());
+    }
+    let (fleet, result) = promise(fleet).await;
+    if result.is_err() {
+        explain(&fleet);
+    }
+    result
 }
 
 /// Runs `promise` with a hub and its planes, and no cluster joined yet.
@@ -83,6 +110,62 @@ pub async fn ready_condition(fleet: &Fleet, name: &str, what: &str, wanted: impl
         Ok(object)
     })
     .await
+}
+
+/// Waits until a Cluster satisfies `wanted`.
+pub async fn cluster_says(fleet: &Fleet, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    let client = fleet.hub_plane.client();
+    eventually(CHANGE, &format!("{what} on Cluster {name}"), || async {
+        let cluster = fleet::get(&client, "fleet.nave.dev/v1alpha1", "Cluster", WORKSPACE, name).await?;
+        anyhow::ensure!(wanted(&cluster), "{:#}", cluster["status"]);
+        Ok(cluster)
+    })
+    .await
+}
+
+/// Waits until the agent of a cluster is connected.
+pub async fn connected(fleet: &Fleet, name: &str) -> Result<Value> {
+    cluster_says(fleet, name, "Connected=True", |cluster| {
+        condition(cluster, "Connected")["status"] == "True"
+    })
+    .await
+}
+
+/// Scales a Deployment by hand, as another field manager, asks for a reconcile on the spoke itself, and waits until the
+/// agent has put the Deployment right.
+pub async fn drift_is_corrected(spoke: &Client) -> Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(spoke.clone(), "shop");
+    let wanted = deployments.get("storefront").await?.spec.replicas;
+    deployments
+        .patch(
+            "storefront",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"spec": {"replicas": 7}})),
+        )
+        .await?;
+    let kustomizations: Api<nave_crds::Kustomization> = Api::namespaced(spoke.clone(), "flux-system");
+    kustomizations
+        .patch(
+            "apps",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"metadata": {"annotations": {
+                "reconcile.fluxcd.io/requestedAt": format!("{:?}", std::time::SystemTime::now())
+            }}})),
+        )
+        .await?;
+    eventually(CHANGE, "drift corrected on the spoke", || async {
+        let replicas = deployments.get("storefront").await?.spec.replicas;
+        anyhow::ensure!(replicas == wanted, "replicas {replicas:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The image that a Deployment of the shop runs.
+pub async fn image_of(spoke: &Client, name: &str) -> Result<String> {
+    let deployment = observe::deployment(spoke, "shop", name).await?;
+    let deployment = deployment.with_context(|| format!("Deployment shop/{name} is not there"))?;
+    Ok(observe::image(&deployment).unwrap_or_default().to_owned())
 }
 
 /// A condition of an object.

@@ -1,0 +1,137 @@
+//! Flags and feature gates of Flux's controllers: which of them mean something here, and why the others are refused.
+//!
+//! A flag that is accepted and does nothing would be believed; so every flag of source-controller 1.9,
+//! kustomize-controller 1.9 and helm-controller 1.6 either works or ends the program with a sentence.
+
+use nave_kustomize_controller::FeatureGates;
+
+const NO_LIMIT: &str = "requests are not limited here; the API server's priority and fairness does it";
+const NO_CLOUD: &str = "there is no login to cloud providers yet, so there are no tokens to keep";
+const NO_SOPS: &str = "Secrets are not decrypted yet";
+const NO_SSH: &str = "git over SSH is not there yet";
+const NO_HELM: &str = "there is no Helm controller yet";
+
+/// Flags of Flux that this program does not have, and why.
+const REFUSED: &[(&str, &str)] = &[
+    ("kube-api-qps", NO_LIMIT),
+    ("kube-api-burst", NO_LIMIT),
+    ("token-cache-max-size", NO_CLOUD),
+    ("token-cache-max-duration", NO_CLOUD),
+    ("default-decryption-service-account", NO_SOPS),
+    ("sops-age-secret", NO_SOPS),
+    ("sops-vault-configmap", NO_SOPS),
+    (
+        "default-kubeconfig-service-account",
+        "kubeconfigs from cloud providers are not made yet",
+    ),
+    ("ssh-kex-algos", NO_SSH),
+    ("ssh-hostkey-algos", NO_SSH),
+    ("helm-index-max-size", NO_HELM),
+    ("helm-chart-max-size", NO_HELM),
+    ("helm-chart-file-max-size", NO_HELM),
+    ("helm-cache-max-size", NO_HELM),
+    ("helm-cache-ttl", NO_HELM),
+    ("helm-cache-purge-interval", NO_HELM),
+    ("graceful-shutdown-timeout", NO_HELM),
+    ("http-timeout", NO_HELM),
+    ("oom-watch-memory-threshold", NO_HELM),
+    ("oom-watch-interval", NO_HELM),
+    ("oom-watch-max-memory-path", NO_HELM),
+    ("oom-watch-current-memory-path", NO_HELM),
+    ("snapshot-digest-algo", NO_HELM),
+    ("reconciliation-timeout", "there is no ArtifactGenerator controller yet"),
+];
+
+/// Gates whose behaviour is fixed here: the only value that is true of this program.
+const FIXED: &[(&str, bool)] = &[
+    ("ObjectLevelWorkloadIdentity", false),
+    ("CacheSecretsAndConfigMaps", false),
+    ("DisableStatusPollerCache", true), // there is no poller: readiness comes from watches
+    ("GroupChangeLog", false),
+    ("CancelHealthCheckOnNewRevision", false),
+    ("DirectSourceFetch", false),
+    ("MigrateAPIVersion", false),
+];
+
+/// Why a flag of Flux among these arguments is not there, if one is.
+pub fn refused(arguments: impl IntoIterator<Item = String>) -> Option<String> {
+    arguments.into_iter().find_map(|argument| {
+        let name = argument.strip_prefix("--")?.split('=').next()?.to_owned();
+        let (_, why) = REFUSED.iter().find(|(flag, _)| *flag == name)?;
+        Some(format!("--{name} cannot be used: {why}"))
+    })
+}
+
+/// Reads `A=true,B=false`.
+///
+/// # Errors
+/// A gate that nobody knows, or a value that is not true of this program.
+pub fn gates(texts: &[String]) -> Result<FeatureGates, String> {
+    let mut gates = FeatureGates::default();
+    for text in texts.iter().flat_map(|text| text.split(',')).map(str::trim) {
+        if text.is_empty() {
+            continue;
+        }
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| format!("feature gate {text:?} is not NAME=true or NAME=false"))?;
+        let value: bool = value
+            .parse()
+            .map_err(|_| format!("feature gate {name}: {value:?} is neither true nor false"))?;
+        match name {
+            "StrictPostBuildSubstitutions" => gates.strict_post_build_substitutions = value,
+            "ExternalArtifact" => gates.external_artifact = value,
+            "DisableFailFastBehavior" => gates.disable_fail_fast_behavior = value,
+            "AdditiveCELDependencyCheck" => gates.additive_cel_dependency_check = value,
+            "DisableConfigWatchers" => gates.disable_config_watchers = value,
+            _ => match FIXED.iter().find(|(fixed, _)| *fixed == name) {
+                Some((_, fixed)) if *fixed == value => {}
+                Some((_, fixed)) => return Err(format!("feature gate {name} can only be {fixed} here")),
+                None => return Err(format!("feature gate {name} is not known")),
+            },
+        }
+    }
+    Ok(gates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_mean_anything_is_refused_with_its_reason() {
+        let check = |argument: &str, expected: Option<&str>| {
+            let found = refused(["nave-agent".to_owned(), argument.to_owned()]);
+            match expected {
+                Some(words) => assert!(found.as_ref().is_some_and(|text| text.contains(words)), "{found:?}"),
+                None => assert_eq!(found, None),
+            }
+        };
+        check(
+            "--sops-age-secret=keys",
+            Some("--sops-age-secret cannot be used: Secrets are not decrypted"),
+        );
+        check("--kube-api-qps", Some("priority and fairness"));
+        check("--concurrent=4", None);
+        check("sops-age-secret", None);
+    }
+
+    #[test]
+    fn gates_are_set_or_named() {
+        let read = |text: &str| gates(&[text.to_owned()]);
+        let set = read("StrictPostBuildSubstitutions=false,AdditiveCELDependencyCheck=true").unwrap();
+        assert!(!set.strict_post_build_substitutions && set.additive_cel_dependency_check);
+        assert_eq!(read("").unwrap(), FeatureGates::default());
+        assert_eq!(read("GroupChangeLog=false").unwrap(), FeatureGates::default());
+        for (text, words) in [
+            ("GroupChangeLog=true", "can only be false"),
+            ("DisableStatusPollerCache=false", "can only be true"),
+            ("Nonsense=true", "is not known"),
+            ("ExternalArtifact", "is not NAME=true"),
+            ("ExternalArtifact=yes", "neither true nor false"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}
