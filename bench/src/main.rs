@@ -3,9 +3,12 @@
 mod apps;
 mod commit;
 mod floor;
+mod kustomize;
 mod memory;
 mod process;
 mod table;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -33,6 +36,22 @@ enum Bench {
         #[arg(long, default_value_t = 100)]
         apps: usize,
     },
+    /// The kustomize engine beside kubectl and kustomize's library: cold, warm, and a monorepo
+    Kustomize {
+        /// How many pairs of cold runs
+        #[arg(long, default_value_t = 40)]
+        runs: usize,
+        /// How many overlays the monorepo has
+        #[arg(long, default_value_t = 1000)]
+        overlays: usize,
+    },
+    /// Run a command and print the peak of its memory in KiB
+    #[command(hide = true)]
+    Peak {
+        /// The command
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        line: Vec<PathBuf>,
+    },
     /// The demo's fleet: from a commit to three healthy clusters, beside applying the change by hand
     Commit {
         /// How many commits
@@ -45,13 +64,16 @@ enum Bench {
 async fn main() -> Result<()> {
     match Arguments::parse().name {
         Bench::List => {
-            println!("apps     N apps of four objects over one git repository: install, upgrade, no-op");
-            println!("memory   resident memory of an agent: idle, and with N Kustomizations");
-            println!("commit   from a commit to three healthy clusters, beside applying the change by hand");
+            println!("apps       N apps of four objects over one git repository: install, upgrade, no-op");
+            println!("memory     resident memory of an agent: idle, and with N Kustomizations");
+            println!("kustomize  the kustomize engine beside kubectl and kustomize's library: cold, warm, a monorepo");
+            println!("commit     from a commit to three healthy clusters, beside applying the change by hand");
             Ok(())
         }
         Bench::Apps { apps } => apps::run(apps).await,
         Bench::Memory { apps } => memory::run(apps).await,
+        Bench::Kustomize { runs, overlays } => kustomize::run(runs, overlays),
+        Bench::Peak { line } => kustomize::run_once_and_tell_peak(&line),
         Bench::Commit { rounds } => commit::run(rounds).await,
     }
 }

@@ -10,6 +10,7 @@ Exit codes:
   0  done
   1  an error, printed with ✗ and, where the reader can act, followed by hint: lines
   2  the command line could not be understood
+`nave diff` ends with 0 for no difference, 1 for a difference, and more than 1 for an error.
 
 Environment:
   KUBECONFIG                 kubeconfig files, as for kubectl
@@ -46,6 +47,7 @@ enum Verb {
     Resume(verbs::resume::Arguments),
     Events(verbs::events::Arguments),
     Build(verbs::build::Arguments),
+    Diff(verbs::diff::Arguments),
     Version(verbs::version::Arguments),
     Completion(verbs::completion::Arguments),
     Docgen(verbs::docgen::Arguments),
@@ -74,6 +76,7 @@ impl CommandLine {
             Verb::Resume(arguments) => Box::pin(verbs::resume::run(arguments, &connection)).await,
             Verb::Events(arguments) => Box::pin(verbs::events::run(arguments, &connection)).await,
             Verb::Build(arguments) => Box::pin(verbs::build::run(arguments, &connection)).await,
+            Verb::Diff(arguments) => Box::pin(verbs::diff::run(arguments, &connection)).await,
             Verb::Version(arguments) => Box::pin(verbs::version::run(arguments, &connection)).await,
             Verb::Completion(arguments) => verbs::completion::run(&arguments),
             Verb::Docgen(arguments) => verbs::docgen::run(&arguments),
@@ -141,6 +144,12 @@ mod tests {
             "nave events --for Kustomization/apps --types Warning,Normal -A",
             "nave build kustomization ./apps --kustomization-file ks.yaml --dry-run",
             "nave build ks ./apps",
+            "nave build kustomization",
+            "nave build kustomization ./apps -o out.yaml --load-restrictor LoadRestrictionsNone --enable-helm",
+            "nave build ks apps --path ./apps --strict-substitute --ignore-paths a,b --ignore-paths c",
+            "nave build ks apps --path ./apps -r --local-sources GitRepository/flux-system/apps=./apps,OCIRepository/a/b=./b",
+            "nave diff ks apps --path ./apps --progress-bar=false",
+            "nave diff kustomization apps --path ./apps --kustomization-file ks.yaml --ignore-not-found",
             "nave version --client -o json",
             "nave completion zsh",
         ] {
@@ -167,6 +176,16 @@ mod tests {
         check_refused("nave get ks --status-selector ready", ErrorKind::ValueValidation);
         check_refused("nave suspend ks", ErrorKind::MissingRequiredArgument);
         check_refused("nave suspend ks a --all", ErrorKind::ArgumentConflict);
+        check_refused("nave diff ks apps", ErrorKind::MissingRequiredArgument);
+        check_refused("nave diff ks --path ./apps", ErrorKind::MissingRequiredArgument);
+        check_refused(
+            "nave diff ks a --path . --ignore-not-found",
+            ErrorKind::MissingRequiredArgument,
+        );
+        check_refused("nave build ks ./a --dry-run", ErrorKind::MissingRequiredArgument);
+        check_refused("nave build ks a --path . --enable-helm", ErrorKind::ArgumentConflict);
+        check_refused("nave build ks a --path . --local-sources x", ErrorKind::ValueValidation);
+        check_refused("nave build ks . --load-restrictor none", ErrorKind::InvalidValue);
         check_refused("nave completion tcsh", ErrorKind::InvalidValue);
         check_refused("nave --timeout 5 check", ErrorKind::ValueValidation);
         check_refused("nave frobnicate", ErrorKind::InvalidSubcommand);

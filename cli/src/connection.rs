@@ -143,6 +143,11 @@ impl ConnectionArguments {
         self.namespace_or(connection, "FLUX_SYSTEM_NAMESPACE", FLUX_NAMESPACE)
     }
 
+    /// As [`ConnectionArguments::flux_namespace`], where no cluster is asked and so no context is known.
+    pub fn flux_namespace_unconnected(&self) -> String {
+        self.namespace_of(None, "FLUX_SYSTEM_NAMESPACE", FLUX_NAMESPACE)
+    }
+
     /// Workspace to write to: the flag, the context where that is wanted, $NAVE_WORKSPACE, the hub's namespace.
     pub fn workspace(&self, connection: &Connection) -> String {
         self.namespace_or(connection, "NAVE_WORKSPACE", HUB_NAMESPACE)
@@ -155,11 +160,16 @@ impl ConnectionArguments {
     }
 
     fn namespace_or(&self, connection: &Connection, variable: &str, default: &str) -> String {
+        self.namespace_of(Some(&connection.context_namespace), variable, default)
+    }
+
+    fn namespace_of(&self, of_context: Option<&str>, variable: &str, default: &str) -> String {
         if let Some(namespace) = &self.namespace {
             return namespace.clone();
         }
-        if self.ns_follows_kube_context && connection.context_namespace != "default" {
-            return connection.context_namespace.clone();
+        if let Some(namespace) = of_context.filter(|namespace| self.ns_follows_kube_context && *namespace != "default")
+        {
+            return namespace.to_owned();
         }
         match std::env::var(variable) {
             Ok(namespace) if is_dns_label(&namespace) => namespace,

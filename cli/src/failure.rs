@@ -16,6 +16,15 @@ pub struct Quiet {
     pub code: u8,
 }
 
+/// An error that ends the program with a code of its own.
+#[derive(Debug)]
+pub struct Coded {
+    /// The exit code.
+    pub code: u8,
+    /// What went wrong; printed as any error.
+    pub error: anyhow::Error,
+}
+
 /// An error with a hint.
 pub fn advised(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Advised {
@@ -27,6 +36,11 @@ pub fn advised(message: impl Into<String>, hint: impl Into<String>) -> anyhow::E
 /// Ends with code 1 after everything was said.
 pub fn quiet() -> anyhow::Error {
     anyhow::Error::new(Quiet { code: 1 })
+}
+
+/// An error with an exit code.
+pub fn coded(code: u8, error: anyhow::Error) -> anyhow::Error {
+    anyhow::Error::new(Coded { code, error })
 }
 
 impl Advised {
@@ -48,5 +62,12 @@ impl fmt::Display for Quiet {
     }
 }
 
+impl fmt::Display for Coded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
 impl std::error::Error for Advised {}
+impl std::error::Error for Coded {}
 impl std::error::Error for Quiet {}

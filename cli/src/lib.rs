@@ -6,16 +6,17 @@
 //!                  ├─► table, output      data, to stdout
 //!                  └─► say, progress      everything else, to stderr
 //! failure, hints: an error, and what its reader can do
+//! build: what a directory, or a Kustomization, comes to
 //! ```
 //!
-//! Exit codes: 0 done; 1 an error, printed with `✗`; 2 the command line could not be understood.
+//! Exit codes: 0 done; 1 an error, printed with `✗`; 2 the command line could not be understood. `nave diff` has its own.
 
 mod age;
 mod api;
 mod arguments;
+mod build;
 mod confirm;
 mod connection;
-mod disk_tree;
 mod failure;
 mod fields;
 mod fleet_owned;

@@ -66,6 +66,14 @@ pub fn object_name(object: &DynamicObject) -> String {
     }
 }
 
+/// Bytes as they are: nothing in them is taken for colour.
+pub fn print_data(bytes: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()?;
+    Ok(())
+}
+
 /// Lines of text.
 pub fn print_text(text: &str) -> Result<()> {
     let mut out = anstream::stdout().lock();

@@ -4,7 +4,11 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 
-use crate::{arguments::CommandLine, failure::Quiet, hints, say};
+use crate::{
+    arguments::CommandLine,
+    failure::{Coded, Quiet},
+    hints, say,
+};
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
@@ -33,6 +37,10 @@ pub fn main() -> ExitCode {
             if let Some(quiet) = error.downcast_ref::<Quiet>() {
                 return ExitCode::from(quiet.code);
             }
+            let (code, error) = match error.downcast::<Coded>() {
+                Ok(Coded { code, error }) => (ExitCode::from(code), error),
+                Err(error) => (ExitCode::FAILURE, error),
+            };
             // `nave get all | head` ends the reader early; that is no failure.
             if hints::is_broken_pipe(&error) {
                 return ExitCode::SUCCESS;
@@ -41,7 +49,7 @@ pub fn main() -> ExitCode {
             for hint in hints::hints(&error) {
                 say::hint(&hint);
             }
-            ExitCode::FAILURE
+            code
         }
     }
 }

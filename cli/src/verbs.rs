@@ -4,6 +4,7 @@ pub mod build;
 pub mod check;
 pub mod completion;
 pub mod describe;
+pub mod diff;
 pub mod docgen;
 pub mod events;
 pub mod forget;

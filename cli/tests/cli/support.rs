@@ -17,7 +17,11 @@ pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("
 pub async fn shared() -> &'static Plane {
     static SHARED: OnceCell<Plane> = OnceCell::const_new();
     let start = async {
-        let plane = Plane::start(PlaneOptions::named("cli")).await.expect("a control plane");
+        let options = PlaneOptions {
+            audit: true,
+            ..PlaneOptions::named("cli")
+        };
+        let plane = Plane::start(options).await.expect("a control plane");
         install_definitions(&plane.client()).await;
         plane
     };
@@ -80,6 +84,33 @@ pub async fn nave(kubeconfig: Option<&Path>, line: &[&str]) -> Outcome {
 pub async fn on(plane: &Plane, line: &str) -> Outcome {
     let words: Vec<&str> = line.split_whitespace().collect();
     nave(Some(plane.kubeconfig_path()), &words).await
+}
+
+/// Files in a folder that goes with the test.
+pub struct Files(tempfile::TempDir);
+
+impl Files {
+    pub fn new(files: &[(&str, &str)]) -> Files {
+        let folder = Files(tempfile::tempdir().expect("a folder"));
+        for (name, text) in files {
+            folder.write(name, text);
+        }
+        folder
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().expect("text").to_owned()
+    }
 }
 
 /// Objects of a kind in a namespace.

@@ -269,20 +269,23 @@ async fn compare_with_live(context: &Context<'_>, object: &Object, resource: &Re
                 Err(Problem::api(&id, desired, "dry-run failed", &error))
             }
         }
-        Err(error) => {
-            let mut problem = Problem::api(&id, desired, "dry-run failed", &error);
-            if is_immutable_by_text(&error) {
-                problem.reason.push_str(
-                    "; set spec.force or the annotation kustomize.toolkit.fluxcd.io/force: enabled to re-create it",
-                );
-            }
-            Err(problem)
-        }
+        Err(error) => Err(refused_dry_run(&id, desired, &error)),
     }
 }
 
+/// The problem of a dry run that failed, with the way out where there is one.
+pub(crate) fn refused_dry_run(id: &ObjectId, desired: &Value, error: &kube::Error) -> Problem {
+    let mut problem = Problem::api(id, desired, "dry-run failed", error);
+    if is_immutable_by_text(error) {
+        problem
+            .reason
+            .push_str("; set spec.force or the annotation kustomize.toolkit.fluxcd.io/force: enabled to re-create it");
+    }
+    problem
+}
+
 /// Flux takes every conflict and every invalid object for a changed immutable field when it may re-create.
-fn is_immutable(error: &kube::Error) -> bool {
+pub(crate) fn is_immutable(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => matches!(status.code, 409 | 422) || is_immutable_by_text(error),
         _ => false,
@@ -299,7 +302,7 @@ fn is_immutable_by_text(error: &kube::Error) -> bool {
 
 /// Whether the API server would accept the object if it did not exist: asked under a name that nobody has. A re-creation
 /// that fails half-way would leave nothing.
-async fn would_be_created(target: &Target, resource: &Resource, object: &Object) -> bool {
+pub(crate) async fn would_be_created(target: &Target, resource: &Resource, object: &Object) -> bool {
     let mut trial = object.clone();
     let mut name: String = object.name().chars().take(40).collect();
     name = format!("{}-nave-trial", name.trim_end_matches(['-', '.', ':']));

@@ -120,6 +120,9 @@ pub async fn wait_gone(target: &Arc<Target>, outcome: &PruneOutcome, limit: Dura
     wait::wait_for(target, outcome.waits.clone(), judge, limit, false, Goal::Gone).await
 }
 
+/// The reason for keeping an object that was applied now through another version or name of its kind.
+pub(crate) const UNDER_ANOTHER_NAME: &str = "it was applied under another name of its kind";
+
 enum Done {
     Deleted(Resource),
     Gone,
@@ -135,32 +138,19 @@ async fn delete(
     policy: &dyn ApplyPolicy,
     kept_uids: &HashSet<String>,
 ) -> Done {
-    let resource = match target.resolve(gvk).await {
-        Ok(resource) => resource,
-        // With the kind went its objects. A version that is not served any more: see `other_version`.
-        Err(ResolveError::NoMatch(_)) => match other_version(target, gvk).await {
-            Ok(Some(resource)) => resource,
-            Ok(None) => return Done::Gone,
-            Err(why) => return Done::Failed(why),
-        },
-        Err(ResolveError::Request { source, .. }) => return Done::Failed(describe(&source)),
-    };
-    let live = match target.get(&resource, &id.namespace, &id.name).await {
-        Ok(Some(live)) => live,
+    let (resource, live) = match find(target, id, gvk).await {
+        Ok(Some(found)) => found,
         Ok(None) => return Done::Gone,
-        Err(error) => return Done::Failed(describe(&error)),
+        Err(why) => return Done::Failed(why),
     };
     let uid = live
         .pointer("/metadata/uid")
         .and_then(Value::as_str)
         .unwrap_or_default();
     if kept_uids.contains(uid) {
-        return Done::Skipped("it was applied under another name of its kind".to_owned());
+        return Done::Skipped(UNDER_ANOTHER_NAME.to_owned());
     }
-    if !is_owned(&live, owner) {
-        return Done::Skipped("it does not belong to this Kustomization any more".to_owned());
-    }
-    if let Some(why) = rules::kept_from_pruning(&live) {
+    if let Some(why) = kept(&live, owner) {
         return Done::Skipped(why.to_owned());
     }
     let allowed = policy.check(owner, Action::Delete, &id.group, &id.kind, &id.namespace, &id.name);
@@ -181,6 +171,31 @@ async fn delete(
         Ok(false) => Done::Gone,
         Err(error) => Done::Failed(describe(&error)),
     }
+}
+
+/// A stale object as it is now, and how it is addressed; none when it is gone.
+pub(crate) async fn find(target: &Target, id: &ObjectId, gvk: &Gvk) -> Result<Option<(Resource, Value)>, String> {
+    let resource = match target.resolve(gvk).await {
+        Ok(resource) => resource,
+        // With the kind went its objects. A version that is not served any more: see `other_version`.
+        Err(ResolveError::NoMatch(_)) => match other_version(target, gvk).await? {
+            Some(resource) => resource,
+            None => return Ok(None),
+        },
+        Err(ResolveError::Request { source, .. }) => return Err(describe(&source)),
+    };
+    match target.get(&resource, &id.namespace, &id.name).await {
+        Ok(live) => Ok(live.map(|live| (resource, live))),
+        Err(error) => Err(describe(&error)),
+    }
+}
+
+/// Why a stale object is left where it is.
+pub(crate) fn kept(live: &Value, owner: &OwnerRef) -> Option<&'static str> {
+    if !is_owned(live, owner) {
+        return Some("it does not belong to this Kustomization any more");
+    }
+    rules::kept_from_pruning(live)
 }
 
 /// The kind in whatever version of its group is served today.

@@ -246,6 +246,10 @@ impl Tree for Generated<'_> {
     fn list(&self, dir: &str) -> Vec<String> {
         self.tree.list(dir)
     }
+
+    fn follow(&self, path: &str) -> Option<String> {
+        self.tree.follow(path)
+    }
 }
 
 /// All manifests below a directory in the order of their names; a directory with a kustomization file of

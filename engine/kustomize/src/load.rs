@@ -284,7 +284,8 @@ impl<'a> Loader<'a> {
                 },
             ));
         }
-        normalize(&self.root, path).ok_or_else(|| outside(path))
+        let path_in_tree = normalize(&self.root, path).ok_or_else(|| outside(path))?;
+        self.tree().follow(&path_in_tree).ok_or_else(|| outside(path))
     }
 
     fn read_remote(&self, what: &'static str, url: &str) -> Result<Cow<'_, [u8]>, BuildError> {

@@ -15,6 +15,11 @@ pub trait Tree: Send + Sync {
     fn is_dir(&self, path: &str) -> bool;
     /// The names in a directory, sorted; empty when it is none.
     fn list(&self, dir: &str) -> Vec<String>;
+    /// The path that symbolic links lead to; `None` when that is outside of the tree. A path that does not exist
+    /// leads to itself, and so does every path of a tree without links.
+    fn follow(&self, path: &str) -> Option<String> {
+        Some(path.to_owned())
+    }
 }
 
 /// Files kept in memory. Cloning shares their bytes.

@@ -31,6 +31,12 @@ pub(crate) struct Schemas {
     table_retired: bool,
 }
 
+/// Whether a built-in kind lives outside namespaces; a kind that is not built in is taken to live in one, as kustomize
+/// takes it.
+pub fn is_cluster_scoped(api_version: &str, kind: &str) -> bool {
+    Schemas::default().is_cluster_scoped(&Gvk::from_api_version(api_version, kind))
+}
+
 /// What is known of one node while merging.
 #[derive(Clone)]
 pub(crate) enum Schema<'a> {

@@ -1,0 +1,24 @@
+//! Building directories of this machine, plainly as kustomize does or with a Flux Kustomization on top.
+//!
+//! ```text
+//! PATH ─► DiskTree ─► engine ─► objects ──────────────────► printed, written, or compared with a cluster
+//!            │           └─► questions ─► remote (HTTP, git)
+//!            └─ given (file or cluster) ─► overlay ─► flux: variables, mask, owner, nested Kustomizations
+//! ```
+
+mod answers;
+mod clone;
+mod disk_tree;
+mod flux;
+mod given;
+mod mask;
+mod overlay;
+mod place;
+mod plain;
+mod remote;
+mod variables;
+
+pub use flux::{Built, build_all};
+pub use given::{Cluster, Request};
+pub use mask::{MASKS, is_masked};
+pub use plain::{Plain, plain};

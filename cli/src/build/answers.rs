@@ -1,0 +1,69 @@
+//! A build asks questions; this answers them until it is done.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nave_kustomize::{Answer, Answers, BuildError, Need, Step};
+
+use super::{place::Place, remote::Remotes};
+use crate::progress::Progress;
+
+/// A remote base may lead to another one, and that to a third; no real tree comes near this.
+const MAX_ROUNDS: usize = 50;
+
+/// Runs `build` with the answers so far until it has a result.
+///
+/// # Errors
+/// The build's, with files named for the reader; what cannot be fetched is one of them, at the place that wants it.
+pub async fn complete<T>(
+    place: &Place,
+    timeout: Duration,
+    mut build: impl FnMut(&Answers) -> Result<Step<T>, BuildError>,
+) -> Result<T> {
+    let what = || format!("building {}", place.name);
+    let mut answers = Answers::new();
+    let mut remotes = None;
+    let mut asked: Vec<Need> = Vec::new();
+    for _ in 0..MAX_ROUNDS {
+        // Deprecation warnings of the engine, once it gives them, are for stderr and printed here, with `Step::Done`.
+        let step = build(&answers)
+            .map_err(|error| place.localize(error))
+            .with_context(what)?;
+        let needs = match step {
+            Step::Done(done) => return Ok(done),
+            Step::Needs(needs) => needs,
+        };
+        if needs.iter().all(|need| asked.contains(need)) {
+            bail!("{}: the build asks again for what it was told", what());
+        }
+        for need in needs {
+            let answer = match &need {
+                Need::Chart(chart) => Answer::Failed(format!(
+                    "this version cannot render Helm charts; render {} with `helm template` and list the result under resources",
+                    chart.name
+                )),
+                Need::File { .. } | Need::Repository(_) => {
+                    let remotes = match &remotes {
+                        Some(remotes) => remotes,
+                        None => remotes.insert(Remotes::new(timeout)?),
+                    };
+                    let progress = Progress::spinner(format!("fetching {}", name_of(&need)));
+                    let answer = remotes.answer(&need).await;
+                    drop(progress);
+                    answer
+                }
+            };
+            answers.insert(need.clone(), answer);
+            asked.push(need);
+        }
+    }
+    bail!("{}: remote bases lead to more than {MAX_ROUNDS} others", what())
+}
+
+fn name_of(need: &Need) -> String {
+    match need {
+        Need::File { url } => nave_net::redact(url).to_string(),
+        Need::Repository(repository) => nave_net::redact(&repository.clone_url()).to_string(),
+        Need::Chart(chart) => chart.name.clone(),
+    }
+}
