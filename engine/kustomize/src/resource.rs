@@ -224,7 +224,7 @@ impl Resource {
         }
         let map: Map = texts
             .into_iter()
-            .map(|(key, text)| (Scalar::str(key), Node::str(text)))
+            .map(|(key, text)| (Scalar::implicit(key), Node::str(text)))
             .collect();
         metadata.insert(field, Node::Map(Arc::new(map)));
         Ok(())
@@ -449,7 +449,7 @@ impl Resource {
         }
         let map: Map = merged
             .into_iter()
-            .map(|(key, text)| (Scalar::str(key), data_text(&text)))
+            .map(|(key, text)| (Scalar::implicit(key), data_text(&text)))
             .collect();
         object.push(Scalar::str(field), Node::Map(Arc::new(map)));
     }

@@ -89,6 +89,14 @@ impl Scalar {
         }
     }
 
+    /// A scalar without a tag: what it is shows when it is written.
+    pub fn implicit(text: impl Into<SmolStr>) -> Scalar {
+        Scalar {
+            tag: Tag::Implicit,
+            ..Scalar::str(text)
+        }
+    }
+
     /// A plain scalar: what it is follows from its look in `dialect`.
     pub fn plain(text: impl Into<SmolStr>, dialect: Dialect) -> Scalar {
         let text = text.into();
@@ -120,10 +128,7 @@ impl Node {
 
     /// A scalar without a tag: what it is shows when it is written.
     pub fn implicit(text: impl Into<SmolStr>) -> Node {
-        Node::Scalar(Scalar {
-            tag: Tag::Implicit,
-            ..Scalar::str(text)
-        })
+        Node::Scalar(Scalar::implicit(text))
     }
 
     /// A list node.
@@ -334,7 +339,7 @@ impl Map {
     pub fn insert(&mut self, key: impl AsRef<str> + Into<SmolStr>, node: Node) {
         match self.get_mut(key.as_ref()) {
             Some(place) => *place = node,
-            None => self.entries.push((Scalar::str(key), node)),
+            None => self.entries.push((Scalar::implicit(key), node)),
         }
     }
 
@@ -346,7 +351,7 @@ impl Map {
     /// The value of a key for editing; appended as `default()` when absent.
     pub fn entry(&mut self, key: &str, default: impl FnOnce() -> Node) -> &mut Node {
         let place = self.position(key).unwrap_or_else(|| {
-            self.entries.push((Scalar::str(key), default()));
+            self.entries.push((Scalar::implicit(key), default()));
             self.entries.len() - 1
         });
         &mut self.entries[place].1
@@ -389,8 +394,14 @@ fn key_text(key: &Scalar, dialect: Dialect, top: bool) -> Result<String, YamlErr
             format!("the key `{}` is {what}, not a text", key.text),
         ))
     };
-    match (dialect, key.tag) {
-        (_, Tag::Str | Tag::Other | Tag::Binary | Tag::Timestamp | Tag::Implicit) => Ok(key.text.to_string()),
+    let tag = match key.tag {
+        Tag::Implicit if key.style == Style::Plain => resolve(&key.text, dialect),
+        Tag::Implicit => Tag::Str,
+        tag => tag,
+    };
+    match (dialect, tag) {
+        (_, Tag::Str | Tag::Implicit) => Ok(key.text.to_string()),
+        (Dialect::K8s, Tag::Other | Tag::Binary | Tag::Timestamp) => Ok(key.text.to_string()),
         (Dialect::K8s, Tag::Merge) | (_, Tag::Null) => refuse("null"),
         (Dialect::K8s, Tag::Int | Tag::Bool) => Ok(match scalar_value(key, dialect)? {
             Value::String(text) => text,
@@ -409,7 +420,10 @@ fn key_text(key: &Scalar, dialect: Dialect, top: bool) -> Result<String, YamlErr
         // Go decodes the top into a map of texts, which takes keys as they are written; below
         // it, a map with such a key is no longer JSON.
         (Dialect::Kyaml, _) if top => Ok(key.text.to_string()),
+        (Dialect::Kyaml, Tag::Merge) => Ok(key.text.to_string()),
         (Dialect::Kyaml, Tag::Bool) => refuse("a boolean"),
+        (Dialect::Kyaml, Tag::Timestamp) => refuse("a date"),
+        (Dialect::Kyaml, Tag::Binary | Tag::Other) => refuse("a scalar with a tag of its own"),
         (Dialect::Kyaml, _) => refuse("a number"),
     }
 }
