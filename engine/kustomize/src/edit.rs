@@ -16,6 +16,7 @@ pub(crate) fn set_scalar(node: &mut Node, mut scalar: Scalar) -> Result<(), Stri
                 scalar.style = old.style;
             }
             scalar.line = old.line;
+            scalar.twin = old.twin;
             *old = scalar;
             Ok(())
         }
@@ -61,6 +62,7 @@ pub(crate) fn put_with_key(map: &mut Map, key: Scalar, mut value: Node) {
         Some(old) => {
             if let (Node::Scalar(value), Node::Scalar(old)) = (&mut value, &*old) {
                 value.style = old.style;
+                value.twin = old.twin;
             } else if let Node::Scalar(value) = &mut value {
                 value.style = Style::Plain;
             }

@@ -30,6 +30,7 @@ mod sort;
 mod target;
 mod transform;
 mod tree;
+mod twins;
 
 pub use build::{Answer, Answers, LoadRestriction, Need, Options, Reorder, Step, build};
 pub use cache::Cache;

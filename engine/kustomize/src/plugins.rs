@@ -52,6 +52,14 @@ pub(crate) enum Generator {
 
 impl Transformer {
     pub fn run(&self, resources: &mut ResMap, schemas: &Schemas) -> Result<(), BuildError> {
+        self.run_once(resources, schemas)?;
+        for resource in &mut resources.list {
+            resource.twins.reconcile(&mut resource.node);
+        }
+        Ok(())
+    }
+
+    fn run_once(&self, resources: &mut ResMap, schemas: &Schemas) -> Result<(), BuildError> {
         match self {
             Transformer::StrategicPatches(patches) => transform::apply_strategic(resources, patches, schemas),
             Transformer::Patch(patch) => transform::apply_patch(resources, patch, schemas),
@@ -69,8 +77,8 @@ impl Transformer {
                 subjects,
             } => transform::set_namespace(resources, namespace, fields, *unset_only, *subjects, schemas),
             Transformer::Affix(affix, fields) => transform::add_affix(resources, affix, fields, schemas),
-            Transformer::Labels(labels, fields) => transform::add_labels(resources, labels, fields),
-            Transformer::Annotations(annotations, fields) => transform::add_annotations(resources, annotations, fields),
+            Transformer::Labels(labels, fields) => transform::add_pairs(resources, labels, fields),
+            Transformer::Annotations(annotations, fields) => transform::add_pairs(resources, annotations, fields),
             Transformer::Replicas(replica, fields) => transform::set_replicas(resources, replica, fields, schemas),
             Transformer::Image(image, fields) => transform::set_images(resources, image, fields),
             Transformer::Replacements(replacements) => transform::replace(resources, replacements, schemas),

@@ -12,6 +12,7 @@ use crate::error::{BuildError, Problem};
 use crate::ids::{Gvk, Id};
 use crate::origin::Origin;
 use crate::schema::Schemas;
+use crate::twins::{Twins, separate};
 
 /// Annotations that kustomize keeps its notes in while it builds. We keep notes beside the object;
 /// what a user wrote there goes, as with kustomize.
@@ -76,6 +77,8 @@ pub(crate) struct Resource {
     pub transformations: Vec<Origin>,
     /// The file it was read from, for errors; empty for generated objects.
     pub file: Arc<str>,
+    /// Scalars that are one in several places.
+    pub twins: Twins,
 }
 
 /// Resources in the order in which they were met.
@@ -103,6 +106,7 @@ impl Resource {
             origin: None,
             transformations: Vec::new(),
             file,
+            twins: Twins::default(),
         }
     }
 
@@ -170,6 +174,14 @@ impl Resource {
             name: id.name,
             kind: id.gvk.kind,
         });
+        // Kustomize notes this in an annotation, and writes all of them anew.
+        let annotations = self.node.at(&["metadata", "annotations"]).cloned();
+        if let Some(mut annotations) = annotations.filter(|node| node.as_map().is_some()) {
+            separate(&mut annotations);
+            if let Ok(metadata) = edit::map_at(&mut self.node, &["metadata"]) {
+                metadata.insert("annotations", annotations);
+            }
+        }
     }
 
     /// Sets `metadata.name` to a text that is what it looks like, in the quotes of the old one.
@@ -549,7 +561,7 @@ fn syntax(file: &str, node: &Node, problem: String) -> BuildError {
     BuildError::new(file, node.line() as usize, Problem::Syntax(problem))
 }
 
-fn validate(node: &Node) -> Result<(), String> {
+pub(crate) fn validate(node: &Node) -> Result<(), String> {
     if node.as_map().is_none() {
         return Err(format!("expected a Kubernetes object, found {}", node.type_name()));
     }

@@ -18,7 +18,7 @@ use crate::kustomization::{FILE_NAMES, GeneratorOptions, HelmGlobals, Kustomizat
 use crate::load::{Found, Loader};
 use crate::origin::{Origin, Plugin};
 use crate::plugins::{self, Generator, Transformer, decode_error};
-use crate::resource::{ResMap, Resource, read_resources};
+use crate::resource::{ResMap, Resource, read_resources, validate};
 use crate::schema::CustomSchema;
 use crate::sort;
 use crate::transform::{self, Affix, SubjectMode, VarSet};
@@ -73,6 +73,10 @@ pub(crate) fn run(
         transform::fix_references(&mut gathered.resources, &config.name_reference, &schemas)?;
         transform::resolve_vars(&mut gathered.resources, &gathered.vars, &config.var_reference)?;
         let resources = &mut gathered.resources;
+        for resource in &resources.list {
+            // A patch may have taken the name away.
+            validate(&resource.node).map_err(|problem| BuildError::new(&*resource.file, 0, Problem::Syntax(problem)))?;
+        }
         resources.list.retain(|resource| !resource.is_local());
         match (&target.kustomization.sort_options, world.options.reorder) {
             (Some(options), _) => sort::apply(resources, options, &schemas),
@@ -82,7 +86,7 @@ pub(crate) fn run(
         if wants("managedByLabel") {
             let labels = [(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned())].into();
             let field = FieldSpec::new("", "", "", "metadata/labels", true);
-            transform::add_labels(resources, &labels, &[field])?;
+            transform::add_pairs(resources, &labels, &[field])?;
         }
         let (origins, transformations) = (wants("originAnnotations"), wants("transformerAnnotations"));
         let mut objects = Vec::with_capacity(resources.list.len());

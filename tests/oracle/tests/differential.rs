@@ -91,7 +91,7 @@ fn random_trees_build_as_with_the_reference() {
     for seed in first..first + cases {
         let config = Config {
             failure_persistence: None,
-            max_shrink_iters: 500,
+            max_shrink_iters: 250,
             ..Config::default()
         };
         let mut runner = TestRunner::new_with_rng(config, rng(seed));

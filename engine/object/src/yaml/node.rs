@@ -59,6 +59,9 @@ pub struct Scalar {
     pub style: Style,
     /// The line it was read from, from 1; 0 when it was made by a program.
     pub line: u32,
+    /// Scalars of one document with the same number, other than 0, are one scalar in several places to a
+    /// program that says so; nothing here reads it.
+    pub twin: u32,
 }
 
 /// A node of the tree. Cloning is cheap: lists and maps are shared until one side is changed.
@@ -86,6 +89,7 @@ impl Scalar {
             tag: Tag::Str,
             style: Style::Plain,
             line: 0,
+            twin: 0,
         }
     }
 
@@ -106,6 +110,7 @@ impl Scalar {
             tag,
             style: Style::Plain,
             line: 0,
+            twin: 0,
         }
     }
 }
@@ -123,6 +128,7 @@ impl Node {
             tag: Tag::Null,
             style: Style::Plain,
             line: 0,
+            twin: 0,
         })
     }
 
@@ -212,6 +218,15 @@ impl Node {
         }
     }
 
+    /// Whether both are one shared list or map; `false` for scalars.
+    pub fn is_same(&self, other: &Node) -> bool {
+        match (self, other) {
+            (Node::Seq(ours), Node::Seq(other)) => Arc::ptr_eq(ours, other),
+            (Node::Map(ours), Node::Map(other)) => Arc::ptr_eq(ours, other),
+            _ => false,
+        }
+    }
+
     /// What it is, in words with an article: "a map", "a list", "a text", …
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -262,6 +277,7 @@ impl Node {
                 tag,
                 style: Style::Plain,
                 line: 0,
+                twin: 0,
             })
         };
         match value {

@@ -266,11 +266,17 @@ impl<'a> Reader<'a> {
             Some("timestamp") => Tag::Timestamp,
             Some(_) => Tag::Other,
         };
+        // Go writes a tag that was asked for, and reads the scalar by it and not by its quotes.
+        let style = match tag {
+            Tag::Int | Tag::Float | Tag::Bool | Tag::Null | Tag::Binary | Tag::Timestamp => Style::Plain,
+            _ => style,
+        };
         Scalar {
             text: SmolStr::new(text),
             tag,
             style,
             line: u32::try_from(line).unwrap_or(u32::MAX),
+            twin: 0,
         }
     }
 

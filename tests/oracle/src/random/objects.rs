@@ -97,7 +97,7 @@ fn whole(c: &mut Choices<'_>, made: &Made) -> Y {
     let mut metadata = m([("name", s(made.name.as_str()))]);
     metadata = metadata.with("namespace", made.namespace.map(s));
     metadata = metadata.with("labels", c.maybe(35, pairs));
-    metadata = metadata.with("annotations", c.maybe(25, annotations));
+    metadata = metadata.with("annotations", c.maybe(25, |c| annotations(c, made.kind)));
     metadata = metadata.with("creationTimestamp", c.maybe(5, |_| s("null")));
     metadata = metadata.with("finalizers", c.maybe(3, |c| l([s("x/y"), odd(c)])));
     metadata = metadata.with(
@@ -145,7 +145,7 @@ pub(super) fn pairs(c: &mut Choices<'_>) -> Y {
     m(entries)
 }
 
-fn annotations(c: &mut Choices<'_>) -> Y {
+fn annotations(c: &mut Choices<'_>, kind: &str) -> Y {
     let mut made = pairs(c);
     if let Y::M(entries) = &mut made {
         if c.chance(15) {
@@ -154,7 +154,8 @@ fn annotations(c: &mut Choices<'_>) -> Y {
         if c.chance(4) {
             entries.push(("config.kubernetes.io/local-config".to_owned(), s("\"true\"")));
         }
-        if c.chance(4) {
+        // The hash of other kinds covers the columns and comments of their YAML.
+        if matches!(kind, "ConfigMap" | "Secret") && c.chance(8) {
             entries.push((
                 "internal.config.kubernetes.io/needsHashSuffix".to_owned(),
                 s("enabled"),

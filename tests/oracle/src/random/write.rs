@@ -135,7 +135,10 @@ impl Y {
     /// Whether it can stand in flow style.
     fn is_flat(&self) -> bool {
         match self {
-            Y::S(text) => !text.is_empty() && !text.contains([',', '[', ']', '{', '}', '#', '*', '&']),
+            Y::S(text) => {
+                let indicators = [',', '[', ']', '{', '}', '#', '*', '&'];
+                !text.is_empty() && !text.ends_with(':') && !text.contains(indicators)
+            }
             Y::B(..) => false,
             Y::M(entries) => entries
                 .iter()
