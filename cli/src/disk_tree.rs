@@ -71,4 +71,11 @@ impl Tree for DiskTree {
         names.sort();
         names
     }
+
+    fn real_path(&self, path: &str) -> Option<String> {
+        let Ok(real) = self.path(path).canonicalize() else {
+            return Some(path.to_owned());
+        };
+        Some(real.strip_prefix(&self.root).ok()?.to_str()?.to_owned())
+    }
 }

@@ -2,15 +2,19 @@
 
 use std::fmt;
 
+use nave_object::yaml::YamlError;
+
 /// A failed build: where, what, and by which kustomization files the build got there.
 ///
-/// Displayed as `<file>:<line>: <what> (from <kustomization> < <kustomization>)`.
+/// Displayed as `<file>:<line>:<column>: <what> (from <kustomization> < <kustomization>)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildError {
     /// The file at fault, relative to the root of the tree; empty when no file is.
     pub file: String,
     /// The line in that file, from 1; 0 when not known.
     pub line: usize,
+    /// The column in that line, from 1; 0 when not known.
+    pub column: usize,
     /// What is wrong and what was expected.
     pub problem: Problem,
     /// The kustomization files that led here, the innermost first.
@@ -74,6 +78,7 @@ impl BuildError {
         BuildError {
             file: file.into(),
             line,
+            column: 0,
             problem,
             from: Vec::new(),
         }
@@ -104,6 +109,21 @@ impl BuildError {
         BuildError::new("", 0, Problem::Unsupported(what.into()))
     }
 
+    /// Notes the column of the line.
+    pub(crate) fn at_column(mut self, column: usize) -> BuildError {
+        self.column = column;
+        self
+    }
+
+    /// A file that is no YAML.
+    pub(crate) fn yaml(file: impl Into<String>, error: YamlError) -> BuildError {
+        BuildError::new(file, error.line, Problem::Syntax(error.problem)).at_column(error.column)
+    }
+
+    pub(crate) fn limit(problem: impl Into<String>) -> BuildError {
+        BuildError::new("", 0, Problem::Limit(problem.into()))
+    }
+
     /// Names the file, unless one is named already.
     pub(crate) fn in_file(mut self, file: &str) -> BuildError {
         if self.file.is_empty() {
@@ -128,7 +148,8 @@ impl fmt::Display for BuildError {
         match (self.file.as_str(), self.line) {
             ("", _) => {}
             (file, 0) => write!(f, "{file}: ")?,
-            (file, line) => write!(f, "{file}:{line}: ")?,
+            (file, line) if self.column == 0 => write!(f, "{file}:{line}: ")?,
+            (file, line) => write!(f, "{file}:{line}:{}: ", self.column)?,
         }
         write!(f, "{}", self.problem)?;
         if !self.from.is_empty() {

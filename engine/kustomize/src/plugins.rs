@@ -177,7 +177,7 @@ pub(crate) fn replacements(loader: &Loader<'_>, list: &[Replacement]) -> Result<
         let path = &replacement.path;
         let text = loader.read_text("replacements file", path)?;
         let nodes = nave_object::yaml::parse_nodes(&text, Dialect::K8s)
-            .map_err(|error| loader.syntax(path, error.line, error.problem))?;
+            .map_err(|error| loader.yaml(path, error))?;
         let in_file = |error: DecodeError| decode_error(error).in_file(&loader.display(path));
         match nodes.first() {
             Some(node @ Node::Seq(_)) => {
@@ -205,7 +205,7 @@ pub(crate) fn decode_error(error: DecodeError) -> BuildError {
             problem: error.problem,
         }
     };
-    BuildError::new("", error.line, problem)
+    BuildError::new("", error.line, problem).at_column(error.column)
 }
 
 fn field(field: &str, problem: &str) -> BuildError {
@@ -281,7 +281,7 @@ pub(crate) fn transformer_from(loader: &Loader<'_>, config: &Resource) -> Result
                     .read_text("targets file", &spec.target_file_path)
                     .map_err(named)?;
                 let nodes = nave_object::yaml::parse_nodes(&text, Dialect::K8s)
-                    .map_err(|error| loader.syntax(&spec.target_file_path, error.line, error.problem))?;
+                    .map_err(|error| loader.yaml(&spec.target_file_path, error))?;
                 if let Some(node) = nodes.first() {
                     let more: Targets = decode(node, Mode::Lenient)
                         .map_err(|e| decode_error(e).in_file(&loader.display(&spec.target_file_path)))?;

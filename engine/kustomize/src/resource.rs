@@ -39,6 +39,8 @@ const BUILD_ANNOTATIONS: [&str; 19] = [
 ];
 const NEEDS_HASH: &str = "internal.config.kubernetes.io/needsHashSuffix";
 const BEHAVIOR: &str = "internal.config.kubernetes.io/generatorBehavior";
+/// Objects of one file; lists in lists could make any number of them.
+const MAX_OBJECTS: usize = 1_000_000;
 const LOCAL_CONFIG: &str = "config.kubernetes.io/local-config";
 
 /// What a generated object does to one that is there already.
@@ -296,7 +298,7 @@ impl Resource {
     pub fn to_value(&self) -> Result<Value, BuildError> {
         self.node.to_value(Dialect::Kyaml).map_err(|error| {
             let problem = format!("{}: {}", self.describe(), error.problem);
-            BuildError::new(&*self.file, error.line, Problem::Syntax(problem))
+            BuildError::new(&*self.file, error.line, Problem::Syntax(problem)).at_column(error.column)
         })
     }
 
@@ -486,7 +488,7 @@ pub(crate) fn data_text(text: &str) -> Node {
 /// Broken YAML, and documents without kind or name.
 pub(crate) fn read_resources(text: &str, file: &str) -> Result<Vec<Resource>, BuildError> {
     let nodes = nave_object::yaml::parse_nodes(text, Dialect::Kyaml)
-        .map_err(|error| BuildError::new(file, error.line, Problem::Syntax(error.problem)))?;
+        .map_err(|error| BuildError::yaml(file, error))?;
     resources_from_nodes(nodes, file)
 }
 
@@ -513,6 +515,9 @@ pub(crate) fn resources_from_nodes(nodes: Vec<Node>, file: &str) -> Result<Vec<R
         } else {
             None
         };
+        if resources.len() + queue.len() > MAX_OBJECTS {
+            return Err(BuildError::limit(format!("{file} has more than {MAX_OBJECTS} objects")));
+        }
         match items {
             None => resources.push(Resource::new(node, shared.clone())),
             Some(items) if items.is_null() => {}
@@ -520,7 +525,7 @@ pub(crate) fn resources_from_nodes(nodes: Vec<Node>, file: &str) -> Result<Vec<R
                 for item in items.iter() {
                     let value = item
                         .to_value(Dialect::Kyaml)
-                        .map_err(|error| BuildError::new(file, error.line, Problem::Syntax(error.problem)))?;
+                        .map_err(|error| BuildError::yaml(file, error))?;
                     let item = quoted(&value);
                     if is_nil_or_empty(&item) {
                         continue;
@@ -558,7 +563,7 @@ fn quoted(value: &Value) -> Node {
 }
 
 fn syntax(file: &str, node: &Node, problem: String) -> BuildError {
-    BuildError::new(file, node.line() as usize, Problem::Syntax(problem))
+    BuildError::new(file, node.line() as usize, Problem::Syntax(problem)).at_column(node.column() as usize)
 }
 
 pub(crate) fn validate(node: &Node) -> Result<(), String> {

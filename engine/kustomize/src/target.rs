@@ -14,7 +14,7 @@ use crate::decode::{Mode, decode};
 use crate::error::{BuildError, Problem};
 use crate::generate;
 use crate::helm;
-use crate::kustomization::{FILE_NAMES, GeneratorOptions, HelmGlobals, Kustomization};
+use crate::kustomization::{self, FILE_NAMES, GeneratorOptions, HelmGlobals, Kustomization};
 use crate::load::{Found, Loader};
 use crate::origin::{Origin, Plugin};
 use crate::plugins::{self, Generator, Transformer, decode_error};
@@ -125,7 +125,9 @@ impl<'a> Target<'a> {
         };
         let file = loader.display(file_name);
         let text = loader.read_text("kustomization file", file_name)?;
-        let kustomization = parse_kustomization(&text, mode).map_err(|error| error.in_file(&file))?;
+        let mut warnings = loader.world.warnings.borrow_mut();
+        let kustomization = parse_kustomization(&text, mode, &mut warnings).map_err(|error| error.in_file(&file))?;
+        drop(warnings);
         Ok(Target {
             loader,
             file,
@@ -259,7 +261,7 @@ impl<'a> Target<'a> {
         for path in &self.kustomization.configurations {
             let text = self.loader.read_text("configuration", path)?;
             let nodes = nave_object::yaml::parse_nodes(&text, Dialect::K8s)
-                .map_err(|error| self.loader.syntax(path, error.line, error.problem))?;
+                .map_err(|error| self.loader.yaml(path, error))?;
             let Some(node) = nodes.first() else { continue };
             let file: ConfigurationFile =
                 decode(node, Mode::Lenient).map_err(|error| decode_error(error).in_file(&self.loader.display(path)))?;
@@ -336,7 +338,7 @@ impl<'a> Target<'a> {
     fn render(
         &self,
         globals: &HelmGlobals,
-        chart: &crate::kustomization::HelmChart,
+        chart: &kustomization::HelmChart,
     ) -> Result<Vec<Resource>, BuildError> {
         if !self.loader.world.options.allow_helm {
             return Err(BuildError::new(
@@ -541,9 +543,9 @@ impl Accumulator {
 }
 
 /// Reads a kustomization file and moves deprecated fields. Read leniently, it may be empty.
-fn parse_kustomization(text: &str, mode: Mode) -> Result<Kustomization, BuildError> {
+fn parse_kustomization(text: &str, mode: Mode, warnings: &mut Vec<String>) -> Result<Kustomization, BuildError> {
     let nodes = nave_object::yaml::parse_nodes(text, Dialect::K8s)
-        .map_err(|error| BuildError::new("", error.line, Problem::Syntax(error.problem)))?;
+        .map_err(|error| BuildError::yaml("", error))?;
     let empty = || {
         Err(BuildError::new(
             "",
@@ -558,11 +560,15 @@ fn parse_kustomization(text: &str, mode: Mode) -> Result<Kustomization, BuildErr
         None => return empty(),
     };
     let mut kustomization: Kustomization = decode(node, mode).map_err(decode_error)?;
+    warnings.extend(kustomization::deprecated(node));
     let says_something = node.as_map().is_some_and(|map| {
         map.iter().any(|(key, value)| {
             let name = key.text.as_str();
             let empty_text = value.text().is_some_and(str::is_empty);
-            !matches!(name, "kind" | "apiVersion") && !value.is_null() && !empty_text
+            // Fields whose content moves elsewhere leave nothing behind when they have none.
+            let moves = matches!(name, "bases" | "imageTags" | "helmChartInflationGenerator")
+                && value.as_seq().is_some_and(<[Node]>::is_empty);
+            !matches!(name, "kind" | "apiVersion") && !value.is_null() && !empty_text && !moves
         })
     });
     if !says_something && mode == Mode::Strict {
@@ -594,7 +600,7 @@ fn parse_kustomization(text: &str, mode: Mode) -> Result<Kustomization, BuildErr
     Ok(kustomization)
 }
 
-fn label_fields(label: &crate::kustomization::Label, config: &TransformerConfig) -> Result<Vec<FieldSpec>, String> {
+fn label_fields(label: &kustomization::Label, config: &TransformerConfig) -> Result<Vec<FieldSpec>, String> {
     let fields = config::merge_all(&label.fields, &config.labels)?;
     if label.include_selectors {
         return config::merge_all(&fields, &config.common_labels);

@@ -15,6 +15,11 @@ pub trait Tree: Send + Sync {
     fn is_dir(&self, path: &str) -> bool;
     /// The names in a directory, sorted; empty when it is none.
     fn list(&self, dir: &str) -> Vec<String>;
+    /// Where a path leads once links are followed, which decides what may be read; `None` when that is
+    /// outside of the tree. A path to nothing leads to itself.
+    fn real_path(&self, path: &str) -> Option<String> {
+        Some(path.to_owned())
+    }
 }
 
 /// Files kept in memory. Cloning shares their bytes.

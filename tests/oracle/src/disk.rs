@@ -36,6 +36,13 @@ impl Tree for Disk {
         names.sort();
         names
     }
+
+    fn real_path(&self, path: &str) -> Option<String> {
+        let Ok(real) = Path::new("/").join(path).canonicalize() else {
+            return Some(path.to_owned());
+        };
+        Some(real.to_str()?.trim_start_matches('/').to_owned())
+    }
 }
 
 /// What came of a build.

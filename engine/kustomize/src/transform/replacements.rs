@@ -13,6 +13,9 @@ use crate::selector::Matcher;
 use crate::transform::hash::go_json;
 use crate::twins::separate;
 
+/// Levels and parts of an object that replacements may make.
+const MAX_LEVELS: usize = 512;
+const MAX_NODES: usize = 1 << 20;
 const DEFAULT_PATH: &str = "metadata.name";
 
 /// Carries out replacements in their order.
@@ -60,9 +63,17 @@ fn replace_one(resources: &mut ResMap, replacement: &Replacement, schemas: &Sche
         },
         (Some(source), None) => source_value(resources, source, schemas)?,
     };
-    targets
-        .iter()
-        .try_for_each(|target| apply(resources, target, &mut value, schemas))
+    for target in targets {
+        apply(resources, target, &mut value, schemas)?;
+        // A list or map that goes into itself doubles each time.
+        for resource in resources.list.iter().filter(|_| value.node.as_scalar().is_none()) {
+            if !resource.node.is_within(&mut { MAX_NODES }, MAX_LEVELS) {
+                let problem = format!("replacements give it more than {MAX_LEVELS} levels or {MAX_NODES} parts");
+                return Err(BuildError::limit(format!("{}: {problem}", resource.describe())));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What is to be written. Without a delimiter, kustomize holds the field itself: where a target is

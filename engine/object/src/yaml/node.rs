@@ -59,6 +59,8 @@ pub struct Scalar {
     pub style: Style,
     /// The line it was read from, from 1; 0 when it was made by a program.
     pub line: u32,
+    /// The column of its start in that line, from 1; 0 when it was made by a program.
+    pub column: u32,
     /// Scalars of one document with the same number, other than 0, are one scalar in several places to a
     /// program that says so; nothing here reads it.
     pub twin: u32,
@@ -89,6 +91,7 @@ impl Scalar {
             tag: Tag::Str,
             style: Style::Plain,
             line: 0,
+            column: 0,
             twin: 0,
         }
     }
@@ -110,6 +113,7 @@ impl Scalar {
             tag,
             style: Style::Plain,
             line: 0,
+            column: 0,
             twin: 0,
         }
     }
@@ -128,6 +132,7 @@ impl Node {
             tag: Tag::Null,
             style: Style::Plain,
             line: 0,
+            column: 0,
             twin: 0,
         })
     }
@@ -218,6 +223,39 @@ impl Node {
         }
     }
 
+    /// The column of its first scalar, from 1; 0 when it was made by a program.
+    pub fn column(&self) -> u32 {
+        match self {
+            Node::Scalar(scalar) => scalar.column,
+            Node::Seq(items) => items.first().map_or(0, Node::column),
+            Node::Map(map) => map.entries.first().map_or(0, |(key, _)| key.column),
+        }
+    }
+
+    /// The number of levels, a scalar being one.
+    pub fn height(&self) -> usize {
+        1 + match self {
+            Node::Scalar(_) => 0,
+            Node::Seq(items) => items.iter().map(Node::height).max().unwrap_or_default(),
+            Node::Map(map) => map.iter().map(|(_, node)| node.height()).max().unwrap_or_default(),
+        }
+    }
+
+    /// Whether it has at most so many scalars, lists and maps, and at most so many levels.
+    ///
+    /// Shared parts count each time; the work is bounded by what is allowed.
+    pub fn is_within(&self, nodes: &mut usize, levels: usize) -> bool {
+        if *nodes == 0 || levels == 0 {
+            return false;
+        }
+        *nodes -= 1;
+        match self {
+            Node::Scalar(_) => true,
+            Node::Seq(items) => items.iter().all(|item| item.is_within(nodes, levels - 1)),
+            Node::Map(map) => map.iter().all(|(_, node)| node.is_within(nodes, levels - 1)),
+        }
+    }
+
     /// Whether both are one shared list or map; `false` for scalars.
     pub fn is_same(&self, other: &Node) -> bool {
         match (self, other) {
@@ -277,6 +315,7 @@ impl Node {
                 tag,
                 style: Style::Plain,
                 line: 0,
+                column: 0,
                 twin: 0,
             })
         };
@@ -405,10 +444,8 @@ impl FromIterator<(Scalar, Node)> for Map {
 /// A key as JSON has it.
 fn key_text(key: &Scalar, dialect: Dialect, top: bool) -> Result<String, YamlError> {
     let refuse = |what: &str| {
-        Err(YamlError::new(
-            key.line as usize,
-            format!("the key `{}` is {what}, not a text", key.text),
-        ))
+        let problem = format!("the key `{}` is {what}, not a text", key.text);
+        Err(YamlError::new(key.line as usize, problem).at_column(key.column as usize))
     };
     let tag = match key.tag {
         Tag::Implicit if key.style == Style::Plain => resolve(&key.text, dialect),
