@@ -70,7 +70,9 @@ pub fn record(cases: &[PathBuf]) -> Result<()> {
             Ok(text) => ("want.yaml", "want-error", text),
             Err(error) => ("want-error", "want.yaml", format!("{error}\n")),
         };
-        let text = text.replace(&*input.to_string_lossy(), "IN");
+        let text = text
+            .replace(&*input.to_string_lossy(), "IN")
+            .replace(&*case.to_string_lossy(), "CASE");
         // What ours says, where a person has written it down, is not the reference's to replace.
         let ours = fs::read_to_string(case.join(file)).unwrap_or_default();
         if !ours.starts_with("nave: ") {

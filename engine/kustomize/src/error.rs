@@ -4,6 +4,9 @@ use std::fmt;
 
 use nave_object::yaml::YamlError;
 
+/// Kustomization files on the way that are shown, besides the one that was built.
+const SHOWN: usize = 8;
+
 /// A failed build: where, what, and by which kustomization files the build got there.
 ///
 /// Displayed as `<file>:<line>:<column>: <what> (from <kustomization> < <kustomization>)`.
@@ -68,8 +71,8 @@ pub enum Problem {
     /// A limit that keeps work and memory bounded.
     #[error("{0}")]
     Limit(String),
-    /// A part of kustomize that is not supported.
-    #[error("{0} is not supported")]
+    /// A part of kustomize that is not supported, in a whole sentence.
+    #[error("{0}")]
     Unsupported(String),
 }
 
@@ -153,7 +156,13 @@ impl fmt::Display for BuildError {
         }
         write!(f, "{}", self.problem)?;
         if !self.from.is_empty() {
-            write!(f, " (from {})", self.from.join(" < "))?;
+            let (inner, outer) = self.from.split_at(SHOWN.min(self.from.len()));
+            write!(f, " (from {}", inner.join(" < "))?;
+            match outer {
+                [] => write!(f, ")")?,
+                [last] => write!(f, " < {last})")?,
+                [left_out @ .., last] => write!(f, " < {} more < {last})", left_out.len())?,
+            }
         }
         Ok(())
     }

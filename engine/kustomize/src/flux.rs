@@ -403,7 +403,7 @@ mod tests {
                 },
             ],
             patches: vec![Patch {
-                patch: "[{op: add, path: /metadata/labels, value: {a: b}}]".into(),
+                patch: "- {op: add, path: /metadata/labels, value: {a: b}}".into(),
                 target: Some(Selector {
                     kind: "P.*".into(),
                     ..Selector::default()

@@ -28,7 +28,9 @@ pub(crate) fn config_map(
             Err(_) => ("binaryData", data_text(&base64_lines(&bytes))),
         };
         let data = object.entry(field, Node::map);
-        data.as_map_mut().expect("made as a map").push(Scalar::implicit(key), node);
+        data.as_map_mut()
+            .expect("made as a map")
+            .push(Scalar::implicit(key), node);
     }
     finish(object, args, options)
 }

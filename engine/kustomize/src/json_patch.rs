@@ -90,7 +90,10 @@ fn too_much(value: &Value, operation: &Operation) -> Option<String> {
     let levels = MAX_LEVELS.saturating_sub(to.parts.len());
     let mut parts = MAX_COPIED;
     (!is_within(new, &mut parts, levels)).then(|| {
-        format!("{} would get more than {MAX_LEVELS} levels or {MAX_COPIED} parts", to.text)
+        format!(
+            "{} would get more than {MAX_LEVELS} levels or {MAX_COPIED} parts",
+            to.text
+        )
     })
 }
 

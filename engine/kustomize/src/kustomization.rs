@@ -335,12 +335,15 @@ pub(crate) fn deprecated(file: &Node) -> impl Iterator<Item = String> {
         let mut entries = map.flat_map(|map| map.iter());
         entries.any(|(key, value)| key.text.eq_ignore_ascii_case(field) && !value.is_null())
     };
-    FIELDS.into_iter().filter(move |(old, ..)| used(old)).map(|(old, new, mark)| {
-        format!(
-            "# Warning: '{old}' is deprecated. Please use '{new}' instead. \
+    FIELDS
+        .into_iter()
+        .filter(move |(old, ..)| used(old))
+        .map(|(old, new, mark)| {
+            format!(
+                "# Warning: '{old}' is deprecated. Please use '{new}' instead. \
              {mark}Run 'kustomize edit fix' to update your Kustomization automatically."
-        )
-    })
+            )
+        })
 }
 
 impl SecretArgs {

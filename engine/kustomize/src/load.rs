@@ -17,7 +17,7 @@ use crate::tree::{Tree, is_within, normalize};
 /// Deeper nesting of bases is refused; each level costs stack, and no real tree comes near.
 const MAX_DEPTH: usize = 100;
 /// More directories are refused: bases that use bases twice would take forever.
-const MAX_DIRECTORIES: usize = 100_000;
+const MAX_DIRECTORIES: usize = 10_000;
 /// Larger files are refused: the API server takes no object beyond 3 MiB.
 const MAX_FILE: usize = 64 << 20;
 
@@ -171,8 +171,8 @@ impl<'a> Loader<'a> {
     /// A file as one JSON document, read leniently.
     pub fn read_json(&self, what: &'static str, path: &str) -> Result<Value, BuildError> {
         let text = self.read_text(what, path)?;
-        let documents = nave_object::yaml::read_documents(&text, Dialect::K8s)
-            .map_err(|error| self.yaml(path, error))?;
+        let documents =
+            nave_object::yaml::read_documents(&text, Dialect::K8s).map_err(|error| self.yaml(path, error))?;
         Ok(documents.into_iter().next().unwrap_or(Value::Null))
     }
 
@@ -242,9 +242,7 @@ impl<'a> Loader<'a> {
         let display = self.display(path);
         if let Some(cache) = &self.world.options.cache {
             let bytes = self.read(what, path)?;
-            let nodes = cache
-                .nodes(&bytes)
-                .map_err(|error| self.yaml(path, error))?;
+            let nodes = cache.nodes(&bytes).map_err(|error| self.yaml(path, error))?;
             return resources_from_nodes(nodes.to_vec(), &display);
         }
         read_resources(&self.read_text(what, path)?, &display)

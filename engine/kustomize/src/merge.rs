@@ -31,6 +31,11 @@ pub(crate) fn merge(object: Node, patch: Node, schemas: &Schemas) -> Result<Opti
         (api_version, kind) = kind_of(&patch);
     }
     let schema = schemas.of(&api_version, &kind);
+    // Kustomize takes changes of the object in place only, and this one gives another object: nothing
+    // comes of it.
+    if patch.get(DIRECTIVE).map(raw_text) == Some("replace") {
+        return Ok(Some(object));
+    }
     let mut walker = Walker {
         path: Vec::new(),
         prepend: true,

@@ -176,8 +176,7 @@ pub(crate) fn replacements(loader: &Loader<'_>, list: &[Replacement]) -> Result<
         }
         let path = &replacement.path;
         let text = loader.read_text("replacements file", path)?;
-        let nodes = nave_object::yaml::parse_nodes(&text, Dialect::K8s)
-            .map_err(|error| loader.yaml(path, error))?;
+        let nodes = nave_object::yaml::parse_nodes(&text, Dialect::K8s).map_err(|error| loader.yaml(path, error))?;
         let in_file = |error: DecodeError| decode_error(error).in_file(&loader.display(path));
         match nodes.first() {
             Some(node @ Node::Seq(_)) => {
@@ -324,7 +323,9 @@ pub(crate) fn generator_from(config: &Resource) -> Result<Generator, BuildError>
             let chart: HelmChart = read_config(config)?;
             Ok(Generator::Helm(globals, Box::new(chart)))
         }
-        "IAMPolicyGenerator" => Err(BuildError::unsupported("the IAMPolicyGenerator").in_file(&config.file)),
+        "IAMPolicyGenerator" => {
+            Err(BuildError::unsupported("the IAMPolicyGenerator is not supported").in_file(&config.file))
+        }
         _ => Err(unknown(config, "generator")),
     }
 }

@@ -487,8 +487,7 @@ pub(crate) fn data_text(text: &str) -> Node {
 /// # Errors
 /// Broken YAML, and documents without kind or name.
 pub(crate) fn read_resources(text: &str, file: &str) -> Result<Vec<Resource>, BuildError> {
-    let nodes = nave_object::yaml::parse_nodes(text, Dialect::Kyaml)
-        .map_err(|error| BuildError::yaml(file, error))?;
+    let nodes = nave_object::yaml::parse_nodes(text, Dialect::Kyaml).map_err(|error| BuildError::yaml(file, error))?;
     resources_from_nodes(nodes, file)
 }
 

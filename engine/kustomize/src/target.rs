@@ -75,7 +75,8 @@ pub(crate) fn run(
         let resources = &mut gathered.resources;
         for resource in &resources.list {
             // A patch may have taken the name away.
-            validate(&resource.node).map_err(|problem| BuildError::new(&*resource.file, 0, Problem::Syntax(problem)))?;
+            validate(&resource.node)
+                .map_err(|problem| BuildError::new(&*resource.file, 0, Problem::Syntax(problem)))?;
         }
         resources.list.retain(|resource| !resource.is_local());
         match (&target.kustomization.sort_options, world.options.reorder) {
@@ -106,10 +107,7 @@ impl<'a> Target<'a> {
         let file_name = match present.as_slice() {
             [one] => *one,
             [] => {
-                let dir = match loader.display(".") {
-                    dir if dir.is_empty() => ".".to_owned(),
-                    dir => dir,
-                };
+                let dir = shown_directory(&loader);
                 return Err(BuildError::syntax(format!(
                     "directory `{dir}` has no kustomization file: none of {}",
                     FILE_NAMES.join(", ")
@@ -117,9 +115,9 @@ impl<'a> Target<'a> {
             }
             several => {
                 let files = several.join(", ");
+                let dir = shown_directory(&loader);
                 return Err(BuildError::syntax(format!(
-                    "directory `{}` has several kustomization files: {files}",
-                    loader.display(".")
+                    "directory `{dir}` has several kustomization files, and one is expected: {files}"
                 )));
             }
         };
@@ -260,8 +258,8 @@ impl<'a> Target<'a> {
         let mut own = TransformerConfig::default();
         for path in &self.kustomization.configurations {
             let text = self.loader.read_text("configuration", path)?;
-            let nodes = nave_object::yaml::parse_nodes(&text, Dialect::K8s)
-                .map_err(|error| self.loader.yaml(path, error))?;
+            let nodes =
+                nave_object::yaml::parse_nodes(&text, Dialect::K8s).map_err(|error| self.loader.yaml(path, error))?;
             let Some(node) = nodes.first() else { continue };
             let file: ConfigurationFile =
                 decode(node, Mode::Lenient).map_err(|error| decode_error(error).in_file(&self.loader.display(path)))?;
@@ -335,11 +333,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    fn render(
-        &self,
-        globals: &HelmGlobals,
-        chart: &kustomization::HelmChart,
-    ) -> Result<Vec<Resource>, BuildError> {
+    fn render(&self, globals: &HelmGlobals, chart: &kustomization::HelmChart) -> Result<Vec<Resource>, BuildError> {
         if !self.loader.world.options.allow_helm {
             return Err(BuildError::new(
                 "",
@@ -544,8 +538,7 @@ impl Accumulator {
 
 /// Reads a kustomization file and moves deprecated fields. Read leniently, it may be empty.
 fn parse_kustomization(text: &str, mode: Mode, warnings: &mut Vec<String>) -> Result<Kustomization, BuildError> {
-    let nodes = nave_object::yaml::parse_nodes(text, Dialect::K8s)
-        .map_err(|error| BuildError::yaml("", error))?;
+    let nodes = nave_object::yaml::parse_nodes(text, Dialect::K8s).map_err(|error| BuildError::yaml("", error))?;
     let empty = || {
         Err(BuildError::new(
             "",
@@ -598,6 +591,13 @@ fn parse_kustomization(text: &str, mode: Mode, warnings: &mut Vec<String>) -> Re
         })?;
     }
     Ok(kustomization)
+}
+
+fn shown_directory(loader: &Loader<'_>) -> String {
+    match loader.display(".") {
+        dir if dir.is_empty() => ".".to_owned(),
+        dir => dir,
+    }
 }
 
 fn label_fields(label: &kustomization::Label, config: &TransformerConfig) -> Result<Vec<FieldSpec>, String> {

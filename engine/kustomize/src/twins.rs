@@ -35,22 +35,26 @@ impl Twins {
         if self.is_empty() || self.seen.as_ref().is_some_and(|seen| seen.is_same(object)) {
             return;
         }
-        let mut changed = false;
+        // What they were is compared with all of them, as those that nobody changed still are that.
+        let mut changed = Vec::new();
         self.look(object, &mut changed);
-        if changed {
+        if !changed.is_empty() {
+            for (place, scalar) in changed {
+                self.known[place].0 = scalar;
+            }
             self.write(object);
         }
         self.seen = Some(object.clone());
     }
 
-    fn look(&mut self, node: &Node, changed: &mut bool) {
+    fn look(&self, node: &Node, changed: &mut Vec<(usize, Scalar)>) {
         match node {
             Node::Scalar(scalar) => {
-                if let Some((known, true)) = self.known.get_mut((scalar.twin as usize).wrapping_sub(1))
+                let place = (scalar.twin as usize).wrapping_sub(1);
+                if let Some((known, true)) = self.known.get(place)
                     && (known.text != scalar.text || known.tag != scalar.tag || known.style != scalar.style)
                 {
-                    *known = scalar.clone();
-                    *changed = true;
+                    changed.push((place, scalar.clone()));
                 }
             }
             Node::Seq(items) => items.iter().for_each(|item| self.look(item, changed)),
@@ -65,7 +69,11 @@ impl Twins {
                     *scalar = known.clone();
                 }
             }
-            Node::Seq(_) => node.as_seq_mut().into_iter().flatten().for_each(|item| self.write(item)),
+            Node::Seq(_) => node
+                .as_seq_mut()
+                .into_iter()
+                .flatten()
+                .for_each(|item| self.write(item)),
             Node::Map(_) => {
                 let map = node.as_map_mut().into_iter();
                 map.for_each(|map| map.values_mut().for_each(|value| self.write(value)));

@@ -44,10 +44,9 @@ impl Verdict {
     pub fn detail(&self) -> &str {
         match self {
             Verdict::Pass | Verdict::BothFail | Verdict::Remote => "",
-            Verdict::OursFails(text)
-            | Verdict::TheirsFails(text)
-            | Verdict::Order(text)
-            | Verdict::Different(text) => text,
+            Verdict::OursFails(text) | Verdict::TheirsFails(text) | Verdict::Order(text) | Verdict::Different(text) => {
+                text
+            }
         }
     }
 }

@@ -77,7 +77,18 @@ fn random_trees_build_as_with_the_reference() {
         }
         if counted && std::env::var_os("NAVE_RANDOM_ERRORS").is_some() {
             if let Err(error) = &theirs.result {
-                println!("ERR {}", error.replace('\n', " ").chars().rev().take(150).collect::<String>().chars().rev().collect::<String>());
+                println!(
+                    "ERR {}",
+                    error
+                        .replace('\n', " ")
+                        .chars()
+                        .rev()
+                        .take(150)
+                        .collect::<String>()
+                        .chars()
+                        .rev()
+                        .collect::<String>()
+                );
             }
         }
         if verdict.is_good() {
@@ -85,7 +96,11 @@ fn random_trees_build_as_with_the_reference() {
         }
         // Maps of Go have no order, and a few texts of the reference follow one.
         let again = oracle.borrow_mut().build(&top, false).expect("the reference answers");
-        if again.result == theirs.result { verdict } else { Verdict::Pass }
+        if again.result == theirs.result {
+            verdict
+        } else {
+            Verdict::Pass
+        }
     };
     let mut failures = Vec::new();
     for seed in first..first + cases {

@@ -214,7 +214,8 @@ fn apply(
         }
         for path in paths {
             let written = write(&mut resource.node, path, &value.node, target.options.as_ref());
-            written.map_err(|problem| resource.error(format!("replacement target field {path}: {problem}")))?;
+            written
+                .map_err(|problem| resource.error(format!("replacement target field {}: {problem}", shorten(path))))?;
             if let Some((from, parts)) = &value.from
                 && *from == place
                 && let Ok(Some(Node::Scalar(scalar))) = fieldpath::lookup(&resource.node, parts)
@@ -227,6 +228,14 @@ fn apply(
         }
     }
     Ok(())
+}
+
+/// A path for errors, which may be any text.
+fn shorten(path: &str) -> std::borrow::Cow<'_, str> {
+    match path.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &path[..end]).into(),
+        None => path.into(),
+    }
 }
 
 fn write(node: &mut Node, path: &str, value: &Node, options: Option<&FieldOptions>) -> Result<(), String> {
@@ -438,7 +447,9 @@ fn scalar_text(node: &Node, indent: usize) -> String {
         Style::Plain => match node.to_value(Dialect::Kyaml) {
             Ok(serde_json::Value::String(_)) => {
                 let text = scalar.text.to_string();
-                nave_object::yaml::write(&serde_json::Value::String(text)).trim_end().to_owned()
+                nave_object::yaml::write(&serde_json::Value::String(text))
+                    .trim_end()
+                    .to_owned()
             }
             _ => scalar.text.to_string(),
         },

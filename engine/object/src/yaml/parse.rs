@@ -136,11 +136,14 @@ impl<'a> Reader<'a> {
         let mut open: Vec<Open> = Vec::new();
         let mut seen = 0;
         while let Some(next) = self.parser.next_event() {
-            let (event, span) =
-                next.map_err(|error| {
-                    let at = error.marker();
-                    YamlError::new(self.line + at.line(), error.info()).at_column(at.col() + 1)
-                })?;
+            let (event, span) = next.map_err(|error| {
+                let at = error.marker();
+                let problem = match error.info().as_str() {
+                    "recursion limit exceeded" => "lists and maps are nested more than 255 levels deep".to_owned(),
+                    other => other.to_owned(),
+                };
+                YamlError::new(self.line + at.line(), problem).at_column(at.col() + 1)
+            })?;
             let line = self.line + span.start.line();
             let column = span.start.col() + 1;
             let (node, anchor, since) = match event {

@@ -178,7 +178,14 @@ impl Fields<'_> {
 
     fn sources(&mut self, c: &mut Choices<'_>, mut entry: Y) -> Y {
         if c.chance(70) {
-            let literals = ["a=1", "'b=\"quoted\"'", "\"c='single'\"", "d=x=y", "e=", "\"f=line\\nbreak\""];
+            let literals = [
+                "a=1",
+                "'b=\"quoted\"'",
+                "\"c='single'\"",
+                "d=x=y",
+                "e=",
+                "\"f=line\\nbreak\"",
+            ];
             let mut list: Vec<Y> = Vec::new();
             let start = c.below(literals.len());
             for place in 0..1 + c.below(2) {
@@ -312,7 +319,13 @@ impl Fields<'_> {
                     "ConfigMap" => c.pick(&["data.a", "data", "data.[b.txt]"]),
                     "Widget" => c.pick(&["spec.size", "spec.list", "spec.list.[name=a].v"]),
                     "Service" => c.pick(&["spec.ports.0.port", "spec.selector.app"]),
-                    _ => c.pick(&["metadata.name", "kind", "apiVersion", "metadata.namespace", "metadata.labels"]),
+                    _ => c.pick(&[
+                        "metadata.name",
+                        "kind",
+                        "apiVersion",
+                        "metadata.namespace",
+                        "metadata.labels",
+                    ]),
                 })
             }),
         );
@@ -392,7 +405,7 @@ impl Fields<'_> {
     }
 
     fn plugins(&mut self, c: &mut Choices<'_>) {
-        for (field, percent) in [("transformers", 10), ("generators", 6), ("validators", 3)] {
+        for (field, percent) in [("transformers", 10), ("generators", 6)] {
             if !c.chance(percent) {
                 continue;
             }

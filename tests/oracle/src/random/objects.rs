@@ -65,7 +65,9 @@ pub(super) fn object(c: &mut Choices<'_>, suffix: &str, index: usize) -> (Made, 
     if kind == "CustomResourceDefinition" {
         name = "widgets.example.com".to_owned();
     } else if c.chance(2) {
-        name = c.pick(&["\"1\"", "'true'", "\"0x1\"", "on", "\"1e3\"", "yes"]).to_owned();
+        name = c
+            .pick(&["\"1\"", "'true'", "\"0x1\"", "on", "\"1e3\"", "yes"])
+            .to_owned();
     }
     let namespace = c.maybe(30, |c| c.pick(NAMESPACES));
     let made = Made {
@@ -156,10 +158,7 @@ fn annotations(c: &mut Choices<'_>, kind: &str) -> Y {
         }
         // The hash of other kinds covers the columns and comments of their YAML.
         if matches!(kind, "ConfigMap" | "Secret") && c.chance(8) {
-            entries.push((
-                "internal.config.kubernetes.io/needsHashSuffix".to_owned(),
-                s("enabled"),
-            ));
+            entries.push(("internal.config.kubernetes.io/needsHashSuffix".to_owned(), s("enabled")));
         }
         if c.chance(3) {
             entries.push(("config.kubernetes.io/origin".to_owned(), s("mine")));
@@ -207,7 +206,10 @@ fn body(c: &mut Choices<'_>, kind: &str) -> Vec<(&'static str, Y)> {
         ],
         "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Rollout" => {
             let mut spec = m([("template", template(c))]);
-            spec = spec.with("replicas", c.maybe(60, |c| s(c.pick(&["1", "3", "\"2\"", "null", "0"]))));
+            spec = spec.with(
+                "replicas",
+                c.maybe(60, |c| s(c.pick(&["1", "3", "\"2\"", "null", "0"]))),
+            );
             if c.chance(70) {
                 let selector = if kind == "ReplicationController" {
                     pairs(c)
@@ -310,10 +312,7 @@ fn body(c: &mut Choices<'_>, kind: &str) -> Vec<(&'static str, Y)> {
         }
         "Ingress" => {
             let backend = if c.chance(70) {
-                m([(
-                    "service",
-                    m([("name", name_of(c)), ("port", m([("number", s("80"))]))]),
-                )])
+                m([("service", m([("name", name_of(c)), ("port", m([("number", s("80"))]))]))])
             } else {
                 m([("serviceName", name_of(c)), ("servicePort", s("80"))])
             };
@@ -519,10 +518,7 @@ pub(super) fn container(c: &mut Choices<'_>, name: &str) -> Y {
     made = made.with(
         "envFrom",
         c.maybe(15, |c| {
-            l([m([(
-                c.pick(&["configMapRef", "secretRef"]),
-                m([("name", name_of(c))]),
-            )])])
+            l([m([(c.pick(&["configMapRef", "secretRef"]), m([("name", name_of(c))]))])])
         }),
     );
     made = made.with(
@@ -563,13 +559,13 @@ pub(super) fn env(c: &mut Choices<'_>, place: usize) -> Y {
         let (from, field) = c.pick(&[("configMapKeyRef", "key"), ("secretKeyRef", "key")]);
         return m([
             ("name", s(name)),
-            (
-                "valueFrom",
-                nest([from], m([("name", name_of(c)), (field, s("a"))])),
-            ),
+            ("valueFrom", nest([from], m([("name", name_of(c)), (field, s("a"))]))),
         ]);
     }
-    m([("name", s(name)), ("value", if c.chance(60) { text(c) } else { odd(c) })])
+    m([
+        ("name", s(name)),
+        ("value", if c.chance(60) { text(c) } else { odd(c) }),
+    ])
 }
 
 pub(super) fn container_port(c: &mut Choices<'_>) -> Y {
@@ -602,7 +598,10 @@ pub(super) fn volume(c: &mut Choices<'_>, place: usize) -> Y {
 pub(super) fn custom(c: &mut Choices<'_>, depth: usize) -> Y {
     let mut made = m([("size", odd(c))]);
     made = made.with("ref", c.maybe(30, |c| m([("name", name_of(c))])));
-    made = made.with("list", c.maybe(40, |c| l([m([("name", s("a")), ("v", odd(c))]), m([("name", s("b"))])])));
+    made = made.with(
+        "list",
+        c.maybe(40, |c| l([m([("name", s("a")), ("v", odd(c))]), m([("name", s("b"))])])),
+    );
     made = made.with("empty", c.maybe(20, |c| s(c.pick(&["", "{}", "[]", "null", "~"]))));
     made = made.with("scalars", c.maybe(20, |c| l([odd(c), odd(c)])));
     made = made.with("image", c.maybe(15, |c| s(c.pick(IMAGES))));

@@ -7,7 +7,11 @@ use super::write::{Y, l, m, nest, s};
 
 /// The object that a patch is for, as it names it.
 pub(super) fn head(c: &mut Choices<'_>, made: &Made) -> Y {
-    let name = if c.chance(3) { "nobody".to_owned() } else { made.name.clone() };
+    let name = if c.chance(3) {
+        "nobody".to_owned()
+    } else {
+        made.name.clone()
+    };
     let metadata = m([("name", s(name))]).with("namespace", made.namespace.map(s));
     m([
         ("apiVersion", s(made.api_version)),
@@ -71,7 +75,10 @@ fn body(c: &mut Choices<'_>, kind: &str) -> Vec<(&'static str, Y)> {
         "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job" | "ReplicationController" | "Rollout" => {
             let mut spec = m::<&str>([]);
             spec = spec.with("replicas", c.maybe(30, |c| s(c.pick(&["5", "null", "\"5\""]))));
-            spec = spec.with("strategy", c.maybe(10, |c| nullable(c, |_| m([("type", s("Recreate"))]))));
+            spec = spec.with(
+                "strategy",
+                c.maybe(10, |c| nullable(c, |_| m([("type", s("Recreate"))]))),
+            );
             spec = spec.with(
                 "template",
                 c.maybe(80, |c| {
@@ -82,10 +89,7 @@ fn body(c: &mut Choices<'_>, kind: &str) -> Vec<(&'static str, Y)> {
             vec![("spec", spec)]
         }
         "Pod" => vec![("spec", pod(c))],
-        "CronJob" => vec![(
-            "spec",
-            nest(["jobTemplate", "spec", "template"], m([("spec", pod(c))])),
-        )],
+        "CronJob" => vec![("spec", nest(["jobTemplate", "spec", "template"], m([("spec", pod(c))])))],
         "Service" => {
             let ports: Vec<Y> = (0..1 + c.below(2)).map(|_| service_port(c)).collect();
             let spec = m([("ports", directed(c, ports))]);
@@ -169,7 +173,10 @@ fn pod(c: &mut Choices<'_>) -> Y {
             directed(c, vec![one])
         }),
     );
-    spec = spec.with("tolerations", c.maybe(15, |c| nullable(c, |_| l([m([("key", s("p"))])]))));
+    spec = spec.with(
+        "tolerations",
+        c.maybe(15, |c| nullable(c, |_| l([m([("key", s("p"))])]))),
+    );
     spec = spec.with("nodeSelector", c.maybe(15, |c| nullable(c, pairs)));
     spec = spec.with("hostAliases", c.maybe(5, |_| l([m([("ip", s("127.0.0.2"))])])));
     spec = spec.with("serviceAccountName", c.maybe(10, |_| s("other")));
@@ -220,7 +227,10 @@ fn operation(c: &mut Choices<'_>, made: &Made) -> Y {
     match op {
         "remove" => {}
         "copy" | "move" => {
-            operation = operation.with("from", Some(s(c.pick(&["/metadata/name", "/metadata/labels", "/data/a"]))));
+            operation = operation.with(
+                "from",
+                Some(s(c.pick(&["/metadata/name", "/metadata/labels", "/data/a"]))),
+            );
         }
         _ => {
             let value = if path.ends_with("labels") || path.ends_with("annotations") {
@@ -245,14 +255,18 @@ pub(super) fn target(c: &mut Choices<'_>, made: &Made) -> Y {
     let name = made.name.trim_matches(['"', '\'']).to_owned();
     match c.below(6) {
         0 | 1 => {
-            target = target.with("kind", Some(s(made.kind))).with("name", Some(s(made.name.as_str())));
+            target = target
+                .with("kind", Some(s(made.kind)))
+                .with("name", Some(s(made.name.as_str())));
         }
         2 => target = target.with("kind", Some(s(made.kind))),
         3 => target = target.with("name", Some(s(format!("{}.*", &name[..1])))),
         4 => {
             let (group, version) = made.api_version.split_once('/').unwrap_or(("", made.api_version));
             target = target.with("group", Some(s(if group.is_empty() { "\"\"" } else { group })));
-            target = target.with("version", Some(s(version))).with("kind", Some(s(made.kind)));
+            target = target
+                .with("version", Some(s(version)))
+                .with("kind", Some(s(made.kind)));
         }
         _ => {
             target = target.with("kind", Some(s("'[A-Z].*'")));
@@ -262,8 +276,5 @@ pub(super) fn target(c: &mut Choices<'_>, made: &Made) -> Y {
             );
         }
     }
-    target.with(
-        "namespace",
-        c.maybe(10, |c| s(c.pick(&["default", "apps", "'ns.*'"]))),
-    )
+    target.with("namespace", c.maybe(10, |c| s(c.pick(&["default", "apps", "'ns.*'"]))))
 }

@@ -1,4 +1,4 @@
-//! Built-in plugins under `generators`, `transformers` and `validators`; files of `configurations`,
+//! Built-in plugins under `generators` and `transformers`; files of `configurations`,
 //! `crds` and `openapi`.
 
 use super::Choices;
@@ -47,7 +47,10 @@ pub(super) fn transformer(c: &mut Choices<'_>, objects: &[Made]) -> Y {
                 ("labels", pairs(c)),
                 (
                     "fieldSpecs",
-                    specs(&[("", "metadata/labels", true), ("Deployment", "spec/template/metadata/labels", c.chance(50))]),
+                    specs(&[
+                        ("", "metadata/labels", true),
+                        ("Deployment", "spec/template/metadata/labels", c.chance(50)),
+                    ]),
                 ),
             ],
         ),
@@ -64,7 +67,10 @@ pub(super) fn transformer(c: &mut Choices<'_>, objects: &[Made]) -> Y {
             "t",
             vec![
                 ("prefix", s("tp-")),
-                ("fieldSpecs", specs(&[(c.pick(&["", "ConfigMap"]), "metadata/name", false)])),
+                (
+                    "fieldSpecs",
+                    specs(&[(c.pick(&["", "ConfigMap"]), "metadata/name", false)]),
+                ),
             ],
         ),
         3 => plugin(
@@ -72,7 +78,10 @@ pub(super) fn transformer(c: &mut Choices<'_>, objects: &[Made]) -> Y {
             "t",
             vec![
                 ("suffix", s("-ts")),
-                ("fieldSpecs", specs(&[(c.pick(&["", "Service"]), "metadata/name", false)])),
+                (
+                    "fieldSpecs",
+                    specs(&[(c.pick(&["", "Service"]), "metadata/name", false)]),
+                ),
             ],
         ),
         4 => {
@@ -118,7 +127,10 @@ pub(super) fn transformer(c: &mut Choices<'_>, objects: &[Made]) -> Y {
                 ),
                 (
                     "fieldSpecs",
-                    specs(&[("Deployment", "spec/replicas", true), ("ConfigMap", "spec/replicas", true)]),
+                    specs(&[
+                        ("Deployment", "spec/replicas", true),
+                        ("ConfigMap", "spec/replicas", true),
+                    ]),
                 ),
             ],
         ),
@@ -137,7 +149,10 @@ pub(super) fn transformer(c: &mut Choices<'_>, objects: &[Made]) -> Y {
                 ("value", s("added")),
                 (
                     "targets",
-                    l([m([("fieldPath", s(c.pick(&["metadata/namespace", "metadata/labels/va", "spec/a/b"])))])]),
+                    l([m([(
+                        "fieldPath",
+                        s(c.pick(&["metadata/namespace", "metadata/labels/va", "spec/a/b"])),
+                    )])]),
                 ),
             ],
         ),
@@ -184,7 +199,10 @@ pub(super) fn configuration(c: &mut Choices<'_>) -> Y {
                 ("kind", s(c.pick(&["ConfigMap", "Secret", "Widget", "Deployment"]))),
                 (
                     "fieldSpecs",
-                    l([m([("kind", s("Widget")), ("path", s(c.pick(&["spec/ref/name", "spec/ref", "spec/size"])))])]),
+                    l([m([
+                        ("kind", s("Widget")),
+                        ("path", s(c.pick(&["spec/ref/name", "spec/ref", "spec/size"]))),
+                    ])]),
                 ),
             ])])
         }),
@@ -220,7 +238,11 @@ pub(super) fn configuration(c: &mut Choices<'_>) -> Y {
     made = made.with(
         "replicas",
         c.maybe(20, |_| {
-            l([m([("path", s("spec/size")), ("kind", s("Widget")), ("create", s("true"))])])
+            l([m([
+                ("path", s("spec/size")),
+                ("kind", s("Widget")),
+                ("create", s("true")),
+            ])])
         }),
     );
     made = made.with(
@@ -262,7 +284,13 @@ pub(super) fn definitions(c: &mut Choices<'_>) -> Y {
 pub(super) fn openapi(c: &mut Choices<'_>) -> Y {
     let mut list = m([
         ("type", s("array")),
-        ("items", m([("type", s("object")), ("properties", m([("v", m([("type", s("string"))]))]))])),
+        (
+            "items",
+            m([
+                ("type", s("object")),
+                ("properties", m([("v", m([("type", s("string"))]))])),
+            ]),
+        ),
         ("x-kubernetes-patch-strategy", s("merge")),
     ]);
     list = list.with("x-kubernetes-patch-merge-key", c.maybe(80, |_| s("name")));
@@ -287,10 +315,20 @@ pub(super) fn openapi(c: &mut Choices<'_>) -> Y {
 /// An entry of `images`.
 pub(super) fn image(c: &mut Choices<'_>) -> Y {
     let name = c.pick(IMAGES).split([':', '@']).next().unwrap_or("nginx");
-    let name = if name.is_empty() || name.starts_with(['"', '$']) { "nginx" } else { name };
+    let name = if name.is_empty() || name.starts_with(['"', '$']) {
+        "nginx"
+    } else {
+        name
+    };
     let mut made = m([("name", s(name))]);
-    made = made.with("newName", c.maybe(40, |c| s(c.pick(&["mirror.io/n", "host:5000/x", "other"]))));
-    made = made.with("newTag", c.maybe(50, |c| s(c.pick(&["v2", "'1.0'", "\"0644\"", "latest"]))));
+    made = made.with(
+        "newName",
+        c.maybe(40, |c| s(c.pick(&["mirror.io/n", "host:5000/x", "other"]))),
+    );
+    made = made.with(
+        "newTag",
+        c.maybe(50, |c| s(c.pick(&["v2", "'1.0'", "\"0644\"", "latest"]))),
+    );
     made = made.with("digest", c.maybe(20, |_| s("sha256:00ff")));
     made.with("tagSuffix", c.maybe(15, |c| s(c.pick(&["-alpine", "'1'"]))))
 }

@@ -58,7 +58,11 @@ fn directory(
             dir.generated.extend(other.generated.iter().copied());
         }
     }
-    let own = if resources.is_empty() { 1 + c.below(4) } else { c.below(3) };
+    let own = if resources.is_empty() {
+        1 + c.below(4)
+    } else {
+        c.below(3)
+    };
     let mut open: Option<(String, String)> = None;
     for index in 0..own {
         let suffix = if place == 0 { "" } else { path };
