@@ -47,6 +47,9 @@ enum Command {
         /// Restrict files to their root, as `kubectl kustomize` does
         #[arg(long)]
         restrict: bool,
+        /// Take the directories for golden cases and write what the reference makes of them
+        #[arg(long, conflicts_with_all = ["recursive", "restrict"])]
+        record: bool,
     },
     /// Seeded fault rounds
     Soak {
@@ -71,7 +74,9 @@ fn main() -> Result<()> {
             dirs,
             recursive,
             restrict,
+            record,
         } => match tool.as_str() {
+            "kustomize" if record => oracle::record(&dirs),
             "kustomize" => oracle::run(&dirs, recursive, restrict),
             other => bail!("there is no oracle for {other:?}; there is one for kustomize"),
         },

@@ -92,7 +92,7 @@ impl Tree for DiskTree {
         names
     }
 
-    fn follow(&self, path: &str) -> Option<String> {
+    fn real_path(&self, path: &str) -> Option<String> {
         match self.path(path).canonicalize() {
             Ok(real) => text_below(&self.root, &real),
             // What does not exist leads nowhere else; whoever reads it says that it is missing.
@@ -138,7 +138,7 @@ mod tests {
             ("away", None),
             ("missing", Some("missing")),
         ] {
-            assert_eq!(tree.follow(path).as_deref(), wanted, "{path}");
+            assert_eq!(tree.real_path(path).as_deref(), wanted, "{path}");
         }
         assert!(tree.read("a").is_none() && tree.is_dir("deep"));
     }

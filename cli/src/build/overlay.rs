@@ -95,8 +95,8 @@ impl Tree for WithoutIgnored<'_> {
         names
     }
 
-    fn follow(&self, path: &str) -> Option<String> {
-        self.tree.follow(path)
+    fn real_path(&self, path: &str) -> Option<String> {
+        self.tree.real_path(path)
     }
 }
 

@@ -78,7 +78,7 @@ impl nave_kustomize::Tree for Shared {
         self.0.list(dir)
     }
 
-    fn follow(&self, path: &str) -> Option<String> {
-        self.0.follow(path)
+    fn real_path(&self, path: &str) -> Option<String> {
+        self.0.real_path(path)
     }
 }

@@ -1,6 +1,6 @@
 //! The entry: options, questions and answers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -61,6 +61,16 @@ pub enum Step<T> {
     Needs(Vec<Need>),
 }
 
+/// What a build gives.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Built {
+    /// The objects in the order of the output.
+    pub objects: Vec<Object>,
+    /// What is out of date in the kustomization files, a line each, as kustomize prints it to stderr:
+    /// once per file and use, in the order in which files are read.
+    pub warnings: Vec<String>,
+}
+
 /// Something that only the outside has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Need {
@@ -118,6 +128,22 @@ pub fn build(
     options: &Options,
     answers: &Answers,
 ) -> Result<Step<Vec<Object>>, BuildError> {
+    Ok(match build_with_warnings(tree, dir, options, answers)? {
+        Step::Done(built) => Step::Done(built.objects),
+        Step::Needs(needs) => Step::Needs(needs),
+    })
+}
+
+/// Builds as [`build`] does, and says what kustomize warns of, too.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with_warnings(
+    tree: &dyn Tree,
+    dir: &str,
+    options: &Options,
+    answers: &Answers,
+) -> Result<Step<Built>, BuildError> {
     build_with(tree, dir, options, answers, Mode::Strict, |_| Ok(()))
 }
 
@@ -129,13 +155,15 @@ pub(crate) fn build_with(
     answers: &Answers,
     mode: Mode,
     edit: impl FnOnce(&mut Kustomization) -> Result<(), BuildError>,
-) -> Result<Step<Vec<Object>>, BuildError> {
+) -> Result<Step<Built>, BuildError> {
     let world = World {
         tree,
         options,
         answers,
         schemas: RefCell::new(Schemas::default()),
-        needs: RefCell::new(Vec::new()),
+        needs: RefCell::default(),
+        warnings: RefCell::default(),
+        entered: Cell::new(0),
     };
     let built = Loader::new(&world, dir).and_then(|loader| target::run(loader, mode, edit));
     // An error may come from what is not there yet.
@@ -143,5 +171,6 @@ pub(crate) fn build_with(
     if !needs.is_empty() {
         return Ok(Step::Needs(needs));
     }
-    built.map(Step::Done)
+    let warnings = world.warnings.into_inner();
+    built.map(|objects| Step::Done(Built { objects, warnings }))
 }

@@ -54,6 +54,7 @@ impl Cache {
         }
         let text = std::str::from_utf8(bytes).map_err(|_| YamlError {
             line: 1,
+            column: 0,
             problem: "the file is not UTF-8".to_owned(),
         })?;
         let nodes = Arc::new(parse_nodes(text, Dialect::Kyaml)?);

@@ -24,6 +24,7 @@ pub(crate) struct Context {
 #[derive(Debug)]
 pub(crate) struct DecodeError {
     pub line: usize,
+    pub column: usize,
     pub field: String,
     pub problem: String,
 }
@@ -56,6 +57,7 @@ impl Context {
     pub fn error(&self, node: &Node, problem: impl Into<String>) -> DecodeError {
         DecodeError {
             line: node.line() as usize,
+            column: node.column() as usize,
             field: self.path.clone(),
             problem: problem.into(),
         }
@@ -234,6 +236,7 @@ pub(crate) fn unknown(context: &Context, key: &nave_object::yaml::Scalar, text: 
     }
     DecodeError {
         line: key.line as usize,
+        column: key.column as usize,
         field: if context.path.is_empty() {
             text.to_owned()
         } else {

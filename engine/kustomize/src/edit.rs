@@ -16,6 +16,7 @@ pub(crate) fn set_scalar(node: &mut Node, mut scalar: Scalar) -> Result<(), Stri
                 scalar.style = old.style;
             }
             scalar.line = old.line;
+            scalar.twin = old.twin;
             *old = scalar;
             Ok(())
         }
@@ -48,11 +49,20 @@ pub(crate) fn set_field(node: &mut Node, key: &str, value: Node) -> Result<(), S
 }
 
 /// Sets a field; the style of the old value, if there is one, stays.
-pub(crate) fn put(map: &mut Map, key: &str, mut value: Node) {
-    match map.get_mut(key) {
+///
+/// A key that is new has neither quotes nor tag: one that looks like a number becomes a number, and the
+/// object is then no JSON any more, which is an error of kustomize's, too.
+pub(crate) fn put(map: &mut Map, key: &str, value: Node) {
+    put_with_key(map, Scalar::implicit(key), value);
+}
+
+/// Sets a field as [`put`] does; a key that is new is written as given.
+pub(crate) fn put_with_key(map: &mut Map, key: Scalar, mut value: Node) {
+    match map.get_mut(&key.text) {
         Some(old) => {
             if let (Node::Scalar(value), Node::Scalar(old)) = (&mut value, &*old) {
                 value.style = old.style;
+                value.twin = old.twin;
             } else if let Node::Scalar(value) = &mut value {
                 value.style = Style::Plain;
             }
@@ -66,7 +76,7 @@ pub(crate) fn put(map: &mut Map, key: &str, mut value: Node) {
             {
                 scalar.style = Style::Double;
             }
-            map.push(Scalar::str(key), value);
+            map.push(key, value);
         }
     }
 }

@@ -2,15 +2,22 @@
 
 use std::fmt;
 
+use nave_object::yaml::YamlError;
+
+/// Kustomization files on the way that are shown, besides the one that was built.
+const SHOWN: usize = 8;
+
 /// A failed build: where, what, and by which kustomization files the build got there.
 ///
-/// Displayed as `<file>:<line>: <what> (from <kustomization> < <kustomization>)`.
+/// Displayed as `<file>:<line>:<column>: <what> (from <kustomization> < <kustomization>)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildError {
     /// The file at fault, relative to the root of the tree; empty when no file is.
     pub file: String,
     /// The line in that file, from 1; 0 when not known.
     pub line: usize,
+    /// The column in that line, from 1; 0 when not known.
+    pub column: usize,
     /// What is wrong and what was expected.
     pub problem: Problem,
     /// The kustomization files that led here, the innermost first.
@@ -64,8 +71,8 @@ pub enum Problem {
     /// A limit that keeps work and memory bounded.
     #[error("{0}")]
     Limit(String),
-    /// A part of kustomize that is not supported.
-    #[error("{0} is not supported")]
+    /// A part of kustomize that is not supported, in a whole sentence.
+    #[error("{0}")]
     Unsupported(String),
 }
 
@@ -74,6 +81,7 @@ impl BuildError {
         BuildError {
             file: file.into(),
             line,
+            column: 0,
             problem,
             from: Vec::new(),
         }
@@ -104,6 +112,21 @@ impl BuildError {
         BuildError::new("", 0, Problem::Unsupported(what.into()))
     }
 
+    /// Notes the column of the line.
+    pub(crate) fn at_column(mut self, column: usize) -> BuildError {
+        self.column = column;
+        self
+    }
+
+    /// A file that is no YAML.
+    pub(crate) fn yaml(file: impl Into<String>, error: YamlError) -> BuildError {
+        BuildError::new(file, error.line, Problem::Syntax(error.problem)).at_column(error.column)
+    }
+
+    pub(crate) fn limit(problem: impl Into<String>) -> BuildError {
+        BuildError::new("", 0, Problem::Limit(problem.into()))
+    }
+
     /// Names the file, unless one is named already.
     pub(crate) fn in_file(mut self, file: &str) -> BuildError {
         if self.file.is_empty() {
@@ -128,11 +151,18 @@ impl fmt::Display for BuildError {
         match (self.file.as_str(), self.line) {
             ("", _) => {}
             (file, 0) => write!(f, "{file}: ")?,
-            (file, line) => write!(f, "{file}:{line}: ")?,
+            (file, line) if self.column == 0 => write!(f, "{file}:{line}: ")?,
+            (file, line) => write!(f, "{file}:{line}:{}: ", self.column)?,
         }
         write!(f, "{}", self.problem)?;
         if !self.from.is_empty() {
-            write!(f, " (from {})", self.from.join(" < "))?;
+            let (inner, outer) = self.from.split_at(SHOWN.min(self.from.len()));
+            write!(f, " (from {}", inner.join(" < "))?;
+            match outer {
+                [] => write!(f, ")")?,
+                [last] => write!(f, " < {last})")?,
+                [left_out @ .., last] => write!(f, " < {} more < {last})", left_out.len())?,
+            }
         }
         Ok(())
     }

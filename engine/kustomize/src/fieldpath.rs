@@ -6,6 +6,9 @@ use regex::Regex;
 use crate::config::split_path;
 use crate::edit::{self, raw_text};
 
+/// Parts of a path; what it makes is that deep.
+const MAX_PARTS: usize = 256;
+
 /// What is made where a path ends in nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Make {
@@ -112,6 +115,9 @@ pub(crate) fn visit(
     make: Make,
     set: &mut dyn FnMut(&mut Node) -> Result<(), String>,
 ) -> Result<usize, String> {
+    if path.len() > MAX_PARTS {
+        return Err(format!("the path has more than {MAX_PARTS} parts"));
+    }
     let Some((part, rest)) = path.split_first() else {
         set(node)?;
         return Ok(1);

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use nave_object::Object;
 
-use crate::build::{Answers, LoadRestriction, Options, Reorder, Step, build_with};
+use crate::build::{Answers, Built, LoadRestriction, Options, Reorder, Step, build_with};
 use crate::decode::Mode;
 use crate::error::{BuildError, Problem};
 use crate::kustomization::{self, FILE_NAMES, Image, Kustomization};
@@ -113,7 +113,7 @@ pub fn build(
     }
     let edit = |kustomization: &mut Kustomization| merge(kustomization, tree, &root, overlay);
     if has_kustomization(tree, &root) {
-        return build_with(tree, &root, &options, answers, Mode::Lenient, edit);
+        return build_with(tree, &root, &options, answers, Mode::Lenient, edit).map(objects_of);
     }
     let mut resources = Vec::new();
     scan(tree, &root, "", &mut resources)?;
@@ -125,7 +125,14 @@ pub fn build(
         path: join(&root, FILE_NAMES[0]),
         text: file_text(&resources),
     };
-    build_with(&generated, &root, &options, answers, Mode::Lenient, edit)
+    build_with(&generated, &root, &options, answers, Mode::Lenient, edit).map(objects_of)
+}
+
+fn objects_of(step: Step<Built>) -> Step<Vec<Object>> {
+    match step {
+        Step::Done(built) => Step::Done(built.objects),
+        Step::Needs(needs) => Step::Needs(needs),
+    }
 }
 
 /// The text of the kustomization file that Flux would generate for a directory without one; `None` when
@@ -247,8 +254,12 @@ impl Tree for Generated<'_> {
         self.tree.list(dir)
     }
 
-    fn follow(&self, path: &str) -> Option<String> {
-        self.tree.follow(path)
+    fn real_path(&self, path: &str) -> Option<String> {
+        if path == self.path {
+            Some(path.to_owned())
+        } else {
+            self.tree.real_path(path)
+        }
     }
 }
 
@@ -392,7 +403,7 @@ mod tests {
                 },
             ],
             patches: vec![Patch {
-                patch: "[{op: add, path: /metadata/labels, value: {a: b}}]".into(),
+                patch: "- {op: add, path: /metadata/labels, value: {a: b}}".into(),
                 target: Some(Selector {
                     kind: "P.*".into(),
                     ..Selector::default()

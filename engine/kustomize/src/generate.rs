@@ -28,7 +28,9 @@ pub(crate) fn config_map(
             Err(_) => ("binaryData", data_text(&base64_lines(&bytes))),
         };
         let data = object.entry(field, Node::map);
-        data.as_map_mut().expect("made as a map").push(Scalar::str(key), node);
+        data.as_map_mut()
+            .expect("made as a map")
+            .push(Scalar::implicit(key), node);
     }
     finish(object, args, options)
 }
@@ -45,7 +47,7 @@ pub(crate) fn secret(
     object.push(Scalar::str("type"), Node::str(secret_type));
     let data: Map = values(loader, args)?
         .into_iter()
-        .map(|(key, bytes)| (Scalar::str(key), data_text(&base64_lines(&bytes))))
+        .map(|(key, bytes)| (Scalar::implicit(key), data_text(&base64_lines(&bytes))))
         .collect();
     object.push(Scalar::str("data"), Node::Map(Arc::new(data)));
     finish(object, args, options)
@@ -77,7 +79,7 @@ fn finish(mut object: Map, args: &GeneratorArgs, options: Option<&GeneratorOptio
             if !pairs.is_empty() {
                 let map: Map = pairs
                     .iter()
-                    .map(|(key, value)| (Scalar::str(key.as_str()), Node::str(value.as_str())))
+                    .map(|(key, value)| (Scalar::implicit(key.as_str()), Node::str(value.as_str())))
                     .collect();
                 metadata.push(Scalar::str(field), Node::Map(Arc::new(map)));
             }

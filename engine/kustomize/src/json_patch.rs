@@ -38,6 +38,9 @@ pub(crate) fn parse(value: &Value) -> Result<Vec<Operation>, String> {
 /// The first operation that fails, with its place and path; the value is then half changed.
 pub(crate) fn apply(value: &mut Value, operations: &[Operation]) -> Result<(), String> {
     for (index, operation) in operations.iter().enumerate() {
+        if let Some(problem) = too_much(value, operation) {
+            return Err(format!("operation {}: {problem}", index + 1));
+        }
         apply_one(value, operation).map_err(|problem| format!("operation {}: {problem}", index + 1))?;
     }
     Ok(())
@@ -71,6 +74,39 @@ fn parse_one(item: &Value) -> Result<Operation, String> {
             return Err(format!("`{other}` is none of add, remove, replace, move, copy, test"));
         }
     })
+}
+
+/// Levels that a patch may make; walking deeper objects would need more stack than threads have.
+const MAX_LEVELS: usize = 512;
+/// Parts of an object that one operation may copy: copies of copies grow fast.
+const MAX_COPIED: usize = 1 << 20;
+
+fn too_much(value: &Value, operation: &Operation) -> Option<String> {
+    let (to, new) = match operation {
+        Operation::Add(to, new) | Operation::Replace(to, new) => (to, new),
+        Operation::Copy { from, to } | Operation::Move { from, to } => (to, from.get(value)?),
+        Operation::Remove(_) | Operation::Test(..) => return None,
+    };
+    let levels = MAX_LEVELS.saturating_sub(to.parts.len());
+    let mut parts = MAX_COPIED;
+    (!is_within(new, &mut parts, levels)).then(|| {
+        format!(
+            "{} would get more than {MAX_LEVELS} levels or {MAX_COPIED} parts",
+            to.text
+        )
+    })
+}
+
+fn is_within(value: &Value, parts: &mut usize, levels: usize) -> bool {
+    if *parts == 0 || levels == 0 {
+        return false;
+    }
+    *parts -= 1;
+    match value {
+        Value::Array(items) => items.iter().all(|item| is_within(item, parts, levels - 1)),
+        Value::Object(map) => map.values().all(|item| is_within(item, parts, levels - 1)),
+        _ => true,
+    }
 }
 
 fn apply_one(value: &mut Value, operation: &Operation) -> Result<(), String> {

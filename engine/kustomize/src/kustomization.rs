@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use nave_object::yaml::Node;
 use serde_json::Value;
 
 use crate::config::FieldSpec;
@@ -317,6 +318,32 @@ decode_struct! {
         release_namespace: String = "releaseNamespace",
         extra_args: Vec<String> = "extraArgs",
     }
+}
+
+/// What kustomize warns of when it reads a kustomization file: fields that have become others.
+pub(crate) fn deprecated(file: &Node) -> impl Iterator<Item = String> {
+    const FIELDS: [(&str, &str, &str); 6] = [
+        ("bases", "resources", ""),
+        ("commonLabels", "labels", ""),
+        ("imageTags", "images", ""),
+        ("patchesJson6902", "patches", ""),
+        ("patchesStrategicMerge", "patches", ""),
+        ("vars", "replacements", "[EXPERIMENTAL] "),
+    ];
+    let used = |field: &str| {
+        let map = file.as_map().into_iter();
+        let mut entries = map.flat_map(|map| map.iter());
+        entries.any(|(key, value)| key.text.eq_ignore_ascii_case(field) && !value.is_null())
+    };
+    FIELDS
+        .into_iter()
+        .filter(move |(old, ..)| used(old))
+        .map(|(old, new, mark)| {
+            format!(
+                "# Warning: '{old}' is deprecated. Please use '{new}' instead. \
+             {mark}Run 'kustomize edit fix' to update your Kustomization automatically."
+            )
+        })
 }
 
 impl SecretArgs {

@@ -30,8 +30,9 @@ mod sort;
 mod target;
 mod transform;
 mod tree;
+mod twins;
 
-pub use build::{Answer, Answers, LoadRestriction, Need, Options, Reorder, Step, build};
+pub use build::{Answer, Answers, Built, LoadRestriction, Need, Options, Reorder, Step, build, build_with_warnings};
 pub use cache::Cache;
 pub use error::{BuildError, Problem};
 pub use helm::{ChartRequest, ValuesMerge};

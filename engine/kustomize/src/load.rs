@@ -1,10 +1,10 @@
 //! Finding files and directories: roots, restrictions, cycles and remote places.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use nave_object::yaml::Dialect;
+use nave_object::yaml::{Dialect, YamlError};
 use serde_json::Value;
 
 use crate::build::{Answer, Answers, LoadRestriction, Need, Options};
@@ -16,6 +16,8 @@ use crate::tree::{Tree, is_within, normalize};
 
 /// Deeper nesting of bases is refused; each level costs stack, and no real tree comes near.
 const MAX_DEPTH: usize = 100;
+/// More directories are refused: bases that use bases twice would take forever.
+const MAX_DIRECTORIES: usize = 10_000;
 /// Larger files are refused: the API server takes no object beyond 3 MiB.
 const MAX_FILE: usize = 64 << 20;
 
@@ -27,6 +29,10 @@ pub(crate) struct World<'a> {
     pub schemas: RefCell<Schemas>,
     /// Questions that came up; the build goes on without their answers, to find more.
     pub needs: RefCell<Vec<Need>>,
+    /// What is out of date in the kustomization files.
+    pub warnings: RefCell<Vec<String>>,
+    /// Directories that were entered, each time counted.
+    pub entered: Cell<usize>,
 }
 
 /// A place from which paths are resolved: the directory of one kustomization file.
@@ -61,6 +67,7 @@ impl<'a> Loader<'a> {
     /// The loader of the directory that is built.
     pub fn new(world: &'a World<'a>, dir: &str) -> Result<Loader<'a>, BuildError> {
         let root = normalize("", dir).ok_or_else(|| outside(dir))?;
+        let root = world.tree.real_path(&root).ok_or_else(|| outside(dir))?;
         if !world.tree.is_dir(&root) {
             let problem = Problem::Missing {
                 what: "directory",
@@ -114,6 +121,11 @@ impl<'a> Loader<'a> {
         BuildError::new(self.display(path), line, Problem::Syntax(problem))
     }
 
+    /// A file that is no YAML.
+    pub fn yaml(&self, path: &str, error: YamlError) -> BuildError {
+        BuildError::yaml(self.display(path), error)
+    }
+
     /// The bytes of a file; `what` says what it is for, in errors.
     ///
     /// # Errors
@@ -123,6 +135,7 @@ impl<'a> Loader<'a> {
             return self.read_remote(what, path);
         }
         let full = self.resolve(path)?;
+        let full = self.tree().real_path(&full).ok_or_else(|| outside(path))?;
         if self.restriction == LoadRestriction::RootOnly && !is_within(&full, &self.root) {
             return Err(BuildError::new(
                 "",
@@ -134,11 +147,10 @@ impl<'a> Loader<'a> {
             ));
         }
         match self.tree().read(&full) {
-            Some(bytes) if bytes.len() > MAX_FILE => Err(BuildError::new(
-                full,
-                0,
-                Problem::Limit(format!("the file has {} bytes, more than {MAX_FILE}", bytes.len())),
-            )),
+            Some(bytes) if bytes.len() > MAX_FILE => {
+                let problem = format!("the file has {} bytes, and {MAX_FILE} are allowed", bytes.len());
+                Err(BuildError::limit(problem).in_file(&self.display(path)))
+            }
             Some(bytes) => Ok(bytes),
             None => Err(missing(what, path)),
         }
@@ -159,8 +171,8 @@ impl<'a> Loader<'a> {
     /// A file as one JSON document, read leniently.
     pub fn read_json(&self, what: &'static str, path: &str) -> Result<Value, BuildError> {
         let text = self.read_text(what, path)?;
-        let documents = nave_object::yaml::read_documents(&text, Dialect::K8s)
-            .map_err(|error| self.syntax(path, error.line, error.problem))?;
+        let documents =
+            nave_object::yaml::read_documents(&text, Dialect::K8s).map_err(|error| self.yaml(path, error))?;
         Ok(documents.into_iter().next().unwrap_or(Value::Null))
     }
 
@@ -230,9 +242,7 @@ impl<'a> Loader<'a> {
         let display = self.display(path);
         if let Some(cache) = &self.world.options.cache {
             let bytes = self.read(what, path)?;
-            let nodes = cache
-                .nodes(&bytes)
-                .map_err(|error| self.syntax(path, error.line, error.problem))?;
+            let nodes = cache.nodes(&bytes).map_err(|error| self.yaml(path, error))?;
             return resources_from_nodes(nodes.to_vec(), &display);
         }
         read_resources(&self.read_text(what, path)?, &display)
@@ -240,6 +250,7 @@ impl<'a> Loader<'a> {
 
     fn descend(&self, path: &str) -> Result<Loader<'a>, BuildError> {
         let root = self.resolve(path)?;
+        let root = self.tree().real_path(&root).ok_or_else(|| outside(path))?;
         let number = self.tree_number();
         // A base may not contain what is on the way to it.
         if let Some((_, around)) = self
@@ -257,11 +268,13 @@ impl<'a> Loader<'a> {
         let mut visited = self.visited.clone();
         visited.push((number, root.clone()));
         if visited.len() > MAX_DEPTH {
-            return Err(BuildError::new(
-                "",
-                0,
-                Problem::Limit(format!("bases are nested more than {MAX_DEPTH} levels deep")),
-            ));
+            let problem = format!("`{path}`: bases are nested more than {MAX_DEPTH} levels deep");
+            return Err(BuildError::limit(problem));
+        }
+        self.world.entered.set(self.world.entered.get() + 1);
+        if self.world.entered.get() > MAX_DIRECTORIES {
+            let problem = format!("`{path}`: more than {MAX_DIRECTORIES} bases and components are used in one build");
+            return Err(BuildError::limit(problem));
         }
         Ok(Loader {
             root,
@@ -284,8 +297,7 @@ impl<'a> Loader<'a> {
                 },
             ));
         }
-        let path_in_tree = normalize(&self.root, path).ok_or_else(|| outside(path))?;
-        self.tree().follow(&path_in_tree).ok_or_else(|| outside(path))
+        normalize(&self.root, path).ok_or_else(|| outside(path))
     }
 
     fn read_remote(&self, what: &'static str, url: &str) -> Result<Cow<'_, [u8]>, BuildError> {

@@ -31,6 +31,11 @@ pub(crate) fn merge(object: Node, patch: Node, schemas: &Schemas) -> Result<Opti
         (api_version, kind) = kind_of(&patch);
     }
     let schema = schemas.of(&api_version, &kind);
+    // Kustomize takes changes of the object in place only, and this one gives another object: nothing
+    // comes of it.
+    if patch.get(DIRECTIVE).map(raw_text) == Some("replace") {
+        return Ok(Some(object));
+    }
     let mut walker = Walker {
         path: Vec::new(),
         prepend: true,
@@ -162,12 +167,17 @@ impl Walker {
         let Some(base_map) = base.as_map() else {
             return Ok(Some(base));
         };
-        let mut names: Vec<SmolStr> = base_map.iter().map(|(key, _)| key.text.clone()).collect();
+        // A key that the patch adds keeps its quotes, but not its tag.
+        let unquoted = |key: &Scalar| Scalar {
+            tag: Tag::Implicit,
+            ..key.clone()
+        };
+        let mut names: Vec<Scalar> = base_map.iter().map(|(key, _)| unquoted(key)).collect();
         let mut other = match other {
             Patch::Other(Node::Map(map)) => {
                 for (key, _) in map.iter() {
                     if !base_map.contains(&key.text) {
-                        names.push(key.text.clone());
+                        names.push(unquoted(key));
                     }
                 }
                 Some(Arc::unwrap_or_clone(map))
@@ -180,7 +190,8 @@ impl Walker {
                 Some(Map::new())
             }
         };
-        for name in names {
+        for key in names {
+            let name = key.text.clone();
             let field_schema = schema.as_ref().and_then(|schema| schema.field(&name));
             let value = base.get(&name).cloned();
             let patch = match &mut other {
@@ -201,8 +212,7 @@ impl Walker {
             self.path.pop();
             let map = base.as_map_mut().expect("checked to be a map above");
             match merged {
-                Some(node) if !node.is_null() => edit::put(map, &name, node),
-                Some(node) if spelt_null => edit::put(map, &name, node),
+                Some(node) if !node.is_null() || spelt_null => edit::put_with_key(map, key, node),
                 _ => {
                     map.remove(&name);
                 }

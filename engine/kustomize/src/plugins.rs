@@ -52,6 +52,14 @@ pub(crate) enum Generator {
 
 impl Transformer {
     pub fn run(&self, resources: &mut ResMap, schemas: &Schemas) -> Result<(), BuildError> {
+        self.run_once(resources, schemas)?;
+        for resource in &mut resources.list {
+            resource.twins.reconcile(&mut resource.node);
+        }
+        Ok(())
+    }
+
+    fn run_once(&self, resources: &mut ResMap, schemas: &Schemas) -> Result<(), BuildError> {
         match self {
             Transformer::StrategicPatches(patches) => transform::apply_strategic(resources, patches, schemas),
             Transformer::Patch(patch) => transform::apply_patch(resources, patch, schemas),
@@ -69,8 +77,8 @@ impl Transformer {
                 subjects,
             } => transform::set_namespace(resources, namespace, fields, *unset_only, *subjects, schemas),
             Transformer::Affix(affix, fields) => transform::add_affix(resources, affix, fields, schemas),
-            Transformer::Labels(labels, fields) => transform::add_labels(resources, labels, fields),
-            Transformer::Annotations(annotations, fields) => transform::add_annotations(resources, annotations, fields),
+            Transformer::Labels(labels, fields) => transform::add_pairs(resources, labels, fields),
+            Transformer::Annotations(annotations, fields) => transform::add_pairs(resources, annotations, fields),
             Transformer::Replicas(replica, fields) => transform::set_replicas(resources, replica, fields, schemas),
             Transformer::Image(image, fields) => transform::set_images(resources, image, fields),
             Transformer::Replacements(replacements) => transform::replace(resources, replacements, schemas),
@@ -168,8 +176,7 @@ pub(crate) fn replacements(loader: &Loader<'_>, list: &[Replacement]) -> Result<
         }
         let path = &replacement.path;
         let text = loader.read_text("replacements file", path)?;
-        let nodes = nave_object::yaml::parse_nodes(&text, Dialect::K8s)
-            .map_err(|error| loader.syntax(path, error.line, error.problem))?;
+        let nodes = nave_object::yaml::parse_nodes(&text, Dialect::K8s).map_err(|error| loader.yaml(path, error))?;
         let in_file = |error: DecodeError| decode_error(error).in_file(&loader.display(path));
         match nodes.first() {
             Some(node @ Node::Seq(_)) => {
@@ -197,7 +204,7 @@ pub(crate) fn decode_error(error: DecodeError) -> BuildError {
             problem: error.problem,
         }
     };
-    BuildError::new("", error.line, problem)
+    BuildError::new("", error.line, problem).at_column(error.column)
 }
 
 fn field(field: &str, problem: &str) -> BuildError {
@@ -273,7 +280,7 @@ pub(crate) fn transformer_from(loader: &Loader<'_>, config: &Resource) -> Result
                     .read_text("targets file", &spec.target_file_path)
                     .map_err(named)?;
                 let nodes = nave_object::yaml::parse_nodes(&text, Dialect::K8s)
-                    .map_err(|error| loader.syntax(&spec.target_file_path, error.line, error.problem))?;
+                    .map_err(|error| loader.yaml(&spec.target_file_path, error))?;
                 if let Some(node) = nodes.first() {
                     let more: Targets = decode(node, Mode::Lenient)
                         .map_err(|e| decode_error(e).in_file(&loader.display(&spec.target_file_path)))?;
@@ -316,7 +323,9 @@ pub(crate) fn generator_from(config: &Resource) -> Result<Generator, BuildError>
             let chart: HelmChart = read_config(config)?;
             Ok(Generator::Helm(globals, Box::new(chart)))
         }
-        "IAMPolicyGenerator" => Err(BuildError::unsupported("the IAMPolicyGenerator").in_file(&config.file)),
+        "IAMPolicyGenerator" => {
+            Err(BuildError::unsupported("the IAMPolicyGenerator is not supported").in_file(&config.file))
+        }
         _ => Err(unknown(config, "generator")),
     }
 }

@@ -12,6 +12,7 @@ use crate::error::{BuildError, Problem};
 use crate::ids::{Gvk, Id};
 use crate::origin::Origin;
 use crate::schema::Schemas;
+use crate::twins::{Twins, separate};
 
 /// Annotations that kustomize keeps its notes in while it builds. We keep notes beside the object;
 /// what a user wrote there goes, as with kustomize.
@@ -38,6 +39,8 @@ const BUILD_ANNOTATIONS: [&str; 19] = [
 ];
 const NEEDS_HASH: &str = "internal.config.kubernetes.io/needsHashSuffix";
 const BEHAVIOR: &str = "internal.config.kubernetes.io/generatorBehavior";
+/// Objects of one file; lists in lists could make any number of them.
+const MAX_OBJECTS: usize = 1_000_000;
 const LOCAL_CONFIG: &str = "config.kubernetes.io/local-config";
 
 /// What a generated object does to one that is there already.
@@ -76,6 +79,8 @@ pub(crate) struct Resource {
     pub transformations: Vec<Origin>,
     /// The file it was read from, for errors; empty for generated objects.
     pub file: Arc<str>,
+    /// Scalars that are one in several places.
+    pub twins: Twins,
 }
 
 /// Resources in the order in which they were met.
@@ -103,6 +108,7 @@ impl Resource {
             origin: None,
             transformations: Vec::new(),
             file,
+            twins: Twins::default(),
         }
     }
 
@@ -170,6 +176,14 @@ impl Resource {
             name: id.name,
             kind: id.gvk.kind,
         });
+        // Kustomize notes this in an annotation, and writes all of them anew.
+        let annotations = self.node.at(&["metadata", "annotations"]).cloned();
+        if let Some(mut annotations) = annotations.filter(|node| node.as_map().is_some()) {
+            separate(&mut annotations);
+            if let Ok(metadata) = edit::map_at(&mut self.node, &["metadata"]) {
+                metadata.insert("annotations", annotations);
+            }
+        }
     }
 
     /// Sets `metadata.name` to a text that is what it looks like, in the quotes of the old one.
@@ -224,7 +238,7 @@ impl Resource {
         }
         let map: Map = texts
             .into_iter()
-            .map(|(key, text)| (Scalar::str(key), Node::str(text)))
+            .map(|(key, text)| (Scalar::implicit(key), Node::str(text)))
             .collect();
         metadata.insert(field, Node::Map(Arc::new(map)));
         Ok(())
@@ -284,7 +298,7 @@ impl Resource {
     pub fn to_value(&self) -> Result<Value, BuildError> {
         self.node.to_value(Dialect::Kyaml).map_err(|error| {
             let problem = format!("{}: {}", self.describe(), error.problem);
-            BuildError::new(&*self.file, error.line, Problem::Syntax(problem))
+            BuildError::new(&*self.file, error.line, Problem::Syntax(problem)).at_column(error.column)
         })
     }
 
@@ -449,7 +463,7 @@ impl Resource {
         }
         let map: Map = merged
             .into_iter()
-            .map(|(key, text)| (Scalar::str(key), data_text(&text)))
+            .map(|(key, text)| (Scalar::implicit(key), data_text(&text)))
             .collect();
         object.push(Scalar::str(field), Node::Map(Arc::new(map)));
     }
@@ -473,8 +487,7 @@ pub(crate) fn data_text(text: &str) -> Node {
 /// # Errors
 /// Broken YAML, and documents without kind or name.
 pub(crate) fn read_resources(text: &str, file: &str) -> Result<Vec<Resource>, BuildError> {
-    let nodes = nave_object::yaml::parse_nodes(text, Dialect::Kyaml)
-        .map_err(|error| BuildError::new(file, error.line, Problem::Syntax(error.problem)))?;
+    let nodes = nave_object::yaml::parse_nodes(text, Dialect::Kyaml).map_err(|error| BuildError::yaml(file, error))?;
     resources_from_nodes(nodes, file)
 }
 
@@ -501,6 +514,9 @@ pub(crate) fn resources_from_nodes(nodes: Vec<Node>, file: &str) -> Result<Vec<R
         } else {
             None
         };
+        if resources.len() + queue.len() > MAX_OBJECTS {
+            return Err(BuildError::limit(format!("{file} has more than {MAX_OBJECTS} objects")));
+        }
         match items {
             None => resources.push(Resource::new(node, shared.clone())),
             Some(items) if items.is_null() => {}
@@ -508,7 +524,7 @@ pub(crate) fn resources_from_nodes(nodes: Vec<Node>, file: &str) -> Result<Vec<R
                 for item in items.iter() {
                     let value = item
                         .to_value(Dialect::Kyaml)
-                        .map_err(|error| BuildError::new(file, error.line, Problem::Syntax(error.problem)))?;
+                        .map_err(|error| BuildError::yaml(file, error))?;
                     let item = quoted(&value);
                     if is_nil_or_empty(&item) {
                         continue;
@@ -546,10 +562,10 @@ fn quoted(value: &Value) -> Node {
 }
 
 fn syntax(file: &str, node: &Node, problem: String) -> BuildError {
-    BuildError::new(file, node.line() as usize, Problem::Syntax(problem))
+    BuildError::new(file, node.line() as usize, Problem::Syntax(problem)).at_column(node.column() as usize)
 }
 
-fn validate(node: &Node) -> Result<(), String> {
+pub(crate) fn validate(node: &Node) -> Result<(), String> {
     if node.as_map().is_none() {
         return Err(format!("expected a Kubernetes object, found {}", node.type_name()));
     }

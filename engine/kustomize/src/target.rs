@@ -14,11 +14,11 @@ use crate::decode::{Mode, decode};
 use crate::error::{BuildError, Problem};
 use crate::generate;
 use crate::helm;
-use crate::kustomization::{FILE_NAMES, GeneratorOptions, HelmGlobals, Kustomization};
+use crate::kustomization::{self, FILE_NAMES, GeneratorOptions, HelmGlobals, Kustomization};
 use crate::load::{Found, Loader};
 use crate::origin::{Origin, Plugin};
 use crate::plugins::{self, Generator, Transformer, decode_error};
-use crate::resource::{ResMap, Resource, read_resources};
+use crate::resource::{ResMap, Resource, read_resources, validate};
 use crate::schema::CustomSchema;
 use crate::sort;
 use crate::transform::{self, Affix, SubjectMode, VarSet};
@@ -73,6 +73,11 @@ pub(crate) fn run(
         transform::fix_references(&mut gathered.resources, &config.name_reference, &schemas)?;
         transform::resolve_vars(&mut gathered.resources, &gathered.vars, &config.var_reference)?;
         let resources = &mut gathered.resources;
+        for resource in &resources.list {
+            // A patch may have taken the name away.
+            validate(&resource.node)
+                .map_err(|problem| BuildError::new(&*resource.file, 0, Problem::Syntax(problem)))?;
+        }
         resources.list.retain(|resource| !resource.is_local());
         match (&target.kustomization.sort_options, world.options.reorder) {
             (Some(options), _) => sort::apply(resources, options, &schemas),
@@ -82,7 +87,7 @@ pub(crate) fn run(
         if wants("managedByLabel") {
             let labels = [(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned())].into();
             let field = FieldSpec::new("", "", "", "metadata/labels", true);
-            transform::add_labels(resources, &labels, &[field])?;
+            transform::add_pairs(resources, &labels, &[field])?;
         }
         let (origins, transformations) = (wants("originAnnotations"), wants("transformerAnnotations"));
         let mut objects = Vec::with_capacity(resources.list.len());
@@ -102,10 +107,7 @@ impl<'a> Target<'a> {
         let file_name = match present.as_slice() {
             [one] => *one,
             [] => {
-                let dir = match loader.display(".") {
-                    dir if dir.is_empty() => ".".to_owned(),
-                    dir => dir,
-                };
+                let dir = shown_directory(&loader);
                 return Err(BuildError::syntax(format!(
                     "directory `{dir}` has no kustomization file: none of {}",
                     FILE_NAMES.join(", ")
@@ -113,15 +115,17 @@ impl<'a> Target<'a> {
             }
             several => {
                 let files = several.join(", ");
+                let dir = shown_directory(&loader);
                 return Err(BuildError::syntax(format!(
-                    "directory `{}` has several kustomization files: {files}",
-                    loader.display(".")
+                    "directory `{dir}` has several kustomization files, and one is expected: {files}"
                 )));
             }
         };
         let file = loader.display(file_name);
         let text = loader.read_text("kustomization file", file_name)?;
-        let kustomization = parse_kustomization(&text, mode).map_err(|error| error.in_file(&file))?;
+        let mut warnings = loader.world.warnings.borrow_mut();
+        let kustomization = parse_kustomization(&text, mode, &mut warnings).map_err(|error| error.in_file(&file))?;
+        drop(warnings);
         Ok(Target {
             loader,
             file,
@@ -254,8 +258,8 @@ impl<'a> Target<'a> {
         let mut own = TransformerConfig::default();
         for path in &self.kustomization.configurations {
             let text = self.loader.read_text("configuration", path)?;
-            let nodes = nave_object::yaml::parse_nodes(&text, Dialect::K8s)
-                .map_err(|error| self.loader.syntax(path, error.line, error.problem))?;
+            let nodes =
+                nave_object::yaml::parse_nodes(&text, Dialect::K8s).map_err(|error| self.loader.yaml(path, error))?;
             let Some(node) = nodes.first() else { continue };
             let file: ConfigurationFile =
                 decode(node, Mode::Lenient).map_err(|error| decode_error(error).in_file(&self.loader.display(path)))?;
@@ -329,11 +333,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    fn render(
-        &self,
-        globals: &HelmGlobals,
-        chart: &crate::kustomization::HelmChart,
-    ) -> Result<Vec<Resource>, BuildError> {
+    fn render(&self, globals: &HelmGlobals, chart: &kustomization::HelmChart) -> Result<Vec<Resource>, BuildError> {
         if !self.loader.world.options.allow_helm {
             return Err(BuildError::new(
                 "",
@@ -537,9 +537,8 @@ impl Accumulator {
 }
 
 /// Reads a kustomization file and moves deprecated fields. Read leniently, it may be empty.
-fn parse_kustomization(text: &str, mode: Mode) -> Result<Kustomization, BuildError> {
-    let nodes = nave_object::yaml::parse_nodes(text, Dialect::K8s)
-        .map_err(|error| BuildError::new("", error.line, Problem::Syntax(error.problem)))?;
+fn parse_kustomization(text: &str, mode: Mode, warnings: &mut Vec<String>) -> Result<Kustomization, BuildError> {
+    let nodes = nave_object::yaml::parse_nodes(text, Dialect::K8s).map_err(|error| BuildError::yaml("", error))?;
     let empty = || {
         Err(BuildError::new(
             "",
@@ -554,11 +553,15 @@ fn parse_kustomization(text: &str, mode: Mode) -> Result<Kustomization, BuildErr
         None => return empty(),
     };
     let mut kustomization: Kustomization = decode(node, mode).map_err(decode_error)?;
+    warnings.extend(kustomization::deprecated(node));
     let says_something = node.as_map().is_some_and(|map| {
         map.iter().any(|(key, value)| {
             let name = key.text.as_str();
             let empty_text = value.text().is_some_and(str::is_empty);
-            !matches!(name, "kind" | "apiVersion") && !value.is_null() && !empty_text
+            // Fields whose content moves elsewhere leave nothing behind when they have none.
+            let moves = matches!(name, "bases" | "imageTags" | "helmChartInflationGenerator")
+                && value.as_seq().is_some_and(<[Node]>::is_empty);
+            !matches!(name, "kind" | "apiVersion") && !value.is_null() && !empty_text && !moves
         })
     });
     if !says_something && mode == Mode::Strict {
@@ -590,7 +593,14 @@ fn parse_kustomization(text: &str, mode: Mode) -> Result<Kustomization, BuildErr
     Ok(kustomization)
 }
 
-fn label_fields(label: &crate::kustomization::Label, config: &TransformerConfig) -> Result<Vec<FieldSpec>, String> {
+fn shown_directory(loader: &Loader<'_>) -> String {
+    match loader.display(".") {
+        dir if dir.is_empty() => ".".to_owned(),
+        dir => dir,
+    }
+}
+
+fn label_fields(label: &kustomization::Label, config: &TransformerConfig) -> Result<Vec<FieldSpec>, String> {
     let fields = config::merge_all(&label.fields, &config.labels)?;
     if label.include_selectors {
         return config::merge_all(&fields, &config.common_labels);

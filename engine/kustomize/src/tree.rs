@@ -15,9 +15,9 @@ pub trait Tree: Send + Sync {
     fn is_dir(&self, path: &str) -> bool;
     /// The names in a directory, sorted; empty when it is none.
     fn list(&self, dir: &str) -> Vec<String>;
-    /// The path that symbolic links lead to; `None` when that is outside of the tree. A path that does not exist
-    /// leads to itself, and so does every path of a tree without links.
-    fn follow(&self, path: &str) -> Option<String> {
+    /// Where a path leads once links are followed, which decides what may be read; `None` when that is
+    /// outside of the tree. A path to nothing leads to itself.
+    fn real_path(&self, path: &str) -> Option<String> {
         Some(path.to_owned())
     }
 }

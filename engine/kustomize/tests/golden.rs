@@ -1,6 +1,7 @@
 //! Golden cases: `golden/<case>/in/` builds to `want.yaml`, or fails where `want-error` stands.
 //!
-//! The wanted text is what kustomize 5.8.1 gives (`golden/record.sh` obtains it). `want-error` holds a part
+//! The wanted text is what kustomize 5.8.1 gives (`cargo xtask oracle kustomize --record CASE…` obtains it),
+//! and `want-warnings` what it says on stderr. `want-error` holds a part
 //! of our own message when its first line starts with `nave: `; else it is the reference's text, a hint.
 //! Cases build as `kustomize build --load-restrictor LoadRestrictionsNone` does; those whose name starts
 //! with `confined-` build with the load restriction, too.
@@ -8,7 +9,7 @@
 use std::fs;
 use std::path::Path;
 
-use nave_kustomize::{Answers, LoadRestriction, MemoryTree, Options, Reorder, Step, build};
+use nave_kustomize::{Answers, LoadRestriction, MemoryTree, Options, Reorder, Step, build_with_warnings};
 use nave_object::yaml::write_documents;
 
 fn read_tree(root: &Path, dir: &Path, tree: &mut MemoryTree) {
@@ -43,7 +44,7 @@ fn run(case: &Path) -> Result<(), String> {
         reorder: Reorder::Legacy,
         ..Options::default()
     };
-    let built = build(&tree, "", &options, &Answers::new());
+    let built = build_with_warnings(&tree, "", &options, &Answers::new());
     let wanted_error = fs::read_to_string(case.join("want-error")).ok();
     let objects = match (built, &wanted_error) {
         (Ok(Step::Needs(needs)), _) => return Err(format!("asks for {needs:?}")),
@@ -60,7 +61,13 @@ fn run(case: &Path) -> Result<(), String> {
             };
         }
         (Ok(Step::Done(_)), Some(_)) => return Err("builds, but should fail".to_owned()),
-        (Ok(Step::Done(objects)), None) => objects,
+        (Ok(Step::Done(built)), None) => {
+            let wanted = fs::read_to_string(case.join("want-warnings")).unwrap_or_default();
+            if built.warnings != wanted.lines().collect::<Vec<_>>() {
+                return Err(format!("warns {:#?}, wanted {wanted}", built.warnings));
+            }
+            built.objects
+        }
     };
     let text = write_documents(objects.iter().map(|object| object.as_value()));
     let wanted = fs::read_to_string(case.join("want.yaml")).expect("want.yaml or want-error is there");

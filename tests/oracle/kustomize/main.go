@@ -7,6 +7,7 @@
 //	-repeat N     build the first directory once, then everything N times in this one process, and print only
 //	              nanoseconds per build of the latter
 //
+// With "serve" as the only argument it answers questions as they come; see serve.go.
 // With "yaml" as the only argument it reads a JSON list of YAML texts from stdin instead and prints
 // what sigs.k8s.io/yaml makes of each: {"json":…,"yaml":…} or {"error":…}.
 package main
@@ -30,6 +31,8 @@ type answer struct {
 	Dir   string `json:"dir"`
 	Yaml  string `json:"yaml,omitempty"`
 	Error string `json:"error,omitempty"`
+	// What the library printed to stderr; only "serve" takes it.
+	Warnings string `json:"warnings,omitempty"`
 }
 
 func build(dir string, restrict bool) (a answer) {
@@ -89,6 +92,9 @@ func run() error {
 	defer buffered.Flush()
 	out := json.NewEncoder(buffered)
 	args := os.Args[1:]
+	if len(args) == 1 && args[0] == "serve" {
+		return serve()
+	}
 	if len(args) == 1 && args[0] == "yaml" {
 		return rewrite(out)
 	}

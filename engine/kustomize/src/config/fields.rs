@@ -16,6 +16,9 @@ pub(crate) struct FieldSpec {
     pub(crate) parts: Arc<[SmolStr]>,
 }
 
+/// Parts of a path; what it creates is that deep.
+const MAX_PARTS: usize = 256;
+
 /// What is created where a path ends in nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Create {
@@ -52,6 +55,9 @@ impl FieldSpec {
     ) -> Result<(), String> {
         if !gvk.is_selected(&self.gvk) {
             return Ok(());
+        }
+        if self.parts.len() > MAX_PARTS {
+            return Err(format!("field {}: the path has more than {MAX_PARTS} parts", self.path));
         }
         let create = if self.create { create } else { Create::Nothing };
         if create == Create::Nothing && !leads_somewhere(object, &self.parts) {

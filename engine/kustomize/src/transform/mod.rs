@@ -16,7 +16,7 @@ mod vars;
 
 pub(crate) use hash::add_hashes;
 pub(crate) use images::set_images;
-pub(crate) use labels::{add_annotations, add_labels};
+pub(crate) use labels::add_pairs;
 pub(crate) use name_reference::fix_references;
 pub(crate) use names::{Affix, add_affix};
 pub(crate) use namespace::{SubjectMode, set_namespace};

@@ -61,8 +61,13 @@ fn looks_like_list(text: &str) -> bool {
     text.trim_start().starts_with(['[', '-']) && !text.trim_start().starts_with("---")
 }
 
-/// Reads a JSON patch written as JSON or YAML.
+/// Reads a JSON patch written as JSON or YAML. What starts with `[` must be JSON, as with kustomize.
 pub(crate) fn parse_operations(text: &str) -> Result<Vec<Operation>, String> {
+    if text.starts_with('[') {
+        let value =
+            serde_json::from_str(text).map_err(|error| format!("a patch that starts with [ is JSON: {error}"))?;
+        return json_patch::parse(&value);
+    }
     let documents = nave_object::yaml::read_documents(text, Dialect::K8s).map_err(|error| error.to_string())?;
     json_patch::parse(documents.first().unwrap_or(&Value::Null))
 }

@@ -1,7 +1,6 @@
 //! `replacements`: a value from one field goes into others.
 
-use nave_object::yaml::{Dialect, Node, Style};
-use serde_json::Value;
+use nave_object::yaml::{Dialect, Node, Scalar, Style};
 
 use crate::edit::{self, raw_text};
 use crate::error::BuildError;
@@ -12,7 +11,11 @@ use crate::resource::{ResMap, Resource};
 use crate::schema::Schemas;
 use crate::selector::Matcher;
 use crate::transform::hash::go_json;
+use crate::twins::separate;
 
+/// Levels and parts of an object that replacements may make.
+const MAX_LEVELS: usize = 512;
+const MAX_NODES: usize = 1 << 20;
 const DEFAULT_PATH: &str = "metadata.name";
 
 /// Carries out replacements in their order.
@@ -45,7 +48,7 @@ fn replace_one(resources: &mut ResMap, replacement: &Replacement, schemas: &Sche
             "a replacement needs a source and at least one target",
         ));
     };
-    let value = match (&replacement.source, &replacement.source_value) {
+    let mut value = match (&replacement.source, &replacement.source_value) {
         (Some(_), Some(_)) => {
             return Err(BuildError::selection("source and sourceValue exclude each other"));
         }
@@ -54,15 +57,34 @@ fn replace_one(resources: &mut ResMap, replacement: &Replacement, schemas: &Sche
                 "a replacement needs a source and at least one target",
             ));
         }
-        (None, Some(text)) => Node::implicit(text.as_str()),
+        (None, Some(text)) => Value {
+            node: Node::implicit(text.as_str()),
+            from: None,
+        },
         (Some(source), None) => source_value(resources, source, schemas)?,
     };
-    targets
-        .iter()
-        .try_for_each(|target| apply(resources, target, &value, schemas))
+    for target in targets {
+        apply(resources, target, &mut value, schemas)?;
+        // A list or map that goes into itself doubles each time.
+        for resource in resources.list.iter().filter(|_| value.node.as_scalar().is_none()) {
+            if !resource.node.is_within(&mut { MAX_NODES }, MAX_LEVELS) {
+                let problem = format!("replacements give it more than {MAX_LEVELS} levels or {MAX_NODES} parts");
+                return Err(BuildError::limit(format!("{}: {problem}", resource.describe())));
+            }
+        }
+    }
+    Ok(())
 }
 
-fn source_value(resources: &ResMap, source: &SourceSelector, schemas: &Schemas) -> Result<Node, BuildError> {
+/// What is to be written. Without a delimiter, kustomize holds the field itself: where a target is
+/// the source, later targets get what was written.
+struct Value {
+    node: Node,
+    /// The object it comes from, and where it stands there.
+    from: Option<(usize, Vec<String>)>,
+}
+
+fn source_value(resources: &ResMap, source: &SourceSelector, schemas: &Schemas) -> Result<Value, BuildError> {
     let wanted = Id {
         gvk: Gvk::new(&source.group, &source.version, &source.kind),
         name: source.name.as_str().into(),
@@ -83,12 +105,15 @@ fn source_value(resources: &ResMap, source: &SourceSelector, schemas: &Schemas) 
         };
         format!("{kind} `{name}`")
     };
-    let found: Vec<&Resource> = resources
+    let found: Vec<(usize, &Resource)> = resources
         .list
         .iter()
-        .filter(|resource| selects(&resource.current_id(schemas)) || resource.previous_ids().any(|id| selects(&id)))
+        .enumerate()
+        .filter(|(_, resource)| {
+            selects(&resource.current_id(schemas)) || resource.previous_ids().any(|id| selects(&id))
+        })
         .collect();
-    let object = match found.as_slice() {
+    let (place, object) = match found.as_slice() {
         [one] => *one,
         [] => {
             return Err(BuildError::selection(format!(
@@ -97,7 +122,7 @@ fn source_value(resources: &ResMap, source: &SourceSelector, schemas: &Schemas) 
             )));
         }
         several => {
-            let names: Vec<String> = several.iter().map(|object| object.describe()).collect();
+            let names: Vec<String> = several.iter().map(|(_, object)| object.describe()).collect();
             let names = names.join(", ");
             return Err(BuildError::selection(format!(
                 "the source {} selects several objects: {names}",
@@ -110,13 +135,22 @@ fn source_value(resources: &ResMap, source: &SourceSelector, schemas: &Schemas) 
     } else {
         &source.field_path
     };
-    let field = fieldpath::lookup(&object.node, &fieldpath::split(path))
+    let parts = fieldpath::split(path);
+    let field = fieldpath::lookup(&object.node, &parts)
         .map_err(|problem| object.error(format!("replacement source {path}: {problem}")))?
         .filter(|node| !edit::is_nil_or_empty(node))
         .ok_or_else(|| object.error(format!("replacement source: there is no field {path}")))?;
+    let mut node = field.clone();
+    separate(&mut node);
     match &source.options {
-        Some(options) if !options.delimiter.is_empty() => cut(field, options).map_err(|problem| object.error(problem)),
-        _ => Ok(field.clone()),
+        Some(options) if !options.delimiter.is_empty() => Ok(Value {
+            node: cut(field, options).map_err(|problem| object.error(problem))?,
+            from: None,
+        }),
+        _ => Ok(Value {
+            node,
+            from: Some((place, parts)),
+        }),
     }
 }
 
@@ -141,7 +175,12 @@ fn cut(field: &Node, options: &FieldOptions) -> Result<Node, String> {
     Ok(Node::Scalar(scalar))
 }
 
-fn apply(resources: &mut ResMap, target: &TargetSelector, value: &Node, schemas: &Schemas) -> Result<(), BuildError> {
+fn apply(
+    resources: &mut ResMap,
+    target: &TargetSelector,
+    value: &mut Value,
+    schemas: &Schemas,
+) -> Result<(), BuildError> {
     let Some(select) = &target.select else {
         return Err(BuildError::selection("a target needs `select`"));
     };
@@ -153,7 +192,7 @@ fn apply(resources: &mut ResMap, target: &TargetSelector, value: &Node, schemas:
     } else {
         &target.field_paths
     };
-    for resource in &mut resources.list {
+    for (place, resource) in resources.list.iter_mut().enumerate() {
         if !select.matches_metadata(resource) {
             continue;
         }
@@ -174,11 +213,29 @@ fn apply(resources: &mut ResMap, target: &TargetSelector, value: &Node, schemas:
             continue;
         }
         for path in paths {
-            let written = write(&mut resource.node, path, value, target.options.as_ref());
-            written.map_err(|problem| resource.error(format!("replacement target field {path}: {problem}")))?;
+            let written = write(&mut resource.node, path, &value.node, target.options.as_ref());
+            written
+                .map_err(|problem| resource.error(format!("replacement target field {}: {problem}", shorten(path))))?;
+            if let Some((from, parts)) = &value.from
+                && *from == place
+                && let Ok(Some(Node::Scalar(scalar))) = fieldpath::lookup(&resource.node, parts)
+            {
+                value.node = Node::Scalar(Scalar {
+                    twin: 0,
+                    ..scalar.clone()
+                });
+            }
         }
     }
     Ok(())
+}
+
+/// A path for errors, which may be any text.
+fn shorten(path: &str) -> std::borrow::Cow<'_, str> {
+    match path.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &path[..end]).into(),
+        None => path.into(),
+    }
 }
 
 fn write(node: &mut Node, path: &str, value: &Node, options: Option<&FieldOptions>) -> Result<(), String> {
@@ -284,13 +341,13 @@ fn write_text(node: &Node, original: &str) -> Option<String> {
     Some(out.trim().to_owned())
 }
 
-fn indented(value: &Value, depth: usize, out: &mut String) {
+fn indented(value: &serde_json::Value, depth: usize, out: &mut String) {
     let pad = |out: &mut String, depth: usize| {
         out.push('\n');
         out.push_str(&"  ".repeat(depth));
     };
     match value {
-        Value::Array(items) if !items.is_empty() => {
+        serde_json::Value::Array(items) if !items.is_empty() => {
             out.push('[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
@@ -302,7 +359,7 @@ fn indented(value: &Value, depth: usize, out: &mut String) {
             pad(out, depth);
             out.push(']');
         }
-        Value::Object(map) if !map.is_empty() => {
+        serde_json::Value::Object(map) if !map.is_empty() => {
             let mut keys: Vec<&String> = map.keys().collect();
             keys.sort();
             out.push('{');
@@ -311,7 +368,7 @@ fn indented(value: &Value, depth: usize, out: &mut String) {
                     out.push(',');
                 }
                 pad(out, depth + 1);
-                out.push_str(&go_json(&Value::String(key.clone())));
+                out.push_str(&go_json(&serde_json::Value::String(key.clone())));
                 out.push_str(": ");
                 indented(&map[key], depth + 1, out);
             }
@@ -388,9 +445,11 @@ fn scalar_text(node: &Node, indent: usize) -> String {
             format!("|{chomp}\n{}", lines.join("\n"))
         }
         Style::Plain => match node.to_value(Dialect::Kyaml) {
-            Ok(Value::String(_)) => {
+            Ok(serde_json::Value::String(_)) => {
                 let text = scalar.text.to_string();
-                nave_object::yaml::write(&Value::String(text)).trim_end().to_owned()
+                nave_object::yaml::write(&serde_json::Value::String(text))
+                    .trim_end()
+                    .to_owned()
             }
             _ => scalar.text.to_string(),
         },

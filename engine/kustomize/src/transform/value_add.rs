@@ -21,6 +21,9 @@ crate::decode::decode_struct! {
     }
 }
 
+/// Parts of a path; what it makes is that deep.
+const MAX_PARTS: usize = 256;
+
 /// The transformer with its value.
 pub(crate) struct ValueAdd {
     pub value: String,
@@ -55,6 +58,9 @@ pub(crate) fn add_values(resources: &mut ResMap, transformer: &ValueAdd, schemas
 
 fn add_value(node: &mut Node, target: &ValueAddTarget, value: &str) -> Result<(), String> {
     let path = split_path(&target.field_path, '/');
+    if path.len() > MAX_PARTS {
+        return Err(format!("fieldPath has more than {MAX_PARTS} parts"));
+    }
     let (last, parents) = path.split_last().expect("splitting gives at least one part");
     let parents: Vec<&str> = parents.iter().map(String::as_str).collect();
     let field = edit::map_at(node, &parents)?.entry(last, || Node::implicit(""));

@@ -164,7 +164,7 @@ fn replace(scalar: &mut Scalar, values: &BTreeMap<&str, Value>) {
     if !is_text(scalar) {
         return;
     }
-    let line = scalar.line;
+    let (line, twin) = (scalar.line, scalar.twin);
     let replaced = match expand(&scalar.text, values) {
         Expanded::Text(text) => Scalar {
             style: Style::Plain,
@@ -184,7 +184,7 @@ fn replace(scalar: &mut Scalar, values: &BTreeMap<&str, Value>) {
             }
         }
     };
-    *scalar = Scalar { line, ..replaced };
+    *scalar = Scalar { line, twin, ..replaced };
     debug_assert!(
         scalar_value(scalar, Dialect::Kyaml).is_ok(),
         "values are written as they read"

@@ -37,6 +37,8 @@ pub enum Dialect {
 pub struct YamlError {
     /// The line in the text, from 1.
     pub line: usize,
+    /// The column in that line, from 1; 0 when not known.
+    pub column: usize,
     /// What is wrong there.
     pub problem: String,
 }
@@ -45,7 +47,13 @@ impl YamlError {
     pub(crate) fn new(line: usize, problem: impl Into<String>) -> YamlError {
         YamlError {
             line,
+            column: 0,
             problem: problem.into(),
         }
+    }
+
+    pub(crate) fn at_column(mut self, column: usize) -> YamlError {
+        self.column = column;
+        self
     }
 }

@@ -59,6 +59,11 @@ pub struct Scalar {
     pub style: Style,
     /// The line it was read from, from 1; 0 when it was made by a program.
     pub line: u32,
+    /// The column of its start in that line, from 1; 0 when it was made by a program.
+    pub column: u32,
+    /// Scalars of one document with the same number, other than 0, are one scalar in several places to a
+    /// program that says so; nothing here reads it.
+    pub twin: u32,
 }
 
 /// A node of the tree. Cloning is cheap: lists and maps are shared until one side is changed.
@@ -86,6 +91,16 @@ impl Scalar {
             tag: Tag::Str,
             style: Style::Plain,
             line: 0,
+            column: 0,
+            twin: 0,
+        }
+    }
+
+    /// A scalar without a tag: what it is shows when it is written.
+    pub fn implicit(text: impl Into<SmolStr>) -> Scalar {
+        Scalar {
+            tag: Tag::Implicit,
+            ..Scalar::str(text)
         }
     }
 
@@ -98,6 +113,8 @@ impl Scalar {
             tag,
             style: Style::Plain,
             line: 0,
+            column: 0,
+            twin: 0,
         }
     }
 }
@@ -115,15 +132,14 @@ impl Node {
             tag: Tag::Null,
             style: Style::Plain,
             line: 0,
+            column: 0,
+            twin: 0,
         })
     }
 
     /// A scalar without a tag: what it is shows when it is written.
     pub fn implicit(text: impl Into<SmolStr>) -> Node {
-        Node::Scalar(Scalar {
-            tag: Tag::Implicit,
-            ..Scalar::str(text)
-        })
+        Node::Scalar(Scalar::implicit(text))
     }
 
     /// A list node.
@@ -207,6 +223,48 @@ impl Node {
         }
     }
 
+    /// The column of its first scalar, from 1; 0 when it was made by a program.
+    pub fn column(&self) -> u32 {
+        match self {
+            Node::Scalar(scalar) => scalar.column,
+            Node::Seq(items) => items.first().map_or(0, Node::column),
+            Node::Map(map) => map.entries.first().map_or(0, |(key, _)| key.column),
+        }
+    }
+
+    /// The number of levels, a scalar being one.
+    pub fn height(&self) -> usize {
+        1 + match self {
+            Node::Scalar(_) => 0,
+            Node::Seq(items) => items.iter().map(Node::height).max().unwrap_or_default(),
+            Node::Map(map) => map.iter().map(|(_, node)| node.height()).max().unwrap_or_default(),
+        }
+    }
+
+    /// Whether it has at most so many scalars, lists and maps, and at most so many levels.
+    ///
+    /// Shared parts count each time; the work is bounded by what is allowed.
+    pub fn is_within(&self, nodes: &mut usize, levels: usize) -> bool {
+        if *nodes == 0 || levels == 0 {
+            return false;
+        }
+        *nodes -= 1;
+        match self {
+            Node::Scalar(_) => true,
+            Node::Seq(items) => items.iter().all(|item| item.is_within(nodes, levels - 1)),
+            Node::Map(map) => map.iter().all(|(_, node)| node.is_within(nodes, levels - 1)),
+        }
+    }
+
+    /// Whether both are one shared list or map; `false` for scalars.
+    pub fn is_same(&self, other: &Node) -> bool {
+        match (self, other) {
+            (Node::Seq(ours), Node::Seq(other)) => Arc::ptr_eq(ours, other),
+            (Node::Map(ours), Node::Map(other)) => Arc::ptr_eq(ours, other),
+            _ => false,
+        }
+    }
+
     /// What it is, in words with an article: "a map", "a list", "a text", …
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -257,6 +315,8 @@ impl Node {
                 tag,
                 style: Style::Plain,
                 line: 0,
+                column: 0,
+                twin: 0,
             })
         };
         match value {
@@ -334,7 +394,7 @@ impl Map {
     pub fn insert(&mut self, key: impl AsRef<str> + Into<SmolStr>, node: Node) {
         match self.get_mut(key.as_ref()) {
             Some(place) => *place = node,
-            None => self.entries.push((Scalar::str(key), node)),
+            None => self.entries.push((Scalar::implicit(key), node)),
         }
     }
 
@@ -346,7 +406,7 @@ impl Map {
     /// The value of a key for editing; appended as `default()` when absent.
     pub fn entry(&mut self, key: &str, default: impl FnOnce() -> Node) -> &mut Node {
         let place = self.position(key).unwrap_or_else(|| {
-            self.entries.push((Scalar::str(key), default()));
+            self.entries.push((Scalar::implicit(key), default()));
             self.entries.len() - 1
         });
         &mut self.entries[place].1
@@ -384,13 +444,17 @@ impl FromIterator<(Scalar, Node)> for Map {
 /// A key as JSON has it.
 fn key_text(key: &Scalar, dialect: Dialect, top: bool) -> Result<String, YamlError> {
     let refuse = |what: &str| {
-        Err(YamlError::new(
-            key.line as usize,
-            format!("the key `{}` is {what}, not a text", key.text),
-        ))
+        let problem = format!("the key `{}` is {what}, not a text", key.text);
+        Err(YamlError::new(key.line as usize, problem).at_column(key.column as usize))
     };
-    match (dialect, key.tag) {
-        (_, Tag::Str | Tag::Other | Tag::Binary | Tag::Timestamp | Tag::Implicit) => Ok(key.text.to_string()),
+    let tag = match key.tag {
+        Tag::Implicit if key.style == Style::Plain => resolve(&key.text, dialect),
+        Tag::Implicit => Tag::Str,
+        tag => tag,
+    };
+    match (dialect, tag) {
+        (_, Tag::Str | Tag::Implicit) => Ok(key.text.to_string()),
+        (Dialect::K8s, Tag::Other | Tag::Binary | Tag::Timestamp) => Ok(key.text.to_string()),
         (Dialect::K8s, Tag::Merge) | (_, Tag::Null) => refuse("null"),
         (Dialect::K8s, Tag::Int | Tag::Bool) => Ok(match scalar_value(key, dialect)? {
             Value::String(text) => text,
@@ -409,7 +473,10 @@ fn key_text(key: &Scalar, dialect: Dialect, top: bool) -> Result<String, YamlErr
         // Go decodes the top into a map of texts, which takes keys as they are written; below
         // it, a map with such a key is no longer JSON.
         (Dialect::Kyaml, _) if top => Ok(key.text.to_string()),
+        (Dialect::Kyaml, Tag::Merge) => Ok(key.text.to_string()),
         (Dialect::Kyaml, Tag::Bool) => refuse("a boolean"),
+        (Dialect::Kyaml, Tag::Timestamp) => refuse("a date"),
+        (Dialect::Kyaml, Tag::Binary | Tag::Other) => refuse("a scalar with a tag of its own"),
         (Dialect::Kyaml, _) => refuse("a number"),
     }
 }

@@ -12,6 +12,10 @@ use super::{Dialect, Map, Node, Scalar, SmolStr, Style, Tag, YamlError, resolve}
 const RATIO_LOW: f64 = 400_000.0;
 const RATIO_HIGH: f64 = 4_000_000.0;
 
+/// Levels of a document, aliases followed. The parser allows 255 of block and of flow style each; walking
+/// deeper trees would need more stack than threads have.
+const MAX_LEVELS: usize = 512;
+
 /// All documents of a text as nodes, empty ones left out; anchors and merge keys are resolved.
 ///
 /// In [`Dialect::Kyaml`] the text is cut at the lines that start with `---` before it is parsed,
@@ -90,8 +94,8 @@ struct Reader<'a> {
     dialect: Dialect,
     /// Lines of the file before this text.
     line: usize,
-    /// Nodes behind anchors, by the parser's number; each with its weight in nodes.
-    anchors: Vec<Option<(Node, u64)>>,
+    /// Nodes behind anchors, by the parser's number; each with its weight in nodes and its levels.
+    anchors: Vec<Option<(Node, u64, usize)>>,
     /// Nodes so far, and how many of them came from aliases.
     nodes: u64,
     aliased: u64,
@@ -132,9 +136,16 @@ impl<'a> Reader<'a> {
         let mut open: Vec<Open> = Vec::new();
         let mut seen = 0;
         while let Some(next) = self.parser.next_event() {
-            let (event, span) =
-                next.map_err(|error| YamlError::new(self.line + error.marker().line(), error.info()))?;
+            let (event, span) = next.map_err(|error| {
+                let at = error.marker();
+                let problem = match error.info().as_str() {
+                    "recursion limit exceeded" => "lists and maps are nested more than 255 levels deep".to_owned(),
+                    other => other.to_owned(),
+                };
+                YamlError::new(self.line + at.line(), problem).at_column(at.col() + 1)
+            })?;
             let line = self.line + span.start.line();
+            let column = span.start.col() + 1;
             let (node, anchor, since) = match event {
                 Event::DocumentEnd => {
                     seen += 1;
@@ -165,7 +176,7 @@ impl<'a> Reader<'a> {
                         }
                     });
                     (
-                        Node::Scalar(self.scalar(text, style, core.as_deref(), line)),
+                        Node::Scalar(self.scalar(text, style, core.as_deref(), (line, column))),
                         anchor,
                         self.nodes - 1,
                     )
@@ -202,9 +213,15 @@ impl<'a> Reader<'a> {
                     (node, done.anchor, done.since)
                 }
                 Event::Alias(id) => {
-                    let Some((node, weight)) = self.anchors.get(id).cloned().flatten() else {
-                        return Err(YamlError::new(line, "an alias stands inside its own anchor"));
+                    let Some((node, weight, height)) = self.anchors.get(id).cloned().flatten() else {
+                        let problem = "an alias stands inside its own anchor";
+                        return Err(YamlError::new(line, problem).at_column(column));
                     };
+                    // The parser counts levels as they are written, and aliases add to them.
+                    if open.len() + height > MAX_LEVELS {
+                        let problem = format!("aliases nest the document more than {MAX_LEVELS} levels deep");
+                        return Err(YamlError::new(line, problem).at_column(column));
+                    }
                     self.nodes += weight;
                     self.aliased += weight;
                     self.check_aliases(line)?;
@@ -214,7 +231,8 @@ impl<'a> Reader<'a> {
             };
             if anchor != 0 {
                 self.begin(anchor);
-                self.anchors[anchor] = Some((node.clone(), self.nodes - since));
+                let height = node.height();
+                self.anchors[anchor] = Some((node.clone(), self.nodes - since, height));
             }
             match open.last_mut().map(|open| &mut open.body) {
                 None => {
@@ -227,10 +245,8 @@ impl<'a> Reader<'a> {
                     (Some(key), node) => entries.push((key, node)),
                     (None, Node::Scalar(scalar)) => *key = Some(scalar),
                     (None, node) => {
-                        return Err(YamlError::new(
-                            line,
-                            format!("a key is {}, but only texts can be keys", node.type_name()),
-                        ));
+                        let problem = format!("a key is {}, but only texts can be keys", node.type_name());
+                        return Err(YamlError::new(line, problem).at_column(column));
                     }
                 },
             }
@@ -245,7 +261,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&str>, line: usize) -> Scalar {
+    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&str>, (line, column): (usize, usize)) -> Scalar {
         let style = match style {
             ScalarStyle::Plain => Style::Plain,
             ScalarStyle::SingleQuoted => Style::Single,
@@ -266,11 +282,18 @@ impl<'a> Reader<'a> {
             Some("timestamp") => Tag::Timestamp,
             Some(_) => Tag::Other,
         };
+        // Go writes a tag that was asked for, and reads the scalar by it and not by its quotes.
+        let style = match tag {
+            Tag::Int | Tag::Float | Tag::Bool | Tag::Null | Tag::Binary | Tag::Timestamp => Style::Plain,
+            _ => style,
+        };
         Scalar {
             text: SmolStr::new(text),
             tag,
             style,
             line: u32::try_from(line).unwrap_or(u32::MAX),
+            column: u32::try_from(column).unwrap_or(u32::MAX),
+            twin: 0,
         }
     }
 
@@ -324,10 +347,8 @@ impl<'a> Reader<'a> {
             if let Some(place) = map.position(&key.text) {
                 if self.dialect == Dialect::Kyaml {
                     let first = &map.entries_mut()[place].0;
-                    return Err(YamlError::new(
-                        key.line as usize,
-                        format!("the key `{}` is already on line {}", key.text, first.line),
-                    ));
+                    let problem = format!("the key `{}` is already on line {}", key.text, first.line);
+                    return Err(YamlError::new(key.line as usize, problem).at_column(key.column as usize));
                 }
                 map.entries_mut()[place].1 = node;
             } else {

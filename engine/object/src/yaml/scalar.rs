@@ -70,10 +70,8 @@ fn resolve_number(text: &str) -> Tag {
 pub fn scalar_value(scalar: &Scalar, dialect: Dialect) -> Result<Value, YamlError> {
     let text = scalar.text.as_str();
     let refuse = |what: &str| {
-        Err(YamlError::new(
-            scalar.line as usize,
-            format!("`{text}` cannot be read as {what}"),
-        ))
+        let problem = format!("`{text}` cannot be read as {what}");
+        Err(YamlError::new(scalar.line as usize, problem).at_column(scalar.column as usize))
     };
     if dialect == Dialect::Kyaml && scalar.style == Style::Folded {
         return Ok(Value::String(super::fold::refold(text)));
