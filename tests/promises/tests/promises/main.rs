@@ -16,3 +16,4 @@ mod secrets_leave_no_trace;
 mod strangers_are_refused;
 mod support;
 mod tenants_stay_in_their_grant;
+mod the_demo_ends_by_itself;
