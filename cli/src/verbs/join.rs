@@ -24,6 +24,7 @@ use crate::{
     api,
     connection::{Connection, ConnectionArguments, FLUX_NAMESPACE},
     failure::advised,
+    hints,
     manifests::{Component, InstallOptions},
     say, wait,
 };
@@ -106,11 +107,33 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     };
     install::install(Component::Agent, options, arguments.force, &connection, &to).await?;
     say::waiting("waiting for the hub");
-    let message = joined(&connection, &namespace, to.timeout)
-        .await
-        .context("the cluster has not joined")?;
-    say::success(&message);
-    Ok(())
+    match joined(&connection, &namespace, to.timeout).await {
+        Ok(message) => {
+            say::success(&message);
+            Ok(())
+        }
+        Err(error) => Err(not_joined(&connection, &namespace, error).await),
+    }
+}
+
+/// What to do depends on who has to do something: a person with another token, or nobody.
+async fn not_joined(connection: &Connection, namespace: &str, error: anyhow::Error) -> anyhow::Error {
+    let secrets: Api<Secret> = Api::namespaced(connection.client.clone(), namespace);
+    let refused = match secrets.get_opt(HUB_SECRET).await {
+        Ok(secret) => secret.as_ref().map(LinkView::of).is_some_and(|view| view.is_refused()),
+        Err(_) => false, // the error in hand is the one to be told
+    };
+    let text = format!("the cluster has not joined: {}", hints::describe(&error));
+    if refused {
+        return advised(
+            text,
+            "`nave hub token create NAME`, run against the hub, makes another token; then join again with that",
+        );
+    }
+    advised(
+        text,
+        format!("the agent goes on trying by itself; `kubectl -n {namespace} logs deployment/nave-agent` shows how"),
+    )
 }
 
 /// Joining another hub would leave the objects of the first one without an owner.
@@ -202,7 +225,7 @@ fn without_body(error: kube::Error, what: String) -> anyhow::Error {
 async fn joined(connection: &Connection, namespace: &str, timeout: Duration) -> Result<String> {
     let resource = ApiResource::erase::<Secret>(&());
     let secrets: Api<DynamicObject> = Api::namespaced_with(connection.client.clone(), namespace, &resource);
-    wait::until(secrets, HUB_SECRET, "waiting for the hub", timeout, |object| {
+    wait::until(secrets, HUB_SECRET, "waiting for the hub's answer", timeout, |object| {
         let secret = serde_json::to_value(object).and_then(serde_json::from_value::<Secret>);
         secret.map_or_else(
             |error| wait::Verdict::Failed(error.to_string()),

@@ -106,7 +106,7 @@ pub struct JoinOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JoinRefusal {
     /// No such token, or another secret.
-    #[error("join token unknown or its secret is wrong")]
+    #[error("join token unknown or its secret is wrong; copy it again, or create a new one")]
     UnknownToken,
     /// Past its date.
     #[error("join token expired at {at}; create a new one")]
@@ -115,10 +115,12 @@ pub enum JoinRefusal {
         at: Timestamp,
     },
     /// Taken back.
-    #[error("join token revoked")]
+    #[error("join token revoked; create a new one")]
     Revoked,
     /// Used by as many keys as it admits; this is another one. Worth an event: somebody else may hold a copy.
-    #[error("join token already used by key {by} for cluster {cluster}; key {key} is another one")]
+    #[error(
+        "join token already used by key {by} for cluster {cluster}; key {key} is another one, and needs a token of its own"
+    )]
     UsedUp {
         /// The key that used it last.
         by: KeyFingerprint,
@@ -390,10 +392,15 @@ mod tests {
             revoked: true,
             ..token()
         };
-        check(&revoked, &wrong, None, "join token unknown or its secret is wrong");
+        check(
+            &revoked,
+            &wrong,
+            None,
+            "join token unknown or its secret is wrong; copy it again, or create a new one",
+        );
         let missing = decide_join(&attempt(), None, |_| None, at(NOW));
         assert_eq!(missing, Err(JoinRefusal::UnknownToken));
-        check(&revoked, &attempt(), None, "join token revoked");
+        check(&revoked, &attempt(), None, "join token revoked; create a new one");
         let expired = TokenRecord {
             expires_at: at(NOW - 1),
             ..token()

@@ -104,11 +104,17 @@ async fn refusals_carry_words_to_the_one_who_joins() {
     let wrong = JoinToken::issue(address.clone(), pin, "platform/good".to_owned())
         .expect("valid")
         .token;
-    assert_eq!(refused(&wrong).await, "join token unknown or its secret is wrong");
+    assert_eq!(
+        refused(&wrong).await,
+        "join token unknown or its secret is wrong; copy it again, or create a new one"
+    );
     let missing = JoinToken::issue(address.clone(), pin, "platform/none".to_owned())
         .expect("valid")
         .token;
-    assert_eq!(refused(&missing).await, "join token unknown or its secret is wrong");
+    assert_eq!(
+        refused(&missing).await,
+        "join token unknown or its secret is wrong; copy it again, or create a new one"
+    );
 
     let past = TokenSpec {
         expires_in: SignedDuration::from_secs(-60),
@@ -125,7 +131,7 @@ async fn refusals_carry_words_to_the_one_who_joins() {
     };
     assert_eq!(
         refused(&hub.token("platform/revoked", revoked)).await,
-        "join token revoked"
+        "join token revoked; create a new one"
     );
     assert!(
         refused(&good)

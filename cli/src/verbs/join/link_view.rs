@@ -65,6 +65,11 @@ impl LinkView {
         }
     }
 
+    /// Whether only a person can help: the hub said no for good.
+    pub fn is_refused(&self) -> bool {
+        self.cluster.is_none() && self.pending.is_none() && self.state == "Refused"
+    }
+
     /// Whether the wait for the hub is over.
     pub fn judge(&self) -> Verdict {
         let key = self
@@ -75,7 +80,7 @@ impl LinkView {
         match (&self.cluster, &self.pending) {
             (Some(cluster), _) => Verdict::Done(format!("joined as {cluster}{key}")),
             (None, Some(cluster)) => Verdict::Done(format!("{cluster} waits for approval on the hub{key}")),
-            (None, None) if self.state == "Refused" => Verdict::Failed(format!("the hub refused: {}", self.message)),
+            (None, None) if self.is_refused() => Verdict::Failed(format!("the hub refused: {}", self.message)),
             (None, None) => Verdict::Waiting(self.message.clone()), // `Retrying`: what stands in the way, so far
         }
     }

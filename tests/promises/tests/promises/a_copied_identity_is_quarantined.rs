@@ -22,6 +22,8 @@ const STAGING: &str = "staging";
 async fn a_copied_identity_is_quarantined() -> Result<()> {
     let options = FleetOptions {
         spokes: vec![STAGING, "eu-1"],
+        // A killed copy is noticed within seven seconds.
+        hub_arguments: vec!["--link-heartbeat=1s".to_owned()],
         ..FleetOptions::default()
     };
     with_some(options, |mut fleet| async move {

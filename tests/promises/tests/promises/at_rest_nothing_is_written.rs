@@ -4,8 +4,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use nave_bed::{AuditLog, Mark, Requests, eventually};
-use nave_demo::{Fleet, FleetOptions};
+use nave_demo::{Fleet, FleetOptions, fleet::WORKSPACE};
+use serde_json::json;
 
 use crate::support::{START, with_some};
 
@@ -13,7 +18,7 @@ use crate::support::{START, with_some};
 const ADMIN: &str = "bed-admin";
 /// Longer than what the hub gathers before it writes down small changes.
 const SETTLED: Duration = Duration::from_secs(35);
-/// Longer than the interval of the source and of the staging Kustomizations (one minute).
+/// Longer than the interval of the staging Kustomizations (one minute).
 const WATCHED: Duration = Duration::from_secs(70);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,6 +41,10 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
         fleet.add(spoke).await?;
     }
     fleet.apply_fleet_objects().await?;
+    // Polled several times while the fleet settles, and while it is watched.
+    let sources: Api<nave_crds::GitRepository> = Api::namespaced(fleet.hub_plane.client(), WORKSPACE);
+    let patch = Patch::Merge(json!({"spec": {"interval": "10s"}}));
+    sources.patch("platform", &PatchParams::default(), &patch).await?;
     fleet.wait_ready(None, START).await?;
 
     let logs = logs(fleet)?;

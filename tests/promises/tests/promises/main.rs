@@ -7,6 +7,7 @@ mod at_rest_nothing_is_written;
 mod bad_kubeconfigs_are_named;
 mod certificates_renew_unnoticed;
 mod examples_build;
+mod joining_says_what_is_wrong;
 mod leaving_keeps_or_purges;
 mod links_may_be_cut;
 mod manifests_are_enough;
