@@ -83,6 +83,16 @@ pub(crate) struct Resource {
     pub twins: Twins,
 }
 
+/// The ids of a set of resources that only grows, so that adding a file does not look at all others again.
+#[derive(Default)]
+pub(crate) struct SeenIds {
+    keys: HashSet<(Gvk, SmolStr, SmolStr)>,
+    /// How many resources are noted.
+    count: usize,
+    /// Whether a user's description of types was there; it says which of them live in namespaces.
+    custom: bool,
+}
+
 /// Resources in the order in which they were met.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ResMap {
@@ -333,14 +343,31 @@ impl ResMap {
     /// # Errors
     /// One of them has the id of another.
     pub fn append_all(&mut self, more: Vec<Resource>, schemas: &Schemas) -> Result<(), BuildError> {
-        let mut seen: HashSet<_> = self
-            .list
-            .iter()
-            .map(|resource| resource.current_id(schemas).key())
-            .collect();
+        self.append_unseen(more, schemas, &mut SeenIds::default())
+    }
+
+    /// As [`ResMap::append_all`], with what was noted the last time; between two calls nothing but this may change
+    /// the resources.
+    ///
+    /// # Errors
+    /// One of them has the id of another.
+    pub fn append_unseen(
+        &mut self,
+        more: Vec<Resource>,
+        schemas: &Schemas,
+        seen: &mut SeenIds,
+    ) -> Result<(), BuildError> {
+        if seen.custom != schemas.has_custom() {
+            *seen = SeenIds::default();
+            seen.custom = schemas.has_custom();
+        }
+        let unseen = self.list[seen.count..].iter();
+        seen.keys
+            .extend(unseen.map(|resource| resource.current_id(schemas).key()));
+        seen.count = self.list.len() + more.len();
         for resource in more {
             let id = resource.current_id(schemas);
-            if !seen.insert(id.key()) {
+            if !seen.keys.insert(id.key()) {
                 let first = self.list.iter().find(|other| other.current_id(schemas).same(&id));
                 let first = first.map_or("", |other| &*other.file);
                 let place = |file: &str| {
@@ -365,9 +392,17 @@ impl ResMap {
     /// Adds a generated resource, by its behaviour to what is there.
     pub fn absorb(&mut self, mut resource: Resource, schemas: &Schemas) -> Result<(), BuildError> {
         let id = resource.current_id(schemas);
-        let matches: Vec<usize> = self.matching_any(|other| id.same(other), schemas);
+        // Most objects never had that name, and their ids need not be made.
+        let matches: Vec<usize> = self.matching_where(
+            |other| other.name() == id.name || other.previous.iter().any(|previous| previous.name == id.name),
+            |other| id.same(other),
+            schemas,
+        );
         match (matches.as_slice(), resource.behavior) {
-            ([], Behavior::Create) => self.append_all(vec![resource], schemas),
+            ([], Behavior::Create) => {
+                self.list.push(resource);
+                Ok(())
+            }
             ([], _) => Err(BuildError::selection(format!(
                 "{id} does not exist; a generator cannot merge into it or replace it"
             ))),
@@ -397,10 +432,20 @@ impl ResMap {
 
     /// Places of resources with a present or earlier id that matches.
     pub fn matching_any(&self, matches: impl Fn(&Id) -> bool, schemas: &Schemas) -> Vec<usize> {
+        self.matching_where(|_| true, matches, schemas)
+    }
+
+    fn matching_where(
+        &self,
+        may_match: impl Fn(&Resource) -> bool,
+        matches: impl Fn(&Id) -> bool,
+        schemas: &Schemas,
+    ) -> Vec<usize> {
         (0..self.list.len())
             .filter(|index| {
                 let resource = &self.list[*index];
-                !is_nil_or_empty(&resource.node)
+                may_match(resource)
+                    && !is_nil_or_empty(&resource.node)
                     && (matches(&resource.current_id(schemas)) || resource.previous_ids().any(|id| matches(&id)))
             })
             .collect()

@@ -18,7 +18,7 @@ use crate::kustomization::{self, FILE_NAMES, GeneratorOptions, HelmGlobals, Kust
 use crate::load::{Found, Loader};
 use crate::origin::{Origin, Plugin};
 use crate::plugins::{self, Generator, Transformer, decode_error};
-use crate::resource::{ResMap, Resource, read_resources, validate};
+use crate::resource::{ResMap, Resource, SeenIds, read_resources, validate};
 use crate::schema::CustomSchema;
 use crate::sort;
 use crate::transform::{self, Affix, SubjectMode, VarSet};
@@ -175,8 +175,9 @@ impl<'a> Target<'a> {
 
     fn accumulate_inner(&self, mut gathered: Accumulator) -> Result<Accumulator, BuildError> {
         let kustomization = &self.kustomization;
+        let mut seen = SeenIds::default();
         for path in &kustomization.resources {
-            self.add_resource(&mut gathered, "resource", path)?;
+            self.add_resource(&mut gathered, &mut seen, "resource", path)?;
         }
         self.add_config(&mut gathered)?;
         self.run_generators(&mut gathered)?;
@@ -192,7 +193,13 @@ impl<'a> Target<'a> {
         Ok(gathered)
     }
 
-    fn add_resource(&self, gathered: &mut Accumulator, what: &'static str, path: &str) -> Result<(), BuildError> {
+    fn add_resource(
+        &self,
+        gathered: &mut Accumulator,
+        seen: &mut SeenIds,
+        what: &'static str,
+        path: &str,
+    ) -> Result<(), BuildError> {
         match self.loader.find(what, path)? {
             Found::Pending => Ok(()),
             Found::Resources(mut resources) => {
@@ -201,13 +208,13 @@ impl<'a> Target<'a> {
                     resources.iter_mut().for_each(|r| r.origin = Some(origin.clone()));
                 }
                 let schemas = self.loader.world.schemas.borrow();
-                gathered.resources.append_all(resources, &schemas)
+                gathered.resources.append_unseen(resources, &schemas, seen)
             }
             Found::Directory(loader) => {
                 let base = self.below(*loader, path, false)?;
                 let base = base.accumulate(Accumulator::default())?;
                 let schemas = self.loader.world.schemas.borrow();
-                gathered.resources.append_all(base.resources.list, &schemas)?;
+                gathered.resources.append_unseen(base.resources.list, &schemas, seen)?;
                 if let Some(config) = &base.config {
                     gathered.merge_config(config)?;
                 }
@@ -396,7 +403,7 @@ impl<'a> Target<'a> {
             }
         }
         for path in paths {
-            self.add_resource(&mut gathered, "plugin configuration", path)?;
+            self.add_resource(&mut gathered, &mut SeenIds::default(), "plugin configuration", path)?;
         }
         Ok(gathered.resources.list)
     }

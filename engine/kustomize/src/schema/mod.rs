@@ -7,6 +7,7 @@ mod scope;
 mod table;
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 pub(crate) use custom::CustomSchema;
@@ -140,11 +141,25 @@ impl<'a> ApiKey<'a> {
         ApiKey(gvk)
     }
 
-    fn compare(&self, entry: &(&str, &str)) -> std::cmp::Ordering {
+    /// How an entry stands to this key in the order of the joined texts.
+    fn compare(&self, entry: &(&str, &str)) -> Ordering {
         let gvk = self.0;
-        let slash = if gvk.group.is_empty() { "" } else { "/" };
-        let ours = gvk.group.bytes().chain(slash.bytes()).chain(gvk.version.bytes());
-        entry.0.bytes().cmp(ours).then_with(|| entry.1.cmp(gvk.kind.as_str()))
+        let by_version = match gvk.group.as_str() {
+            "" => entry.0.cmp(gvk.version.as_str()),
+            group => match entry.0.as_bytes().split_at_checked(group.len()) {
+                Some((front, rest)) => front.cmp(group.as_bytes()).then_with(|| match rest.split_first() {
+                    None => Ordering::Less,
+                    Some((mark, version)) => mark.cmp(&b'/').then_with(|| version.cmp(gvk.version.as_bytes())),
+                }),
+                // Shorter than the group alone.
+                None => entry
+                    .0
+                    .as_bytes()
+                    .cmp(&group.as_bytes()[..entry.0.len()])
+                    .then(Ordering::Less),
+            },
+        };
+        by_version.then_with(|| entry.1.cmp(gvk.kind.as_str()))
     }
 }
 
@@ -175,6 +190,37 @@ mod tests {
             ports.and_then(|schema| schema.merge_keys()),
             Some(vec!["port", "protocol"])
         );
+    }
+
+    #[test]
+    fn keys_compare_as_the_joined_texts_do() {
+        let entries: Vec<&(&str, &str)> = scope::CLUSTER_SCOPED.iter().chain(scope::NAMESPACED).collect();
+        let more = [
+            ("apps", "v1"),
+            ("app", "v1"),
+            ("apps.x", "v1"),
+            ("zz", ""),
+            ("", ""),
+            ("", "v1/x"),
+            ("networking.k8s.io", "v1beta12"),
+        ];
+        let known = entries
+            .iter()
+            .map(|(version, _)| version.split_once('/').unwrap_or(("", version)));
+        for (group, version) in known.chain(more) {
+            for kind in ["Deployment", "Namespace", ""] {
+                let gvk = Gvk::new(group, version, kind);
+                let joined = if group.is_empty() {
+                    version.to_owned()
+                } else {
+                    format!("{group}/{version}")
+                };
+                for entry in &entries {
+                    let wanted = (entry.0, entry.1).cmp(&(joined.as_str(), kind));
+                    assert_eq!(ApiKey::of(&gvk).compare(entry), wanted, "{entry:?} {gvk}");
+                }
+            }
+        }
     }
 
     #[test]

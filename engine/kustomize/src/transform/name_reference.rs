@@ -1,6 +1,6 @@
 //! Name references: where an object names another one whose name has changed, it follows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use nave_object::yaml::{Node, SmolStr};
 
@@ -25,39 +25,48 @@ pub(crate) fn fix_references(
     if candidates.by_name.is_empty() {
         return Ok(());
     }
+    let mut fields_of_kind: HashMap<Gvk, Vec<(&Gvk, &FieldSpec)>> = HashMap::new();
     for index in 0..resources.list.len() {
-        let original = resources.list[index].original_id(schemas);
+        let original = resources.list[index].original_id(schemas).gvk;
         let current_gvk = resources.list[index].gvk();
-        let mut subset: Option<Subset> = None;
-        for table in tables {
-            for field in &table.referrers {
-                if !original.gvk.is_selected(&field.gvk) {
-                    continue;
-                }
-                let subset = match &subset {
-                    Some(subset) => subset,
-                    None => subset.insert(candidates.visible_from(&resources.list[index], schemas)),
-                };
-                let mut node = std::mem::replace(&mut resources.list[index].node, Node::null());
-                let finder = Finder {
-                    candidates: &candidates,
-                    subset,
-                    referrer: &resources.list[index],
-                    referrer_id: &candidates.rows[index].current,
-                    target: &table.target,
-                    role: role_of(&node, field),
-                };
-                let own = FieldSpec {
-                    gvk: current_gvk.clone(),
-                    ..field.clone()
-                };
-                let applied = own.apply(&current_gvk, &mut node, Create::Nothing, &mut |node| finder.set(node));
-                resources.list[index].node = node;
-                applied.map_err(|problem| resources.list[index].error(problem))?;
-            }
+        // Objects are many and kinds are few, and so are the fields that count for one.
+        let fields = fields_of_kind
+            .entry(original.clone())
+            .or_insert_with(|| fields_of(&original, tables));
+        if fields.is_empty() {
+            continue;
+        }
+        let view = View::from(&resources.list[index], &candidates.rows[index].current);
+        for (target, field) in &*fields {
+            let mut node = std::mem::replace(&mut resources.list[index].node, Node::null());
+            let finder = Finder {
+                candidates: &candidates,
+                view: &view,
+                referrer: &resources.list[index],
+                referrer_id: &candidates.rows[index].current,
+                target,
+                role: role_of(&node, field),
+            };
+            let own = FieldSpec {
+                gvk: current_gvk.clone(),
+                ..(*field).clone()
+            };
+            let applied = own.apply(&current_gvk, &mut node, Create::Nothing, &mut |node| finder.set(node));
+            resources.list[index].node = node;
+            applied.map_err(|problem| resources.list[index].error(problem))?;
         }
     }
     Ok(())
+}
+
+/// The fields of objects of a kind that can name others, each with the kind that it names.
+fn fields_of<'a>(kind: &Gvk, tables: &'a [NameReference]) -> Vec<(&'a Gvk, &'a FieldSpec)> {
+    let of_table = |table: &'a NameReference| table.referrers.iter().map(move |field| (&table.target, field));
+    tables
+        .iter()
+        .flat_map(of_table)
+        .filter(|(_, field)| kind.is_selected(&field.gvk))
+        .collect()
 }
 
 /// What is known of one object that can be named.
@@ -77,10 +86,11 @@ struct Candidates {
     by_name: HashMap<SmolStr, Vec<usize>>,
 }
 
-/// Which objects a referrer can see.
-enum Subset {
-    All,
-    Some(HashSet<usize>),
+/// From where a referrer looks at others.
+struct View {
+    id: Id,
+    /// Namespaces that it sees beside its own.
+    more: Vec<SmolStr>,
 }
 
 impl Candidates {
@@ -110,30 +120,32 @@ impl Candidates {
             .collect();
         Candidates { rows, by_name }
     }
+}
 
-    fn visible_from(&self, referrer: &Resource, schemas: &Schemas) -> Subset {
-        let id = referrer.current_id(schemas);
-        if id.cluster_scoped {
-            return Subset::All;
-        }
-        let mut more: Vec<&str> = Vec::new();
+impl View {
+    fn from(referrer: &Resource, id: &Id) -> View {
+        let mut more = Vec::new();
         if referrer.kind() == "RoleBinding" {
             for subject in referrer.node.get("subjects").and_then(Node::as_seq).unwrap_or_default() {
                 if subject.get("kind").and_then(Node::text) == Some("ServiceAccount") {
-                    more.extend(subject.get("namespace").and_then(Node::text));
+                    more.extend(subject.get("namespace").and_then(Node::text).map(SmolStr::from));
                 }
             }
         }
-        let visible = self.rows.iter().enumerate().filter(|(_, row)| {
-            row.current.cluster_scoped || row.current.same_namespace(&id) || more.contains(&row.namespace.as_str())
-        });
-        Subset::Some(visible.map(|(index, _)| index).collect())
+        View { id: id.clone(), more }
+    }
+
+    fn sees(&self, row: &Row) -> bool {
+        self.id.cluster_scoped
+            || row.current.cluster_scoped
+            || row.current.same_namespace(&self.id)
+            || self.more.contains(&row.namespace)
     }
 }
 
 struct Finder<'a> {
     candidates: &'a Candidates,
-    subset: &'a Subset,
+    view: &'a View,
     referrer: &'a Resource,
     referrer_id: &'a Id,
     target: &'a Gvk,
@@ -197,8 +209,8 @@ impl Finder<'_> {
         // With a namespace, only objects that are there count: by where they were, if any was
         // there, else by where they are.
         let by_original = namespace.as_ref().is_some_and(|namespace| {
-            rows.iter().enumerate().any(|(index, row)| {
-                self.sees(index) && row.original_namespace == *namespace && *namespace != crate::ids::NO_NAMESPACE
+            rows.iter().any(|row| {
+                row.original_namespace == *namespace && *namespace != crate::ids::NO_NAMESPACE && self.view.sees(row)
             })
         });
         let in_namespace = |row: &Row| match &namespace {
@@ -225,13 +237,6 @@ impl Finder<'_> {
         Ok(())
     }
 
-    fn sees(&self, index: usize) -> bool {
-        match self.subset {
-            Subset::All => true,
-            Subset::Some(places) => places.contains(&index),
-        }
-    }
-
     /// The object that was called `old`; `None` when there is none, and so nothing to do.
     fn select(
         &self,
@@ -249,7 +254,7 @@ impl Finder<'_> {
             .copied()
             .filter(|place| {
                 let row = &rows[*place];
-                self.sees(*place)
+                self.view.sees(row)
                     && accept(row)
                     && was(row, self.target)
                     && self.role.as_ref().is_none_or(|role| was(row, role))
