@@ -75,22 +75,6 @@ fn random_trees_build_as_with_the_reference() {
         if counted {
             *totals.borrow_mut().entry(verdict.name()).or_default() += 1;
         }
-        if counted && std::env::var_os("NAVE_RANDOM_ERRORS").is_some() {
-            if let Err(error) = &theirs.result {
-                println!(
-                    "ERR {}",
-                    error
-                        .replace('\n', " ")
-                        .chars()
-                        .rev()
-                        .take(150)
-                        .collect::<String>()
-                        .chars()
-                        .rev()
-                        .collect::<String>()
-                );
-            }
-        }
         if verdict.is_good() {
             return verdict;
         }
