@@ -98,7 +98,10 @@ fn stir(numbers: &mut Numbers, bytes: &mut Vec<u8>, others: &[Vec<u8>], words: &
 
 fn words() -> Vec<&'static str> {
     let lines = include_str!("../fuzz/yaml.dict").lines();
-    lines.map(|line| line.trim_matches('"')).filter(|word| !word.contains('\\')).collect()
+    lines
+        .map(|line| line.trim_matches('"'))
+        .filter(|word| !word.contains('\\'))
+        .collect()
 }
 
 #[test]
