@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{crds, layers};
+use crate::{crds, layers, tables};
 
 /// Runs every step, or only the tests whose name contains `only`.
 pub fn run(only: Option<&str>) -> Result<()> {
@@ -17,6 +17,7 @@ pub fn run(only: Option<&str>) -> Result<()> {
         step("format", || cargo(&["fmt", "--all", "--check"]))?;
         step("layers", layers::check)?;
         step("generated files", || crds::run(true))?;
+        step("tables of the kustomize engine", tables::check)?;
         step("lints", || {
             cargo(&[
                 "clippy",

@@ -5,6 +5,7 @@ mod crds;
 mod layers;
 mod oracle;
 mod soak;
+mod tables;
 
 use std::path::PathBuf;
 
@@ -51,6 +52,12 @@ enum Command {
         #[arg(long, conflicts_with_all = ["recursive", "restrict"])]
         record: bool,
     },
+    /// Write the kustomize engine's tables from the reference's own
+    Tables {
+        /// Change nothing; fail when a table is stale
+        #[arg(long)]
+        check: bool,
+    },
     /// Seeded fault rounds
     Soak {
         /// Which one; `list` shows them
@@ -80,6 +87,7 @@ fn main() -> Result<()> {
             "kustomize" => oracle::run(&dirs, recursive, restrict),
             other => bail!("there is no oracle for {other:?}; there is one for kustomize"),
         },
+        Command::Tables { check } => tables::run(check),
         Command::Soak { name, seed, rounds } => soak::run(&name, seed, rounds),
     }
 }

@@ -7,6 +7,7 @@
 //	-repeat N     build the first directory once, then everything N times in this one process, and print only
 //	              nanoseconds per build of the latter
 //
+// With "tables" as the only argument it prints the facts in our tables; see tables.go.
 // With "serve" as the only argument it answers questions as they come; see serve.go.
 // With "yaml" as the only argument it reads a JSON list of YAML texts from stdin instead and prints
 // what sigs.k8s.io/yaml makes of each: {"json":…,"yaml":…} or {"error":…}.
@@ -92,6 +93,9 @@ func run() error {
 	defer buffered.Flush()
 	out := json.NewEncoder(buffered)
 	args := os.Args[1:]
+	if len(args) == 1 && args[0] == "tables" {
+		return printTables()
+	}
 	if len(args) == 1 && args[0] == "serve" {
 		return serve()
 	}

@@ -53,6 +53,20 @@ impl Kustomize {
         })
     }
 
+    /// The facts that our tables are made of, as JSON; `tables.go` has their shape.
+    ///
+    /// # Errors
+    /// Go is missing, or the reference's source is not what it was.
+    pub fn tables() -> Result<Value> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("kustomize");
+        let mut command = Command::new(binary("kustomize")?);
+        let output = command.arg("tables").current_dir(source).output();
+        let output = output.context("asking the oracle for its tables")?;
+        let problem = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "the oracle has no tables: {problem}");
+        serde_json::from_slice(&output.stdout).context("reading the oracle's tables")
+    }
+
     /// Builds a directory; `restrict` confines files to the directory of their kustomization file.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
 //! Kinds that live outside namespaces, as kustomize 5.8 knows them without a schema.
+//! Written by `cargo xtask tables`.
 
 /// (`apiVersion`, kind), sorted.
 pub(crate) static CLUSTER_SCOPED: &[(&str, &str)] = &[
