@@ -41,9 +41,10 @@ const EXAMPLES: &str = "\
 The API server says by server-side dry runs what every object would become; nothing is written. One line for each object
 that would be created, drifted (with the difference below it), deleted (it is in the inventory of the Kustomization, which
 prunes) or skipped (a label or annotation says so). Values of Secrets are hidden; of what SOPS encrypted only the keys
-are compared. An object whose namespace or definition comes with it counts as created without being tried. A
-Kustomization with spec.kubeConfig is compared with the cluster of that kubeconfig, and not at all when it is found
-inside of another one.
+are compared. An object whose namespace or definition comes with it counts as created without being tried. Fields that
+were set with kubectl and are not in the files go when the controller applies; that is not shown. The API server is asked
+as whoever runs the command, not as spec.serviceAccountName. A Kustomization with spec.kubeConfig is compared with the
+cluster of that kubeconfig, and not at all when it is found inside of another one.
 
 Exit codes: 0 no difference, 1 a difference, 2 an error.
 
