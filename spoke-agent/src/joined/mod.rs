@@ -324,10 +324,9 @@ impl Joined {
                     AFTER_REFUSAL
                 }
             };
-            let another = orders.wait_for(|orders| orders.token.is_some() && orders.token != token);
             tokio::select! {
                 _ = tokio::time::sleep(nave_runtime::schedule::jittered(wait, 20)) => {}
-                Ok(_) = another, if self.config.is_none() => pause = FIRST_RETRY,
+                () = orders::asked_again(orders.clone(), token.as_deref()), if self.config.is_none() => pause = FIRST_RETRY,
             }
         }
     }

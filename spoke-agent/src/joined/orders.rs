@@ -168,11 +168,26 @@ impl LinkReport {
 
     /// Notes how the link stands.
     pub fn say(&self, state: &str, message: &str) {
-        self.0.send_if_modified(|old| {
-            let changed = (old.0.as_str(), old.1.as_str()) != (state, message);
-            *old = (state.to_owned(), message.to_owned());
-            changed
-        });
+        self.0.send_replace((state.to_owned(), message.to_owned()));
+    }
+}
+
+/// Waits until somebody asks to join with another token than `used`, or again with the same: `nave join` takes off what
+/// was said of the last try.
+pub async fn asked_again(mut orders: watch::Receiver<Orders>, used: Option<&str>) {
+    let mut said = false;
+    loop {
+        {
+            let now = orders.borrow_and_update();
+            let another = now.token.is_some() && now.token.as_deref() != used;
+            if another || (said && now.said.0.is_empty() && now.token.is_some()) {
+                return;
+            }
+            said |= !now.said.0.is_empty();
+        }
+        if orders.changed().await.is_err() {
+            std::future::pending::<()>().await; // shutting down
+        }
     }
 }
 
@@ -213,6 +228,26 @@ mod tests {
             .annotations_mut()
             .insert(annotations::FLEET_LEAVE.to_owned(), leave.to_owned());
         Orders::of(&secret)
+    }
+
+    #[tokio::test]
+    async fn another_try_is_noticed() {
+        let standing = |token: &str, said: &str| Orders {
+            token: Some(token.to_owned()),
+            said: (said.to_owned(), String::new()),
+            ..Orders::default()
+        };
+        let (sender, receiver) = watch::channel(standing("a", ""));
+        let asked = tokio::spawn(async move { asked_again(receiver, Some("a")).await });
+        tokio::task::yield_now().await;
+        assert!(!asked.is_finished(), "what is about to be said is not there yet");
+        sender.send_replace(standing("a", "Refused"));
+        tokio::task::yield_now().await;
+        assert!(!asked.is_finished());
+        sender.send_replace(standing("a", ""));
+        asked.await.unwrap();
+        let (_sender, receiver) = watch::channel(standing("b", "Refused"));
+        asked_again(receiver, Some("a")).await;
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl LinkView {
         match (&self.cluster, &self.pending) {
             (Some(cluster), _) => Verdict::Done(format!("joined as {cluster}{key}")),
             (None, Some(cluster)) => Verdict::Done(format!("{cluster} waits for approval on the hub{key}")),
-            (None, None) if self.is_refused() => Verdict::Failed(format!("the hub refused: {}", self.message)),
+            (None, None) if self.is_refused() => Verdict::Failed(self.message.clone()),
             (None, None) => Verdict::Waiting(self.message.clone()), // `Retrying`: what stands in the way, so far
         }
     }
@@ -132,11 +132,7 @@ mod tests {
                 "platform/eu-1 waits for approval on the hub\n  key fingerprint {fingerprint}"
             )),
         );
-        check(
-            &started,
-            "Refused",
-            &Verdict::Failed("the hub refused: join token expired".into()),
-        );
+        check(&started, "Refused", &Verdict::Failed("join token expired".into()));
         check(&started, "", &Verdict::Waiting("join token expired".into()));
         check(
             &json!({"identity": null}),

@@ -72,14 +72,14 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
     )?;
     let said = failed(join(&nave, &wrong.token.to_text()).await?)?;
     assert!(
-        said.contains("the hub refused") && said.contains("secret is wrong"),
+        said.contains("the hub refuses: ") && said.contains("secret is wrong"),
         "{said}"
     );
 
     let expired = token(fleet, "expired", &["--ttl", "1s"]).await?;
     tokio::time::sleep(Duration::from_millis(1500)).await; // the token's life is what is waited for
     let said = failed(join(&nave, &expired).await?)?;
-    assert!(said.contains("the hub refused") && said.contains("expired"), "{said}");
+    assert!(said.contains("the hub refuses: ") && said.contains("expired"), "{said}");
     assert!(said.contains("hub token create"), "it does not say what to do: {said}");
 
     let joined = join(&nave, &good).await?;
