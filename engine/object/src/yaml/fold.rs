@@ -9,7 +9,7 @@ pub(super) fn refold(text: &str) -> String {
     let spaces_at_line_end = text.ends_with(' ') || text.contains(" \n");
     let special = text
         .chars()
-        .any(|c| !matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{fffd}') || c == '\u{feff}');
+        .any(|c| !matches!(c, '\n' | '\t' | ' '..='~' | '\u{a0}'..='\u{fffd}') || c == '\u{feff}');
     if !text.contains('\n') || spaces_at_line_end || special {
         return text.to_owned();
     }
@@ -68,6 +68,7 @@ mod tests {
             (" a\nb\nc", " a\nb c"),
             ("a \nb\n  c", "a \nb\n  c"),
             ("a\n\n", "a\n\n\n"),
+            ("a\n\tb\n", "a\n\n\tb\n"),
         ] {
             assert_eq!(refold(text), wanted, "{text:?}");
         }

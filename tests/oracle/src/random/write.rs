@@ -91,11 +91,11 @@ impl Y {
                     out.push('\n');
                 }
             }
-            Y::M(entries) if !entries.is_empty() && !(self.is_flat() && c.chance(10)) => {
+            Y::M(entries) if !(entries.is_empty() || self.is_flat() && c.chance(10)) => {
                 out.push_str(if c.chance(2) { " # map\n" } else { "\n" });
                 self.block(indent + 2, c, out);
             }
-            Y::L(items) if !items.is_empty() && !(self.is_flat() && c.chance(10)) => {
+            Y::L(items) if !(items.is_empty() || self.is_flat() && c.chance(10)) => {
                 out.push('\n');
                 self.block(indent + if c.chance(30) { 2 } else { 0 }, c, out);
             }
@@ -112,7 +112,7 @@ impl Y {
 
     fn behind_dash(&self, indent: usize, c: &mut Choices<'_>, out: &mut String) {
         match self {
-            Y::M(entries) if !entries.is_empty() && !(self.is_flat() && c.chance(10)) => {
+            Y::M(entries) if !(entries.is_empty() || self.is_flat() && c.chance(10)) => {
                 let mut text = String::new();
                 self.block(indent + 2, c, &mut text);
                 if text.trim_start().starts_with('#') {
