@@ -37,9 +37,12 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     let unfinished = binary.with_extension(std::process::id().to_string());
     let status = Command::new("go")
         // A library does not know its version, and one label has it.
-        .args(["build", "-trimpath"])
-        .arg("-ldflags=-X=sigs.k8s.io/kustomize/api/provenance.version=v5.8.1")
-        .arg("-o")
+        .args([
+            "build",
+            "-trimpath",
+            "-ldflags=-X=sigs.k8s.io/kustomize/api/provenance.version=v5.8.1",
+            "-o",
+        ])
         .arg(&unfinished)
         .arg(".")
         .current_dir(&source)

@@ -2,7 +2,7 @@
 //!
 //! `NAVE_RANDOM_CASES` and `NAVE_RANDOM_SEED` say how many trees and from which seed; each tree has a seed of
 //! its own, which a failure prints. `NAVE_RANDOM_SAVE` names a directory for the trees that fail, which
-//! otherwise go with the test. Where the reference cannot be built, the test is skipped, but not in CI.
+//! otherwise go with the test, and `NAVE_RANDOM_ERRORS` shows what the reference refuses. Where the reference cannot be built, the test is skipped, but not in CI.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
