@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 
 use crate::{apps::Bench, process, table};
 
-/// Long enough for first lists and leases to come to rest, and for caches of a burst to be dropped.
-const REST: Duration = Duration::from_secs(75);
+/// Long enough for first lists, leases and allocator to come to rest.
+const REST: Duration = Duration::from_secs(20);
 
 /// Idle, then with `apps` Kustomizations of four objects each.
 pub async fn run(apps: usize) -> Result<()> {

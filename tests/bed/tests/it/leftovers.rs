@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nave_bed::{Launch, eventually, scratch_dir};
@@ -58,7 +59,7 @@ async fn check_leaves_nothing(role: &str, signal: Option<Signal>) -> Result<()> 
     }
     child.wait_exit(DEADLINE).await?;
     eventually(
-        DEADLINE,
+        Duration::from_secs(10),
         &format!("nothing to be left of a child that {role} ({signal:?})"),
         || async {
             let left: Vec<String> = pids
