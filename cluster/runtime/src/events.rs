@@ -171,10 +171,6 @@ impl Writer {
             reason: event.reason.clone(),
             message: event.message.clone(),
         };
-        if event.severity == Severity::Trace && self.recent.contains_key(&key) {
-            // "No changes" is told at every poll. Once is enough: at rest nothing is written to etcd.
-            return Ok(());
-        }
         if let Some(repeat) = self.recent.get_mut(&key)
             && event.time.duration_since(repeat.first).unsigned_abs() < REPEAT_WINDOW
         {
