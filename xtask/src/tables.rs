@@ -152,6 +152,10 @@ pub(super) static KINDS: &[(&str, &str, u16)] = &[
     for kind in &facts.kinds {
         writeln!(out, "({:?}, {:?}, {}),", kind.api_version, kind.kind, place(&kind.of)?)?;
     }
+    out.push_str("];\n\n/// The names of the types, sorted; the places are those of [`TYPES`].\npub(super) static NAMES: &[&str] = &[\n");
+    for name in facts.types.keys() {
+        writeln!(out, "{name:?},")?;
+    }
     out.push_str(
         "];\n\n/// The fields of each type, sorted by name.\npub(super) static TYPES: &[&[(&str, Field)]] = &[\n",
     );

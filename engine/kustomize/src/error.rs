@@ -108,10 +108,6 @@ impl BuildError {
         BuildError::new("", 0, Problem::Syntax(problem.into()))
     }
 
-    pub(crate) fn unsupported(what: impl Into<String>) -> BuildError {
-        BuildError::new("", 0, Problem::Unsupported(what.into()))
-    }
-
     /// Notes the column of the line.
     pub(crate) fn at_column(mut self, column: usize) -> BuildError {
         self.column = column;

@@ -1,14 +1,14 @@
-//! ConfigMap and Secret generators.
+//! The generators of ConfigMaps, Secrets and cloud accounts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use nave_object::yaml::{Map, Node, Scalar, Style, Tag};
+use nave_object::yaml::{Dialect, Map, Node, Scalar, Style, Tag, parse_nodes};
 
-use crate::error::BuildError;
-use crate::kustomization::{GeneratorArgs, GeneratorOptions};
+use crate::error::{BuildError, Problem};
+use crate::kustomization::{GeneratorArgs, GeneratorOptions, IamPolicyArgs};
 use crate::load::Loader;
 use crate::resource::{Behavior, Resource, data_text};
 
@@ -51,6 +51,34 @@ pub(crate) fn secret(
         .collect();
     object.push(Scalar::str("data"), Node::Map(Arc::new(data)));
     finish(object, args, options)
+}
+
+/// Makes the ServiceAccount of an `IAMPolicyGenerator`.
+///
+/// # Errors
+/// A cloud other than `gke`, and values that are no YAML where they stand.
+pub(crate) fn iam_policy(args: &IamPolicyArgs, file: &str) -> Result<Vec<Resource>, BuildError> {
+    if args.cloud != "gke" {
+        let problem = format!("`{}` is not supported: the only cloud is gke", args.cloud);
+        let problem = Problem::Field {
+            field: "cloud".to_owned(),
+            problem,
+        };
+        return Err(BuildError::new(file, 0, problem));
+    }
+    // Kustomize puts the values into YAML as they are, and reads that.
+    let (account, service) = (&args.service_account, &args.kubernetes_service);
+    let mut text = format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  annotations:\n    iam.gke.io/gcp-service-account: \
+         {}@{}.iam.gserviceaccount.com\n  name: {}\n",
+        account.name, account.project_id, service.name
+    );
+    if !service.namespace.is_empty() {
+        text.push_str(&format!("\n  namespace: {}", service.namespace));
+    }
+    let nodes = parse_nodes(&text, Dialect::Kyaml).map_err(|error| BuildError::yaml(file, error))?;
+    let made = nodes.into_iter().next().map(|node| Resource::new(node, "".into()));
+    Ok(made.into_iter().collect())
 }
 
 fn base(kind: &'static str, args: &GeneratorArgs) -> Result<Map, BuildError> {

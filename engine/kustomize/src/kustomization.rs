@@ -257,6 +257,34 @@ decode_struct! {
 }
 
 decode_struct! {
+    /// What an `IAMPolicyGenerator` is told.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub(crate) struct IamPolicyArgs {
+        cloud: String = "cloud",
+        kubernetes_service: KubernetesService = "kubernetesService",
+        service_account: CloudAccount = "serviceAccount",
+    }
+}
+
+decode_struct! {
+    /// The ServiceAccount that an `IAMPolicyGenerator` makes.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub(crate) struct KubernetesService {
+        name: String = "name",
+        namespace: String = "namespace",
+    }
+}
+
+decode_struct! {
+    /// The cloud's account that it stands for.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub(crate) struct CloudAccount {
+        name: String = "name",
+        project_id: String = "projectId",
+    }
+}
+
+decode_struct! {
     /// `generatorOptions`, and the `options` of one generator.
     #[derive(Debug, Clone, Default, PartialEq)]
     pub(crate) struct GeneratorOptions {

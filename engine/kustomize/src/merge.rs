@@ -302,7 +302,7 @@ impl Walker {
                 }
             };
             self.path.push(format!("[{}]", wanted.join(",")).into());
-            let element = self.walk(ours, theirs, schema.clone())?;
+            let element = self.walk(ours, theirs, schema)?;
             self.path.pop();
             let mut element = match element {
                 Some(node) if !is_missing_or_empty_map(&node) => node,

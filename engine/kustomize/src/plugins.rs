@@ -2,6 +2,7 @@
 //! objects of API version `builtin`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use nave_object::yaml::{Dialect, Node};
 
@@ -10,7 +11,8 @@ use crate::decode::{DecodeError, Mode, decode, decode_struct};
 use crate::error::{BuildError, Problem};
 use crate::json_patch::Operation;
 use crate::kustomization::{
-    GeneratorArgs, HelmChart, HelmGlobals, Image, ObjectMeta, PatchArgs, Replacement, Replica, SecretArgs, Selector,
+    GeneratorArgs, HelmChart, HelmGlobals, IamPolicyArgs, Image, ObjectMeta, PatchArgs, Replacement, Replica,
+    SecretArgs, Selector,
 };
 use crate::load::Loader;
 use crate::resource::{ResMap, Resource, read_resources};
@@ -48,6 +50,8 @@ pub(crate) enum Generator {
     ConfigMap(GeneratorArgs),
     Secret(SecretArgs),
     Helm(HelmGlobals, Box<HelmChart>),
+    /// With the file that says so.
+    IamPolicy(IamPolicyArgs, Arc<str>),
 }
 
 impl Transformer {
@@ -323,9 +327,7 @@ pub(crate) fn generator_from(config: &Resource) -> Result<Generator, BuildError>
             let chart: HelmChart = read_config(config)?;
             Ok(Generator::Helm(globals, Box::new(chart)))
         }
-        "IAMPolicyGenerator" => {
-            Err(BuildError::unsupported("the IAMPolicyGenerator is not supported").in_file(&config.file))
-        }
+        "IAMPolicyGenerator" => Ok(Generator::IamPolicy(read_config(config)?, config.file.clone())),
         _ => Err(unknown(config, "generator")),
     }
 }

@@ -147,22 +147,26 @@ impl<'a> Target<'a> {
             };
             Err(BuildError::new(self.file.clone(), 0, problem))
         };
-        if let Some(version) = openapi.get("version").filter(|version| !version.is_empty()) {
-            if openapi.contains_key("path") {
+        let path = openapi.get("path");
+        // Even a file that does not count must be there.
+        let present = path.map(|path| self.loader.read("OpenAPI file", path)).transpose();
+        let present = present.map_err(|error| error.via(&self.file))?;
+        let mut schemas = self.loader.world.schemas.borrow_mut();
+        if schemas.is_chosen() {
+            return Ok(());
+        }
+        if let Some(path) = path.filter(|_| present.is_some()) {
+            if openapi.contains_key("version") {
                 return error("version and path exclude each other");
             }
-            if version != "v1.21.2" {
-                return error("only version v1.21.2 is built in");
-            }
+            let document = self.loader.read_json("OpenAPI file", path);
+            schemas.choose(CustomSchema::new(document.map_err(|error| error.via(&self.file))?));
+            return Ok(());
         }
-        let Some(path) = openapi.get("path") else { return Ok(()) };
-        let document = self
-            .loader
-            .read_json("OpenAPI file", path)
-            .map_err(|error| error.via(&self.file))?;
-        let mut schemas = self.loader.world.schemas.borrow_mut();
-        if !schemas.has_custom() {
-            schemas.set_custom(CustomSchema::new(document));
+        match openapi.get("version").map(String::as_str) {
+            None | Some("") => {}
+            Some("v1.21.2") => schemas.choose_built_in(),
+            Some(_) => return error("only version v1.21.2 is built in"),
         }
         Ok(())
     }
@@ -337,6 +341,7 @@ impl<'a> Target<'a> {
                 )?])
             }
             Generator::Helm(globals, chart) => self.render(globals, chart),
+            Generator::IamPolicy(args, file) => generate::iam_policy(args, file),
         }
     }
 

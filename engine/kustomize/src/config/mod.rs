@@ -110,7 +110,9 @@ pub(crate) fn merge_shared(
     other: &Arc<TransformerConfig>,
 ) -> Result<Arc<TransformerConfig>, String> {
     match ours {
-        None => Ok(other.clone()),
+        None if Arc::ptr_eq(other, &TransformerConfig::standard()) => Ok(other.clone()),
+        // What a wider entry covers that is sorted before it goes: kustomize starts with an empty table, too.
+        None => TransformerConfig::default().merge(other).map(Arc::new),
         Some(ours) if Arc::ptr_eq(ours, other) => Ok(other.clone()),
         Some(ours) => ours.merge(other).map(Arc::new),
     }

@@ -5,9 +5,6 @@ use serde_json::Value;
 use crate::ids::Gvk;
 
 const GVK: &str = "x-kubernetes-group-version-kind";
-/// References are followed this far; a longer chain is a cycle.
-const MAX_REFERENCES: usize = 32;
-
 /// The parts of an OpenAPI description that merging needs.
 pub(crate) struct CustomSchema {
     document: Value,
@@ -58,6 +55,7 @@ impl CustomSchema {
             .any(|(version, kind)| *version == api_version && *kind == gvk.kind)
     }
 
+    /// The schema of a kind.
     pub fn of(&self, api_version: &str, kind: &str) -> Option<&Value> {
         // The last definition of a kind wins, as later ones overwrite earlier ones in kustomize.
         let (_, _, name) = self
@@ -65,22 +63,34 @@ impl CustomSchema {
             .iter()
             .rev()
             .find(|(version, name, _)| version == api_version && name == kind)?;
-        self.resolve(&self.document["definitions"][name])
+        self.definition(name)
     }
 
-    pub fn field<'a>(&'a self, schema: &'a Value, name: &str) -> Option<&'a Value> {
-        let field = match schema["properties"].get(name) {
-            Some(field) => field,
-            None => schema.get("additionalProperties").filter(|schema| schema.is_object())?,
-        };
-        self.resolve(field)
+    /// The definition of a name, such as `io.k8s.api.core.v1.PodSpec`.
+    pub fn definition(&self, name: &str) -> Option<&Value> {
+        self.document["definitions"].get(name)
     }
 
-    pub fn elements<'a>(&'a self, schema: &'a Value) -> Option<&'a Value> {
-        if schema["type"] != "array" {
-            return None;
+    /// What a JSON pointer leads to.
+    pub fn at(&self, pointer: &str) -> Option<&Value> {
+        self.document.pointer(pointer)
+    }
+
+    /// The schema of a field, which may be a reference.
+    pub fn field<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
+        match schema["properties"].get(name) {
+            Some(field) => Some(field),
+            None => schema.get("additionalProperties").filter(|schema| schema.is_object()),
         }
-        self.resolve(schema.get("items")?)
+    }
+
+    /// The schema of the elements of a list, which may be a reference.
+    pub fn elements(schema: &Value) -> Option<&Value> {
+        let kind = match &schema["type"] {
+            Value::Array(kinds) => kinds.first().filter(|_| kinds.len() == 1)?,
+            kind => kind,
+        };
+        schema.get("items").filter(|items| kind == "array" && items.is_object())
     }
 
     pub fn merge_keys(schema: &Value) -> Option<Vec<&str>> {
@@ -92,16 +102,6 @@ impl CustomSchema {
             return Some(keys.iter().filter_map(Value::as_str).collect());
         }
         Some(schema["x-kubernetes-patch-merge-key"].as_str().into_iter().collect())
-    }
-
-    fn resolve<'a>(&'a self, mut schema: &'a Value) -> Option<&'a Value> {
-        for _ in 0..MAX_REFERENCES {
-            let Some(reference) = schema.get("$ref").and_then(Value::as_str) else {
-                return Some(schema);
-            };
-            schema = self.document.pointer(reference.strip_prefix('#')?)?;
-        }
-        None
     }
 }
 

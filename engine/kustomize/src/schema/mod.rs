@@ -8,7 +8,6 @@ mod table;
 
 use std::cell::Cell;
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 pub(crate) use custom::CustomSchema;
 
@@ -22,14 +21,41 @@ pub(crate) enum Field {
     List(&'static [&'static str], Option<u16>),
 }
 
+/// References are followed this far; a longer chain is a cycle.
+const MAX_REFERENCES: usize = 32;
+
 /// All schemas of a build.
+///
+/// Kustomize reads descriptions when it first asks for one, and what is read later takes the place of what has the
+/// same name. So a user's description stands alone, above the built-in one, or below it, by what was asked before.
 #[derive(Default)]
 pub(crate) struct Schemas {
-    /// The user's description, once one was met.
-    custom: Option<Arc<CustomSchema>>,
-    /// Kustomize loads its table late; once it has, a user's description only adds to it.
-    table_in_use: Cell<bool>,
-    table_retired: bool,
+    chosen: Chosen,
+    /// Whether what was chosen has been read.
+    read: Cell<bool>,
+    built_in: Cell<BuiltIn>,
+}
+
+/// What a kustomization file chose; the first that says something counts.
+#[derive(Default)]
+enum Chosen {
+    #[default]
+    Nothing,
+    BuiltIn,
+    Custom(Box<CustomSchema>),
+}
+
+/// How it is with the built-in description.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum BuiltIn {
+    #[default]
+    Unused,
+    /// Noted as needed; it is read with the next one.
+    Wanted,
+    /// Read before the user's.
+    Below,
+    /// Read last.
+    Above,
 }
 
 /// Whether a built-in kind lives outside namespaces; a kind that is not built in is taken to live in one, as kustomize
@@ -39,11 +65,17 @@ pub fn is_cluster_scoped(api_version: &str, kind: &str) -> bool {
 }
 
 /// What is known of one node while merging.
-#[derive(Clone)]
-pub(crate) enum Schema<'a> {
+#[derive(Clone, Copy)]
+pub(crate) struct Schema<'a> {
+    schemas: &'a Schemas,
+    place: Place<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Place<'a> {
     Table(u16),
     TableList(&'static [&'static str], Option<u16>),
-    Custom(&'a CustomSchema, &'a serde_json::Value),
+    Custom(&'a serde_json::Value),
 }
 
 impl Schemas {
@@ -59,76 +91,170 @@ impl Schemas {
         if scope::NAMESPACED.binary_search_by(|entry| key.compare(entry)).is_ok() {
             return false;
         }
-        match &self.custom {
-            Some(custom) => custom.is_cluster_scoped(gvk),
-            None => {
-                self.table_in_use.set(true);
+        match &self.chosen {
+            Chosen::Custom(custom) => {
+                self.read();
+                custom.is_cluster_scoped(gvk)
+            }
+            Chosen::Nothing | Chosen::BuiltIn => {
+                if self.built_in.get() == BuiltIn::Unused {
+                    self.built_in.set(BuiltIn::Wanted);
+                }
                 false
             }
         }
     }
 
-    /// The user's description, for all that is merged from now on.
-    pub fn set_custom(&mut self, custom: CustomSchema) {
-        self.table_retired = !self.table_in_use.get();
-        self.custom = Some(Arc::new(custom));
+    /// Chooses a user's description, for all that is merged from now on.
+    pub fn choose(&mut self, custom: CustomSchema) {
+        self.chosen = Chosen::Custom(Box::new(custom));
+        self.read.set(false);
+        if self.built_in.get() == BuiltIn::Above {
+            self.built_in.set(BuiltIn::Below);
+        }
+    }
+
+    /// Chooses the built-in description, so that no other is taken.
+    pub fn choose_built_in(&mut self) {
+        self.chosen = Chosen::BuiltIn;
+    }
+
+    /// Whether a kustomization file has chosen.
+    pub fn is_chosen(&self) -> bool {
+        !matches!(self.chosen, Chosen::Nothing)
     }
 
     pub fn has_custom(&self) -> bool {
-        self.custom.is_some()
+        matches!(self.chosen, Chosen::Custom(_))
     }
 
     /// What is known of a kind.
     pub fn of(&self, api_version: &str, kind: &str) -> Option<Schema<'_>> {
-        if let Some(custom) = &self.custom
-            && let Some(schema) = custom.of(api_version, kind)
+        self.read();
+        let custom = || {
+            let custom = self.custom()?.of(api_version, kind)?;
+            Some(Place::Custom(custom))
+        };
+        let table = || {
+            // What kustomize knows of its own files it reads after all else.
+            let own = (api_version, kind) == ("kustomize.config.k8s.io/v1beta1", "Kustomization");
+            let found = table::KINDS
+                .binary_search_by(|(version, name, _)| (*version, *name).cmp(&(api_version, kind)))
+                .ok()
+                .filter(|_| own || self.has_built_in())?;
+            Some(Place::Table(table::KINDS[found].2))
+        };
+        let place = match self.built_in.get() {
+            BuiltIn::Above => table().or_else(custom),
+            _ => custom().or_else(table),
+        };
+        place.map(|place| Schema { schemas: self, place })
+    }
+
+    /// Reads what was chosen, unless that was done.
+    fn read(&self) {
+        if self.read.replace(true) {
+            return;
+        }
+        match (self.has_custom(), self.built_in.get()) {
+            (false, _) | (true, BuiltIn::Wanted) => self.built_in.set(BuiltIn::Above),
+            (true, BuiltIn::Unused | BuiltIn::Below | BuiltIn::Above) => {}
+        }
+    }
+
+    fn custom(&self) -> Option<&CustomSchema> {
+        match &self.chosen {
+            Chosen::Custom(custom) => Some(custom),
+            Chosen::Nothing | Chosen::BuiltIn => None,
+        }
+    }
+
+    fn has_built_in(&self) -> bool {
+        matches!(self.built_in.get(), BuiltIn::Below | BuiltIn::Above)
+    }
+
+    /// The definition of a name.
+    fn definition(&self, name: &str) -> Option<Place<'_>> {
+        let custom = || Some(Place::Custom(self.custom()?.definition(name)?));
+        let table = || {
+            let found = table::NAMES.binary_search(&name).ok();
+            let index = found.filter(|_| self.has_built_in())?;
+            Some(Place::Table(u16::try_from(index).expect("there are few types")))
+        };
+        match self.built_in.get() {
+            BuiltIn::Above => table().or_else(custom),
+            _ => custom().or_else(table),
+        }
+    }
+
+    /// The type with an index; a user's definition of the same name may stand above it.
+    fn type_of_table(&self, index: u16) -> Place<'_> {
+        if self.built_in.get() == BuiltIn::Below
+            && let Some(place) = self.definition(table::NAMES[usize::from(index)])
         {
-            return Some(Schema::Custom(custom, schema));
+            return place;
         }
-        if self.table_retired {
-            return None;
+        Place::Table(index)
+    }
+
+    /// What a schema refers to, or the schema itself.
+    fn resolve<'a>(&'a self, mut schema: &'a serde_json::Value) -> Option<Place<'a>> {
+        for _ in 0..MAX_REFERENCES {
+            let Some(reference) = schema.get("$ref").and_then(serde_json::Value::as_str) else {
+                return Some(Place::Custom(schema));
+            };
+            let pointer = reference.strip_prefix('#')?;
+            let definition = pointer
+                .strip_prefix("/definitions/")
+                .filter(|name| !name.contains(['/', '~']))
+                .map(|name| self.definition(name));
+            schema = match definition {
+                Some(Some(Place::Custom(next))) => next,
+                Some(found) => return found,
+                None => self.custom()?.at(pointer)?,
+            };
         }
-        self.table_in_use.set(true);
-        table::KINDS
-            .binary_search_by(|(version, name, _)| (*version, *name).cmp(&(api_version, kind)))
-            .ok()
-            .map(|index| Schema::Table(table::KINDS[index].2))
+        None
     }
 }
 
 impl<'a> Schema<'a> {
     /// What is known of a field of a map.
     pub fn field(&self, name: &str) -> Option<Schema<'a>> {
-        match self {
-            Schema::Table(index) => {
-                let fields = table::TYPES[usize::from(*index)];
+        self.schemas.read();
+        let place = match self.place {
+            Place::Table(index) => {
+                let fields = table::TYPES[usize::from(index)];
                 let place = fields.binary_search_by(|(field, _)| (*field).cmp(name)).ok()?;
-                Some(match fields[place].1 {
-                    Field::Type(index) => Schema::Table(index),
-                    Field::List(keys, items) => Schema::TableList(keys, items),
-                })
+                match fields[place].1 {
+                    Field::Type(index) => self.schemas.type_of_table(index),
+                    Field::List(keys, items) => Place::TableList(keys, items),
+                }
             }
-            Schema::TableList(..) => None,
-            Schema::Custom(custom, schema) => custom.field(schema, name).map(|field| Schema::Custom(custom, field)),
-        }
+            Place::TableList(..) => return None,
+            Place::Custom(schema) => self.schemas.resolve(CustomSchema::field(schema, name)?)?,
+        };
+        Some(Schema { place, ..*self })
     }
 
     /// What is known of the elements of a list.
     pub fn elements(&self) -> Option<Schema<'a>> {
-        match self {
-            Schema::Table(_) => None,
-            Schema::TableList(_, items) => items.map(Schema::Table),
-            Schema::Custom(custom, schema) => custom.elements(schema).map(|items| Schema::Custom(custom, items)),
-        }
+        self.schemas.read();
+        let place = match self.place {
+            Place::Table(_) => return None,
+            Place::TableList(_, items) => self.schemas.type_of_table(items?),
+            Place::Custom(schema) => self.schemas.resolve(CustomSchema::elements(schema)?)?,
+        };
+        Some(Schema { place, ..*self })
     }
 
     /// The keys by which a list is merged: `None` for a list that is replaced, no keys for one
     /// of scalars.
     pub fn merge_keys(&self) -> Option<Vec<&'a str>> {
-        match self {
-            Schema::Table(_) => None,
-            Schema::TableList(keys, _) => Some(keys.to_vec()),
-            Schema::Custom(_, schema) => CustomSchema::merge_keys(schema),
+        match self.place {
+            Place::Table(_) => None,
+            Place::TableList(keys, _) => Some(keys.to_vec()),
+            Place::Custom(schema) => CustomSchema::merge_keys(schema),
         }
     }
 }
@@ -190,6 +316,50 @@ mod tests {
             ports.and_then(|schema| schema.merge_keys()),
             Some(vec!["port", "protocol"])
         );
+    }
+
+    /// Asks for the keys of `spec.template.spec.containers` of a Deployment after `steps`.
+    fn check_layers(steps: &[&str], wanted: Option<Vec<&str>>) {
+        let custom = serde_json::json!({"definitions": {
+            "own.Deployment": {
+                "x-kubernetes-group-version-kind": [{"group": "apps", "version": "v1", "kind": "Deployment"}],
+                "properties": {"spec": {"properties": {
+                    "template": {"$ref": "#/definitions/io.k8s.api.core.v1.PodTemplateSpec"}
+                }}},
+            },
+            "io.k8s.api.core.v1.PodSpec": {"properties": {"containers": {
+                "type": "array",
+                "x-kubernetes-patch-strategy": "merge",
+                "x-kubernetes-patch-merge-key": "own",
+            }}},
+        }});
+        let mut schemas = Schemas::default();
+        for step in steps {
+            match *step {
+                "scope" => assert!(!schemas.is_cluster_scoped(&Gvk::new("example.com", "v1", "Widget"))),
+                "merge" => assert!(schemas.of("v1", "Service").is_some()),
+                "choose" => schemas.choose(CustomSchema::new(custom.clone())),
+                other => panic!("no such step: {other}"),
+            }
+        }
+        let mut schema = schemas.of("apps/v1", "Deployment");
+        for name in ["spec", "template", "spec", "containers"] {
+            schema = schema.and_then(|schema| schema.field(name));
+        }
+        assert_eq!(schema.and_then(|schema| schema.merge_keys()), wanted, "{steps:?}");
+    }
+
+    #[test]
+    fn a_users_description_stands_where_it_was_read() {
+        check_layers(&[], Some(vec!["name"]));
+        // Alone, it refers to nothing.
+        check_layers(&["choose"], None);
+        check_layers(&["choose", "scope"], None);
+        // Read after the built-in one, it takes the place of a type inside.
+        check_layers(&["merge", "choose"], Some(vec!["own"]));
+        check_layers(&["scope", "merge", "choose"], Some(vec!["own"]));
+        // Read before it, it gives way.
+        check_layers(&["scope", "choose"], Some(vec!["name"]));
     }
 
     #[test]

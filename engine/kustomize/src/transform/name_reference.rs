@@ -20,6 +20,7 @@ pub(crate) fn fix_references(
     tables: &[NameReference],
     schemas: &Schemas,
 ) -> Result<(), BuildError> {
+    check_subjects(resources, tables, schemas)?;
     let candidates = Candidates::new(resources, schemas);
     // Nothing ever had another name: nothing to follow.
     if candidates.by_name.is_empty() {
@@ -67,6 +68,33 @@ fn fields_of<'a>(kind: &Gvk, tables: &'a [NameReference]) -> Vec<(&'a Gvk, &'a F
         .flat_map(of_table)
         .filter(|(_, field)| kind.is_selected(&field.gvk))
         .collect()
+}
+
+/// Looks at the service accounts that role bindings name, whether or not a name has changed.
+///
+/// # Errors
+/// A subject with a namespace that is no text.
+fn check_subjects(resources: &ResMap, tables: &[NameReference], schemas: &Schemas) -> Result<(), BuildError> {
+    for resource in resources
+        .list
+        .iter()
+        .filter(|resource| resource.kind() == "RoleBinding")
+    {
+        let subjects = resource.node.get("subjects").and_then(Node::as_seq).unwrap_or_default();
+        let broken = subjects.iter().position(|subject| {
+            subject.get("kind").and_then(Node::text) == Some("ServiceAccount")
+                && subject.get("namespace").is_some_and(|node| node.text().is_none())
+        });
+        if let Some(index) = broken
+            && !resource.current_id(schemas).cluster_scoped
+            && !fields_of(&resource.original_id(schemas).gvk, tables).is_empty()
+        {
+            let problem =
+                format!("subjects[{index}].namespace is no text, which the namespace of a ServiceAccount must be");
+            return Err(resource.error(problem));
+        }
+    }
+    Ok(())
 }
 
 /// What is known of one object that can be named.
