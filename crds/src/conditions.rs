@@ -19,6 +19,8 @@ pub const FETCH_FAILED: &str = "FetchFailed";
 pub const STORAGE_OPERATION_FAILED: &str = "StorageOperationFailed";
 /// An included repository has no artifact; exists only while true. GitRepository.
 pub const INCLUDE_UNAVAILABLE: &str = "IncludeUnavailable";
+/// The chart could not be pulled or packaged; exists only while true. HelmChart.
+pub const BUILD_FAILED: &str = "BuildFailed";
 /// The signature of the revision was checked. Sources.
 pub const SOURCE_VERIFIED: &str = "SourceVerified";
 

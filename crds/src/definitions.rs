@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::fleet::{Cluster, FleetKustomization, HubState, JoinToken, RetirementLog};
 use crate::kustomize::Kustomization;
 use crate::schema::{Finish, finish};
-use crate::source::{ExternalArtifact, GitRepository};
+use crate::source::{ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
 
 /// Every definition in the order of installation: Flux's, then the fleet's.
 pub fn all() -> Vec<CustomResourceDefinition> {
@@ -30,6 +30,9 @@ pub fn flux() -> Vec<CustomResourceDefinition> {
     };
     vec![
         finish(GitRepository::crd(), &with_status_default()),
+        finish(OCIRepository::crd(), &with_status_default()),
+        finish(HelmRepository::crd(), &with_status_default()),
+        finish(HelmChart::crd(), &with_status_default()),
         finish(ExternalArtifact::crd(), &plain),
         finish(Kustomization::crd(), &with_status_default()),
     ]

@@ -1,7 +1,8 @@
 //! The Kubernetes API that Nave serves: Flux kinds, fleet kinds, conditions and reasons.
 //!
 //! ```text
-//! meta ──┬─► source     GitRepository, ExternalArtifact        (source.toolkit.fluxcd.io/v1)
+//! meta ──┬─► source     GitRepository, OCIRepository, HelmRepository,
+//!        │              HelmChart, ExternalArtifact            (source.toolkit.fluxcd.io/v1)
 //!        ├─► kustomize  Kustomization                          (kustomize.toolkit.fluxcd.io/v1)
 //!        └─► fleet      Cluster, JoinToken, FleetKustomization (fleet.nave.dev/v1alpha1)
 //! names: conditions, reasons, annotations, labels, finalizers, managers
@@ -31,4 +32,4 @@ pub use fleet::{Cluster, FleetKustomization, HubState, JoinToken, RetirementLog}
 pub use kustomize::Kustomization;
 pub use meta::{Artifact, Condition, Duration};
 pub use render::{file_name, render};
-pub use source::{ExternalArtifact, GitRepository};
+pub use source::{ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};

@@ -77,6 +77,34 @@ pub mod source {
     pub const INVALID_VERIFICATION_MODE: &str = "InvalidVerificationMode";
     /// The object to verify carries no signature.
     pub const INVALID_GIT_OBJECT: &str = "InvalidGitObject";
+    /// A manifest or a layer could not be pulled from a registry.
+    pub const OCI_PULL_FAILED: &str = "OCIArtifactPullFailed";
+    /// A layer could not be unpacked or copied.
+    pub const OCI_LAYER_OPERATION_FAILED: &str = "OCIArtifactLayerOperationFailed";
+    /// The index of a chart repository could not be read.
+    pub const INDEXATION_FAILED: &str = "IndexationFailed";
+    /// The source of a chart does not exist.
+    pub const SOURCE_UNAVAILABLE: &str = "SourceUnavailable";
+    /// A chart cannot come from a source of this kind.
+    pub const UNSUPPORTED_SOURCE_KIND: &str = "UnsupportedSourceKind";
+    /// The source of a chart has no artifact yet.
+    pub const NO_SOURCE_ARTIFACT: &str = "NoSourceArtifact";
+    /// The package of a chart was pulled from a repository.
+    pub const CHART_PULL_SUCCEEDED: &str = "ChartPullSucceeded";
+    /// A chart was packaged from a folder, or again with other values.
+    pub const CHART_PACKAGE_SUCCEEDED: &str = "ChartPackageSucceeded";
+    /// A newer version of the chart is known.
+    pub const NEW_CHART: &str = "NewChart";
+    /// The name or version of a chart cannot be found.
+    pub const INVALID_CHART_REFERENCE: &str = "InvalidChartReference";
+    /// The package of a chart could not be pulled.
+    pub const CHART_PULL_ERROR: &str = "ChartPullError";
+    /// A values file is missing or cannot be read.
+    pub const VALUES_FILES_ERROR: &str = "ValuesFilesError";
+    /// A dependency of a chart could not be had.
+    pub const DEPENDENCY_BUILD_ERROR: &str = "DependencyBuildError";
+    /// A chart could not be packaged.
+    pub const CHART_PACKAGE_ERROR: &str = "ChartPackageError";
     /// The tag's signature is wrong.
     pub const INVALID_TAG_SIGNATURE: &str = "InvalidTagSignature";
     /// The commit's signature is wrong.

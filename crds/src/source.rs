@@ -2,12 +2,25 @@
 
 mod external_artifact;
 mod git_repository;
+mod helm_chart;
+mod helm_repository;
+mod oci_repository;
+mod verification;
 
 pub use external_artifact::{ExternalArtifact, ExternalArtifactSpec, ExternalArtifactStatus, ExternalSourceRef};
 pub use git_repository::{
     GitProvider, GitRepository, GitRepositoryInclude, GitRepositoryRef, GitRepositorySpec, GitRepositoryStatus,
     GitRepositoryVerification, GitVerificationMode,
 };
+pub use helm_chart::{ChartSourceRef, HelmChart, HelmChartSpec, HelmChartStatus, ReconcileStrategy};
+pub use helm_repository::{
+    AccessFrom, HelmRepository, HelmRepositorySpec, HelmRepositoryStatus, HelmRepositoryType, NamespaceSelector,
+};
+pub use oci_repository::{
+    OCIRepository, OciLayerOperation, OciLayerSelector, OciProvider, OciRepositoryRef, OciRepositorySpec,
+    OciRepositoryStatus,
+};
+pub use verification::{ChartVerification, OciVerification, OidcIdentityMatch, VerificationProvider};
 
 /// API group of the source kinds.
 pub const GROUP: &str = "source.toolkit.fluxcd.io";

@@ -34,6 +34,21 @@ fn git_repository_is_flux_s() {
 }
 
 #[test]
+fn oci_repository_is_flux_s() {
+    check("OCIRepository", "source.toolkit.fluxcd.io.ocirepositories");
+}
+
+#[test]
+fn helm_repository_is_flux_s() {
+    check("HelmRepository", "source.toolkit.fluxcd.io.helmrepositories");
+}
+
+#[test]
+fn helm_chart_is_flux_s() {
+    check("HelmChart", "source.toolkit.fluxcd.io.helmcharts");
+}
+
+#[test]
 fn external_artifact_is_flux_s() {
     check("ExternalArtifact", "source.toolkit.fluxcd.io.externalartifacts");
 }

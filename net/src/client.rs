@@ -32,19 +32,35 @@ pub enum ClientError {
 /// The TLS settings or the proxy address are not usable.
 pub fn http_client(tls: &TlsOptions, proxy: Option<&ProxyOptions>) -> Result<reqwest::ClientBuilder, ClientError> {
     let config = tls.client_config()?;
-    let mut builder = reqwest::Client::builder()
+    with_proxy(builder().tls_backend_preconfigured((*config).clone()), proxy)
+}
+
+/// [`http_client`] for an object that says `insecure`: any certificate of the other side is taken.
+///
+/// # Errors
+/// The proxy address is not usable.
+pub fn unverified_http_client(proxy: Option<&ProxyOptions>) -> Result<reqwest::ClientBuilder, ClientError> {
+    crate::install_crypto_provider();
+    with_proxy(builder().tls_danger_accept_invalid_certs(true), proxy)
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
         .user_agent(concat!("nave/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(20))
-        .tls_backend_preconfigured((*config).clone());
-    if let Some(proxy) = proxy {
-        let mut made = reqwest::Proxy::all(proxy.address.as_str()).map_err(|source| ClientError::Proxy {
-            address: proxy.address.to_string(),
-            source,
-        })?;
-        if let Some((username, password)) = &proxy.credentials {
-            made = made.basic_auth(username, password.expose());
-        }
-        builder = builder.proxy(made);
+}
+
+fn with_proxy(
+    builder: reqwest::ClientBuilder,
+    proxy: Option<&ProxyOptions>,
+) -> Result<reqwest::ClientBuilder, ClientError> {
+    let Some(proxy) = proxy else { return Ok(builder) };
+    let mut made = reqwest::Proxy::all(proxy.address.as_str()).map_err(|source| ClientError::Proxy {
+        address: proxy.address.to_string(),
+        source,
+    })?;
+    if let Some((username, password)) = &proxy.credentials {
+        made = made.basic_auth(username, password.expose());
     }
-    Ok(builder)
+    Ok(builder.proxy(made))
 }

@@ -14,7 +14,7 @@ mod secret;
 mod tls;
 
 pub use auth::{AuthError, BasicAuth, bearer_token};
-pub use client::{ClientError, http_client};
+pub use client::{ClientError, http_client, unverified_http_client};
 pub use explain::{Explained, explain};
 pub use proxy::{ProxyError, ProxyOptions};
 pub use redact::{redact, redact_values};

@@ -4,6 +4,7 @@
 //!  test ─► Plane ──► controlplane (Go, built once) ─► etcd, API server, controllers, scheduler, imaginary nodes
 //!     ├──► Proc ───► nave-hub, nave-agent, … (binary())
 //!     ├──► GitServer ─► git http-backend             all of them ─► keeper: ended with us, however we end
+//!     ├──► Registry (Go, built once), RegistryFront: one that lies
 //!     └──► TcpRelay, UdpRelay: a network that can be cut, slow and lossy
 //! ```
 
@@ -14,12 +15,15 @@ mod binaries;
 mod git;
 mod git_backend;
 mod git_repo;
+mod go_tool;
 mod keeper;
 mod net;
 mod plane;
 mod ports;
 mod process;
 mod program;
+mod registry;
+mod registry_front;
 mod tls;
 mod wait;
 
@@ -33,5 +37,7 @@ pub use plane::{Plane, PlaneOptions};
 pub use ports::{free_tcp_port, free_udp_port};
 pub use process::{Launch, Proc};
 pub use program::build_controlplane;
+pub use registry::{Registry, RegistryOptions};
+pub use registry_front::{RegistryFault, RegistryFront, RegistryRequest};
 pub use tls::{Authority, Issued, install_crypto_provider};
 pub use wait::eventually;
