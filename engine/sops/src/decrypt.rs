@@ -177,6 +177,7 @@ fn value_error(WalkError { path, problem }: WalkError) -> DecryptError {
     let problem = match problem {
         WalkProblem::Cipher(error) => error.to_string(),
         WalkProblem::Plain(name) => format!("it is {name}, but an encrypted text should stand here"),
+        WalkProblem::Long => "the keys that lead to it are too long".to_owned(),
     };
     DecryptError::Value { path, problem }
 }

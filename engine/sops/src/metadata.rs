@@ -10,7 +10,7 @@ use crate::value::{Item, Value, get};
 /// What a file without a rule of its own leaves readable.
 const DEFAULT_SUFFIX: &str = "_unencrypted";
 /// Keys and groups of one file; more are an attack on the time it takes to try them.
-const MAX_KEYS: usize = 1000;
+const MAX_KEYS: usize = 200;
 
 /// The part of the metadata that decryption needs.
 #[derive(Debug)]
@@ -107,8 +107,12 @@ impl<'a> At<'a> {
 
     /// A text; absent is empty, and numbers and the like are as they were written.
     fn text(&self, name: &str) -> Result<String, MetadataError> {
-        Ok(match self.value(name) {
-            None => String::new(),
+        self.text_of(name, self.value(name))
+    }
+
+    fn text_of(&self, name: &str, value: Option<&Value>) -> Result<String, MetadataError> {
+        Ok(match value {
+            None | Some(Value::Null) => String::new(),
             Some(Value::Text(text)) => match std::str::from_utf8(text) {
                 Ok(text) => text.to_owned(),
                 Err(_) => return refuse(&self.path(name), "it is not UTF-8"),
@@ -190,8 +194,8 @@ impl<'a> At<'a> {
                         path: at.path("context"),
                     };
                     for item in fields {
-                        if let Item::Entry(name, _) = item {
-                            context.push((name.clone(), inner.text(name)?));
+                        if let Item::Entry(name, value) = item {
+                            context.push((name.clone(), inner.text_of(name, Some(value))?));
                         }
                     }
                 }

@@ -14,28 +14,33 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
-    /// Whether the value below these keys is encrypted.
-    ///
-    /// `comments` are the comments above it, for each level those since the last value of that level. When it is a
-    /// comment itself it is the last of them.
-    pub(crate) fn encrypts(&self, path: &[String], comments: &[Vec<Vec<u8>>], is_comment: bool) -> bool {
-        let key = |matches: &dyn Fn(&str) -> bool| path.iter().any(|key| matches(key));
+    /// Whether a key is one that the rule is about.
+    pub(crate) fn names_key(&self, key: &str) -> bool {
         match self {
-            Rule::UnencryptedSuffix(suffix) => !key(&|key| key.ends_with(suffix.as_str())),
-            Rule::EncryptedSuffix(suffix) => key(&|key| key.ends_with(suffix.as_str())),
-            Rule::UnencryptedRegex(regex) => !key(&|key| regex.is_match(key.as_bytes())),
-            Rule::EncryptedRegex(regex) => key(&|key| regex.is_match(key.as_bytes())),
-            Rule::UnencryptedComment(regex) => !comments.iter().flatten().any(|comment| regex.is_match(comment)),
-            Rule::EncryptedComment(regex) => {
-                // The comment that asks for encryption stays readable.
-                let (last, above) = comments.split_last().expect("the root has its level");
-                let last = &last[..last.len() - usize::from(is_comment && !last.is_empty())];
-                above
-                    .iter()
-                    .flatten()
-                    .chain(last)
-                    .any(|comment| regex.is_match(comment))
-            }
+            Rule::UnencryptedSuffix(suffix) | Rule::EncryptedSuffix(suffix) => key.ends_with(suffix.as_str()),
+            Rule::UnencryptedRegex(regex) | Rule::EncryptedRegex(regex) => regex.is_match(key.as_bytes()),
+            Rule::UnencryptedComment(_) | Rule::EncryptedComment(_) => false,
+        }
+    }
+
+    /// Whether a comment is one that the rule is about.
+    pub(crate) fn names_comment(&self, comment: &[u8]) -> bool {
+        match self {
+            Rule::UnencryptedComment(regex) | Rule::EncryptedComment(regex) => regex.is_match(comment),
+            _ => false,
+        }
+    }
+
+    /// Whether a comment counts for itself: the one that asks for encryption stays readable.
+    pub(crate) fn counts_itself(&self) -> bool {
+        !matches!(self, Rule::EncryptedComment(_))
+    }
+
+    /// Whether a value is encrypted, when a key or comment above it is named or not.
+    pub(crate) fn encrypts(&self, named: bool) -> bool {
+        match self {
+            Rule::UnencryptedSuffix(_) | Rule::UnencryptedRegex(_) | Rule::UnencryptedComment(_) => !named,
+            Rule::EncryptedSuffix(_) | Rule::EncryptedRegex(_) | Rule::EncryptedComment(_) => named,
         }
     }
 }

@@ -12,6 +12,9 @@ const ONLY_ENCRYPTED: [u8; 32] = [
     0x3b, 0xf4, 0x4f, 0x72, 0xc6, 0xfd, 0xad, 0xec, 0x81, 0x76, 0xf2, 0x7d, 0x69,
 ];
 
+/// Bytes of the keys above a value. Each value below takes them into its own code, so that there must be an end to them.
+const MAX_PATH: usize = 16 * 1024;
+
 /// A value that cannot be decrypted.
 #[derive(Debug)]
 pub(crate) struct WalkError {
@@ -25,6 +28,8 @@ pub(crate) enum WalkProblem {
     Cipher(CipherError),
     /// It should be encrypted, and is of a type that an encrypted value is not.
     Plain(&'static str),
+    /// The keys above it are too long.
+    Long,
 }
 
 /// Decrypts every document in place and returns the code over the values, in capital hexadecimal.
@@ -40,6 +45,7 @@ pub(crate) fn decrypt_tree(
         only_encrypted,
         code: Sha512::new(),
         path: Vec::new(),
+        named_keys: 0,
         comments: Vec::new(),
     };
     if only_encrypted {
@@ -57,25 +63,30 @@ struct Walk<'a> {
     only_encrypted: bool,
     code: Sha512,
     path: Vec<String>,
-    comments: Vec<Vec<Vec<u8>>>,
+    /// Keys of the path that the rule names. Counted once for each key: a file may have long keys above many values.
+    named_keys: usize,
+    /// For each level, whether the rule names a comment since the last value of that level.
+    comments: Vec<bool>,
 }
 
 impl Walk<'_> {
     fn branch(&mut self, branch: &mut Branch) -> Result<(), WalkError> {
-        self.comments.push(Vec::new());
+        self.comments.push(false);
         for item in branch {
             match item {
                 Item::Comment(text) => {
-                    self.remember(text);
-                    *text = match self.comment(text) {
+                    *text = match self.comment(text)? {
                         Value::Comment(text) | Value::Text(text) => text,
                         // A comment of another type is not one that was encrypted.
                         _ => continue,
                     };
                 }
                 Item::Entry(key, value) => {
+                    let named = usize::from(self.rule.names_key(key));
                     self.path.push(key.clone());
+                    self.named_keys += named;
                     self.value(value)?;
+                    self.named_keys -= named;
                     self.path.pop();
                     self.forget();
                 }
@@ -86,11 +97,10 @@ impl Walk<'_> {
     }
 
     fn list(&mut self, items: &mut [Value]) -> Result<(), WalkError> {
-        self.comments.push(Vec::new());
+        self.comments.push(false);
         for item in items {
             if let Value::Comment(text) = item {
-                self.remember(text);
-                *item = self.comment(&text.clone());
+                *item = self.comment(&text.clone())?;
             } else {
                 self.value(item)?;
                 self.forget();
@@ -100,28 +110,31 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn remember(&mut self, comment: &[u8]) {
-        self.comments
-            .last_mut()
-            .expect("a level is open")
-            .push(comment.to_vec());
+    fn forget(&mut self) {
+        *self.comments.last_mut().expect("a level is open") = false;
     }
 
-    fn forget(&mut self) {
-        self.comments.last_mut().expect("a level is open").clear();
+    fn is_encrypted(&self) -> bool {
+        self.rule.encrypts(self.named_keys > 0 || self.comments.contains(&true))
     }
 
     /// A comment that cannot be decrypted was not encrypted, as in files of older versions.
-    fn comment(&mut self, text: &[u8]) -> Value {
+    fn comment(&mut self, text: &[u8]) -> Result<Value, WalkError> {
+        let before = self.is_encrypted();
+        *self.comments.last_mut().expect("a level is open") |= self.rule.names_comment(text);
+        let encrypted = if self.rule.counts_itself() {
+            self.is_encrypted()
+        } else {
+            before
+        };
         let plain = || Value::Comment(text.to_vec());
-        let encrypted = self.rule.encrypts(&self.path, &self.comments, true);
         let value = if encrypted {
-            cipher::decrypt(text, self.key, &self.binding()).unwrap_or_else(|_| plain())
+            cipher::decrypt(text, self.key, &self.binding()?).unwrap_or_else(|_| plain())
         } else {
             plain()
         };
         self.sign(&value, encrypted);
-        value
+        Ok(value)
     }
 
     fn value(&mut self, value: &mut Value) -> Result<(), WalkError> {
@@ -131,10 +144,10 @@ impl Walk<'_> {
             Value::List(items) => return self.list(items),
             _ => {}
         }
-        let encrypted = self.rule.encrypts(&self.path, &self.comments, false);
+        let encrypted = self.is_encrypted();
         if encrypted {
             let problem = match &mut *value {
-                Value::Text(text) => match cipher::decrypt(text, self.key, &self.binding()) {
+                Value::Text(text) => match cipher::decrypt(text, self.key, &self.binding()?) {
                     Ok(plain) => {
                         *value = plain;
                         None
@@ -153,8 +166,13 @@ impl Walk<'_> {
     }
 
     /// What binds a value to its place. Items of a list share theirs.
-    fn binding(&self) -> String {
-        self.path.join(":") + ":"
+    fn binding(&self) -> Result<String, WalkError> {
+        if self.path.iter().map(String::len).sum::<usize>() > MAX_PATH {
+            let path = self.path.join(".").chars().take(100).collect();
+            let problem = WalkProblem::Long;
+            return Err(WalkError { path, problem });
+        }
+        Ok(self.path.join(":") + ":")
     }
 
     fn sign(&mut self, value: &Value, encrypted: bool) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nave_net::{ClientError, TlsOptions, http_client, redact};
 use nave_sops::{Answer, KeyService, Request};
 use serde_json::Value;
+use url::{Host, Url};
 
 use crate::{Credentials, aws, vault};
 
@@ -19,6 +20,8 @@ pub struct KeyServices {
     client: reqwest::Client,
     /// In place of the region's own endpoint.
     aws_endpoint: Option<String>,
+    /// Loopback and link-local addresses may be asked.
+    allow_local: bool,
 }
 
 impl KeyServices {
@@ -39,6 +42,7 @@ impl KeyServices {
         KeyServices {
             client,
             aws_endpoint: None,
+            allow_local: false,
         }
     }
 
@@ -46,6 +50,15 @@ impl KeyServices {
     pub fn with_aws_endpoint(self, endpoint: impl Into<String>) -> KeyServices {
         KeyServices {
             aws_endpoint: Some(endpoint.into()),
+            ..self
+        }
+    }
+
+    /// Whether addresses of this machine and its link may be asked. A file names its Vault itself: who decrypts the
+    /// files of others must not reach for them what only this process can reach.
+    pub fn allow_local_addresses(self, allow: bool) -> KeyServices {
+        KeyServices {
+            allow_local: allow,
             ..self
         }
     }
@@ -58,7 +71,13 @@ impl KeyServices {
                 address,
                 engine_path,
                 key_name,
-            } => vault::decrypt(&self.client, address, engine_path, key_name, ciphertext, credentials).await,
+            } => {
+                let url = vault::url_of(address, engine_path, key_name)?;
+                if !self.allow_local && is_local(&url) {
+                    return Err("the address is one of this machine, which is not allowed".to_owned());
+                }
+                vault::decrypt(&self.client, url, ciphertext, credentials).await
+            }
             KeyService::AwsKms { arn, role, context, .. } => {
                 let endpoint = self.aws_endpoint.as_deref();
                 aws::decrypt(&self.client, endpoint, arn, role, context, ciphertext, credentials).await
@@ -66,6 +85,19 @@ impl KeyServices {
             KeyService::GcpKms { .. } => Err("GCP KMS is not supported by this version".to_owned()),
             KeyService::AzureKeyVault { .. } => Err("Azure Key Vault is not supported by this version".to_owned()),
         }
+    }
+}
+
+/// By its address as it is written; what names resolve to is for network policies.
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
+        Some(Host::Ipv6(ip)) => match ip.to_ipv4_mapped() {
+            Some(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
+            None => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified(),
+        },
+        None => true,
     }
 }
 
@@ -91,4 +123,26 @@ pub(crate) async fn send(request: reqwest::RequestBuilder) -> Result<(u16, Value
         bytes.extend_from_slice(&chunk);
     }
     Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_addresses_are_known() {
+        for (address, wanted) in [
+            ("http://localhost:8200", true),
+            ("http://127.1:8200", true),
+            ("http://169.254.169.254", true),
+            ("http://[::1]", true),
+            ("http://[fe80::1]", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("http://0.0.0.0", true),
+            ("http://10.0.0.1", false),
+            ("https://vault.example.com", false),
+        ] {
+            assert_eq!(is_local(&address.parse().expect("a URL")), wanted, "{address}");
+        }
+    }
 }

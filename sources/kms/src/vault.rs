@@ -8,18 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::{Credentials, services::send};
 
-pub(crate) async fn decrypt(
-    client: &reqwest::Client,
-    address: &str,
-    engine_path: &str,
-    key_name: &str,
-    ciphertext: &str,
-    credentials: &Credentials,
-) -> Answer {
+pub(crate) async fn decrypt(client: &reqwest::Client, url: Url, ciphertext: &str, credentials: &Credentials) -> Answer {
     let Some(token) = &credentials.vault_token else {
         return Err("there is no token for Vault".to_owned());
     };
-    let url = url_of(address, engine_path, key_name)?;
     let request = client
         .post(url)
         .header("X-Vault-Token", token.expose())
@@ -39,7 +31,7 @@ pub(crate) async fn decrypt(
 }
 
 /// `{address}/v1/{engine path}/decrypt/{key}`
-fn url_of(address: &str, engine_path: &str, key_name: &str) -> Result<Url, String> {
+pub(crate) fn url_of(address: &str, engine_path: &str, key_name: &str) -> Result<Url, String> {
     let mut url = Url::parse(address).map_err(|_| "the address is no URL".to_owned())?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("the address is no HTTP URL".to_owned());
@@ -111,7 +103,9 @@ mod tests {
     }
 
     async fn ask(address: &str, mount: &str, key: &str, ciphertext: &str, token: Option<&str>) -> Answer {
-        let services = KeyServices::new().expect("a client can be made");
+        let services = KeyServices::new()
+            .expect("a client can be made")
+            .allow_local_addresses(true);
         let request = Request {
             service: KeyService::Vault {
                 address: address.to_owned(),
@@ -174,6 +168,17 @@ mod tests {
             error.contains("error sending request") && !error.contains("canary"),
             "{error}"
         );
+        let request = Request {
+            service: KeyService::Vault {
+                address,
+                engine_path: "transit".to_owned(),
+                key_name: "k".to_owned(),
+            },
+            ciphertext: "vault:v1:x".to_owned(),
+        };
+        let services = KeyServices::new().expect("a client can be made");
+        let error = services.decrypt(&request, &Credentials::default()).await.unwrap_err();
+        assert_eq!(error, "the address is one of this machine, which is not allowed");
         let error = ask("file:///x", "transit", "k", "x", Some("canary")).await.unwrap_err();
         assert_eq!(error, "the address is no HTTP URL");
     }

@@ -29,7 +29,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(Vec<Branch>, Option<Value>), StoreEr
             None => branch.push(Item::Entry(name.to_owned(), value)),
         }
     }
-    let notes = (!notes.is_empty()).then(|| flat::unflatten(&notes));
+    let notes = (!notes.is_empty()).then(|| flat::unflatten(&notes)).transpose()?;
     Ok((vec![branch], notes))
 }
 

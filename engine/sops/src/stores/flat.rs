@@ -1,11 +1,16 @@
 //! Metadata in formats without depth: `age__list_0__map_enc` and back to lists and maps.
 
+use super::StoreError;
 use crate::value::{Item, Value};
 
 const MAP: &str = "__map_";
 const LIST: &str = "__list_";
 /// A list in metadata is a list of keys; more is no metadata.
-const MAX_ITEMS: usize = 1000;
+const MAX_ITEMS: usize = 200;
+/// `key_groups`, a place, a kind of key, a place, `context`, its name.
+const MAX_PARTS: usize = 8;
+/// Six fields for each key.
+const MAX_FIELDS: usize = 2000;
 
 enum Part<'a> {
     Key(&'a str),
@@ -13,18 +18,27 @@ enum Part<'a> {
 }
 
 /// Lists and maps from flat names. Where names contradict each other the first stands.
-pub(super) fn unflatten(fields: &[Item]) -> Value {
+pub(super) fn unflatten(fields: &[Item]) -> Result<Value, StoreError> {
+    if fields.len() > MAX_FIELDS {
+        return Err(StoreError::new(
+            0,
+            format!("it has more than {MAX_FIELDS} fields of metadata"),
+        ));
+    }
     let mut root = Value::Map(Vec::new());
     for item in fields {
         let Item::Entry(name, Value::Text(text)) = item else {
             continue;
         };
         let text = String::from_utf8_lossy(text).replace("\\n", "\n");
-        if let Some(place) = place(&mut root, &parts(name)) {
+        let parts = parts(name);
+        if parts.len() <= MAX_PARTS
+            && let Some(place) = place(&mut root, &parts)
+        {
             *place = Value::text(text);
         }
     }
-    root
+    Ok(root)
 }
 
 fn parts(name: &str) -> Vec<Part<'_>> {

@@ -2,6 +2,8 @@
 //!
 //! A comment belongs to the key below it and stands behind that key in the tree; that of a section stands first in it.
 
+use std::collections::HashMap;
+
 use super::{StoreError, plain_text};
 use crate::value::{Branch, Item, Value};
 
@@ -46,11 +48,8 @@ pub(super) fn read(text: &str) -> Result<Branch, StoreError> {
             }
             let value = reader.value(rest)?;
             let comment = reader.take_comment();
-            let keys = &mut sections.last_mut().expect("there is always one").keys;
-            match keys.iter_mut().find(|key| key.name == name) {
-                Some(key) => (key.value, key.comment) = (value, comment),
-                None => keys.push(Key { name, value, comment }),
-            }
+            let key = sections.last_mut().expect("there is always one").key(&name);
+            (key.value, key.comment) = (value, comment);
         }
     }
     Ok(sections.into_iter().map(Section::into_item).collect())
@@ -60,6 +59,8 @@ struct Section {
     name: String,
     comment: String,
     keys: Vec<Key>,
+    /// Where each name stands among the keys.
+    places: HashMap<String, usize>,
 }
 
 struct Key {
@@ -74,7 +75,22 @@ impl Section {
             name: name.to_owned(),
             comment,
             keys: Vec::new(),
+            places: HashMap::new(),
         }
+    }
+
+    /// The key of a name; a new one is added.
+    fn key(&mut self, name: &str) -> &mut Key {
+        let next = self.keys.len();
+        let place = *self.places.entry(name.to_owned()).or_insert(next);
+        if place == next {
+            self.keys.push(Key {
+                name: name.to_owned(),
+                value: String::new(),
+                comment: String::new(),
+            });
+        }
+        &mut self.keys[place]
     }
 
     fn into_item(self) -> Item {
@@ -226,11 +242,12 @@ pub(super) fn write(branches: &[Branch]) -> Result<Vec<u8>, String> {
         };
         let mut section = Section::new(name, comment);
         let skip = usize::from(!section.comment.is_empty() || matches!(items.first(), Some(Item::Comment(_))));
+        let mut last = None;
         for item in &items[skip..] {
             match item {
                 Item::Comment(comment) => {
-                    if let Some(key) = section.keys.last_mut() {
-                        key.comment = String::from_utf8_lossy(comment).into_owned();
+                    if let Some(key) = last {
+                        section.key(key).comment = String::from_utf8_lossy(comment).into_owned();
                     }
                 }
                 Item::Entry(key, value) => {
@@ -243,14 +260,8 @@ pub(super) fn write(branches: &[Branch]) -> Result<Vec<u8>, String> {
                     let Ok(value) = String::from_utf8(text) else {
                         return Err(format!("{name}.{key} is not UTF-8"));
                     };
-                    match section.keys.iter_mut().find(|other| other.name == *key) {
-                        Some(other) => other.value = value,
-                        None => section.keys.push(Key {
-                            name: key.clone(),
-                            value,
-                            comment: String::new(),
-                        }),
-                    }
+                    section.key(key).value = value;
+                    last = Some(key.as_str());
                 }
             }
         }

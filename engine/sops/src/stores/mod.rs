@@ -49,10 +49,10 @@ pub(crate) fn read(bytes: &[u8], format: Format) -> Result<(Vec<Branch>, Option<
         }
     }
     if format == Format::Ini {
-        notes = notes.map(|notes| match notes {
-            Value::Map(fields) => flat::unflatten(&fields),
+        notes = match notes {
+            Some(Value::Map(fields)) => Some(flat::unflatten(&fields)?),
             other => other,
-        });
+        };
     }
     Ok((branches, notes))
 }

@@ -389,3 +389,44 @@ fn services_are_asked_for_when_no_key_at_hand_fits() {
     assert!(matches!(&asked[1], KeyService::Vault { key_name, .. } if key_name == "k"));
     assert!(error.contains("AWS KMS key arn:aws:kms:eu-west-1:1:key/a: denied; Vault key https://vault.example.com/v1/transit/keys/k: denied"), "{error}");
 }
+
+/// Files of the largest size in which something is as many or as long as it can be: none may take long, whatever it says.
+#[test]
+fn hostile_files_cost_little() {
+    let file = read_text("yaml-encrypted-comment/encrypted.yaml");
+    let many = MAX_SIZE / 2 - file.len();
+    let comments = "#\n".repeat(many / 2);
+    assert!(yaml(&(comments + &file), Mac::Ignore).is_ok());
+    let sealed = file
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("password: "))
+        .expect("it is encrypted");
+    let regex = read_text("yaml-age/encrypted.yaml");
+    let long = format!(
+        "{}:\n{}{regex}",
+        "k".repeat(many),
+        format!("    x: {sealed}\n").repeat(10)
+    );
+    let error = yaml(&long, Mac::Ignore).unwrap_err().to_string();
+    assert!(
+        error.contains("the keys that lead to it are too long") && error.len() < 1000,
+        "{error}"
+    );
+    let lines: String = (0..MAX_SIZE / 20).map(|line| format!("sops_{line}=\n")).collect();
+    let error = open(lines.as_bytes(), Format::Dotenv, &keys(), Mac::Ignore)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("more than 2000 fields of metadata"), "{error}");
+    let lines: String = (0..MAX_SIZE / 20).map(|line| format!("k{line}=\n")).collect();
+    assert_eq!(
+        open(lines.as_bytes(), Format::Ini, &keys(), Mac::Ignore),
+        Err(DecryptError::NoMetadata)
+    );
+    let recipients = "        - recipient: x\n          enc: x\n".repeat(300);
+    let error = yaml(
+        &regex.replacen("    age:\n", &format!("    age:\n{recipients}"), 1),
+        Mac::Ignore,
+    )
+    .unwrap_err();
+    assert_eq!(error.to_string(), "sops: it names more than 200 keys");
+}
