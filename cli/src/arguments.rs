@@ -48,6 +48,8 @@ enum Verb {
     Events(verbs::events::Arguments),
     Build(verbs::build::Arguments),
     Diff(verbs::diff::Arguments),
+    Decrypt(verbs::decrypt::Arguments),
+    Envsubst(verbs::envsubst::Arguments),
     Version(verbs::version::Arguments),
     Completion(verbs::completion::Arguments),
     Docgen(verbs::docgen::Arguments),
@@ -77,6 +79,8 @@ impl CommandLine {
             Verb::Events(arguments) => Box::pin(verbs::events::run(arguments, &connection)).await,
             Verb::Build(arguments) => Box::pin(verbs::build::run(arguments, &connection)).await,
             Verb::Diff(arguments) => Box::pin(verbs::diff::run(arguments, &connection)).await,
+            Verb::Decrypt(arguments) => Box::pin(verbs::decrypt::run(arguments)).await,
+            Verb::Envsubst(arguments) => verbs::envsubst::run(&arguments),
             Verb::Version(arguments) => Box::pin(verbs::version::run(arguments, &connection)).await,
             Verb::Completion(arguments) => verbs::completion::run(&arguments),
             Verb::Docgen(arguments) => verbs::docgen::run(&arguments),
@@ -150,6 +154,9 @@ mod tests {
             "nave build ks apps --path ./apps -r --local-sources GitRepository/flux-system/apps=./apps,OCIRepository/a/b=./b",
             "nave diff ks apps --path ./apps --progress-bar=false",
             "nave diff kustomization apps --path ./apps --kustomization-file ks.yaml --ignore-not-found",
+            "nave decrypt secret.yaml --age-key keys.txt --age-key other.txt --pgp-key key.asc",
+            "nave decrypt - --format dotenv --output-format json --ignore-mac",
+            "nave envsubst --strict",
             "nave version --client -o json",
             "nave completion zsh",
         ] {
@@ -186,6 +193,9 @@ mod tests {
         check_refused("nave build ks a --path . --enable-helm", ErrorKind::ArgumentConflict);
         check_refused("nave build ks a --path . --local-sources x", ErrorKind::ValueValidation);
         check_refused("nave build ks . --load-restrictor none", ErrorKind::InvalidValue);
+        check_refused("nave decrypt", ErrorKind::MissingRequiredArgument);
+        check_refused("nave decrypt a --format toml", ErrorKind::InvalidValue);
+        check_refused("nave envsubst file", ErrorKind::UnknownArgument);
         check_refused("nave completion tcsh", ErrorKind::InvalidValue);
         check_refused("nave --timeout 5 check", ErrorKind::ValueValidation);
         check_refused("nave frobnicate", ErrorKind::InvalidSubcommand);

@@ -3,9 +3,11 @@
 pub mod build;
 pub mod check;
 pub mod completion;
+pub mod decrypt;
 pub mod describe;
 pub mod diff;
 pub mod docgen;
+pub mod envsubst;
 pub mod events;
 pub mod forget;
 pub mod get;

@@ -11,6 +11,7 @@ use kube::{
 };
 use nave_crds::{Cluster, ExternalArtifact, FleetKustomization, GitRepository, JoinToken, Kustomization};
 use nave_git::Git;
+use nave_kms::KeyServices;
 use nave_kustomize_controller::{ArtifactReader, StoreOrHttp};
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
@@ -57,6 +58,7 @@ pub struct Ports {
     /// Sources that fleet objects name.
     pub referenced: Arc<Referenced>,
     git: Git,
+    key_services: KeyServices,
     source_events: EventRecorder,
     kustomize_events: EventRecorder,
     metrics: Metrics,
@@ -90,6 +92,9 @@ impl Ports {
         // Beside the artifacts and not among them: the directory is served.
         let git = Git::open(nave_git::Options::new(side_folder(arguments, "git")))
             .context("opening the git object stores")?;
+        let key_services = KeyServices::new()
+            .context("preparing the HTTP client for key services")?
+            .allow_local_addresses(false);
         let policy = KubeconfigPolicy {
             allow_exec: arguments.insecure_kubeconfig_exec,
             allow_insecure_tls: arguments.insecure_kubeconfig_tls,
@@ -119,6 +124,7 @@ impl Ports {
             events: events("nave-hub"),
             source_events: events("source-controller"),
             kustomize_events: events("kustomize-controller"),
+            key_services,
             git,
             store,
             client,
@@ -183,6 +189,7 @@ impl Ports {
             kustomizations: self.kustomizations.clone(),
             git_repositories: self.git_repositories.clone(),
             external_artifacts: self.external_artifacts.clone(),
+            key_services: self.key_services.clone(),
             permits,
             policy: Arc::new(AllowAll),
             tasks: self.tasks.clone(),

@@ -111,6 +111,9 @@ pub struct Arguments {
     /// Refuse remote bases in kustomizations
     #[arg(long)]
     pub no_remote_bases: bool,
+    /// A Secret in the agent's namespace with age keys, for Kustomizations with spec.decryption that name no Secret
+    #[arg(long, default_value = "", value_name = "NAME")]
+    pub sops_age_secret: String,
     /// Allow kubeconfigs that run programs
     #[arg(long)]
     pub insecure_kubeconfig_exec: bool,

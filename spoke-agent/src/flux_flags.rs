@@ -7,7 +7,7 @@ use nave_kustomize_controller::FeatureGates;
 
 const NO_LIMIT: &str = "requests are not limited here; the API server's priority and fairness does it";
 const NO_CLOUD: &str = "there is no login to cloud providers yet, so there are no tokens to keep";
-const NO_SOPS: &str = "Secrets are not decrypted yet";
+const NO_WORKLOAD: &str = "key services are asked with static credentials of a Secret only";
 const NO_SSH: &str = "git over SSH is not there yet";
 const NO_HELM: &str = "there is no Helm controller yet";
 
@@ -17,9 +17,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("kube-api-burst", NO_LIMIT),
     ("token-cache-max-size", NO_CLOUD),
     ("token-cache-max-duration", NO_CLOUD),
-    ("default-decryption-service-account", NO_SOPS),
-    ("sops-age-secret", NO_SOPS),
-    ("sops-vault-configmap", NO_SOPS),
+    ("default-decryption-service-account", NO_WORKLOAD),
+    ("sops-vault-configmap", NO_WORKLOAD),
     (
         "default-kubeconfig-service-account",
         "kubeconfigs from cloud providers are not made yet",
@@ -108,12 +107,12 @@ mod tests {
             }
         };
         check(
-            "--sops-age-secret=keys",
-            Some("--sops-age-secret cannot be used: Secrets are not decrypted"),
+            "--sops-vault-configmap=config",
+            Some("--sops-vault-configmap cannot be used: key services are asked with static credentials"),
         );
         check("--kube-api-qps", Some("priority and fairness"));
         check("--concurrent=4", None);
-        check("sops-age-secret", None);
+        check("--sops-age-secret=keys", None);
     }
 
     #[test]

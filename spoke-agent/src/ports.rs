@@ -11,6 +11,7 @@ use kube::{
 };
 use nave_crds::{ExternalArtifact, GitRepository, Kustomization};
 use nave_git::Git;
+use nave_kms::KeyServices;
 use nave_kustomize_controller::{ArtifactReader, StoreOrHttp};
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
@@ -33,6 +34,7 @@ pub struct Ports {
     /// The Kustomizations of the cluster.
     pub kustomizations: Watched<Kustomization>,
     git: Git,
+    key_services: KeyServices,
     git_repositories: Watched<GitRepository>,
     external_artifacts: Watched<ExternalArtifact>,
     targets: Arc<Targets>,
@@ -73,6 +75,9 @@ impl Ports {
         // Beside the artifacts and not among them: the directory is served.
         let git = Git::open(nave_git::Options::new(side_folder(arguments, "git")))
             .context("opening the git object stores")?;
+        let key_services = KeyServices::new()
+            .context("preparing the HTTP client for key services")?
+            .allow_local_addresses(true);
         let policy = KubeconfigPolicy {
             allow_exec: arguments.insecure_kubeconfig_exec,
             allow_insecure_tls: arguments.insecure_kubeconfig_tls,
@@ -113,6 +118,7 @@ impl Ports {
             policy: joined.map_or_else(|| Arc::new(AllowAll) as Arc<dyn ApplyPolicy>, Joined::policy),
             source_events: events("source-controller"),
             kustomize_events: events("kustomize-controller"),
+            key_services,
             git,
             store,
             client,
@@ -179,6 +185,7 @@ impl Ports {
             kustomizations: self.kustomizations.clone(),
             git_repositories: self.git_repositories.clone(),
             external_artifacts: self.external_artifacts.clone(),
+            key_services: self.key_services.clone(),
             permits: self.permits.clone(),
             policy: self.policy.clone(),
             tasks: self.tasks.clone(),
@@ -195,6 +202,8 @@ impl Ports {
             default_service_account: arguments.default_service_account.clone(),
             no_cross_namespace_refs: arguments.no_cross_namespace_refs,
             no_remote_bases: arguments.no_remote_bases,
+            sops_age_secret: (!arguments.sops_age_secret.is_empty())
+                .then(|| (arguments.namespace.clone(), arguments.sops_age_secret.clone())),
             override_managers: arguments.override_manager.clone(),
             custom_apply_stage_kinds: arguments.custom_apply_stage_kinds.clone(),
             watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),

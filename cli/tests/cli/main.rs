@@ -1,6 +1,7 @@
 //! The `nave` program as people run it: arguments in, exit code and text out.
 
 mod building;
+mod decrypting;
 mod diffing;
 mod fleet;
 mod installation;

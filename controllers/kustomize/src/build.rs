@@ -15,7 +15,13 @@ use nave_runtime::Tasks;
 use nave_substitute::{Variables, substitute};
 use tokio::time::Instant;
 
-use crate::{Options, overlay::overlay_of, variables::strategy_of};
+use crate::{
+    Options,
+    decrypt::{decrypt_files, decrypt_objects},
+    decryption::Decryption,
+    overlay::overlay_of,
+    variables::strategy_of,
+};
 
 /// Objects kept in all cached builds together: some megabytes.
 const CACHED_OBJECTS: usize = 2_000;
@@ -100,38 +106,53 @@ impl Cache {
     }
 }
 
-/// An artifact as kustomize sees it.
-struct Files(Arc<FileTree>);
+/// An artifact as kustomize sees it, with files that were decrypted in place of those that it has.
+struct Files {
+    tree: Arc<FileTree>,
+    decrypted: crate::decrypt::Files,
+}
 
 impl Tree for Files {
     fn read(&self, path: &str) -> Option<Cow<'_, [u8]>> {
-        self.0.get(path).map(|file| Cow::Borrowed(&file.data[..]))
+        if let Some(plain) = self.decrypted.get(path) {
+            return Some(Cow::Borrowed(plain));
+        }
+        self.tree.get(path).map(|file| Cow::Borrowed(&file.data[..]))
     }
 
     fn is_dir(&self, path: &str) -> bool {
-        self.0.is_dir(path)
+        self.tree.is_dir(path)
     }
 
     fn list(&self, dir: &str) -> Vec<String> {
-        self.0.list(dir)
+        self.tree.list(dir)
     }
 }
 
 /// Names everything that decides what is applied: an equal digest means an equal result.
-pub(crate) fn input_digest(artifact: &Artifact, generation: i64, variables: &Variables) -> String {
-    let mut text = format!("{}\n{generation}\n", artifact.digest);
+///
+/// Of decryption keys only the identity and version of their Secret are in it.
+pub(crate) fn input_digest(
+    artifact: &Artifact,
+    generation: i64,
+    variables: &Variables,
+    decryption: Option<&Decryption>,
+) -> String {
+    let keys = decryption.map_or("", |decryption| &decryption.version);
+    let mut text = format!("{}\n{generation}\n{keys}\n", artifact.digest);
     for (name, value) in variables.iter() {
         text.push_str(&format!("{name}={value}\n"));
     }
     digest::sha256(text)
 }
 
-/// Builds `spec.path` with the overlay of the spec and substitutes variables.
+/// Builds `spec.path` with the overlay of the spec, decrypts, and substitutes variables.
 pub(crate) async fn build(
     kustomization: &Kustomization,
     artifact: &Artifact,
     tree: Arc<FileTree>,
     variables: &Variables,
+    decryption: Option<Arc<Decryption>>,
     options: &Options,
     cache: &Cache,
 ) -> Result<Built, BuildFailure> {
@@ -149,11 +170,15 @@ pub(crate) async fn build(
     let overlay = overlay_of(spec);
     // The text of the overlay names all of its fields.
     let key = format!("{}\n{path}\n{overlay:?}", artifact.digest);
-    let built = match cache.get(&key) {
-        Some(built) => built,
-        None => {
+    let built = match (decryption, cache.get(&key)) {
+        (Some(decryption), _) => Arc::new(build_decrypted(tree, path, overlay, options, decryption).await?),
+        (None, Some(built)) => built,
+        (None, None) => {
             let options = options_of(options, cache.files_of(&artifact.digest));
-            let files = Files(tree);
+            let files = Files {
+                tree,
+                decrypted: crate::decrypt::Files::new(),
+            };
             // A large build takes a while, and this thread has others to serve.
             let built = tokio::task::spawn_blocking(move || run(&files, &path, &overlay, &options))
                 .await
@@ -176,6 +201,45 @@ pub(crate) async fn build(
         objects.push(object);
     }
     Ok(Built { objects })
+}
+
+/// Builds between decrypting files and decrypting objects. Nothing of it is cached: it holds secrets.
+async fn build_decrypted(
+    tree: Arc<FileTree>,
+    path: String,
+    overlay: Overlay,
+    options: &Options,
+    decryption: Arc<Decryption>,
+) -> Result<Vec<Object>, BuildFailure> {
+    let options = Arc::new(options_of(options, Arc::default()));
+    let mut answers = nave_sops::Answers::new();
+    loop {
+        let (tree, path, overlay, options) = (tree.clone(), path.clone(), overlay.clone(), options.clone());
+        let (decryption_here, answers_here) = (decryption.clone(), answers.clone());
+        let step = tokio::task::spawn_blocking(move || {
+            let keys = &decryption_here.keys;
+            let decrypted = decrypt_files(&tree, &path, &overlay.components, keys, &answers_here)?;
+            let files = match decrypted {
+                nave_sops::Step::Done(decrypted) => Files { tree, decrypted },
+                nave_sops::Step::Needs(requests) => return Ok(nave_sops::Step::Needs(requests)),
+            };
+            let objects = run(&files, &path, &overlay, &options)?;
+            decrypt_objects(&objects, keys, &answers_here).map_err(BuildFailure::from)
+        })
+        .await
+        .map_err(|_| failed("building manifests panicked; please report this".to_owned()))??;
+        match step {
+            nave_sops::Step::Done(objects) => return Ok(objects),
+            // Every answer is kept, so that what is asked for is new, and there is an end to it.
+            nave_sops::Step::Needs(requests) => decryption.ask(requests, &mut answers).await,
+        }
+    }
+}
+
+impl From<crate::decrypt::Failure> for BuildFailure {
+    fn from(failure: crate::decrypt::Failure) -> Self {
+        failed(crate::reconcile::chain(&failure))
+    }
 }
 
 fn run(
@@ -282,9 +346,18 @@ mod tests {
         let artifact: Artifact = serde_json::from_value(serde_json::json!({"path": "p", "url": "u", "revision": "r",
             "digest": "sha256:0", "lastUpdateTime": "2026-01-01T00:00:00Z"}))
         .expect("it is complete");
-        let one = input_digest(&artifact, 1, &Variables::from_iter([("a", "1")]));
-        assert_eq!(one, input_digest(&artifact, 1, &Variables::from_iter([("a", "1")])));
-        assert_ne!(one, input_digest(&artifact, 1, &Variables::from_iter([("a", "2")])));
-        assert_ne!(one, input_digest(&artifact, 2, &Variables::from_iter([("a", "1")])));
+        let one = input_digest(&artifact, 1, &Variables::from_iter([("a", "1")]), None);
+        assert_eq!(
+            one,
+            input_digest(&artifact, 1, &Variables::from_iter([("a", "1")]), None)
+        );
+        assert_ne!(
+            one,
+            input_digest(&artifact, 1, &Variables::from_iter([("a", "2")]), None)
+        );
+        assert_ne!(
+            one,
+            input_digest(&artifact, 2, &Variables::from_iter([("a", "1")]), None)
+        );
     }
 }

@@ -13,6 +13,8 @@ use crate::{
     ReadError,
     act::{Apply, Pruned, apply_all, describe_failures, inventory_after_failure, owner_of, prune_stale},
     build::{self, Built},
+    decrypt::still_encrypted,
+    decryption::decryption_of,
     memory::{Attempt, Kept, Last},
     plan::timeout_of,
     reconcile::{Ended, Failure, Run, chain},
@@ -48,10 +50,14 @@ impl Run<'_> {
         let variables = variables_of(self.object, &post_build, &self.ports.client)
             .await
             .map_err(|error| Failure::new(reasons::kustomize::BUILD_FAILED, error.to_string()))?;
+        let decryption = decryption_of(self.object, &self.ports.client, self.options, &self.ports.key_services)
+            .await
+            .map_err(|error| Failure::new(reasons::kustomize::BUILD_FAILED, chain(&error)))?
+            .map(Arc::new);
         let target = target_of(self.object, self.ports, self.options)
             .await
             .map_err(|error| Failure::new(reasons::kustomize::RECONCILIATION_FAILED, error.to_string()))?;
-        let input = build::input_digest(artifact, self.generation(), &variables);
+        let input = build::input_digest(artifact, self.generation(), &variables, decryption.as_deref());
 
         if let Some(last) = &kept.last
             && last.input == input
@@ -84,8 +90,19 @@ impl Run<'_> {
             }
         })?;
         artifact.revision.clone_into(&mut self.status.last_attempted_revision);
-        let Built { objects } =
-            build::build(self.object, artifact, tree, &variables, self.options, self.builds).await?;
+        let Built { objects } = build::build(
+            self.object,
+            artifact,
+            tree,
+            &variables,
+            decryption,
+            self.options,
+            self.builds,
+        )
+        .await?;
+        if let Some(message) = still_encrypted(&objects) {
+            return Err(Failure::new(reasons::kustomize::RECONCILIATION_FAILED, message));
+        }
         let common = spec.common_metadata.clone().unwrap_or_default();
         let common = CommonMetadata {
             labels: common.labels,

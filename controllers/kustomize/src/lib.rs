@@ -10,6 +10,8 @@ mod act;
 mod artifacts;
 mod build;
 mod carry_out;
+mod decrypt;
+mod decryption;
 mod depends;
 mod ending;
 mod finalize;

@@ -7,6 +7,7 @@ use nave_crds::{
     kustomize::Kustomization,
     source::{ExternalArtifact, GitRepository},
 };
+use nave_kms::KeyServices;
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
     ports::{ApplyPolicy, PrunePermits},
@@ -37,6 +38,8 @@ pub struct Ports {
     pub permits: Arc<dyn PrunePermits>,
     /// What may be touched.
     pub policy: Arc<dyn ApplyPolicy>,
+    /// Who decrypts what a key service has encrypted.
+    pub key_services: KeyServices,
     /// Owner of everything that runs in the background.
     pub tasks: Tasks,
 }
@@ -58,6 +61,8 @@ pub struct Options {
     pub no_cross_namespace_refs: bool,
     /// `--no-remote-bases`.
     pub no_remote_bases: bool,
+    /// `--sops-age-secret`: namespace and name of a Secret with age keys for Kustomizations that name none.
+    pub sops_age_secret: Option<(String, String)>,
     /// `--override-manager`.
     pub override_managers: Vec<String>,
     /// `--custom-apply-stage-kinds`: (group, kind).
@@ -110,6 +115,7 @@ impl Default for Options {
             default_service_account: String::new(),
             no_cross_namespace_refs: false,
             no_remote_bases: false,
+            sops_age_secret: None,
             override_managers: Vec::new(),
             custom_apply_stage_kinds: Vec::new(),
             watch_configs_label_selector: "reconcile.fluxcd.io/watch=Enabled".to_owned(),

@@ -140,8 +140,12 @@ pub(crate) fn plan(spec: &KustomizationSpec, seen: Observed, options: &Options) 
 
 /// What the API accepts and this version does not do.
 fn unsupported(spec: &KustomizationSpec) -> Option<String> {
-    if spec.decryption.is_some() {
-        return Some("spec.decryption is not supported by this version".to_owned());
+    if spec
+        .decryption
+        .as_ref()
+        .is_some_and(|decryption| !decryption.service_account_name.is_empty())
+    {
+        return Some("spec.decryption.serviceAccountName is not supported by this version".to_owned());
     }
     if spec
         .kube_config
@@ -213,9 +217,9 @@ mod tests {
         check_plan(json!({}), seen(artifact()), "Go(");
         check_plan(json!({"suspend": true}), seen(SourceSeen::Denied("no".into())), "Leave");
         check_plan(
-            json!({"decryption": {"provider": "sops"}}),
+            json!({"decryption": {"provider": "sops", "serviceAccountName": "kms"}}),
             seen(artifact()),
-            "Stall { reason: \"FeatureGateDisabled\", message: \"spec.decryption",
+            "Stall { reason: \"FeatureGateDisabled\", message: \"spec.decryption.serviceAccountName",
         );
         check_plan(
             json!({"kubeConfig": {"configMapRef": {"name": "c"}}}),

@@ -264,7 +264,13 @@ fn reads_config(kustomization: &Kustomization, kind: SubstituteKind, (namespace,
             .as_ref()
             .and_then(|reference| reference.secret_ref.as_ref())
             .is_some_and(|reference| reference.name == *name);
-    substituted || kubeconfig
+    let decryption = kind == SubstituteKind::Secret
+        && spec
+            .decryption
+            .as_ref()
+            .and_then(|decryption| decryption.secret_ref.as_ref())
+            .is_some_and(|reference| reference.name == *name);
+    substituted || kubeconfig || decryption
 }
 
 #[cfg(test)]
@@ -301,12 +307,14 @@ mod tests {
         );
         assert!(refers_to(&far, "GitRepository", &key("m", "s")));
         let reads = kustomization(
-            json!({"postBuild": {"substituteFrom": [{"kind": "ConfigMap", "name": "c"}]}, "kubeConfig": {"secretRef": {"name": "k"}}}),
+            json!({"postBuild": {"substituteFrom": [{"kind": "ConfigMap", "name": "c"}]}, "kubeConfig": {"secretRef": {"name": "k"}},
+                "decryption": {"provider": "sops", "secretRef": {"name": "d"}}}),
             json!({}),
         );
         assert!(reads_config(&reads, SubstituteKind::ConfigMap, &key("n", "c")));
         assert!(!reads_config(&reads, SubstituteKind::Secret, &key("n", "c")));
         assert!(reads_config(&reads, SubstituteKind::Secret, &key("n", "k")));
+        assert!(reads_config(&reads, SubstituteKind::Secret, &key("n", "d")));
         assert!(!reads_config(&reads, SubstituteKind::Secret, &key("m", "k")));
     }
 

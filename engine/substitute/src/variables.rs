@@ -37,6 +37,11 @@ impl Variables {
         self.0.insert(name.into(), value.replace('\n', ""));
     }
 
+    /// Adds or overwrites one with its newlines, for text that is not YAML.
+    pub fn set_as_is(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.insert(name.into(), value.into());
+    }
+
     /// The value of a variable, if it is set; it may be empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)

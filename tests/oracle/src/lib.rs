@@ -7,8 +7,10 @@ mod compare;
 mod disk;
 mod process;
 pub mod random;
+mod sops;
 
 pub use binary::binary;
 pub use compare::{Verdict, compare};
 pub use disk::{Built, Disk, build_here};
 pub use process::{Answer, Kustomize};
+pub use sops::{Sops, SopsAnswer, SopsQuestion};

@@ -2,6 +2,7 @@
 
 mod changes;
 mod cost;
+mod decryption;
 mod deletion;
 mod dependencies;
 mod health;

@@ -16,9 +16,9 @@ async fn what_this_version_does_not_do_stalls() -> Result<()> {
     let cases: [(&str, Value, &str, &str); 5] = [
         (
             "sops",
-            json!({"decryption": {"provider": "sops"}}),
+            json!({"decryption": {"provider": "sops", "serviceAccountName": "kms"}}),
             "FeatureGateDisabled",
-            "spec.decryption",
+            "spec.decryption.serviceAccountName",
         ),
         (
             "cloud",

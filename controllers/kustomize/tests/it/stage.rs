@@ -19,6 +19,7 @@ use nave_crds::{
     kustomize::{Kustomization, KustomizationStatus},
     source::{ExternalArtifact, GitRepository},
 };
+use nave_kms::KeyServices;
 use nave_kustomize_controller::{Options, Ports, StoreOrHttp, run};
 use nave_runtime::{
     Conditions, EventRecorder, Metrics, Tasks, Watched,
@@ -163,6 +164,7 @@ impl Stage {
                 without_managed_fields::<ExternalArtifact>,
                 tasks,
             ),
+            key_services: KeyServices::with_client(reqwest::Client::new()),
             permits: setup.permits,
             policy: setup.policy,
             tasks: tasks.clone(),

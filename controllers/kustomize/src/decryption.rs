@@ -1,0 +1,154 @@
+//! The private keys and credentials of `spec.decryption`, from Secrets.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, ResourceExt};
+use nave_crds::kustomize::Kustomization;
+use nave_kms::{AwsKey, AwsKeyError, Credentials, KeyServices};
+use nave_net::SecretText;
+use nave_sops::{Answers, KeyError, Keys, Request};
+
+use crate::Options;
+
+/// What a Kustomization decrypts with.
+#[derive(Debug)]
+pub(crate) struct Decryption {
+    pub keys: Keys,
+    credentials: Credentials,
+    services: KeyServices,
+    /// Names the keys without showing them: the identity and version of their Secret.
+    pub version: String,
+}
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DecryptionError {
+    #[error("spec.decryption.secretRef: Secret {namespace}/{name} was not found")]
+    Missing { namespace: String, name: String },
+    #[error("reading Secret {namespace}/{name} with decryption keys")]
+    Read {
+        namespace: String,
+        name: String,
+        source: kube::Error,
+    },
+    #[error("key {key:?} of Secret {namespace}/{name}")]
+    Key {
+        namespace: String,
+        name: String,
+        key: String,
+        source: KeyError,
+    },
+    #[error("key {key:?} of Secret {namespace}/{name}")]
+    Aws {
+        namespace: String,
+        name: String,
+        key: String,
+        source: AwsKeyError,
+    },
+    #[error("key {key:?} of Secret {namespace}/{name} is not UTF-8 text")]
+    NotText {
+        namespace: String,
+        name: String,
+        key: String,
+    },
+}
+
+/// The keys of a Kustomization; none when it decrypts nothing.
+pub(crate) async fn decryption_of(
+    kustomization: &Kustomization,
+    client: &Client,
+    options: &Options,
+    services: &KeyServices,
+) -> Result<Option<Decryption>, DecryptionError> {
+    let Some(spec) = &kustomization.spec.decryption else {
+        return Ok(None);
+    };
+    let mut decryption = Decryption {
+        keys: Keys::new(),
+        credentials: Credentials::default(),
+        services: services.clone(),
+        version: String::new(),
+    };
+    if let Some(reference) = &spec.secret_ref {
+        let namespace = kustomization.namespace().unwrap_or_default();
+        let Some(secret) = read(client, &namespace, &reference.name).await? else {
+            let name = reference.name.clone();
+            return Err(DecryptionError::Missing { namespace, name });
+        };
+        decryption.import(&secret, |_| true)?;
+    } else if let Some((namespace, name)) = &options.sops_age_secret {
+        // Flux ignores that it is missing.
+        if let Some(secret) = read(client, namespace, name).await? {
+            decryption.import(&secret, |key| key.ends_with(".agekey"))?;
+        }
+    }
+    Ok(Some(decryption))
+}
+
+async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option<Secret>, DecryptionError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    api.get_opt(name).await.map_err(|source| DecryptionError::Read {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        source,
+    })
+}
+
+impl Decryption {
+    fn import(&mut self, secret: &Secret, wanted: impl Fn(&str) -> bool) -> Result<(), DecryptionError> {
+        let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
+        let version = secret.metadata.resource_version.clone().unwrap_or_default();
+        self.version = format!("{} {version}", secret.uid().unwrap_or_default());
+        let empty = BTreeMap::new();
+        for (key, value) in secret.data.as_ref().unwrap_or(&empty) {
+            if !wanted(key) {
+                continue;
+            }
+            let text = || {
+                std::str::from_utf8(&value.0).map_err(|_| DecryptionError::NotText {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                    key: key.clone(),
+                })
+            };
+            let token = |text: &str| Some(SecretText::new(text.trim()));
+            let added = match key.as_str() {
+                key if key.ends_with(".asc") => self.keys.add_pgp(&value.0),
+                key if key.ends_with(".agekey") => self.keys.add_age(text()?),
+                "sops.vault-token" => {
+                    self.credentials.vault_token = token(text()?);
+                    Ok(())
+                }
+                "sops.aws-kms" => {
+                    let aws = AwsKey::from_yaml(text()?).map_err(|source| DecryptionError::Aws {
+                        namespace: namespace.clone(),
+                        name: name.clone(),
+                        key: key.clone(),
+                        source,
+                    })?;
+                    self.credentials.aws = Some(aws);
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+            added.map_err(|source| DecryptionError::Key {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                key: key.clone(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Asks the key services and adds what they say.
+    pub async fn ask(&self, requests: Vec<Request>, answers: &mut Answers) {
+        for request in requests {
+            if !answers.contains_key(&request) {
+                let answer = self.services.decrypt(&request, &self.credentials).await;
+                answers.insert(request, answer);
+            }
+        }
+    }
+}

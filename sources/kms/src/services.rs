@@ -1,0 +1,148 @@
+//! Which service a request is for, and what all have in common.
+
+use std::time::Duration;
+
+use nave_net::{ClientError, TlsOptions, http_client, redact};
+use nave_sops::{Answer, KeyService, Request};
+use serde_json::Value;
+use url::{Host, Url};
+
+use crate::{Credentials, aws, vault};
+
+/// One request, from its first byte to the last of the answer.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// A data key is 32 bytes; what is around it in JSON is little.
+const LARGEST_ANSWER: usize = 64 * 1024;
+
+/// Clients of the services. Cloning shares their connections.
+#[derive(Debug, Clone)]
+pub struct KeyServices {
+    client: reqwest::Client,
+    /// In place of the region's own endpoint.
+    aws_endpoint: Option<String>,
+    /// Loopback and link-local addresses may be asked.
+    allow_local: bool,
+}
+
+impl KeyServices {
+    /// With the system's root certificates and the proxies of the environment.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be made.
+    pub fn new() -> Result<KeyServices, ClientError> {
+        let builder = http_client(&TlsOptions::default(), None)?
+            .timeout(DEADLINE)
+            // Tokens go to who was named and to nobody else.
+            .redirect(reqwest::redirect::Policy::none());
+        Ok(KeyServices::with_client(builder.build().map_err(ClientError::Build)?))
+    }
+
+    /// With a client of the caller's; it should follow no redirects.
+    pub fn with_client(client: reqwest::Client) -> KeyServices {
+        KeyServices {
+            client,
+            aws_endpoint: None,
+            allow_local: false,
+        }
+    }
+
+    /// Asks AWS at this address, for endpoints in a private network.
+    pub fn with_aws_endpoint(self, endpoint: impl Into<String>) -> KeyServices {
+        KeyServices {
+            aws_endpoint: Some(endpoint.into()),
+            ..self
+        }
+    }
+
+    /// Whether addresses of this machine and its link may be asked. A file names its Vault itself: who decrypts the
+    /// files of others must not reach for them what only this process can reach.
+    pub fn allow_local_addresses(self, allow: bool) -> KeyServices {
+        KeyServices {
+            allow_local: allow,
+            ..self
+        }
+    }
+
+    /// Has a data key decrypted. The error says what the service answered; it shows no credentials.
+    pub async fn decrypt(&self, request: &Request, credentials: &Credentials) -> Answer {
+        let ciphertext = &request.ciphertext;
+        match &request.service {
+            KeyService::Vault {
+                address,
+                engine_path,
+                key_name,
+            } => {
+                let url = vault::url_of(address, engine_path, key_name)?;
+                if !self.allow_local && is_local(&url) {
+                    return Err("the address is one of this machine, which is not allowed".to_owned());
+                }
+                vault::decrypt(&self.client, url, ciphertext, credentials).await
+            }
+            KeyService::AwsKms { arn, role, context, .. } => {
+                let endpoint = self.aws_endpoint.as_deref();
+                aws::decrypt(&self.client, endpoint, arn, role, context, ciphertext, credentials).await
+            }
+            KeyService::GcpKms { .. } => Err("GCP KMS is not supported by this version".to_owned()),
+            KeyService::AzureKeyVault { .. } => Err("Azure Key Vault is not supported by this version".to_owned()),
+        }
+    }
+}
+
+/// By its address as it is written; what names resolve to is for network policies.
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
+        Some(Host::Ipv6(ip)) => match ip.to_ipv4_mapped() {
+            Some(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
+            None => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified(),
+        },
+        None => true,
+    }
+}
+
+/// Sends a request and reads JSON; the status is for the caller to judge.
+pub(crate) async fn send(request: reqwest::RequestBuilder) -> Result<(u16, Value), String> {
+    let failed = |error: reqwest::Error| {
+        let error = error.without_url();
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        redact(&text)
+    };
+    let mut answer = request.send().await.map_err(failed)?;
+    let status = answer.status().as_u16();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        if bytes.len() + chunk.len() > LARGEST_ANSWER {
+            return Err(format!("the answer is larger than {LARGEST_ANSWER} bytes"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_addresses_are_known() {
+        for (address, wanted) in [
+            ("http://localhost:8200", true),
+            ("http://127.1:8200", true),
+            ("http://169.254.169.254", true),
+            ("http://[::1]", true),
+            ("http://[fe80::1]", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("http://0.0.0.0", true),
+            ("http://10.0.0.1", false),
+            ("https://vault.example.com", false),
+        ] {
+            assert_eq!(is_local(&address.parse().expect("a URL")), wanted, "{address}");
+        }
+    }
+}
