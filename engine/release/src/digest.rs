@@ -63,5 +63,25 @@ pub fn config_digest(values: &Map<String, Value>) -> String {
     if values.is_empty() {
         return sha256("");
     }
-    sha256(yaml::write_sorted_by_bytes(&Value::Object(values.clone())))
+    // Through JSON, as in Go: there a whole number is written without exponent, whatever its type.
+    let text = go_json::to_string(values);
+    let plain: Value = serde_json::from_str(&text).expect("what was just written is JSON");
+    sha256(yaml::write_sorted_by_bytes(&plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_the_same_as_floats_and_integers() {
+        let digest = |value: Value| config_digest(value.as_object().expect("a map"));
+        assert_eq!(digest(json!({"a": 1e7})), digest(json!({"a": 10_000_000})));
+        assert_ne!(digest(json!({"a": 1e7})), digest(json!({"a": "1e7"})));
+        assert_eq!(digest(json!({})), sha256(""));
+        // `printf 'a: 1e+21\n' | sha256sum`
+        assert_eq!(digest(json!({"a": 1e21})), sha256("a: 1e+21\n"));
+    }
 }
