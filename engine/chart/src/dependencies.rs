@@ -87,7 +87,11 @@ fn switch_by_tags(wanted: &mut [Dependency], values: &Rc<Map>, warnings: &mut Ve
 
 fn switch_by_conditions(wanted: &mut [Dependency], values: &Rc<Map>, path: &str, warnings: &mut Vec<String>) {
     for wanted in wanted {
-        let conditions = wanted.condition.trim().split(',').filter(|condition| !condition.is_empty());
+        let conditions = wanted
+            .condition
+            .trim()
+            .split(',')
+            .filter(|condition| !condition.is_empty());
         for condition in conditions {
             match value_at(values, &format!("{path}{condition}")) {
                 Some(Go::Bool(value)) => {

@@ -12,6 +12,8 @@
 mod capabilities;
 mod chart;
 mod decode;
+mod dependencies;
+mod glob;
 mod hook;
 mod kind_order;
 mod load;
@@ -19,8 +21,10 @@ mod manifest;
 mod metadata;
 mod render;
 mod request;
+mod schema;
 mod text;
 pub mod values;
+mod version;
 
 pub use capabilities::{BuildInfo, Capabilities, KubeVersion, KubeVersionError};
 pub use chart::{Chart, Crd, File, Values};
@@ -30,5 +34,6 @@ pub use kind_order::KindOrder;
 pub use load::{IgnoreError, IgnoreRules, LoadError, LoadLimits, load_archive, load_files, load_folder};
 pub use manifest::{Manifest, ManifestError, Sorted, UnknownHook, sort_manifests, split_manifests};
 pub use metadata::{Dependency, InvalidMetadata, Lock, Maintainer, Metadata};
+pub use nave_gotemplate::Limits as RenderLimits;
 pub use render::{RenderError, Rendered, render};
-pub use request::{Lookup, LookupError, ReleaseInfo, RenderLimits, RenderRequest};
+pub use request::{Lookup, LookupError, ReleaseInfo, RenderRequest};

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::decode::{DecodeError, Fields};
 use crate::text::{is_alias, quote, sanitize};
+use crate::version::is_version;
 
 /// `Chart.yaml`. Serializes with the fields, order and omissions of Helm's release records.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -193,6 +194,9 @@ impl Metadata {
         }
         if self.version.is_empty() {
             return required("version");
+        }
+        if !is_version(&self.version) {
+            return refuse(format!("chart.metadata.version {} is invalid", quote(&self.version)));
         }
         if !matches!(self.kind.as_str(), "" | "application" | "library") {
             return refuse("chart.metadata.type must be application or library".to_owned());

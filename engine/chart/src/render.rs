@@ -1,8 +1,20 @@
 //! A chart and a request into manifests, hooks and notes.
 
-use std::collections::BTreeMap;
+mod context;
+mod evaluate;
+mod files;
+mod host;
 
-use crate::{Chart, Crd, Hook, KindOrder, Manifest, ManifestError, RenderRequest, Sorted, Values, sort_manifests};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use nave_gotemplate::Map;
+
+use crate::values::{Nulls, coalesce, table, values_of};
+use crate::version::is_compatible;
+use crate::{
+    Chart, Crd, Hook, KindOrder, Manifest, ManifestError, RenderRequest, Values, dependencies, schema, sort_manifests,
+};
 
 /// What came of a chart.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,9 +65,12 @@ pub enum RenderError {
         /// What the cluster is.
         version: String,
     },
-    /// Values of a chart and of a user have types that cannot be laid over each other.
+    /// Values have something other than a map under the name of a chart below, found while charts are switched.
     #[error("chart dependencies processing failed: {0}")]
     Dependencies(String),
+    /// Values have something other than a map under the name of a chart below.
+    #[error("{0}")]
+    Values(String),
     /// Values do not fit `values.schema.json`.
     #[error("values don't meet the specifications of the schema(s) in the following chart(s):\n{0}")]
     Schema(String),
@@ -74,38 +89,59 @@ pub enum RenderError {
 ///
 /// # Errors
 /// See [`RenderError`]; nothing of a chart that fails is returned.
-pub fn render(chart: &Chart, request: &RenderRequest<'_>) -> Result<Rendered, RenderError> {
-    let mut files = BTreeMap::new();
-    let mut notes = String::new();
-    let own_notes = format!("{}/templates/NOTES.txt", chart.name());
-    for file in &chart.templates {
-        let path = format!("{}/{}", chart.name(), file.name);
-        let text = String::from_utf8_lossy(&file.data).into_owned();
-        if text.contains("{{") {
-            return Err(RenderError::Template {
-                message: format!("{path}: template actions are not supported yet"),
-            });
-        }
-        if path.ends_with("NOTES.txt") {
-            if path == own_notes || request.subchart_notes {
-                notes.push_str(&text);
-            }
-        } else {
-            files.insert(path, text);
-        }
+pub fn render(chart: &Chart, request: &RenderRequest) -> Result<Rendered, RenderError> {
+    let mut warnings = Vec::new();
+    let mut chart = chart.clone();
+    let given = table(&request.values);
+    dependencies::process(&mut chart, &given, &mut warnings).map_err(RenderError::Dependencies)?;
+    let named = Rc::new(Map::with(context::VALUES, given.entries().into_iter().collect()));
+    coalesce(&chart, &named, Nulls::Delete, &mut warnings).map_err(RenderError::Values)?;
+    let values = values_of(&named);
+    if !request.skip_schema_validation {
+        schema::check(&chart, &serde_json::Value::Object(values.clone())).map_err(RenderError::Schema)?;
     }
-    let Sorted { hooks, manifests, .. } = sort_manifests(
+    let range = &chart.metadata.kube_version;
+    let version = &request.capabilities.kube_version;
+    if !range.is_empty() && !is_compatible(range, &version.normalized) {
+        return Err(RenderError::KubeVersion {
+            range: range.clone(),
+            version: version.version.clone(),
+        });
+    }
+    let mut files = evaluate::all(&chart, request, named)?;
+    let notes = take_notes(&mut files, &chart, request.subchart_notes);
+    let sorted = sort_manifests(
         files.iter().map(|(path, text)| (path.as_str(), text.as_str())),
         KindOrder::Install,
     )?;
+    for hook in sorted.unknown_hooks {
+        warnings.push(format!("skipping unknown hooks {} of {}", hook.events, hook.path));
+    }
     Ok(Rendered {
-        chart: chart.clone(),
-        values: request.values.clone(),
-        files,
-        manifests,
-        hooks,
-        notes,
         crds: chart.crds(),
-        warnings: Vec::new(),
+        chart,
+        values,
+        files,
+        manifests: sorted.manifests,
+        hooks: sorted.hooks,
+        notes,
+        warnings,
     })
+}
+
+/// Takes `NOTES.txt` out of the files, and those of charts below, which count only when they are wanted.
+fn take_notes(files: &mut BTreeMap<String, String>, chart: &Chart, below: bool) -> String {
+    let own = format!("{}/templates/NOTES.txt", chart.name());
+    let mut notes = String::new();
+    files.retain(|path, text| {
+        let is_notes = path.ends_with("NOTES.txt");
+        if is_notes && (below || *path == own) {
+            if !notes.is_empty() {
+                notes.push('\n');
+            }
+            notes.push_str(text);
+        }
+        !is_notes
+    });
+    notes
 }

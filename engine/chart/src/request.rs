@@ -1,8 +1,10 @@
 //! What a rendering is asked.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use nave_gotemplate::Limits;
 use serde_json::Value;
 
 use crate::{Capabilities, Values};
@@ -21,7 +23,7 @@ pub struct ReleaseInfo {
 }
 
 /// The cluster's answers to the template function `lookup`.
-pub trait Lookup {
+pub trait Lookup: Send + Sync {
     /// One object, or, where `name` is empty, the list of them (with `items`) in the namespace, or in all where that
     /// is empty, too. Nothing where the object does not exist.
     ///
@@ -42,28 +44,9 @@ impl LookupError {
     }
 }
 
-/// How much work and memory one rendering may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RenderLimits {
-    /// Steps of evaluation: nodes, iterations, bytes made by functions.
-    pub fuel: u64,
-    /// Bytes that one template may print.
-    pub output_bytes: usize,
-}
-
-impl Default for RenderLimits {
-    /// What the largest public charts take, some fifty times over.
-    fn default() -> RenderLimits {
-        RenderLimits {
-            fuel: 2_000_000_000,
-            output_bytes: 256 << 20,
-        }
-    }
-}
-
 /// Everything besides the chart that a rendering depends on.
 #[derive(Clone)]
-pub struct RenderRequest<'a> {
+pub struct RenderRequest {
     /// The release.
     pub release: ReleaseInfo,
     /// The cluster and Helm itself.
@@ -71,7 +54,7 @@ pub struct RenderRequest<'a> {
     /// The user's values, over those of the chart.
     pub values: Values,
     /// Whom `lookup` asks; without one it finds nothing, as in `helm template`.
-    pub lookup: Option<&'a dyn Lookup>,
+    pub lookup: Option<Arc<dyn Lookup>>,
     /// Where random names, passwords and keys come from: the same seed gives the same text.
     pub seed: u64,
     /// What `now` is.
@@ -80,11 +63,11 @@ pub struct RenderRequest<'a> {
     pub skip_schema_validation: bool,
     /// Whether notes of charts below are part of the notes.
     pub subchart_notes: bool,
-    /// Bounds.
-    pub limits: RenderLimits,
+    /// How much work and memory the templates may take together.
+    pub limits: Limits,
 }
 
-impl RenderRequest<'_> {
+impl RenderRequest {
     /// A first installation into `namespace`, with Helm's idea of a cluster when there is none.
     pub fn install(name: impl Into<String>, namespace: impl Into<String>, values: Values) -> Self {
         RenderRequest {
@@ -101,12 +84,12 @@ impl RenderRequest<'_> {
             now: Timestamp::UNIX_EPOCH,
             skip_schema_validation: false,
             subchart_notes: false,
-            limits: RenderLimits::default(),
+            limits: Limits::default(),
         }
     }
 }
 
-impl std::fmt::Debug for RenderRequest<'_> {
+impl std::fmt::Debug for RenderRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Values may hold secrets.
         f.debug_struct("RenderRequest")

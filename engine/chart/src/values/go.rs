@@ -22,6 +22,11 @@ pub(crate) fn to_go(value: &Value) -> Go {
     }
 }
 
+/// What Kubernetes' client makes of an object's JSON: whole numbers are `int64`, others `float64`.
+pub(crate) fn json_to_go(value: &Value) -> Go {
+    to_go(value)
+}
+
 /// As [`to_go`], for a whole map.
 pub(crate) fn table(values: &Values) -> Rc<Map> {
     let entries = values.iter().map(|(key, value)| (Rc::from(key.as_str()), to_go(value)));

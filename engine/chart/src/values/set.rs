@@ -419,9 +419,17 @@ mod tests {
 
     #[test]
     fn values_have_the_types_they_look_like() {
-        check(set, "a=1,b=x,c=true,d=NULL,e=,f=007,g=1.5,h=0,i=-3", json!({"a": 1, "b": "x", "c": true, "d": null,
-            "e": "", "f": "007", "g": "1.5", "h": 0, "i": -3}));
-        check(set_string, "a=1,c=true,l={1,2}", json!({"a": "1", "c": "true", "l": ["1", "2"]}));
+        check(
+            set,
+            "a=1,b=x,c=true,d=NULL,e=,f=007,g=1.5,h=0,i=-3",
+            json!({"a": 1, "b": "x", "c": true, "d": null,
+            "e": "", "f": "007", "g": "1.5", "h": 0, "i": -3}),
+        );
+        check(
+            set_string,
+            "a=1,c=true,l={1,2}",
+            json!({"a": "1", "c": "true", "l": ["1", "2"]}),
+        );
         check(set, "a=9223372036854775808", json!({"a": "9223372036854775808"}));
     }
 
@@ -431,8 +439,16 @@ mod tests {
         check(set, "a\\.b=1,c=x\\,y", json!({"a.b": 1, "c": "x,y"}));
         check(set, "a[1].b=x,a[0]=y", json!({"a": ["y", {"b": "x"}]}));
         check(set, "a[0][1]=x", json!({"a": [[null, "x"]]}));
-        check(set, "l={a,1, b},m={},n=x", json!({"l": ["a", 1, " b"], "m": [""], "n": "x"}));
-        check(set, "a={x},b[0]={y,z},c=1", json!({"a": ["x"], "b": [["y", "z"]], "c": 1}));
+        check(
+            set,
+            "l={a,1, b},m={},n=x",
+            json!({"l": ["a", 1, " b"], "m": [""], "n": "x"}),
+        );
+        check(
+            set,
+            "a={x},b[0]={y,z},c=1",
+            json!({"a": ["x"], "b": [["y", "z"]], "c": 1}),
+        );
         check(set, "a=b=c", json!({"a": "b=c"}));
         check(set, "", json!({}));
         check(set, "=x", json!({}));
@@ -440,8 +456,12 @@ mod tests {
 
     #[test]
     fn json_literal_and_files() {
-        check(set_json, "a={\"b\":[1,null]},c= 2 ,d=\"x,y\",e=", json!({"a": {"b": [1.0, null]}, "c": 2.0,
-            "d": "x,y", "e": null}));
+        check(
+            set_json,
+            "a={\"b\":[1,null]},c= 2 ,d=\"x,y\",e=",
+            json!({"a": {"b": [1.0, null]}, "c": 2.0,
+            "d": "x,y", "e": null}),
+        );
         check(set_json, " {\"a\": {\"b\": 1}}", json!({"a": {"b": 1.0}}));
         check(set_json, "a[1]=true,a[0]=[]", json!({"a": [[], true]}));
         check(set_literal, "a.b=x,y={1}\\", json!({"a": {"b": "x,y={1}\\"}}));
@@ -454,14 +474,34 @@ mod tests {
     fn what_cannot_be_understood_is_said() {
         check_error(set, json!({}), "a", "key \"a\" has no value");
         check_error(set, json!({}), "a,b=1", "key \"a\" has no value (cannot end with ,)");
-        check_error(set, json!({}), "a.=", "key map \"a\" has no value");
+        check_error(set, json!({}), "a.=,b=1", "key map \"a\" has no value");
         check_error(set, json!({}), "a={x", "list must terminate with '}'");
         check_error(set, json!({}), "a[-1]=x", "negative -1 index not allowed");
-        check_error(set, json!({}), "a[65537]=x", "index of 65537 is greater than maximum supported index of 65536");
+        check_error(
+            set,
+            json!({}),
+            "a[65537]=x",
+            "index of 65537 is greater than maximum supported index of 65536",
+        );
         check_error(set, json!({}), "a[x]=1", "error parsing index");
-        check_error(set, json!({}), "a[0]b=1", "unexpected data at end of array index: \"b\"");
-        check_error(set, json!({"a": "x"}), "a.b=1", "interface {} is string, not map[string]interface {}");
-        check_error(set, json!({"a": {}}), "a[0]=1", "is map[string]interface {}, not []interface {}");
+        check_error(
+            set,
+            json!({}),
+            "a[0]b=1",
+            "unexpected data at end of array index: \"b\"",
+        );
+        check_error(
+            set,
+            json!({"a": "x"}),
+            "a.b=1",
+            "interface {} is string, not map[string]interface {}",
+        );
+        check_error(
+            set,
+            json!({"a": {}}),
+            "a[0]=1",
+            "is map[string]interface {}, not []interface {}",
+        );
         check_error(set_json, json!({}), "a={", "");
         let deep = format!("{}=1", vec!["a"; 40].join("."));
         check_error(set, json!({}), &deep, "maximum supported nested level of 30");
