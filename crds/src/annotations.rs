@@ -4,6 +4,18 @@
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 /// Asks a HelmRelease for a forced upgrade, when equal to [`REQUESTED_AT`].
 pub const FORCE_AT: &str = "reconcile.fluxcd.io/forceAt";
+/// Asks a HelmRelease to forget its failures, when equal to [`REQUESTED_AT`].
+pub const RESET_AT: &str = "reconcile.fluxcd.io/resetAt";
+/// Key in a HelmRelease event's metadata: version of the chart.
+pub const HELM_REVISION: &str = "helm.toolkit.fluxcd.io/revision";
+/// Key in a HelmRelease event's metadata: digest of the values.
+pub const HELM_TOKEN: &str = "helm.toolkit.fluxcd.io/token";
+/// Key in a HelmRelease event's metadata: version of the application.
+pub const HELM_APP_VERSION: &str = "helm.toolkit.fluxcd.io/app-version";
+/// Key in a HelmRelease event's metadata: digest of the artifact, for charts from OCI.
+pub const HELM_OCI_DIGEST: &str = "helm.toolkit.fluxcd.io/oci-digest";
+/// `disabled`, as an annotation or label of an object: it is not looked at for drift.
+pub const HELM_DRIFT_DETECTION: &str = "helm.toolkit.fluxcd.io/driftDetection";
 /// On an object or its live form: `disabled` leaves it alone.
 pub const KUSTOMIZE_RECONCILE: &str = "kustomize.toolkit.fluxcd.io/reconcile";
 /// `disabled`: the object is never pruned.

@@ -9,6 +9,15 @@ pub const STALLED: &str = "Stalled";
 /// The objects that were applied are current (`wait` or `healthChecks`). Kustomization.
 pub const HEALTHY: &str = "Healthy";
 
+/// The last installation, upgrade or uninstallation went well. HelmRelease.
+pub const RELEASED: &str = "Released";
+/// The tests of the release passed. HelmRelease.
+pub const TEST_SUCCESS: &str = "TestSuccess";
+/// A failed release was remedied; exists only then. HelmRelease.
+pub const REMEDIATED: &str = "Remediated";
+/// Objects of the release were changed by others. HelmRelease.
+pub const DRIFTED: &str = "Drifted";
+
 /// The artifact of the current revision is stored. Sources.
 pub const ARTIFACT_IN_STORAGE: &str = "ArtifactInStorage";
 /// A newer revision than the stored one is known; exists only while true. Sources.

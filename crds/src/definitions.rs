@@ -5,6 +5,7 @@ use kube::CustomResourceExt;
 use serde_json::json;
 
 use crate::fleet::{Cluster, FleetKustomization, HubState, JoinToken, RetirementLog};
+use crate::helm::HelmRelease;
 use crate::kustomize::Kustomization;
 use crate::schema::{Finish, finish};
 use crate::source::{ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
@@ -35,6 +36,7 @@ pub fn flux() -> Vec<CustomResourceDefinition> {
         finish(HelmChart::crd(), &with_status_default()),
         finish(ExternalArtifact::crd(), &plain),
         finish(Kustomization::crd(), &with_status_default()),
+        finish(HelmRelease::crd(), &with_status_default()),
     ]
 }
 

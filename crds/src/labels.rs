@@ -4,6 +4,10 @@
 pub const KUSTOMIZE_NAME: &str = "kustomize.toolkit.fluxcd.io/name";
 /// Namespace of the Kustomization that applied an object.
 pub const KUSTOMIZE_NAMESPACE: &str = "kustomize.toolkit.fluxcd.io/namespace";
+/// Name of the HelmRelease that an object belongs to.
+pub const HELM_NAME: &str = "helm.toolkit.fluxcd.io/name";
+/// Namespace of the HelmRelease that an object belongs to.
+pub const HELM_NAMESPACE: &str = "helm.toolkit.fluxcd.io/namespace";
 /// On a ConfigMap or Secret: with the value [`WATCH_ENABLED`] a change triggers the objects that use it.
 pub const WATCH: &str = "reconcile.fluxcd.io/watch";
 /// The value of [`WATCH`] that Flux's default selector looks for.

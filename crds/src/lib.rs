@@ -4,6 +4,7 @@
 //! meta ──┬─► source     GitRepository, OCIRepository, HelmRepository,
 //!        │              HelmChart, ExternalArtifact            (source.toolkit.fluxcd.io/v1)
 //!        ├─► kustomize  Kustomization                          (kustomize.toolkit.fluxcd.io/v1)
+//!        ├─► helm       HelmRelease                            (helm.toolkit.fluxcd.io/v2)
 //!        └─► fleet      Cluster, JoinToken, FleetKustomization (fleet.nave.dev/v1alpha1)
 //! names: conditions, reasons, annotations, labels, finalizers, managers
 //! definitions: all() ─► schema::finish ─► render() ─► crds/yaml/*.yaml
@@ -18,6 +19,7 @@ pub mod conform;
 pub mod definitions;
 pub mod finalizers;
 pub mod fleet;
+pub mod helm;
 pub mod kustomize;
 pub mod labels;
 pub mod managers;
@@ -29,6 +31,7 @@ pub mod source;
 
 pub use definitions::all;
 pub use fleet::{Cluster, FleetKustomization, HubState, JoinToken, RetirementLog};
+pub use helm::HelmRelease;
 pub use kustomize::Kustomization;
 pub use meta::{Artifact, Condition, Duration};
 pub use render::{file_name, render};

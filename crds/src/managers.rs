@@ -4,6 +4,8 @@
 pub const KUSTOMIZE_APPLY: &str = "kustomize-controller";
 /// Writes the status and metadata of a Kustomization.
 pub const KUSTOMIZE_STATUS: &str = "gotk-kustomize-controller";
+/// Applies the objects of a HelmRelease, and writes its status and metadata.
+pub const HELM: &str = "helm-controller";
 /// Writes the status and metadata of a source.
 pub const SOURCE: &str = "source-controller";
 /// Writes Flux objects for fleet objects, on the hub and through the agent on spokes.

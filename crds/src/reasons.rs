@@ -137,6 +137,76 @@ pub mod kustomize {
     pub const PRUNE_HELD: &str = "PruneHeld";
 }
 
+/// Reasons of HelmRelease.
+pub mod helm {
+    /// The installation went well.
+    pub const INSTALL_SUCCEEDED: &str = "InstallSucceeded";
+    /// The installation failed.
+    pub const INSTALL_FAILED: &str = "InstallFailed";
+    /// The upgrade went well.
+    pub const UPGRADE_SUCCEEDED: &str = "UpgradeSucceeded";
+    /// The upgrade failed.
+    pub const UPGRADE_FAILED: &str = "UpgradeFailed";
+    /// The tests passed.
+    pub const TEST_SUCCEEDED: &str = "TestSucceeded";
+    /// A test failed.
+    pub const TEST_FAILED: &str = "TestFailed";
+    /// The roll-back went well.
+    pub const ROLLBACK_SUCCEEDED: &str = "RollbackSucceeded";
+    /// The roll-back failed.
+    pub const ROLLBACK_FAILED: &str = "RollbackFailed";
+    /// The release is uninstalled.
+    pub const UNINSTALL_SUCCEEDED: &str = "UninstallSucceeded";
+    /// The release could not be uninstalled.
+    pub const UNINSTALL_FAILED: &str = "UninstallFailed";
+    /// The artifact is missing or cannot be fetched.
+    pub const ARTIFACT_FAILED: &str = "ArtifactFailed";
+    /// A dependency is not ready.
+    pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
+    /// The source of the chart is not ready.
+    pub const SOURCE_NOT_READY: &str = "SourceNotReady";
+    /// The values could not be put together.
+    pub const VALUES_ERROR: &str = "ValuesError";
+    /// The version of the chart does not fit to its tag.
+    pub const CHART_MUTATE_ERROR: &str = "ChartMutateError";
+    /// The cluster cannot be reached.
+    pub const REST_CLIENT_ERROR: &str = "RESTClientError";
+    /// The state of the release could not be told.
+    pub const STATE_ERROR: &str = "StateError";
+    /// Something failed that has no reason of its own.
+    pub const RECONCILE_ERROR: &str = "ReconcileError";
+    /// The release is there and not tested yet.
+    pub const AWAITING_TESTS: &str = "AwaitingTests";
+    /// An action on the release was never ended.
+    pub const PENDING_RELEASE: &str = "PendingRelease";
+    /// No retries are left.
+    pub const RETRIES_EXCEEDED: &str = "RetriesExceeded";
+    /// There is no release to roll back to.
+    pub const MISSING_ROLLBACK_TARGET: &str = "MissingRollbackTarget";
+    /// The objects of the release could not be listed.
+    pub const INVENTORY_BUILD_FAILED: &str = "InventoryBuildFailed";
+    /// A CEL expression does not compile.
+    pub const INVALID_CEL_EXPRESSION: &str = "InvalidCELExpression";
+    /// A newer revision ended the wait for health.
+    pub const HEALTH_CHECK_CANCELED: &str = "HealthCheckCanceled";
+    /// Objects were changed by others.
+    pub const DRIFT_DETECTED: &str = "DriftDetected";
+    /// Objects are as the release says.
+    pub const NO_DRIFT_DETECTED: &str = "NoDriftDetected";
+    /// Objects are as the release says again (event).
+    pub const DRIFT_CORRECTED: &str = "DriftCorrected";
+    /// Objects could not be brought back to what the release says (event).
+    pub const DRIFT_CORRECTION_FAILED: &str = "DriftCorrectionFailed";
+    /// A HelmChart was created (trace event).
+    pub const HELM_CHART_CREATED: &str = "HelmChartCreated";
+    /// A HelmChart was changed (trace event).
+    pub const HELM_CHART_CONFIGURED: &str = "HelmChartConfigured";
+    /// A HelmChart was deleted (trace event).
+    pub const HELM_CHART_DELETED: &str = "HelmChartDeleted";
+    /// A HelmChart could not be written (trace event).
+    pub const HELM_CHART_SYNC_ERROR: &str = "HelmChartSyncErr";
+}
+
 /// Reasons of the fleet kinds.
 pub mod fleet {
     /// Every selected cluster has the target revision and is healthy there.

@@ -58,6 +58,11 @@ fn kustomization_is_flux_s() {
     check("Kustomization", "kustomize.toolkit.fluxcd.io.kustomizations");
 }
 
+#[test]
+fn helm_release_is_flux_s() {
+    check("HelmRelease", "helm.toolkit.fluxcd.io.helmreleases");
+}
+
 fn check(kind: &str, file: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/contract")

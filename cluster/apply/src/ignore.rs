@@ -53,6 +53,11 @@ impl IgnoreRules {
         Ok(IgnoreRules(compiled))
     }
 
+    /// The object to write when something else in it has to change: ignored fields keep their live values.
+    pub fn spare(&self, object: &Object, live: &Value) -> Value {
+        keep_live(object.as_value(), live, &self.paths(object))
+    }
+
     /// The ignored paths of one object.
     pub(crate) fn paths(&self, object: &Object) -> Vec<&str> {
         self.0

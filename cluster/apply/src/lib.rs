@@ -29,4 +29,4 @@ pub use problem::{ApplyError, Problem};
 pub use prune::{PruneOutcome, plan, prune, wait_gone};
 pub use recheck::recheck;
 pub use run::{Action, ApplyOptions, Change, Outcome, apply};
-pub use wait::{Unhealthy, WaitError, WaitItem, judge, wait};
+pub use wait::{Unhealthy, WaitError, WaitItem, judge, wait, wait_until_gone};

@@ -7,13 +7,12 @@ use nave_crds::{
     kustomize::ResourceRef,
     labels::{KUSTOMIZE_NAME, KUSTOMIZE_NAMESPACE},
 };
-use nave_health::HealthExpressions;
 use nave_object::{Gvk, Object, ObjectId, digest, order};
 use nave_runtime::ports::{Action, ApplyPolicy, OwnerRef, PlannedDelete, PrunePlan};
 use nave_targets::{DeleteMode, ResolveError, Resource, Target};
 use serde_json::{Value, json};
 
-use crate::{WaitError, WaitItem, inventory::object_of, problem::describe, rules, wait, wait::Goal};
+use crate::{WaitError, WaitItem, inventory::object_of, problem::describe, rules, wait};
 
 /// What became of the stale objects.
 #[derive(Debug, Default)]
@@ -116,8 +115,7 @@ pub async fn prune(
 /// # Errors
 /// Time is up.
 pub async fn wait_gone(target: &Arc<Target>, outcome: &PruneOutcome, limit: Duration) -> Result<(), WaitError> {
-    let judge = wait::judge(Arc::new(HealthExpressions::default()));
-    wait::wait_for(target, outcome.waits.clone(), judge, limit, false, Goal::Gone).await
+    wait::wait_until_gone(target, outcome.waits.clone(), limit).await
 }
 
 /// The reason for keeping an object that was applied now through another version or name of its kind.

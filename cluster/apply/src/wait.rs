@@ -107,6 +107,15 @@ pub async fn wait(
     wait_for(target, items, judge, limit, fail_fast, Goal::Current).await
 }
 
+/// Waits until every object is gone, finalizers included.
+///
+/// # Errors
+/// Time is up; the message names what is still there.
+pub async fn wait_until_gone(target: &Arc<Target>, items: Vec<WaitItem>, limit: Duration) -> Result<(), WaitError> {
+    let judge = judge(Arc::new(HealthExpressions::default()));
+    wait_for(target, items, judge, limit, false, Goal::Gone).await
+}
+
 pub(crate) async fn wait_for(
     target: &Arc<Target>,
     items: Vec<WaitItem>,

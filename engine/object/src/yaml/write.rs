@@ -19,7 +19,21 @@ const SIMPLE_KEY: usize = 128;
 
 /// One document, with a line break at its end.
 pub fn write(value: &Value) -> String {
-    let mut writer = Writer::new();
+    write_with(value, Writer::new())
+}
+
+/// [`write`] with keys in the order of their bytes, and not in go-yaml's, which takes digits for numbers.
+pub fn write_sorted_by_bytes(value: &Value) -> String {
+    write_with(
+        value,
+        Writer {
+            by_bytes: true,
+            ..Writer::new()
+        },
+    )
+}
+
+fn write_with(value: &Value, mut writer: Writer) -> String {
     writer.node(value, false);
     writer.indent = None;
     writer.write_indent();
@@ -48,6 +62,8 @@ struct Writer {
     whitespace: bool,
     /// Only indentation (spaces, `-`, `?`, `:`) stands on this line so far.
     indention: bool,
+    /// Keys are sorted by their bytes.
+    by_bytes: bool,
 }
 
 /// What libyaml learns about a text before it picks a style.
@@ -66,6 +82,7 @@ impl Writer {
             indent: None,
             whitespace: true,
             indention: true,
+            by_bytes: false,
         }
     }
 
@@ -98,7 +115,13 @@ impl Writer {
             Value::Object(entries) => {
                 let before = self.indent;
                 self.deepen();
-                for (key, item) in sorted(entries.iter().map(|(key, item)| (key.as_str(), item)).collect()) {
+                let mut pairs: Vec<(&str, &Value)> = entries.iter().map(|(key, item)| (key.as_str(), item)).collect();
+                if self.by_bytes {
+                    pairs.sort_unstable_by_key(|(key, _)| *key);
+                } else {
+                    pairs = sorted(pairs);
+                }
+                for (key, item) in pairs {
                     self.write_indent();
                     if key.len() <= SIMPLE_KEY && !key.contains(is_break) {
                         self.text(key, true);

@@ -1,0 +1,166 @@
+//! Functions and methods that templates call.
+
+mod caller;
+mod error;
+mod render;
+
+pub use caller::Caller;
+pub use error::FunctionError;
+pub use render::{Render, RenderSource};
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::value::{GoType, Value};
+
+type Body = Rc<dyn Fn(&mut Caller<'_>, &[Value]) -> Result<Outcome, FunctionError>>;
+
+/// A function or a bound method: the types of its parameters, and what it does.
+///
+/// The evaluator checks the number and the types of the arguments by Go's rules and in Go's words before the body runs,
+/// so a body that asked for a `string` gets a [`Value::Str`]; for [`GoType::Any`] it may get anything, nil included.
+///
+/// ```
+/// use nave_gotemplate::{Function, GoType, Value};
+///
+/// let upper = Function::new(&[GoType::String], |_, args| {
+///     Ok(Value::string(args[0].as_string().unwrap_or_default().to_text().to_uppercase()))
+/// });
+/// let list = Function::variadic(&[GoType::Any], |caller, args| {
+///     caller.charge_items(args.len())?;
+///     Ok(Value::list(args.to_vec()))
+/// });
+/// # drop((upper, list));
+/// ```
+#[derive(Clone)]
+pub struct Function {
+    params: &'static [GoType],
+    variadic: bool,
+    pub(crate) body: Body,
+    pub(crate) builtin: Option<Builtin>,
+}
+
+/// Built-in functions that the evaluator itself carries out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Builtin {
+    /// Evaluates its arguments only as far as needed: the first false one decides.
+    And,
+    /// Evaluates its arguments only as far as needed: the first true one decides.
+    Or,
+    /// Calls a function that is a value.
+    Call,
+}
+
+/// What a body answers: a value, or something to render first.
+pub(crate) enum Outcome {
+    Value(Value),
+    Render(Box<Render>),
+}
+
+impl Function {
+    /// A function of fixed parameters.
+    pub fn new(
+        params: &'static [GoType],
+        body: impl Fn(&mut Caller<'_>, &[Value]) -> Result<Value, FunctionError> + 'static,
+    ) -> Self {
+        let body: Body = Rc::new(move |caller, args| body(caller, args).map(Outcome::Value));
+        Self {
+            params,
+            variadic: false,
+            body,
+            builtin: None,
+        }
+    }
+
+    /// A function whose last parameter may be given any number of times, also never.
+    pub fn variadic(
+        params: &'static [GoType],
+        body: impl Fn(&mut Caller<'_>, &[Value]) -> Result<Value, FunctionError> + 'static,
+    ) -> Self {
+        Self {
+            variadic: true,
+            ..Self::new(params, body)
+        }
+    }
+
+    /// A function that has a template rendered: `include`, `tpl`.
+    ///
+    /// It does not call the evaluator: it says what to render and how to go on with the text, so that templates within
+    /// templates cost no stack.
+    pub fn rendering(
+        params: &'static [GoType],
+        body: impl Fn(&mut Caller<'_>, &[Value]) -> Result<Render, FunctionError> + 'static,
+    ) -> Self {
+        let body: Body = Rc::new(move |caller, args| Ok(Outcome::Render(Box::new(body(caller, args)?))));
+        Self {
+            params,
+            variadic: false,
+            body,
+            builtin: None,
+        }
+    }
+
+    /// The types of its parameters; the last one is repeated if [`Function::is_variadic`].
+    #[must_use]
+    pub fn params(&self) -> &'static [GoType] {
+        self.params
+    }
+
+    /// Whether the last parameter may be repeated.
+    #[must_use]
+    pub fn is_variadic(&self) -> bool {
+        self.variadic
+    }
+}
+
+/// The functions that a set of templates may call, by name.
+#[derive(Clone, Default)]
+pub struct Functions {
+    table: Vec<(Rc<str>, Function)>,
+    by_name: HashMap<Rc<str>, usize>,
+}
+
+impl Functions {
+    /// No function at all, not even the built-in ones.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Adds a function, in place of one with the same name.
+    pub fn insert(&mut self, name: &str, function: Function) {
+        if let Some(index) = self.by_name.get(name) {
+            self.table[*index].1 = function;
+        } else {
+            let name: Rc<str> = Rc::from(name);
+            self.by_name.insert(Rc::clone(&name), self.table.len());
+            self.table.push((name, function));
+        }
+    }
+
+    /// The function with this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Function> {
+        self.by_name.get(name).map(|index| &self.table[*index].1)
+    }
+
+    /// Whether there is a function with this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// All names, in the order of their insertion.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.table.iter().map(|(name, _)| &**name)
+    }
+
+    pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn at(&self, index: usize) -> (&Rc<str>, &Function) {
+        let (name, function) = &self.table[index];
+        (name, function)
+    }
+}

@@ -1,0 +1,4 @@
+//! Releases: records against Helm's own, and decisions as tables.
+
+mod decisions;
+mod records;
