@@ -1,6 +1,6 @@
 //! `nave envsubst`: post-build substitution of standard input with the variables of the environment.
 
-use std::io::{BufRead, Write};
+use std::io::Write;
 
 use anyhow::{Context, Result};
 use nave_substitute::{Variables, expand};
@@ -9,7 +9,7 @@ use crate::failure::advised;
 
 /// Substitute variables of the environment in what is read from standard input
 ///
-/// Line by line, with the syntax and functions of spec.postBuild of a Kustomization.
+/// With the syntax and functions of spec.postBuild of a Kustomization.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,7 +21,7 @@ pub struct Arguments {
     strict: bool,
 }
 
-/// Prints each line as it was read.
+/// Prints the text as it was read. Nothing is printed when any expression of it fails.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let mut variables = Variables::new();
     for (name, value) in std::env::vars_os() {
@@ -29,21 +29,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             variables.set_as_is(name, value);
         }
     }
-    let stdin = std::io::stdin().lock();
-    substitute(stdin, &mut std::io::stdout().lock(), &variables, arguments.strict)
+    let text = std::io::read_to_string(std::io::stdin().lock()).context("reading standard input")?;
+    let text = substitute(&text, &variables, arguments.strict)?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
 }
 
-fn substitute(from: impl BufRead, to: &mut impl Write, variables: &Variables, strict: bool) -> Result<()> {
-    for (place, line) in from.lines().enumerate() {
-        let line = line.with_context(|| format!("reading line {} of standard input", place + 1))?;
-        let text = expand(&line, variables, strict).map_err(|error| {
-            let hint = "what should stay as it is is written $${…}";
-            advised(format!("line {}: {error}", place + 1), hint)
-        })?;
-        writeln!(to, "{text}")?;
-    }
-    to.flush()?;
-    Ok(())
+/// The whole text at once: a default value may go over several lines, and the last line keeps its end.
+fn substitute(text: &str, variables: &Variables, strict: bool) -> Result<String> {
+    expand(text, variables, strict)
+        .map_err(|error| advised(error.to_string(), "what should stay as it is is written $${…}"))
 }
 
 #[cfg(test)]
@@ -54,35 +51,28 @@ mod tests {
         let mut variables = Variables::new();
         variables.set_as_is("name", "web");
         variables.set_as_is("lines", "a\nb");
-        let mut out = Vec::new();
-        let found = substitute(text.as_bytes(), &mut out, &variables, strict).map_err(|error| error.to_string());
-        let out = String::from_utf8(out).expect("it is text");
-        assert_eq!(
-            found.map(|()| out.as_str()).map_err(|error| error.clone()),
-            wanted.map_err(str::to_owned),
-            "{text}"
-        );
+        let found = substitute(text, &variables, strict).map_err(|error| error.to_string());
+        assert_eq!(found.as_deref().map_err(String::as_str), wanted, "{text}");
     }
 
     #[test]
-    fn lines_are_substituted_one_by_one() {
-        check("a: ${name}\r\nb: ${none:-x}", false, Ok("a: web\nb: x\n"));
+    fn text_is_substituted_and_otherwise_kept() {
+        check("a: ${name}\r\nb: ${none:-x}", false, Ok("a: web\r\nb: x"));
         check("a: $name $${name}\n\n", false, Ok("a: $name ${name}\n\n"));
         check("${lines}\n", false, Ok("a\nb\n"));
         check("${none}|\n", false, Ok("|\n"));
+        check("${none:-two\nlines}", false, Ok("two\nlines"));
         check(
             "a\n${none}\n",
             true,
-            Err("line 2: variable \"none\" is not set and has no default"),
+            Err("variable \"none\" is not set and has no default"),
         );
         check("", true, Ok(""));
     }
 
     #[test]
-    fn an_expression_ends_in_its_line() {
-        let mut out = Vec::new();
-        let error = substitute("a\nb ${name\n}\n".as_bytes(), &mut out, &Variables::new(), false).unwrap_err();
-        assert!(error.to_string().starts_with("line 2: "), "{error}");
-        assert_eq!(out, b"a\n");
+    fn an_open_expression_is_named_with_its_line() {
+        let error = substitute("a\nb ${name\n}\n", &Variables::new(), false).unwrap_err();
+        assert!(error.to_string().contains("(line 2)"), "{error}");
     }
 }
