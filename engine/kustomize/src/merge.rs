@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use nave_object::yaml::{Map, Node, Scalar, SmolStr, Tag};
+use nave_object::yaml::{Map, Node, Scalar, SmolStr, Style, Tag};
 
 use crate::edit::{self, raw_text};
 use crate::schema::{Schema, Schemas};
@@ -204,6 +204,13 @@ impl Walker {
                     .is_some_and(|value| !needs_care(value, field_schema.as_ref()))
                 && !value.as_ref().is_some_and(Node::is_null)
             {
+                // What is there is set again, and a text that a transformer wrote gets its quotes by that.
+                if let Some(Node::Scalar(scalar)) = &value
+                    && edit::lacks_quotes(scalar)
+                    && let Some(Node::Scalar(scalar)) = base.as_map_mut().and_then(|map| map.get_mut(&name))
+                {
+                    scalar.style = Style::Double;
+                }
                 continue;
             }
             let spelt_null = matches!(patch, Patch::Missing);
@@ -236,13 +243,9 @@ impl Walker {
             },
             (None, Patch::Same) => return Ok(None),
             (dest, Patch::Other(mut origin)) => match dest.filter(|node| !node.is_null()) {
-                None => {
-                    if origin.is_null() {
-                        return Ok(None);
-                    }
-                    take_list_directive(&mut origin)?;
-                    (Some(origin), Some(Source::Same))
-                }
+                None if origin.is_null() => return Ok(None),
+                // A directive in a list that is new is an element like others.
+                None => (Some(origin), Some(Source::Same)),
                 Some(_) if origin.is_null() => return Ok(None),
                 Some(node) => match take_list_directive(&mut origin)? {
                     Directive::Delete => return Ok(None),
@@ -368,7 +371,7 @@ fn needs_care(node: &Node, schema: Option<&Schema<'_>>) -> bool {
     match node {
         Node::Scalar(_) => false,
         Node::Map(map) => map.iter().any(|(key, value)| match value {
-            Node::Scalar(scalar) => scalar.tag == Tag::Null && scalar.text.is_empty(),
+            Node::Scalar(scalar) => scalar.tag == Tag::Null && scalar.text.is_empty() || edit::lacks_quotes(scalar),
             value => {
                 let field = schema.and_then(|schema| schema.field(&key.text));
                 needs_care(value, field.as_ref())
@@ -394,7 +397,7 @@ fn is_tidy(items: &[Node], keys: &[&str]) -> bool {
         let mut seen: Vec<&str> = Vec::new();
         return items.iter().all(|item| {
             let text = raw_text(item);
-            let new = !text.is_empty() && !seen.contains(&text);
+            let new = !text.is_empty() && !item.is_null() && !seen.contains(&text);
             seen.push(text);
             new && item.as_scalar().is_some()
         });
