@@ -8,14 +8,18 @@ use std::{
 };
 
 use nave_artifact::FileTree;
-use nave_crds::{kustomize::Kustomization, meta::Artifact, reasons};
+use nave_crds::{
+    kustomize::{Kustomization, KustomizationSpec},
+    meta::Artifact,
+    reasons,
+};
 use nave_kustomize::{Answers, LoadRestriction, Need, Reorder, Step, Tree, flux::Overlay};
 use nave_object::{Object, digest};
 use nave_runtime::Tasks;
 use nave_substitute::{Variables, substitute};
 use tokio::time::Instant;
 
-use crate::{Options, overlay::overlay_of, variables::strategy_of};
+use crate::{Options, variables::strategy_of};
 
 /// Objects kept in all cached builds together: some megabytes.
 const CACHED_OBJECTS: usize = 2_000;
@@ -146,7 +150,7 @@ pub(crate) async fn build(
             message: format!("kustomization path not found: {path:?} is no directory of the artifact"),
         });
     }
-    let overlay = overlay_of(spec);
+    let overlay = overlay_of(spec)?;
     // The text of the overlay names all of its fields.
     let key = format!("{}\n{path}\n{overlay:?}", artifact.digest);
     let built = match cache.get(&key) {
@@ -176,6 +180,13 @@ pub(crate) async fn build(
         objects.push(object);
     }
     Ok(Built { objects })
+}
+
+/// By way of JSON: the words of the API are those of the engine, and neither names the other.
+fn overlay_of(spec: &KustomizationSpec) -> Result<Overlay, BuildFailure> {
+    serde_json::to_value(spec)
+        .and_then(Overlay::of_spec)
+        .map_err(|error| failed(format!("reading the fields that change the build: {error}")))
 }
 
 fn run(

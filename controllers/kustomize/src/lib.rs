@@ -17,7 +17,6 @@ mod history;
 mod memory;
 mod observe;
 mod options;
-mod overlay;
 mod plan;
 mod reads;
 mod reconcile;
