@@ -11,6 +11,7 @@ use nave_object::yaml::{Dialect, Node};
 use crate::build::{Answer, Need, Reorder};
 use crate::config::{self, ConfigurationFile, FieldSpec, TransformerConfig};
 use crate::decode::{Mode, decode};
+use crate::edit::is_nil_or_empty;
 use crate::error::{BuildError, Problem};
 use crate::generate;
 use crate::helm;
@@ -639,7 +640,7 @@ fn changes(before: &ResMap, after: &ResMap) -> Result<bool, String> {
         if after.label(VALIDATED_BY).is_some() {
             let labels = before.node.at(&["metadata", "labels"]);
             // Kustomize takes the mark away by writing all labels anew, and those of a file are not new.
-            if labels.is_some_and(|labels| labels.line() != 0) {
+            if labels.is_some_and(|labels| labels.line() != 0 || is_nil_or_empty(labels)) {
                 return Ok(true);
             }
             for resource in [&mut before, &mut after] {

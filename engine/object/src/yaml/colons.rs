@@ -80,7 +80,7 @@ mod tests {
     fn check(text: &str, wanted: Value) {
         for dialect in [Dialect::K8s, Dialect::Kyaml] {
             let read = read_documents(text, dialect).unwrap_or_else(|error| panic!("{text}: {error}"));
-            assert_eq!(read, [wanted.clone()], "{text}");
+            assert_eq!(read, std::slice::from_ref(&wanted), "{text}");
         }
     }
 
