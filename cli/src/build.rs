@@ -12,11 +12,11 @@ mod disk_tree;
 mod flux;
 mod given;
 mod mask;
-mod overlay;
 mod place;
 mod plain;
 mod remote;
 mod variables;
+mod without_ignored;
 
 pub use flux::{Built, build_all};
 pub use given::{Cluster, Request};

@@ -1,7 +1,6 @@
 //! Whom we are measured against: kustomize's library in the Go program under `tests/oracle/kustomize`, and `kubectl`.
 
 use std::{
-    fs,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -9,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use nave_object::digest::sha256_hex;
 use serde_json::Value;
 
 /// The version that the oracle's `go.mod` pins.
@@ -34,32 +32,7 @@ impl Oracle {
     /// # Errors
     /// There is no Go, or the program does not build.
     pub fn build() -> Result<Oracle> {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracle/kustomize");
-        let mut content = Vec::new();
-        for file in ["go.mod", "go.sum", "main.go"] {
-            let path = source.join(file);
-            content.extend(fs::read(&path).with_context(|| format!("reading {}", path.display()))?);
-        }
-        let cache = match (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
-            (Some(cache), _) => PathBuf::from(cache),
-            (None, Some(home)) => PathBuf::from(home).join(".cache"),
-            (None, None) => bail!("neither XDG_CACHE_HOME nor HOME says where the cache folder is"),
-        };
-        // The same place as `cargo xtask oracle` uses.
-        let name = format!("kustomize-{}", &sha256_hex(&content)[..16]);
-        let binary = cache.join("nave/oracle").join(name);
-        if !binary.is_file() {
-            fs::create_dir_all(binary.parent().context("the binary has a folder")?)?;
-            eprintln!("► building the oracle");
-            let status = Command::new("go")
-                .args(["build", "-trimpath", "-o"])
-                .arg(&binary)
-                .arg(".")
-                .current_dir(&source)
-                .status()
-                .context("starting go, which builds the oracle; is it installed?")?;
-            ensure!(status.success(), "building the oracle failed with {status}");
-        }
+        let binary = nave_oracle::binary("kustomize")?;
         Ok(Oracle { binary })
     }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use anstream::eprintln;
 use anyhow::{Context, Result, bail};
-use nave_kustomize::{Answer, Answers, BuildError, Need, Step};
+use nave_kustomize::{Answer, Answers, BuildError, Built, Need, Step};
+use nave_object::Object;
 
 use super::{place::Place, remote::Remotes};
 use crate::progress::Progress;
@@ -11,26 +13,30 @@ use crate::progress::Progress;
 /// A remote base may lead to another one, and that to a third; no real tree comes near this.
 const MAX_ROUNDS: usize = 50;
 
-/// Runs `build` with the answers so far until it has a result.
+/// Runs `build` with the answers so far until it has a result, and prints what it warns of in kustomize's words.
 ///
 /// # Errors
 /// The build's, with files named for the reader; what cannot be fetched is one of them, at the place that wants it.
-pub async fn complete<T>(
+pub async fn complete(
     place: &Place,
     timeout: Duration,
-    mut build: impl FnMut(&Answers) -> Result<Step<T>, BuildError>,
-) -> Result<T> {
+    mut build: impl FnMut(&Answers) -> Result<Step<Built>, BuildError>,
+) -> Result<Vec<Object>> {
     let what = || format!("building {}", place.name);
     let mut answers = Answers::new();
     let mut remotes = None;
     let mut asked: Vec<Need> = Vec::new();
     for _ in 0..MAX_ROUNDS {
-        // Deprecation warnings of the engine, once it gives them, are for stderr and printed here, with `Step::Done`.
         let step = build(&answers)
             .map_err(|error| place.localize(error))
             .with_context(what)?;
         let needs = match step {
-            Step::Done(done) => return Ok(done),
+            Step::Done(built) => {
+                for warning in &built.warnings {
+                    eprintln!("{warning}");
+                }
+                return Ok(built.objects);
+            }
             Step::Needs(needs) => needs,
         };
         if needs.iter().all(|need| asked.contains(need)) {

@@ -18,9 +18,9 @@ use super::{
     answers::complete,
     given::{Cluster, Request, given},
     mask::mask,
-    overlay::{WithoutIgnored, overlay},
     place::Place,
     variables::variables,
+    without_ignored::WithoutIgnored,
 };
 use crate::{connection::ConnectionArguments, failure::advised};
 
@@ -82,13 +82,15 @@ async fn build(
     let spec = &kustomization.spec;
     let place = Place::in_repository(path)?;
     let tree = WithoutIgnored::new(&*place.tree, &place.directory, request.ignore);
-    let overlay = overlay(spec)?;
+    // By way of JSON: the words of the API are those of the engine, and neither names the other.
+    let overlay =
+        flux::Overlay::of_spec(serde_json::to_value(spec)?).context("reading the fields that change the build")?;
     let options = Options {
         allow_remote: true,
         ..Options::default()
     };
     let mut objects = complete(&place, to.timeout, |answers| {
-        flux::build(&tree, &place.directory, &overlay, &options, answers)
+        flux::build_with_warnings(&tree, &place.directory, &overlay, &options, answers)
     })
     .await?;
     if let Some(post_build) = &spec.post_build {

@@ -34,7 +34,7 @@ pub async fn plain(path: &str, plain: Plain) -> Result<Vec<Object>> {
     };
     let place = place(path, plain.timeout).await?;
     complete(&place, plain.timeout, |answers| {
-        nave_kustomize::build(&*place.tree, &place.directory, &options, answers)
+        nave_kustomize::build_with_warnings(&*place.tree, &place.directory, &options, answers)
     })
     .await
 }

@@ -38,6 +38,36 @@ fn a_directory_is_built_as_kustomize_builds_it() {
 }
 
 #[test]
+fn what_is_out_of_date_is_said_as_kustomize_says_it() {
+    let files = Files::new(&[
+        ("app/config.yaml", CONFIG),
+        (
+            "app/kustomization.yaml",
+            "resources: [config.yaml]\ncommonLabels: {team: a}\n",
+        ),
+        ("ks.yaml", KUSTOMIZATION),
+    ]);
+    let (app, file) = (files.path("app"), files.path("ks.yaml"));
+    for line in [
+        vec![app.as_str()],
+        vec!["app", "--path", &app, "--kustomization-file", &file, "--dry-run"],
+    ] {
+        let outcome = build(&line);
+        let warnings: Vec<&str> = outcome
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("# Warning"))
+            .collect();
+        assert_eq!(
+            warnings,
+            ["# Warning: 'commonLabels' is deprecated. Please use 'labels' instead. \
+                 Run 'kustomize edit fix' to update your Kustomization automatically."]
+        );
+        assert!(!outcome.ok().contains("Warning"));
+    }
+}
+
+#[test]
 fn what_a_build_fails_with_is_said_with_its_place() {
     let files = Files::new(&[
         ("overlay/kustomization.yaml", "resources: [../missing]\n"),

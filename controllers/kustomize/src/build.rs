@@ -8,7 +8,11 @@ use std::{
 };
 
 use nave_artifact::FileTree;
-use nave_crds::{kustomize::Kustomization, meta::Artifact, reasons};
+use nave_crds::{
+    kustomize::{Kustomization, KustomizationSpec},
+    meta::Artifact,
+    reasons,
+};
 use nave_kustomize::{Answers, LoadRestriction, Need, Reorder, Step, Tree, flux::Overlay};
 use nave_object::{Object, digest};
 use nave_runtime::Tasks;
@@ -19,7 +23,6 @@ use crate::{
     Options,
     decrypt::{decrypt_files, decrypt_objects},
     decryption::Decryption,
-    overlay::overlay_of,
     variables::strategy_of,
 };
 
@@ -167,7 +170,7 @@ pub(crate) async fn build(
             message: format!("kustomization path not found: {path:?} is no directory of the artifact"),
         });
     }
-    let overlay = overlay_of(spec);
+    let overlay = overlay_of(spec)?;
     // The text of the overlay names all of its fields.
     let key = format!("{}\n{path}\n{overlay:?}", artifact.digest);
     let built = match (decryption, cache.get(&key)) {
@@ -240,6 +243,13 @@ impl From<crate::decrypt::Failure> for BuildFailure {
     fn from(failure: crate::decrypt::Failure) -> Self {
         failed(crate::reconcile::chain(&failure))
     }
+}
+
+/// By way of JSON: the words of the API are those of the engine, and neither names the other.
+fn overlay_of(spec: &KustomizationSpec) -> Result<Overlay, BuildFailure> {
+    serde_json::to_value(spec)
+        .and_then(Overlay::of_spec)
+        .map_err(|error| failed(format!("reading the fields that change the build: {error}")))
 }
 
 fn run(

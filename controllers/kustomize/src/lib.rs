@@ -19,7 +19,6 @@ mod history;
 mod memory;
 mod observe;
 mod options;
-mod overlay;
 mod plan;
 mod reads;
 mod reconcile;

@@ -70,15 +70,21 @@ pub(crate) fn put_with_key(map: &mut Map, key: Scalar, mut value: Node) {
         }
         None => {
             if let Node::Scalar(scalar) = &mut value
-                && matches!(scalar.tag, Tag::Str | Tag::Implicit)
-                && scalar.style == Style::Plain
-                && is_yaml_1_1_non_string(&scalar.text)
+                && lacks_quotes(scalar)
             {
                 scalar.style = Style::Double;
             }
             map.push(key, value);
         }
     }
+}
+
+/// Whether it is a text without quotes that YAML 1.1 reads as something else; kyaml quotes it when it sets a field
+/// to it.
+pub(crate) fn lacks_quotes(scalar: &Scalar) -> bool {
+    matches!(scalar.tag, Tag::Str | Tag::Implicit)
+        && scalar.style == Style::Plain
+        && is_yaml_1_1_non_string(&scalar.text)
 }
 
 /// The map at a path of keys, made where missing.

@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 
 use nave_object::Object;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::build::{Answers, Built, LoadRestriction, Options, Reorder, Step, build_with};
 use crate::decode::Mode;
@@ -15,7 +17,8 @@ use crate::resource::read_resources;
 use crate::tree::{Tree, normalize};
 
 /// The fields of a Flux Kustomization that change the build.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Overlay {
     /// `targetNamespace`: takes the place of `namespace`.
     pub target_namespace: Option<String>,
@@ -35,8 +38,19 @@ pub struct Overlay {
     pub build_metadata: Vec<String>,
 }
 
+impl Overlay {
+    /// The overlay of the `spec` of a Kustomization of Flux's API; what is not about the build is left alone.
+    ///
+    /// # Errors
+    /// A field that is not of the API's type.
+    pub fn of_spec(spec: Value) -> Result<Overlay, serde_json::Error> {
+        serde_json::from_value(spec)
+    }
+}
+
 /// A patch with what it is for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Patch {
     /// A strategic merge or JSON patch as text.
     pub patch: String,
@@ -45,7 +59,8 @@ pub struct Patch {
 }
 
 /// Chooses objects; names and kinds are anchored regular expressions, empty ones take all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Selector {
     /// API group.
     pub group: String,
@@ -64,7 +79,8 @@ pub struct Selector {
 }
 
 /// New name, tag or digest for images of one name; empty fields change nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct OverlayImage {
     /// The name as it stands in the manifests.
     pub name: String,
@@ -92,6 +108,23 @@ pub fn build(
     options: &Options,
     answers: &Answers,
 ) -> Result<Step<Vec<Object>>, BuildError> {
+    Ok(match build_with_warnings(tree, dir, overlay, options, answers)? {
+        Step::Done(built) => Step::Done(built.objects),
+        Step::Needs(needs) => Step::Needs(needs),
+    })
+}
+
+/// Builds as [`build`] does, and says what kustomize warns of, too.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with_warnings(
+    tree: &dyn Tree,
+    dir: &str,
+    overlay: &Overlay,
+    options: &Options,
+    answers: &Answers,
+) -> Result<Step<Built>, BuildError> {
     let options = Options {
         load: LoadRestriction::None,
         reorder: Reorder::None,
@@ -113,26 +146,19 @@ pub fn build(
     }
     let edit = |kustomization: &mut Kustomization| merge(kustomization, tree, &root, overlay);
     if has_kustomization(tree, &root) {
-        return build_with(tree, &root, &options, answers, Mode::Lenient, edit).map(objects_of);
+        return build_with(tree, &root, &options, answers, Mode::Lenient, edit);
     }
     let mut resources = Vec::new();
     scan(tree, &root, "", &mut resources)?;
     if resources.is_empty() {
-        return Ok(Step::Done(Vec::new()));
+        return Ok(Step::Done(Built::default()));
     }
     let generated = Generated {
         tree,
         path: join(&root, FILE_NAMES[0]),
         text: file_text(&resources),
     };
-    build_with(&generated, &root, &options, answers, Mode::Lenient, edit).map(objects_of)
-}
-
-fn objects_of(step: Step<Built>) -> Step<Vec<Object>> {
-    match step {
-        Step::Done(built) => Step::Done(built.objects),
-        Step::Needs(needs) => Step::Needs(needs),
-    }
+    build_with(&generated, &root, &options, answers, Mode::Lenient, edit)
 }
 
 /// The text of the kustomization file that Flux would generate for a directory without one; `None` when
@@ -419,6 +445,58 @@ mod tests {
         let image = |index: usize| objects[0].pointer(&format!("/spec/containers/{index}/image")).cloned();
         assert_eq!(image(0), Some("mirror/nginx:2.5".into()));
         assert_eq!(image(1), Some("redis@sha256:00".into()));
+    }
+
+    #[test]
+    fn every_field_of_a_spec_arrives() {
+        let spec = serde_json::json!({
+            "interval": "1m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "s"},
+            "targetNamespace": "n", "namePrefix": "p-", "components": ["../c"], "ignoreMissingComponents": true,
+            "patches": [{"patch": "x", "target": {"kind": "Deployment", "labelSelector": "a=b"}}],
+            "images": [{"name": "i", "newTag": "1"}], "buildMetadata": ["originAnnotations"],
+        });
+        let wanted = Overlay {
+            target_namespace: Some("n".into()),
+            name_prefix: Some("p-".into()),
+            name_suffix: None,
+            patches: vec![Patch {
+                patch: "x".into(),
+                target: Some(Selector {
+                    kind: "Deployment".into(),
+                    label_selector: "a=b".into(),
+                    ..Selector::default()
+                }),
+            }],
+            components: vec!["../c".into()],
+            ignore_missing_components: true,
+            images: vec![OverlayImage {
+                name: "i".into(),
+                new_tag: "1".into(),
+                ..OverlayImage::default()
+            }],
+            build_metadata: vec!["originAnnotations".into()],
+        };
+        assert_eq!(Overlay::of_spec(spec).expect("the spec is one of the API"), wanted);
+        let broken = Overlay::of_spec(serde_json::json!({"images": "nginx"}));
+        assert!(broken.is_err(), "{broken:?}");
+    }
+
+    #[test]
+    fn deprecated_fields_are_told() {
+        let files = tree(&[
+            ("app/kustomization.yaml", "resources: [a.yaml]\ncommonLabels: {a: b}\n"),
+            ("app/a.yaml", &config_map("a")),
+        ]);
+        let built = build_with_warnings(&files, "app", &Overlay::default(), &Options::default(), &Answers::new());
+        let Ok(Step::Done(built)) = built else {
+            panic!("builds");
+        };
+        assert_eq!(built.warnings.len(), 1, "{:?}", built.warnings);
+        assert!(
+            built.warnings[0].contains("'commonLabels' is deprecated"),
+            "{:?}",
+            built.warnings
+        );
     }
 
     #[test]

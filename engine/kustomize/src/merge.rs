@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use nave_object::yaml::{Map, Node, Scalar, SmolStr, Tag};
+use nave_object::yaml::{Map, Node, Scalar, SmolStr, Style, Tag};
 
 use crate::edit::{self, raw_text};
 use crate::schema::{Schema, Schemas};
@@ -22,15 +22,6 @@ const DIRECTIVE: &str = "$patch";
 /// A map in the patch where the object has a list, and so on; an unknown directive; the text names
 /// the field.
 pub(crate) fn merge(object: Node, patch: Node, schemas: &Schemas) -> Result<Option<Node>, String> {
-    let kind_of = |node: &Node| {
-        let text = |key: &str| node.get(key).map(raw_text).unwrap_or_default().to_owned();
-        (text("apiVersion"), text("kind"))
-    };
-    let (mut api_version, mut kind) = kind_of(&object);
-    if api_version.is_empty() || kind.is_empty() {
-        (api_version, kind) = kind_of(&patch);
-    }
-    let schema = schemas.of(&api_version, &kind);
     // Kustomize takes changes of the object in place only, and this one gives another object: nothing
     // comes of it.
     if patch.get(DIRECTIVE).map(raw_text) == Some("replace") {
@@ -39,8 +30,9 @@ pub(crate) fn merge(object: Node, patch: Node, schemas: &Schemas) -> Result<Opti
     let mut walker = Walker {
         path: Vec::new(),
         prepend: true,
+        schemas: Some(schemas),
     };
-    let merged = walker.walk(Some(object), Patch::Other(patch), schema)?;
+    let merged = walker.walk(Some(object), Patch::Other(patch), None)?;
     Ok(merged.filter(|node| !edit::is_nil_or_empty(node)))
 }
 
@@ -49,6 +41,7 @@ pub(crate) fn merge_values(base: Node, over: Node) -> Result<Option<Node>, Strin
     Walker {
         path: Vec::new(),
         prepend: false,
+        schemas: None,
     }
     .walk(Some(base), Patch::Other(over), None)
 }
@@ -78,18 +71,20 @@ enum Directive {
     Delete,
 }
 
-struct Walker {
+struct Walker<'s> {
     path: Vec<SmolStr>,
     /// New elements go before old ones.
     prepend: bool,
+    schemas: Option<&'s Schemas>,
 }
 
-impl Walker {
-    fn walk(&mut self, dest: Option<Node>, patch: Patch, schema: Option<Schema<'_>>) -> Result<Option<Node>, String> {
+impl<'s> Walker<'s> {
+    fn walk(&mut self, dest: Option<Node>, patch: Patch, schema: Option<Schema<'s>>) -> Result<Option<Node>, String> {
         let origin = match &patch {
             Patch::Other(node) => Some(node),
             _ => None,
         };
+        let schema = self.schema_of(schema, [dest.as_ref(), origin]);
         let kind = match (kind_of(dest.as_ref()), kind_of(origin)) {
             (Kind::Nothing, kind) => kind,
             (kind, Kind::Nothing) => kind,
@@ -117,11 +112,20 @@ impl Walker {
         }
     }
 
+    /// The schema of a place; where the one above says nothing, objects inside of objects say what they are.
+    fn schema_of(&self, known: Option<Schema<'s>>, nodes: [Option<&Node>; 2]) -> Option<Schema<'s>> {
+        let of = |node: &Node| {
+            let text = |key: &str| node.get(key).map(raw_text).filter(|text| !text.is_empty());
+            self.schemas?.of(text("apiVersion")?, text("kind")?)
+        };
+        known.or_else(|| nodes.into_iter().flatten().find_map(of))
+    }
+
     fn walk_map(
         &mut self,
         dest: Option<Node>,
         patch: Patch,
-        schema: Option<Schema<'_>>,
+        schema: Option<Schema<'s>>,
     ) -> Result<Option<Node>, String> {
         let (mut base, other) = match (dest, patch) {
             (Some(mut node), Patch::Same) => {
@@ -184,7 +188,7 @@ impl Walker {
             }
             Patch::Same => None,
             _ => {
-                if !needs_care(&base, schema.as_ref()) {
+                if !self.needs_care(&base, schema) {
                     return Ok(Some(base));
                 }
                 Some(Map::new())
@@ -201,9 +205,16 @@ impl Walker {
             if matches!(patch, Patch::Missing)
                 && value
                     .as_ref()
-                    .is_some_and(|value| !needs_care(value, field_schema.as_ref()))
+                    .is_some_and(|value| !self.needs_care(value, field_schema))
                 && !value.as_ref().is_some_and(Node::is_null)
             {
+                // What is there is set again, and a text that a transformer wrote gets its quotes by that.
+                if let Some(Node::Scalar(scalar)) = &value
+                    && edit::lacks_quotes(scalar)
+                    && let Some(Node::Scalar(scalar)) = base.as_map_mut().and_then(|map| map.get_mut(&name))
+                {
+                    scalar.style = Style::Double;
+                }
                 continue;
             }
             let spelt_null = matches!(patch, Patch::Missing);
@@ -221,12 +232,34 @@ impl Walker {
         Ok(Some(base))
     }
 
+    /// Whether walking a node that the patch does not touch could change it.
+    fn needs_care(&self, node: &Node, schema: Option<Schema<'s>>) -> bool {
+        match node {
+            Node::Scalar(_) => false,
+            Node::Map(map) => {
+                let schema = self.schema_of(schema, [Some(node), None]);
+                map.iter().any(|(key, value)| match value {
+                    Node::Scalar(scalar) => {
+                        scalar.tag == Tag::Null && scalar.text.is_empty() || edit::lacks_quotes(scalar)
+                    }
+                    value => self.needs_care(value, schema.and_then(|schema| schema.field(&key.text))),
+                })
+            }
+            Node::Seq(items) => {
+                let Some(schema) = schema else { return false };
+                let Some(keys) = schema.merge_keys() else { return false };
+                let elements = schema.elements();
+                items.iter().any(|item| self.needs_care(item, elements)) || !is_tidy(items, &keys)
+            }
+        }
+    }
+
     fn walk_list(
         &mut self,
         dest: Option<Node>,
         patch: Patch,
         keys: &[&str],
-        elements: Option<Schema<'_>>,
+        elements: Option<Schema<'s>>,
     ) -> Result<Option<Node>, String> {
         let (mut dest, origin) = match (dest, patch) {
             (dest, Patch::Missing) => (dest, None),
@@ -236,13 +269,9 @@ impl Walker {
             },
             (None, Patch::Same) => return Ok(None),
             (dest, Patch::Other(mut origin)) => match dest.filter(|node| !node.is_null()) {
-                None => {
-                    if origin.is_null() {
-                        return Ok(None);
-                    }
-                    take_list_directive(&mut origin)?;
-                    (Some(origin), Some(Source::Same))
-                }
+                None if origin.is_null() => return Ok(None),
+                // A directive in a list that is new is an element like others.
+                None => (Some(origin), Some(Source::Same)),
                 Some(_) if origin.is_null() => return Ok(None),
                 Some(node) => match take_list_directive(&mut origin)? {
                     Directive::Delete => return Ok(None),
@@ -272,7 +301,7 @@ impl Walker {
         origin: Option<Source>,
         mut values: Vec<Vec<SmolStr>>,
         keys: &[&str],
-        schema: Option<Schema<'_>>,
+        schema: Option<Schema<'s>>,
     ) -> Result<Vec<Node>, String> {
         if keys.len() > 1 {
             fill_values(&mut values);
@@ -363,26 +392,6 @@ fn replaced(dest: Option<Node>, patch: Patch) -> Option<Node> {
     }
 }
 
-/// Whether walking a node that the patch does not touch could change it.
-fn needs_care(node: &Node, schema: Option<&Schema<'_>>) -> bool {
-    match node {
-        Node::Scalar(_) => false,
-        Node::Map(map) => map.iter().any(|(key, value)| match value {
-            Node::Scalar(scalar) => scalar.tag == Tag::Null && scalar.text.is_empty(),
-            value => {
-                let field = schema.and_then(|schema| schema.field(&key.text));
-                needs_care(value, field.as_ref())
-            }
-        }),
-        Node::Seq(items) => {
-            let Some(schema) = schema else { return false };
-            let Some(keys) = schema.merge_keys() else { return false };
-            let elements = schema.elements();
-            items.iter().any(|item| needs_care(item, elements.as_ref())) || !is_tidy(items, &keys)
-        }
-    }
-}
-
 /// Whether merging a list with nothing leaves it as it is: every key is there, and none twice.
 fn is_tidy(items: &[Node], keys: &[&str]) -> bool {
     let value = |item: &Node, key: &str| -> Option<SmolStr> {
@@ -394,7 +403,7 @@ fn is_tidy(items: &[Node], keys: &[&str]) -> bool {
         let mut seen: Vec<&str> = Vec::new();
         return items.iter().all(|item| {
             let text = raw_text(item);
-            let new = !text.is_empty() && !seen.contains(&text);
+            let new = !text.is_empty() && !item.is_null() && !seen.contains(&text);
             seen.push(text);
             new && item.as_scalar().is_some()
         });

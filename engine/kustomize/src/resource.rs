@@ -567,6 +567,11 @@ pub(crate) fn resources_from_nodes(nodes: Vec<Node>, file: &str) -> Result<Vec<R
             Some(items) if items.is_null() => {}
             Some(Node::Seq(items)) => {
                 for item in items.iter() {
+                    let mut item = item.clone();
+                    // Items are decoded as they stand, and not written and read before.
+                    if has_folded(&item) {
+                        unfold(&mut item);
+                    }
                     let value = item
                         .to_value(Dialect::Kyaml)
                         .map_err(|error| BuildError::yaml(file, error))?;
@@ -586,6 +591,27 @@ pub(crate) fn resources_from_nodes(nodes: Vec<Node>, file: &str) -> Result<Vec<R
         }
     }
     Ok(resources)
+}
+
+fn has_folded(node: &Node) -> bool {
+    match node {
+        Node::Scalar(scalar) => scalar.style == Style::Folded,
+        Node::Seq(items) => items.iter().any(has_folded),
+        Node::Map(map) => map.iter().any(|(_, value)| has_folded(value)),
+    }
+}
+
+/// Makes folded blocks literal ones, which lose nothing when they are decoded.
+fn unfold(node: &mut Node) {
+    match node {
+        Node::Scalar(scalar) if scalar.style == Style::Folded => scalar.style = Style::Literal,
+        Node::Scalar(_) => {}
+        Node::Seq(_) => node.as_seq_mut().into_iter().flatten().for_each(unfold),
+        Node::Map(_) => {
+            let map = node.as_map_mut().into_iter();
+            map.for_each(|map| map.values_mut().for_each(unfold));
+        }
+    }
 }
 
 /// JSON as kustomize's reader takes it: every text is quoted.

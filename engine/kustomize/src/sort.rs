@@ -70,12 +70,12 @@ pub(crate) fn check(options: &SortOptions) -> Result<(), String> {
 fn legacy<S: AsRef<str>>(resources: &mut ResMap, first: &[S], last: &[S], schemas: &Schemas) {
     resources.list.sort_by_cached_key(|resource: &Resource| {
         let id = resource.current_id(schemas);
-        // Two namespaces of different groups stand the other way round.
-        (place(&id.gvk.kind, first, last), group_key(&id.gvk), name_key(&id))
+        let place = place(&id.gvk.kind, first, last);
+        (place, group_key(&id.gvk, place), name_key(&id))
     });
 }
 
-fn group_key(gvk: &Gvk) -> String {
+fn group_key(gvk: &Gvk, place: i32) -> String {
     let or = |text: &str, none: &str| {
         if text.is_empty() {
             none.to_owned()
@@ -84,8 +84,9 @@ fn group_key(gvk: &Gvk) -> String {
         }
     };
     let group = match (gvk.kind.as_str(), gvk.group.as_str()) {
-        // The core group's Namespace goes before any other kind of that name.
-        ("Namespace", "") => String::new(),
+        // Among namespaces, which have a place of their own unless the user's lists leave them out, the core
+        // group's goes before those of others.
+        ("Namespace", "") if place != 0 => String::new(),
         (_, group) => or(group, "~G"),
     };
     format!("{group}_{}_{}", or(&gvk.version, "~V"), or(&gvk.kind, "~K"))

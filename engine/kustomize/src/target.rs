@@ -11,6 +11,7 @@ use nave_object::yaml::{Dialect, Node};
 use crate::build::{Answer, Need, Reorder};
 use crate::config::{self, ConfigurationFile, FieldSpec, TransformerConfig};
 use crate::decode::{Mode, decode};
+use crate::edit::is_nil_or_empty;
 use crate::error::{BuildError, Problem};
 use crate::generate;
 use crate::helm;
@@ -22,9 +23,12 @@ use crate::resource::{ResMap, Resource, SeenIds, read_resources, validate};
 use crate::schema::CustomSchema;
 use crate::sort;
 use crate::transform::{self, Affix, SubjectMode, VarSet};
+use crate::twins::{Twins, separate};
 
 /// Label and value by which `managedByLabel` marks objects.
 const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "kustomize-v5.8.1");
+/// The label that a validator may add.
+const VALIDATED_BY: &str = "validated-by";
 
 /// What was gathered so far, with the rules for it.
 #[derive(Default)]
@@ -528,7 +532,7 @@ impl<'a> Target<'a> {
             let before = gathered.resources.clone();
             let schemas = self.loader.world.schemas.borrow();
             validator.run(&mut gathered.resources, &schemas)?;
-            if gathered.resources != before {
+            if changes(&before, &gathered.resources).map_err(|problem| object.error(problem))? {
                 let problem = format!(
                     "validator {} changes resources, which only transformers may",
                     object.describe()
@@ -624,6 +628,36 @@ fn label_fields(label: &kustomization::Label, config: &TransformerConfig) -> Res
     };
     config::merge_one(&mut fields, &FieldSpec::new("", "", "", "metadata/labels", true))?;
     Ok(fields)
+}
+
+/// Whether a validator changed anything but the mark that it may leave.
+fn changes(before: &ResMap, after: &ResMap) -> Result<bool, String> {
+    if before.list.len() != after.list.len() {
+        return Ok(true);
+    }
+    for (before, after) in before.list.iter().zip(&after.list) {
+        let (mut before, mut after) = (before.clone(), after.clone());
+        if after.label(VALIDATED_BY).is_some() {
+            let labels = before.node.at(&["metadata", "labels"]);
+            // Kustomize takes the mark away by writing all labels anew, and those of a file are not new.
+            if labels.is_some_and(|labels| labels.line() != 0 || is_nil_or_empty(labels)) {
+                return Ok(true);
+            }
+            for resource in [&mut before, &mut after] {
+                let mut labels = resource.texts("labels");
+                labels.retain(|(key, _)| key != VALIDATED_BY);
+                resource.set_texts("labels", labels)?;
+            }
+        }
+        for resource in [&mut before, &mut after] {
+            separate(&mut resource.node);
+            resource.twins = Twins::default();
+        }
+        if before != after {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The origin of what a plugin object makes or changes.

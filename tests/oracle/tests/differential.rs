@@ -2,7 +2,8 @@
 //!
 //! `NAVE_RANDOM_CASES` and `NAVE_RANDOM_SEED` say how many trees and from which seed; each tree has a seed of
 //! its own, which a failure prints. `NAVE_RANDOM_SAVE` names a directory for the trees that fail, which
-//! otherwise go with the test, and `NAVE_RANDOM_ERRORS` shows what the reference refuses. Where the reference cannot be built, the test is skipped, but not in CI.
+//! otherwise go with the test, and `NAVE_RANDOM_ERRORS` shows what both refuse, which is what a tree that proves
+//! little looks like. Where the reference cannot be built, the test is skipped, but not in CI.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -63,6 +64,7 @@ fn random_trees_build_as_with_the_reference() {
     };
     let (cases, first) = (number("NAVE_RANDOM_CASES", CASES), number("NAVE_RANDOM_SEED", 1));
     let save = std::env::var_os("NAVE_RANDOM_SAVE").map(PathBuf::from);
+    let errors = std::env::var_os("NAVE_RANDOM_ERRORS").is_some();
     let scratch = tempfile::tempdir().expect("a directory for the trees can be made");
     let totals: RefCell<BTreeMap<&'static str, u64>> = RefCell::default();
     let check = |choices: &[u16], counted: bool| -> Verdict {
@@ -74,6 +76,9 @@ fn random_trees_build_as_with_the_reference() {
         let verdict = compare(&build_here(&top, false), &theirs);
         if counted {
             *totals.borrow_mut().entry(verdict.name()).or_default() += 1;
+            if let (Verdict::BothFail, Err(error), true) = (&verdict, &theirs.result, errors) {
+                println!("both fail: {}", error.replace('\n', " "));
+            }
         }
         if verdict.is_good() {
             return verdict;

@@ -95,8 +95,13 @@ fn leads_somewhere(node: &Node, path: &[SmolStr]) -> bool {
     match node {
         Node::Seq(items) => items.iter().any(|item| leads_somewhere(item, path)),
         Node::Map(map) => {
-            let name = part.strip_suffix("[]").unwrap_or(part);
-            name.is_empty() || map.get(name).is_some_and(|child| leads_somewhere(child, rest))
+            let (name, is_list) = match part.strip_suffix("[]") {
+                Some(name) => (name, true),
+                None => (part.as_str(), false),
+            };
+            // A list that is null becomes an empty one.
+            let leads = |child: &Node| is_list && child.is_null() || leads_somewhere(child, rest);
+            name.is_empty() || map.get(name).is_some_and(leads)
         }
         // A scalar in the way is an error, which the walk reports.
         Node::Scalar(scalar) => scalar.tag != Tag::Null,

@@ -27,8 +27,9 @@ pub(crate) fn add_pairs(
                 ..Scalar::str(value.as_str())
             };
             let mut set = |node: &mut Node| {
+                // A null that must not be created stays; one that may has become a map on the way here.
                 if node.is_null() {
-                    *node = Node::map();
+                    return Ok(());
                 }
                 made += usize::from(node.get(key).is_none());
                 edit::set_field(node, key, Node::Scalar(scalar.clone()))

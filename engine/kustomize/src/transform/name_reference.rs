@@ -70,28 +70,42 @@ fn fields_of<'a>(kind: &Gvk, tables: &'a [NameReference]) -> Vec<(&'a Gvk, &'a F
         .collect()
 }
 
-/// Looks at the service accounts that role bindings name, whether or not a name has changed.
+/// Looks at the subjects of role bindings, whether or not a name has changed.
 ///
 /// # Errors
-/// A subject with a namespace that is no text.
+/// A subject without a name; a service account in a namespace that is no text.
 fn check_subjects(resources: &ResMap, tables: &[NameReference], schemas: &Schemas) -> Result<(), BuildError> {
-    for resource in resources
-        .list
-        .iter()
-        .filter(|resource| resource.kind() == "RoleBinding")
-    {
-        let subjects = resource.node.get("subjects").and_then(Node::as_seq).unwrap_or_default();
-        let broken = subjects.iter().position(|subject| {
-            subject.get("kind").and_then(Node::text) == Some("ServiceAccount")
+    for resource in &resources.list {
+        let kind = resource.kind();
+        let Some(subjects) = resource.node.get("subjects").and_then(Node::as_seq) else {
+            continue;
+        };
+        if !matches!(kind, "RoleBinding" | "ClusterRoleBinding") {
+            continue;
+        }
+        let nameless = |subject: &Node| subject.as_map().is_some_and(|map| !map.contains("name"));
+        let misplaced = |subject: &Node| {
+            kind == "RoleBinding"
+                && subject.get("kind").and_then(Node::text) == Some("ServiceAccount")
                 && subject.get("namespace").is_some_and(|node| node.text().is_none())
-        });
-        if let Some(index) = broken
+        };
+        if !subjects.iter().any(|subject| nameless(subject) || misplaced(subject)) {
+            continue;
+        }
+        let original = resource.original_id(schemas).gvk;
+        let fields = fields_of(&original, tables);
+        if !fields.is_empty()
             && !resource.current_id(schemas).cluster_scoped
-            && !fields_of(&resource.original_id(schemas).gvk, tables).is_empty()
+            && let Some(index) = subjects.iter().position(misplaced)
         {
-            let problem =
-                format!("subjects[{index}].namespace is no text, which the namespace of a ServiceAccount must be");
-            return Err(resource.error(problem));
+            return Err(resource.error(format!(
+                "subjects[{index}].namespace is no text, which the namespace of a ServiceAccount must be"
+            )));
+        }
+        if fields.iter().any(|(_, field)| field.path == "subjects")
+            && let Some(index) = subjects.iter().position(nameless)
+        {
+            return Err(resource.error(format!("subjects[{index}] has no name")));
         }
     }
     Ok(())

@@ -26,9 +26,14 @@ impl VarSet {
     /// A name that is taken, or an object that is not one.
     pub fn add(&mut self, vars: &[Var], resources: &mut ResMap, schemas: &Schemas) -> Result<(), BuildError> {
         for var in vars {
-            let gvk = gvk_of(var);
-            let wanted = Id::new(gvk, &var.obj_ref.name, &var.obj_ref.namespace, schemas);
-            let by_namespace = !wanted.namespace.is_empty() || wanted.cluster_scoped;
+            // What kinds have no namespace is not asked here: a namespace given to one of them matches nothing.
+            let wanted = Id {
+                gvk: gvk_of(var),
+                name: var.obj_ref.name.as_str().into(),
+                namespace: var.obj_ref.namespace.as_str().into(),
+                cluster_scoped: false,
+            };
+            let by_namespace = !wanted.namespace.is_empty();
             let matching = resources.matching_any(
                 |id| {
                     if by_namespace {

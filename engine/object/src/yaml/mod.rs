@@ -6,6 +6,7 @@
 //! `sigs.k8s.io/yaml` over go-yaml 2 (kubectl, API machinery, Flux), where `yes`, `on` and `y` are
 //! booleans; [`Dialect::Kyaml`] is kustomize's reader over go-yaml 3, where they are texts.
 
+mod colons;
 mod fold;
 mod node;
 mod number;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
+use super::colons::Colons;
 use super::{Dialect, Map, Node, Scalar, SmolStr, Style, Tag, YamlError, resolve};
 
 /// Go's limits on aliases: how much of a document may come from them, by its size.
@@ -15,6 +16,9 @@ const RATIO_HIGH: f64 = 4_000_000.0;
 /// Levels of a document, aliases followed. The parser allows 255 of block and of flow style each; walking
 /// deeper trees would need more stack than threads have.
 const MAX_LEVELS: usize = 512;
+
+/// How often a text is read again; each time all texts with a colon before the first problem are mended.
+const MAX_ROUNDS: usize = 16;
 
 /// All documents of a text as nodes, empty ones left out; anchors and merge keys are resolved.
 ///
@@ -28,14 +32,27 @@ pub fn parse_nodes(text: &str, dialect: Dialect) -> Result<Vec<Node>, YamlError>
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = Vec::new();
     match dialect {
-        Dialect::K8s => Reader::new(text, dialect, 0).documents(usize::MAX, &mut documents)?,
+        Dialect::K8s => read(text, dialect, 0, usize::MAX, &mut documents)?,
         Dialect::Kyaml => {
             for (line, piece) in split_documents(text)? {
-                Reader::new(&piece, dialect, line).documents(1, &mut documents)?;
+                read(&piece, dialect, line, 1, &mut documents)?;
             }
         }
     }
     Ok(documents)
+}
+
+/// Reads documents, and again where texts end in a colon that Go's reader takes for a part of them.
+fn read(text: &str, dialect: Dialect, line: usize, limit: usize, into: &mut Vec<Node>) -> Result<(), YamlError> {
+    let before = into.len();
+    let mut colons = Colons::default();
+    let mut result = Reader::new(text, dialect, line, &mut colons).documents(limit, into);
+    for _ in 0..MAX_ROUNDS {
+        let Some(rewritten) = colons.rewrite(text) else { break };
+        into.truncate(before);
+        result = Reader::new(&rewritten, dialect, line, &mut colons).documents(limit, into);
+    }
+    result
 }
 
 /// Cuts a text at its `---` lines as kustomize does; each piece comes with the number of lines
@@ -99,6 +116,7 @@ struct Reader<'a> {
     /// Nodes so far, and how many of them came from aliases.
     nodes: u64,
     aliased: u64,
+    colons: &'a mut Colons,
 }
 
 /// A list or map that is not complete yet.
@@ -118,7 +136,7 @@ enum Body {
 }
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a str, dialect: Dialect, line: usize) -> Reader<'a> {
+    fn new(text: &'a str, dialect: Dialect, line: usize, colons: &'a mut Colons) -> Reader<'a> {
         let mut options = granit_parser::Options::default();
         options.set_emit_comments(false);
         Reader {
@@ -129,6 +147,7 @@ impl<'a> Reader<'a> {
             anchors: Vec::new(),
             nodes: 0,
             aliased: 0,
+            colons,
         }
     }
 
@@ -138,6 +157,9 @@ impl<'a> Reader<'a> {
         while let Some(next) = self.parser.next_event() {
             let (event, span) = next.map_err(|error| {
                 let at = error.marker();
+                if let Some(start) = at.byte_offset() {
+                    self.colons.look(self.text, start, None);
+                }
                 let problem = match error.info().as_str() {
                     "recursion limit exceeded" => "lists and maps are nested more than 255 levels deep".to_owned(),
                     other => other.to_owned(),
@@ -156,6 +178,14 @@ impl<'a> Reader<'a> {
                 }
                 Event::Scalar(text, style, anchor, tag) => {
                     self.nodes += 1;
+                    let mut style = style;
+                    if let Some(start) = span.start.byte_offset() {
+                        match style {
+                            ScalarStyle::Plain => self.colons.look(self.text, start, span.end.byte_offset()),
+                            ScalarStyle::SingleQuoted if self.colons.is_quoted(start) => style = ScalarStyle::Plain,
+                            _ => {}
+                        }
+                    }
                     // The parser says `~` for a scalar that is not there; Go says nothing.
                     let mut text = if span.is_empty() { "" } else { &*text };
                     // Go ends a block that the file ends in with the file's last line break only.

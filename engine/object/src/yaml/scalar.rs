@@ -131,13 +131,15 @@ pub fn is_yaml_1_1_non_string(text: &str) -> bool {
     !text.is_empty() && !text.contains('\n') && !matches!(resolve(text, Dialect::K8s), Tag::Str | Tag::Timestamp)
 }
 
-/// Go passes every number through JSON text, where a whole float prints without a point.
+/// Go passes every number through JSON text, where a whole float prints without a point, and with zeros behind
+/// the digits that tell it from others.
 fn float(number: f64) -> Value {
-    if number.fract() == 0.0 && number.abs() < 1e21 {
-        let whole = number as i128;
-        if (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&whole) {
-            return integer(whole);
-        }
+    if number.fract() == 0.0
+        && number.abs() < 1e21
+        && let Ok(whole) = number.to_string().parse::<i128>()
+        && (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&whole)
+    {
+        return integer(whole);
     }
     serde_json::Number::from_f64(number).map_or(Value::Null, Value::Number)
 }

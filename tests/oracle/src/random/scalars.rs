@@ -144,7 +144,7 @@ pub(super) const IMAGES: &[&str] = &[
     "redis",
     "nginx:1.25@sha256:24a0c4b4a4c0eb97a1aabb8e29f18e917d05abfe1b7a7c07857230879ce7d3d3",
     "\"\"",
-    "nginx:",
+    "\"nginx:\"",
     "$(VAR)",
 ];
 pub(super) const KEYS: &[&str] = &["app", "tier", "example.com/part", "x.y/z", "a_b"];

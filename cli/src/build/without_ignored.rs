@@ -1,56 +1,9 @@
-//! The fields of a Kustomization that change the build itself, as the engine wants them.
+//! What is left out where a kustomization file is generated.
 
 use std::borrow::Cow;
 
-use anyhow::Result;
 use nave_artifact::Ignore;
-use nave_crds::kustomize::KustomizationSpec;
-use nave_kustomize::{
-    Tree,
-    flux::{Overlay, OverlayImage, Patch, Selector},
-};
-
-/// The overlay of a spec.
-///
-/// # Errors
-/// None that is known: the words of the API are those of the engine.
-pub fn overlay(spec: &KustomizationSpec) -> Result<Overlay> {
-    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let selector = |selector: &nave_crds::kustomize::Selector| Selector {
-        group: selector.group.clone(),
-        version: selector.version.clone(),
-        kind: selector.kind.clone(),
-        name: selector.name.clone(),
-        namespace: selector.namespace.clone(),
-        label_selector: selector.label_selector.clone(),
-        annotation_selector: selector.annotation_selector.clone(),
-    };
-    let image = |image: &nave_crds::kustomize::Image| OverlayImage {
-        name: image.name.clone(),
-        new_name: image.new_name.clone(),
-        new_tag: image.new_tag.clone(),
-        digest: image.digest.clone(),
-    };
-    // By way of JSON, so that the words are those of the API.
-    let build_metadata = serde_json::from_value(serde_json::to_value(&spec.build_metadata)?)?;
-    Ok(Overlay {
-        target_namespace: text(&spec.target_namespace),
-        name_prefix: text(&spec.name_prefix),
-        name_suffix: text(&spec.name_suffix),
-        patches: spec
-            .patches
-            .iter()
-            .map(|patch| Patch {
-                patch: patch.patch.clone(),
-                target: patch.target.as_ref().map(selector),
-            })
-            .collect(),
-        components: spec.components.clone(),
-        ignore_missing_components: spec.ignore_missing_components,
-        images: spec.images.iter().map(image).collect(),
-        build_metadata,
-    })
-}
+use nave_kustomize::Tree;
 
 /// A tree of which some files are not listed, so that a generated kustomization file leaves them out. A file that
 /// somebody names is read all the same, as with flux.
