@@ -30,10 +30,10 @@ pub struct Arguments {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// How the file is written; known from its name when not given
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<FileFormat>,
     /// How it is printed; as it is written when not given
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "FORMAT")]
     output_format: Option<FileFormat>,
     /// File with age identities, or with one SSH private key
     #[arg(long, value_name = "FILE")]

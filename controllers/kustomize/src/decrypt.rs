@@ -446,7 +446,7 @@ mod tests {
             text.starts_with("decrypting Secret/apps/creds: no key at hand opens the data key: age age1"),
             "{text}"
         );
-        let data = json!({"x.env": STANDARD.encode(DOTENV.replacen("data:", "data:canary", 1))});
+        let data = json!({"x.env": STANDARD.encode(DOTENV.replacen("\nA=ENC[AES256_GCM,data:", "\nA=ENC[AES256_GCM,data:canary", 1))});
         let secret = object(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": data}));
         let error = decrypt_objects(&[secret], &keys(), &Answers::new()).expect_err("it was changed");
         let text = crate::reconcile::chain(&error);

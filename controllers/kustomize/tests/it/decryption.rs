@@ -1,6 +1,7 @@
 //! Encrypted files in the source arrive decrypted, and what cannot be decrypted is named.
 
 use anyhow::{Context, Result};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api,
@@ -26,8 +27,15 @@ fn secret(stage: &Stage, file: &str, name: &str) -> String {
 async fn put_keys(stage: &Stage, name: &str, keys: Value) -> Result<()> {
     let api: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
     let labels = json!({"reconcile.fluxcd.io/watch": "Enabled"});
+    // As data, so that keys that are not in it any more are removed.
+    let data: serde_json::Map<String, Value> = keys
+        .as_object()
+        .context("a map")?
+        .iter()
+        .map(|(key, text)| (key.clone(), json!(STANDARD.encode(text.as_str().unwrap_or_default()))))
+        .collect();
     let secret =
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}, "stringData": keys});
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}, "data": data});
     api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&secret))
         .await?;
     Ok(())

@@ -394,20 +394,19 @@ fn services_are_asked_for_when_no_key_at_hand_fits() {
 #[test]
 fn hostile_files_cost_little() {
     let file = read_text("yaml-encrypted-comment/encrypted.yaml");
-    let many = MAX_SIZE / 2 - file.len();
-    let comments = "#\n".repeat(many / 2);
+    let comments = "#\n".repeat(MAX_SIZE / 20);
     assert!(yaml(&(comments + &file), Mac::Ignore).is_ok());
-    let sealed = file
-        .lines()
-        .find_map(|line| line.trim_start().strip_prefix("password: "))
-        .expect("it is encrypted");
-    let regex = read_text("yaml-age/encrypted.yaml");
-    let long = format!(
-        "{}:\n{}{regex}",
-        "k".repeat(many),
-        format!("    x: {sealed}\n").repeat(10)
+    let json = read_text("json-age/encrypted.json");
+    let start = json.find("ENC[").expect("it is encrypted");
+    let sealed = &json[start..start + json[start..].find('"').expect("the text has an end")];
+    let long = json.replacen(
+        '{',
+        &format!("{{\"{}\": {{\"x\": \"{sealed}\"}},", "k".repeat(MAX_SIZE / 2)),
+        1,
     );
-    let error = yaml(&long, Mac::Ignore).unwrap_err().to_string();
+    let error = open(long.as_bytes(), Format::Json, &keys(), Mac::Ignore)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("the keys that lead to it are too long") && error.len() < 1000,
         "{error}"
@@ -422,9 +421,10 @@ fn hostile_files_cost_little() {
         open(lines.as_bytes(), Format::Ini, &keys(), Mac::Ignore),
         Err(DecryptError::NoMetadata)
     );
+    let file_of_age = read_text("yaml-age/encrypted.yaml");
     let recipients = "        - recipient: x\n          enc: x\n".repeat(300);
     let error = yaml(
-        &regex.replacen("    age:\n", &format!("    age:\n{recipients}"), 1),
+        &file_of_age.replacen("    age:\n", &format!("    age:\n{recipients}"), 1),
         Mac::Ignore,
     )
     .unwrap_err();
