@@ -153,6 +153,10 @@ impl Ports {
             events: self.source_events.clone(),
             metrics: self.metrics.clone(),
             watched: self.git_repositories.clone(),
+            registries: nave_oci::Registries::default(),
+            repositories: nave_chart_repo::Repositories::default(),
+            // Fleet objects refer to git only.
+            others: None,
             tasks: self.tasks.clone(),
         }
     }
@@ -166,6 +170,7 @@ impl Ports {
             min_retry_delay: arguments.min_retry_delay,
             max_retry_delay: arguments.max_retry_delay,
             filter: self.referenced.filter(),
+            ..nave_source_controller::Options::default()
         }
     }
 
@@ -188,6 +193,7 @@ impl Ports {
             metrics: self.metrics.clone(),
             kustomizations: self.kustomizations.clone(),
             git_repositories: self.git_repositories.clone(),
+            oci_repositories: None,
             external_artifacts: self.external_artifacts.clone(),
             key_services: self.key_services.clone(),
             permits,

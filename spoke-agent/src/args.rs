@@ -53,6 +53,15 @@ pub struct Arguments {
     /// What artifact digests are made with: sha256, sha384, sha512 or blake3
     #[arg(long, default_value = "sha256", value_parser = algorithm, value_name = "NAME")]
     pub artifact_digest_algo: Algorithm,
+    /// How many bytes the index of a chart repository may have
+    #[arg(long, default_value_t = 50 << 20, value_parser = clap::value_parser!(u64).range(1..), value_name = "BYTES")]
+    pub helm_index_max_size: u64,
+    /// How many bytes the package of a chart may have
+    #[arg(long, default_value_t = 10 << 20, value_parser = clap::value_parser!(u64).range(1..), value_name = "BYTES")]
+    pub helm_chart_max_size: u64,
+    /// How many bytes one file of a chart may have
+    #[arg(long, default_value_t = 5 << 20, value_parser = clap::value_parser!(u64).range(1..), value_name = "BYTES")]
+    pub helm_chart_file_max_size: u64,
     /// How often a download of an artifact is tried
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
     pub http_retry: u32,

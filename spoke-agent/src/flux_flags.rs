@@ -9,6 +9,7 @@ const NO_LIMIT: &str = "requests are not limited here; the API server's priority
 const NO_CLOUD: &str = "there is no login to cloud providers yet, so there are no tokens to keep";
 const NO_WORKLOAD: &str = "key services are asked with static credentials of a Secret only";
 const NO_SSH: &str = "git over SSH is not there yet";
+const NO_INDEX_CACHE: &str = "indexes of chart repositories are read from disk, chart by chart, and not kept in memory";
 const NO_HELM: &str = "there is no Helm controller yet";
 
 /// Flags of Flux that this program does not have, and why.
@@ -25,12 +26,9 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("ssh-kex-algos", NO_SSH),
     ("ssh-hostkey-algos", NO_SSH),
-    ("helm-index-max-size", NO_HELM),
-    ("helm-chart-max-size", NO_HELM),
-    ("helm-chart-file-max-size", NO_HELM),
-    ("helm-cache-max-size", NO_HELM),
-    ("helm-cache-ttl", NO_HELM),
-    ("helm-cache-purge-interval", NO_HELM),
+    ("helm-cache-max-size", NO_INDEX_CACHE),
+    ("helm-cache-ttl", NO_INDEX_CACHE),
+    ("helm-cache-purge-interval", NO_INDEX_CACHE),
     ("graceful-shutdown-timeout", NO_HELM),
     ("http-timeout", NO_HELM),
     ("oom-watch-memory-threshold", NO_HELM),

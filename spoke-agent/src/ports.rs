@@ -9,10 +9,12 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     runtime::{reflector::ObjectRef, watcher},
 };
+use nave_chart_repo::Repositories;
 use nave_crds::{ExternalArtifact, GitRepository, Kustomization};
 use nave_git::Git;
 use nave_kms::KeyServices;
 use nave_kustomize_controller::{ArtifactReader, StoreOrHttp};
+use nave_oci::Registries;
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
     hints::Hints,
@@ -20,6 +22,7 @@ use nave_runtime::{
     serve,
     watch::without_managed_fields,
 };
+use nave_source_controller::Watches;
 use nave_store::{Retention, Store, advertised_address};
 use nave_targets::{KubeconfigPolicy, Targets};
 
@@ -35,7 +38,10 @@ pub struct Ports {
     pub kustomizations: Watched<Kustomization>,
     git: Git,
     key_services: KeyServices,
+    registries: Registries,
+    repositories: Repositories,
     git_repositories: Watched<GitRepository>,
+    sources: Watches,
     external_artifacts: Watched<ExternalArtifact>,
     targets: Arc<Targets>,
     permits: Arc<dyn PrunePermits>,
@@ -101,6 +107,28 @@ impl Ports {
                 without_managed_fields,
                 tasks,
             ),
+            sources: Watches {
+                oci_repositories: Watched::start(
+                    api(arguments, &client),
+                    selected(arguments),
+                    without_managed_fields,
+                    tasks,
+                ),
+                helm_repositories: Watched::start(
+                    api(arguments, &client),
+                    selected(arguments),
+                    without_managed_fields,
+                    tasks,
+                ),
+                helm_charts: Watched::start(
+                    api(arguments, &client),
+                    selected(arguments),
+                    without_managed_fields,
+                    tasks,
+                ),
+            },
+            registries: Registries::default(),
+            repositories: Repositories::default(),
             external_artifacts: Watched::start(
                 api(arguments, &client),
                 watcher::Config::default(),
@@ -131,12 +159,15 @@ impl Ports {
 
     /// Waits for the first complete list of every kind. False when shutdown came first.
     pub async fn wait_until_watching(&self) -> bool {
-        let (sources, artifacts, kustomizations) = tokio::join!(
+        let ready = tokio::join!(
             self.git_repositories.ready(),
+            self.sources.oci_repositories.ready(),
+            self.sources.helm_repositories.ready(),
+            self.sources.helm_charts.ready(),
             self.external_artifacts.ready(),
             self.kustomizations.ready()
         );
-        sources && artifacts && kustomizations
+        ready == (true, true, true, true, true, true)
     }
 
     /// For the source controller.
@@ -148,6 +179,9 @@ impl Ports {
             events: self.source_events.clone(),
             metrics: self.metrics.clone(),
             watched: self.git_repositories.clone(),
+            registries: self.registries.clone(),
+            repositories: self.repositories.clone(),
+            others: Some(self.sources.clone()),
             tasks: self.tasks.clone(),
         }
     }
@@ -160,6 +194,9 @@ impl Ports {
             requeue_dependency: arguments.requeue_dependency,
             min_retry_delay: arguments.min_retry_delay,
             max_retry_delay: arguments.max_retry_delay,
+            helm_index_max_size: arguments.helm_index_max_size,
+            helm_chart_max_size: arguments.helm_chart_max_size,
+            helm_chart_file_max_size: arguments.helm_chart_file_max_size,
             ..nave_source_controller::Options::default()
         }
     }
@@ -184,6 +221,7 @@ impl Ports {
             metrics: self.metrics.clone(),
             kustomizations: self.kustomizations.clone(),
             git_repositories: self.git_repositories.clone(),
+            oci_repositories: Some(self.sources.oci_repositories.clone()),
             external_artifacts: self.external_artifacts.clone(),
             key_services: self.key_services.clone(),
             permits: self.permits.clone(),

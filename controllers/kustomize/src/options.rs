@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use kube::Client;
 use nave_crds::{
     kustomize::Kustomization,
-    source::{ExternalArtifact, GitRepository},
+    source::{ExternalArtifact, GitRepository, OCIRepository},
 };
 use nave_kms::KeyServices;
 use nave_runtime::{
@@ -32,6 +32,8 @@ pub struct Ports {
     pub kustomizations: Watched<Kustomization>,
     /// Sources.
     pub git_repositories: Watched<GitRepository>,
+    /// Sources; without a watch they are read one by one.
+    pub oci_repositories: Option<Watched<OCIRepository>>,
     /// Sources.
     pub external_artifacts: Watched<ExternalArtifact>,
     /// Who may delete.

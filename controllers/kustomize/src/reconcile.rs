@@ -57,6 +57,7 @@ impl Kustomizations {
         let Ports {
             kustomizations,
             git_repositories,
+            oci_repositories,
             external_artifacts,
             tasks,
             client,
@@ -71,6 +72,15 @@ impl Kustomizations {
             kustomizations,
             tasks,
         );
+        if let Some(oci_repositories) = oci_repositories {
+            self.triggers.watch_sources(
+                "OCIRepository",
+                oci_repositories,
+                |source| source.status.as_ref()?.artifact.as_ref(),
+                kustomizations,
+                tasks,
+            );
+        }
         self.triggers.watch_sources(
             "ExternalArtifact",
             external_artifacts,

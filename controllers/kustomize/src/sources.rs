@@ -5,8 +5,7 @@ use nave_object::Gvk;
 
 use crate::{Options, Ports, plan::SourceSeen};
 
-/// What the source looks like now. GitRepositories and ExternalArtifacts come from the shared watches; the kinds that have
-/// none yet are asked for.
+/// What the source looks like now. It comes from the shared watches; kinds without one are asked for.
 pub(crate) async fn source_of(kustomization: &Kustomization, ports: &Ports, options: &Options) -> SourceSeen {
     let reference = &kustomization.spec.source_ref;
     let own = kustomization.metadata.namespace.as_deref().unwrap_or_default();
@@ -35,9 +34,13 @@ pub(crate) async fn source_of(kustomization: &Kustomization, ports: &Ports, opti
             .external_artifacts
             .get(namespace, &reference.name)
             .map(|source| source.status.as_ref().and_then(|status| status.artifact.clone())),
-        "OCIRepository" | "Bucket" => {
-            return ask(ports, &reference.kind, namespace, &reference.name, name).await;
-        }
+        "OCIRepository" => match &ports.oci_repositories {
+            Some(watched) => watched
+                .get(namespace, &reference.name)
+                .map(|source| source.status.as_ref().and_then(|status| status.artifact.clone())),
+            None => return ask(ports, &reference.kind, namespace, &reference.name, name).await,
+        },
+        "Bucket" => return ask(ports, &reference.kind, namespace, &reference.name, name).await,
         kind => {
             return SourceSeen::Unsupported(format!("spec.sourceRef.kind {kind:?} is not supported by this version"));
         }

@@ -2,14 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::stream::BoxStream;
+use futures::{StreamExt, stream, stream::BoxStream};
 use kube::runtime::reflector::ObjectRef;
-use nave_crds::GitRepository;
+use nave_chart_repo::Repositories;
+use nave_crds::{GitRepository, HelmChart, HelmRepository, OCIRepository};
 use nave_git::Git;
+use nave_oci::Registries;
 use nave_runtime::{EventRecorder, Metrics, Tasks, Watched, controller};
 use nave_store::Store;
 
-use crate::git_repository::GitRepositoryReconciler;
+use crate::{
+    common::Common,
+    git_repository::GitRepositorySteps,
+    helm_chart::{self, HelmChartSteps},
+    helm_repository::HelmRepositorySteps,
+    oci_repository::OciRepositorySteps,
+    reconciler::{SourceReconciler, Steps},
+    source::Source,
+};
 
 /// What the process lends to the controller.
 #[derive(Clone)]
@@ -20,14 +30,31 @@ pub struct Ports {
     pub store: Arc<Store>,
     /// How remotes are read.
     pub git: Arc<Git>,
+    /// How registries are read.
+    pub registries: Registries,
+    /// How chart repositories are read.
+    pub repositories: Repositories,
     /// Where events go.
     pub events: EventRecorder,
     /// Where measurements go.
     pub metrics: Metrics,
     /// The objects, kept current.
     pub watched: Watched<GitRepository>,
+    /// The objects of the other kinds; without, they are left alone.
+    pub others: Option<Watches>,
     /// The tasks of the process.
     pub tasks: Tasks,
+}
+
+/// The kinds of sources beside GitRepository, kept current.
+#[derive(Clone)]
+pub struct Watches {
+    /// Artifacts of registries.
+    pub oci_repositories: Watched<OCIRepository>,
+    /// Indexes of chart repositories.
+    pub helm_repositories: Watched<HelmRepository>,
+    /// Charts.
+    pub helm_charts: Watched<HelmChart>,
 }
 
 /// What may be configured; the defaults are Flux's.
@@ -43,7 +70,13 @@ pub struct Options {
     pub min_retry_delay: Duration,
     /// The longest delay after failures (`--max-retry-delay`).
     pub max_retry_delay: Duration,
-    /// Which objects are ours. Others are left alone entirely, finalizers included: on a hub those without a fleet owner
+    /// How many bytes the index of a chart repository may have (`--helm-index-max-size`).
+    pub helm_index_max_size: u64,
+    /// How many bytes the package of a chart may have (`--helm-chart-max-size`).
+    pub helm_chart_max_size: u64,
+    /// How many bytes one file of a chart may have (`--helm-chart-file-max-size`).
+    pub helm_chart_file_max_size: u64,
+    /// Which GitRepositories are ours. Others are left alone entirely, finalizers included: on a hub those without a fleet owner
     /// belong to whoever else runs there.
     pub filter: Filter,
 }
@@ -71,6 +104,9 @@ impl Default for Options {
             requeue_dependency: Duration::from_secs(30),
             min_retry_delay: Duration::from_millis(750),
             max_retry_delay: Duration::from_secs(15 * 60),
+            helm_index_max_size: 50 << 20,
+            helm_chart_max_size: 10 << 20,
+            helm_chart_file_max_size: 5 << 20,
             filter: Arc::new(|_| true),
         }
     }
@@ -79,8 +115,8 @@ impl Default for Options {
 /// Every source that is still wanted has been reconciled at least once after this time.
 const SWEEP_AFTER: Duration = Duration::from_secs(3600);
 
-/// Reconciles GitRepositories until shutdown. `extra_triggers` names objects that should be looked at now, such as
-/// those whose server has announced a push.
+/// Reconciles sources until shutdown. `extra_triggers` names objects that should be looked at now, such as those whose
+/// server has announced a push.
 pub async fn run(ports: Ports, options: Options, extra_triggers: BoxStream<'static, ObjectRef<GitRepository>>) {
     let git = ports.git.clone();
     let shutdown = ports.tasks.shutdown_token().clone();
@@ -90,8 +126,63 @@ pub async fn run(ports: Ports, options: Options, extra_triggers: BoxStream<'stat
             _ = tokio::time::sleep(SWEEP_AFTER) => git.sweep(),
         }
     });
-    let (watched, metrics, tasks) = (ports.watched.clone(), ports.metrics.clone(), ports.tasks.clone());
-    let concurrent = options.concurrent;
-    let reconciler = Arc::new(GitRepositoryReconciler::new(ports, options));
-    controller::run(&watched, extra_triggers, concurrent, &metrics, reconciler, &tasks).await;
+    let steps = GitRepositorySteps {
+        git: ports.git.clone(),
+        watched: ports.watched.clone(),
+        filter: options.filter.clone(),
+    };
+    let repositories = run_kind(&ports, &options, &ports.watched, steps, extra_triggers);
+    let others = async {
+        let Some(watches) = &ports.others else { return };
+        let artifacts = OciRepositorySteps {
+            registries: ports.registries.clone(),
+        };
+        let indexes = HelmRepositorySteps {
+            repositories: ports.repositories.clone(),
+        };
+        let charts = HelmChartSteps {
+            registries: ports.registries.clone(),
+            repositories: ports.repositories.clone(),
+            git_repositories: ports.watched.clone(),
+            helm_repositories: watches.helm_repositories.clone(),
+        };
+        let chart_triggers = helm_chart::triggers(&ports.watched, watches);
+        tokio::join!(
+            run_kind(
+                &ports,
+                &options,
+                &watches.oci_repositories,
+                artifacts,
+                stream::pending().boxed()
+            ),
+            run_kind(
+                &ports,
+                &options,
+                &watches.helm_repositories,
+                indexes,
+                stream::pending().boxed()
+            ),
+            run_kind(&ports, &options, &watches.helm_charts, charts, chart_triggers),
+        );
+    };
+    tokio::join!(repositories, others);
+}
+
+async fn run_kind<K: Source, S: Steps<K>>(
+    ports: &Ports,
+    options: &Options,
+    watched: &Watched<K>,
+    steps: S,
+    triggers: BoxStream<'static, ObjectRef<K>>,
+) {
+    let reconciler = Arc::new(SourceReconciler::new(Common::new(ports, options.clone()), steps));
+    controller::run(
+        watched,
+        triggers,
+        options.concurrent,
+        &ports.metrics,
+        reconciler,
+        &ports.tasks,
+    )
+    .await;
 }

@@ -1,6 +1,6 @@
 //! Who we say we are to a registry, from Docker's configuration files as Secrets carry them.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use nave_net::{BasicAuth, SecretData, SecretText};
@@ -146,7 +146,7 @@ impl DockerConfig {
             });
         }
         // The most specific path wins, and a name before a pattern.
-        entries.sort_by(|a, b| (b.path.len(), !b.host.contains('*')).cmp(&(a.path.len(), !a.host.contains('*'))));
+        entries.sort_by_key(|entry| Reverse((entry.path.len(), !entry.host.contains('*'))));
         Ok(DockerConfig { entries })
     }
 

@@ -68,6 +68,22 @@ impl Store {
         .await
     }
 
+    /// An artifact as a file, for what is too large to be read as a whole.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub async fn open_file(&self, path: &str) -> Result<fs::File, ReadError> {
+        let file = self.directory().join(place::relative(path)?);
+        let path = path.to_owned();
+        blocking(move || {
+            fs::File::open(&file).map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => ReadError::Missing { path },
+                _ => ReadError::Read { path, source },
+            })
+        })
+        .await
+    }
+
     /// The files of a tarball artifact, from memory or from disk with its digest checked.
     ///
     /// # Errors

@@ -80,6 +80,76 @@ impl Store {
         Ok(stored)
     }
 
+    /// Stores what a reader gives, byte for byte.
+    ///
+    /// # Errors
+    /// As [`Store::put`]; the reader's errors are told as those of the disk.
+    pub async fn put_reader(
+        &self,
+        owner: &Owner,
+        file_name: &str,
+        mut reader: impl io::Read + Send + 'static,
+    ) -> Result<StoredArtifact, PutError> {
+        self.write(owner, file_name, move |file| io::copy(&mut reader, file).map(|_| ()))
+            .await
+    }
+
+    /// Stores what `content` writes.
+    ///
+    /// # Errors
+    /// As [`Store::put`]; what `content` returns is told as an error of the disk.
+    pub async fn put_with(
+        &self,
+        owner: &Owner,
+        file_name: &str,
+        content: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+    ) -> Result<StoredArtifact, PutError> {
+        self.write(owner, file_name, move |file| content(file)).await
+    }
+
+    /// Points a symbolic link in the owner's directory at one of its files, and says under which URL it is served.
+    ///
+    /// The link is replaced at once: readers follow the old one or the new one.
+    ///
+    /// # Errors
+    /// A name that cannot be a path, or the disk's.
+    pub async fn link(&self, owner: &Owner, name: &str, file_name: &str) -> Result<String, PutError> {
+        let path = owner.file(name)?;
+        owner.file(file_name)?;
+        let link = self.directory().join(&path);
+        let target = file_name.to_owned();
+        let url = self.url(&path);
+        blocking(move || {
+            if fs::read_link(&link).is_ok_and(|present| present.as_os_str() == target.as_str()) {
+                return Ok(());
+            }
+            let directory = link.parent().expect("links lie in the owner's directory");
+            let replace = || -> io::Result<()> {
+                let temporary = tempfile::Builder::new()
+                    .prefix(TEMPORARY)
+                    .make_in(directory, |path| std::os::unix::fs::symlink(&target, path))?;
+                let temporary = temporary.into_temp_path().keep().map_err(|error| error.error)?;
+                fs::rename(&temporary, &link)
+            };
+            replace().map_err(|source| PutError::Write {
+                path: link.display().to_string(),
+                source,
+            })
+        })
+        .await?;
+        Ok(url)
+    }
+
+    /// A file without a name, on the store's disk, for what has to be looked at before it is stored. It is gone when it
+    /// is closed.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn scratch(&self) -> io::Result<fs::File> {
+        let directory = self.directory().to_owned();
+        blocking(move || tempfile::tempfile_in(directory)).await
+    }
+
     async fn write(
         &self,
         owner: &Owner,

@@ -43,6 +43,57 @@ async fn what_is_put_is_read_back_from_memory_and_from_disk() {
 }
 
 #[tokio::test]
+async fn a_link_leads_to_the_latest() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    for (file, content) in [("1.tar.gz", "a"), ("2.tar.gz", "b")] {
+        let stored = store.put_reader(&owner(), file, content.as_bytes()).await.unwrap();
+        assert_eq!(stored.digest, Digest::sha256(content.as_bytes()));
+        // Setting it again to the same file changes nothing.
+        for _ in 0..2 {
+            let url = store.link(&owner(), "latest.tar.gz", file).await.unwrap();
+            assert_eq!(url, "http://store.example/gitrepository/apps/podinfo/latest.tar.gz");
+        }
+        let link = directory.path().join("gitrepository/apps/podinfo/latest.tar.gz");
+        assert_eq!(std::fs::read_to_string(link).unwrap(), content);
+    }
+    assert!(store.link(&owner(), "../x", "1.tar.gz").await.is_err());
+    assert!(store.link(&owner(), "x", "../../../etc/passwd").await.is_err());
+    // Retention leaves the link alone and removes what is old.
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    assert_eq!(store.collect(&owner(), "2.tar.gz", later).await.unwrap(), ["1.tar.gz"]);
+    let mut names: Vec<String> = std::fs::read_dir(directory.path().join("gitrepository/apps/podinfo"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["2.tar.gz", "latest.tar.gz"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let broken = store.put_with(&owner(), "1.tar.gz", |out| {
+        out.write_all(b"half")?;
+        Err(std::io::Error::other("no more"))
+    });
+    assert!(broken.await.is_err());
+    let left = std::fs::read_dir(directory.path().join("gitrepository/apps/podinfo")).unwrap();
+    assert_eq!(left.count(), 0);
+    assert!(matches!(
+        store.open_file("gitrepository/apps/podinfo/1.tar.gz").await,
+        Err(ReadError::Missing { .. })
+    ));
+    store
+        .put_with(&owner(), "1.tar.gz", |out| out.write_all(b"whole"))
+        .await
+        .unwrap();
+    let file = store.open_file("gitrepository/apps/podinfo/1.tar.gz").await.unwrap();
+    assert_eq!(std::io::read_to_string(file).unwrap(), "whole");
+}
+
+#[tokio::test]
 async fn damage_is_seen() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());

@@ -198,8 +198,9 @@ impl Front {
             .request(method, format!("http://{}{path}", self.backend))
             .body(body);
         for (name, value) in &headers {
-            let own = *name == header::HOST || *name == header::CONTENT_LENGTH;
-            if !own && !(tokens && *name == header::AUTHORIZATION) {
+            let is_ours =
+                *name == header::HOST || *name == header::CONTENT_LENGTH || (tokens && *name == header::AUTHORIZATION);
+            if !is_ours {
                 request = request.header(name, value);
             }
         }

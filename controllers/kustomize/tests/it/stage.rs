@@ -17,7 +17,7 @@ use nave_artifact::{File, FileTree};
 use nave_bed::{Plane, PlaneOptions, eventually};
 use nave_crds::{
     kustomize::{Kustomization, KustomizationStatus},
-    source::{ExternalArtifact, GitRepository},
+    source::{ExternalArtifact, GitRepository, OCIRepository},
 };
 use nave_kms::KeyServices;
 use nave_kustomize_controller::{Options, Ports, StoreOrHttp, run};
@@ -158,6 +158,12 @@ impl Stage {
                 without_managed_fields::<GitRepository>,
                 tasks,
             ),
+            oci_repositories: Some(Watched::start(
+                Api::namespaced(client.clone(), &self.namespace),
+                config(),
+                without_managed_fields::<OCIRepository>,
+                tasks,
+            )),
             external_artifacts: Watched::start(
                 Api::namespaced(client.clone(), &self.namespace),
                 config(),
@@ -191,6 +197,12 @@ impl Stage {
     pub async fn publish_external(&self, name: &str, revision: &str, files: &[(&str, String)]) -> Result<()> {
         let spec = json!({"sourceRef": {"apiVersion": "example.com/v1", "kind": "Maker", "name": "maker"}});
         self.publish_as::<ExternalArtifact>(name, spec, revision, files).await
+    }
+
+    /// The same for an OCIRepository.
+    pub async fn publish_oci(&self, name: &str, revision: &str, files: &[(&str, String)]) -> Result<()> {
+        let spec = json!({"interval": "1h", "url": "oci://registry.example.com/app"});
+        self.publish_as::<OCIRepository>(name, spec, revision, files).await
     }
 
     async fn publish_as<K>(&self, name: &str, spec: Value, revision: &str, files: &[(&str, String)]) -> Result<()>

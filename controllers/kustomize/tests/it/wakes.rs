@@ -42,6 +42,27 @@ async fn an_external_artifact_is_a_source_like_any_other() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_artifact_of_a_registry_is_a_source_like_any_other() -> Result<()> {
+    let stage = Stage::start("oci").await?;
+    let ns = stage.namespace.clone();
+    let reference = json!({"sourceRef": {"kind": "OCIRepository", "name": "parts"}});
+    stage.apply("app", reference).await?;
+    let message = stage.failed("app", "ArtifactFailed").await?;
+    assert!(
+        message.contains("OCIRepository") && message.contains("parts"),
+        "{message}"
+    );
+    for (revision, value) in [("1", "one"), ("2", "two")] {
+        stage
+            .publish_oci("parts", revision, &[("app/a.yaml", config(&ns, "a", value))])
+            .await?;
+        value_becomes(&stage, "a", value).await?;
+        stage.ready("app", revision).await?;
+    }
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn variables_are_followed_where_the_label_asks_for_it() -> Result<()> {
     let stage = Stage::start("variables").await?;
     let ns = stage.namespace.clone();

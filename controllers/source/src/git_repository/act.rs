@@ -1,76 +1,59 @@
 //! Doing what the plan says: resolve, fetch, pack, store.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use nave_crds::{
     Artifact, GitRepository,
-    conditions::{FETCH_FAILED, INCLUDE_UNAVAILABLE, STORAGE_OPERATION_FAILED},
+    conditions::{FETCH_FAILED, INCLUDE_UNAVAILABLE},
     reasons::source as reasons,
 };
 use nave_git::{Checkout, GitError, RemoteHandle, Resolved};
-use nave_runtime::{Severity, conditions::whole_seconds};
-use nave_store::Owner;
+use nave_runtime::Severity;
 
-use super::{GitRepositoryReconciler, Work, include, observe::Stored, plan, status::Draft};
-use crate::failure::{Failure, Retry, chain};
+use super::{
+    GitRepositorySteps, include, plan,
+    status::{is_made_of, made_of},
+};
+use crate::{
+    common::{Common, artifact, not_stored},
+    failure::{Failure, Retry, chain},
+    reconciler::{Done, Told, Work},
+};
 
-/// What a reconcile came to.
-pub(crate) enum Done {
-    /// The stored artifact is of the current revision.
-    UpToDate,
-    /// A new artifact is stored; this is the subject of its commit.
-    Stored { subject: String },
-}
-
-impl GitRepositoryReconciler {
+impl GitRepositorySteps {
     /// From the object to an artifact. The draft is left as far as it got.
-    pub(super) async fn work(&self, object: &GitRepository, work: &mut Work) -> Result<Done, Failure> {
+    pub(super) async fn reconcile(
+        &self,
+        common: &Common<GitRepository>,
+        object: &GitRepository,
+        work: &mut Work<GitRepository>,
+    ) -> Result<Done, Failure> {
         let namespace = work.namespace.clone();
-        match self.stored(work.draft.status.artifact.as_ref()).await? {
-            Stored::Intact(artifact) => work.draft.status.artifact = Some(artifact),
-            Stored::Missing => {
-                work.draft.artifact_lost();
-                work.draft.progressing(true, "building artifact");
-            }
-            Stored::Damaged(message) => {
-                self.record(
-                    object,
-                    Severity::Error,
-                    reasons::ARTIFACT_VERIFICATION_FAILED,
-                    &message,
-                    BTreeMap::new(),
-                );
-                work.draft.artifact_lost();
-                work.draft
-                    .progressing(true, "building artifact: disappeared from storage");
-            }
-        }
+        common.check_stored(object, work).await?;
         let planned = plan::plan(&object.spec)?;
-        let secret = self
+        // A plan verifies nothing yet.
+        work.draft.status.source_verification_mode = None;
+        let secret = common
             .secret(&namespace, "secretRef", object.spec.secret_ref.as_ref())
             .await?;
-        let proxy = self
+        let proxy = common
             .secret(&namespace, "proxySecretRef", object.spec.proxy_secret_ref.as_ref())
             .await?;
-        let remote = plan::remote(
-            &object.spec,
-            secret.as_ref().map(|(name, data)| plan::Named { name, data }),
-            proxy.as_ref().map(|(name, data)| plan::Named { name, data }),
-        )?;
-        let remote = self.ports.git.remote(&work.key(), remote).map_err(git_failure)?;
+        let remote = plan::remote(&object.spec, secret.as_ref(), proxy.as_ref())?;
+        let remote = self.git.remote(&work.key(), remote).map_err(git_failure)?;
         let included = self.included(&namespace, object)?;
 
         let resolving = remote.resolve(&planned.wanted, planned.timeout);
-        let resolved = self.with_progress(object, work, resolving).await.map_err(git_failure)?;
-        let current = work
-            .draft
-            .status
+        let resolved = common
+            .with_progress(object, work, resolving)
+            .await
+            .map_err(git_failure)?;
+        let status = &work.draft.status;
+        let current = status
             .artifact
             .as_ref()
             .is_some_and(|artifact| same_revision(&artifact.revision, &resolved.revision));
-        if current && work.draft.is_made_of(&object.spec, &included) {
+        if current && is_made_of(status, &object.spec, &included) {
             // A poll by interval that finds nothing new writes nothing at all; Flux writes an event each time.
             if work.is_asked {
                 let message = format!(
@@ -78,7 +61,7 @@ impl GitRepositoryReconciler {
                     resolved.revision
                 );
                 let reason = reasons::GIT_OPERATION_SUCCEEDED;
-                self.record(object, Severity::Trace, reason, &message, BTreeMap::new());
+                common.record(object, Severity::Trace, reason, &message, BTreeMap::new());
             }
             return Ok(Done::UpToDate);
         }
@@ -94,16 +77,26 @@ impl GitRepositoryReconciler {
             work.draft
                 .progressing(true, "building artifact: the selection of files has changed");
         }
-        let fetching = self.fetch(object, &remote, &resolved, &planned, &included);
-        let (checkout, subject) = self.with_progress(object, work, fetching).await?;
-        let artifact = self.store(work, &resolved, checkout).await?;
-        work.draft.stored(&object.spec, artifact, included);
-        Ok(Done::Stored { subject })
+        let fetching = self.fetch(common, object, &remote, &resolved, &planned, &included);
+        let (checkout, subject) = common.with_progress(object, work, fetching).await?;
+        let stored = common
+            .store
+            .put_tree(&work.owner, &file_name(&resolved), Arc::new(checkout.tree))
+            .await
+            .map_err(|error| not_stored(&error))?;
+        work.draft
+            .stored(artifact(stored, resolved.revision.clone(), BTreeMap::new()));
+        made_of(&mut work.draft.status, &object.spec, included);
+        Ok(Done::Stored(Told {
+            reason: reasons::NEW_ARTIFACT,
+            message: format!("stored artifact for commit '{}'", short(&subject)),
+        }))
     }
 
     /// The files of a revision with what is included into them.
     async fn fetch(
         &self,
+        common: &Common<GitRepository>,
         object: &GitRepository,
         remote: &RemoteHandle,
         resolved: &Resolved,
@@ -119,7 +112,7 @@ impl GitRepositoryReconciler {
                 "ignore patterns that cannot be read: {}",
                 checkout.ignore.invalid().join(", ")
             );
-            self.record(
+            common.record(
                 object,
                 Severity::Trace,
                 reasons::SOURCE_IGNORE_ERROR,
@@ -136,7 +129,7 @@ impl GitRepositoryReconciler {
                     format!("include of '{}': {error}", spec.repository.name),
                 )
             })?;
-            let tree = self.ports.store.tree(&artifact.path, &digest).await.map_err(|error| {
+            let tree = common.store.tree(&artifact.path, &digest).await.map_err(|error| {
                 unavailable(
                     reasons::COPY_FAILURE,
                     format!("include of '{}': {}", spec.repository.name, chain(&error)),
@@ -152,65 +145,6 @@ impl GitRepositoryReconciler {
         }
         let subject = checkout.commit.subject.clone();
         Ok((checkout, subject))
-    }
-
-    async fn store(&self, work: &Work, resolved: &Resolved, checkout: Checkout) -> Result<Artifact, Failure> {
-        let file = file_name(resolved);
-        let stored = self
-            .ports
-            .store
-            .put_tree(&work.owner, &file, Arc::new(checkout.tree))
-            .await
-            .map_err(|error| {
-                let message = chain(&error);
-                Failure::new(
-                    Retry::Backoff,
-                    STORAGE_OPERATION_FAILED,
-                    reasons::ARCHIVE_OPERATION_FAILED,
-                    message,
-                )
-            })?;
-        Ok(Artifact {
-            path: stored.path,
-            url: stored.url,
-            revision: resolved.revision.clone(),
-            digest: stored.digest.to_string(),
-            last_update_time: Time(whole_seconds(Timestamp::now())),
-            size: i64::try_from(stored.size).ok(),
-            metadata: BTreeMap::new(),
-        })
-    }
-
-    /// Removes artifacts that retention no longer allows. What cannot be removed now is tried again next time.
-    pub(super) async fn collect(&self, object: &GitRepository, owner: &Owner, draft: &Draft) {
-        let Some(artifact) = &draft.status.artifact else { return };
-        let Some(current) = artifact.path.rsplit('/').next() else {
-            return;
-        };
-        let none = BTreeMap::new();
-        match self.ports.store.collect(owner, current, SystemTime::now()).await {
-            Ok(removed) if removed.is_empty() => {}
-            Ok(removed) => {
-                let message = format!("garbage collected {} artifacts", removed.len());
-                self.record(
-                    object,
-                    Severity::Trace,
-                    reasons::GARBAGE_COLLECTION_SUCCEEDED,
-                    &message,
-                    none,
-                );
-            }
-            Err(error) => {
-                let message = format!("garbage collection of artifacts failed: {error}");
-                self.record(
-                    object,
-                    Severity::Error,
-                    reasons::GARBAGE_COLLECTION_FAILED,
-                    &message,
-                    none,
-                );
-            }
-        }
     }
 }
 
@@ -241,7 +175,7 @@ fn git_failure(error: GitError) -> Failure {
 }
 
 /// A commit subject of at most fifty characters, as Flux's events carry it.
-pub(super) fn short(subject: &str) -> String {
+fn short(subject: &str) -> String {
     let mut cut: String = subject.chars().take(50).collect();
     if cut.len() < subject.len() {
         cut.push_str("...");

@@ -8,9 +8,12 @@ use nave_crds::{
     source::{GitProvider, GitRepositorySpec},
 };
 use nave_git::{Auth, Remote, RemoteError, Selection, Wanted};
-use nave_net::{BasicAuth, ProxyOptions, SecretData, TlsOptions, bearer_token};
+use nave_net::{BasicAuth, ProxyOptions, TlsOptions, bearer_token};
 
-use crate::failure::{Failure, Retry, chain};
+use crate::{
+    common::NamedSecret,
+    failure::{Failure, Retry, chain},
+};
 
 /// What to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,24 +113,16 @@ fn wanted(spec: &GitRepositorySpec) -> Result<Wanted, Failure> {
     })
 }
 
-/// A Secret that the spec names, with its content.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Named<'a> {
-    /// `namespace/name`.
-    pub name: &'a str,
-    pub data: &'a SecretData,
-}
-
 /// How to reach the repository, from the spec and the Secrets that it names.
 pub(crate) fn remote(
     spec: &GitRepositorySpec,
-    secret: Option<Named<'_>>,
-    proxy: Option<Named<'_>>,
+    secret: Option<&NamedSecret>,
+    proxy: Option<&NamedSecret>,
 ) -> Result<Remote, Failure> {
     let refused = |message: String| Failure::new(Retry::Backoff, FETCH_FAILED, reasons::AUTHENTICATION_FAILED, message);
     let mut auth = Auth::None;
     let mut tls = TlsOptions::default();
-    if let Some(Named { name, data }) = secret {
+    if let Some(NamedSecret { name, data }) = secret {
         if data.contains_key("githubAppID") {
             return Err(Failure::new(
                 Retry::Stalled,
@@ -155,7 +150,7 @@ pub(crate) fn remote(
     }
     let proxy = match proxy {
         None => None,
-        Some(Named { name, data }) => Some(
+        Some(NamedSecret { name, data }) => Some(
             ProxyOptions::from_secret(data)
                 .map_err(|error| refused(format!("proxy secret '{name}': {}", chain(&error))))?,
         ),
@@ -271,20 +266,20 @@ mod tests {
         assert_eq!(found.timeout, Duration::from_secs(5));
     }
 
-    fn data(keys: &[(&str, &str)]) -> SecretData {
-        keys.iter()
-            .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()))
-            .collect()
+    fn secret(name: &str, keys: &[(&str, &str)]) -> NamedSecret {
+        let data = keys
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()));
+        NamedSecret {
+            name: name.to_owned(),
+            data: data.collect(),
+        }
     }
 
     #[track_caller]
     fn check_remote(url: &str, keys: &[(&str, &str)], expected: Result<Auth, (Retry, &str, &str)>) {
-        let data = data(keys);
-        let secret = Some(Named {
-            name: "ns/s",
-            data: &data,
-        });
-        let found = remote(&spec(json!({"url": url})), secret, None);
+        let secret = secret("ns/s", keys);
+        let found = remote(&spec(json!({"url": url})), Some(&secret), None);
         match (found, expected) {
             (Ok(found), Ok(auth)) => {
                 let again = Remote::new("https://h/a", auth, TlsOptions::default(), None).unwrap();
@@ -348,16 +343,8 @@ mod tests {
 
     #[test]
     fn a_broken_proxy_secret_is_named() {
-        let data = data(&[("address", "ftp://p")]);
-        let failure = remote(
-            &spec(json!({})),
-            None,
-            Some(Named {
-                name: "ns/p",
-                data: &data,
-            }),
-        )
-        .unwrap_err();
+        let proxy = secret("ns/p", &[("address", "ftp://p")]);
+        let failure = remote(&spec(json!({})), None, Some(&proxy)).unwrap_err();
         assert!(
             failure
                 .message

@@ -3,6 +3,10 @@
 
 mod access;
 mod artifacts;
+mod chart_server;
 mod external;
+mod helm;
 mod lifecycle;
+mod objects;
+mod oci;
 mod stage;

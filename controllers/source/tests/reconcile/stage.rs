@@ -22,8 +22,9 @@ use nave_artifact::{FileTree, Limits, unpack};
 use nave_bed::{Plane, PlaneOptions, eventually};
 use nave_crds::{GitRepository, source::GitRepositoryStatus};
 use nave_git::Git;
+use nave_oci::Registries;
 use nave_runtime::{Conditions, EventRecorder, Metrics, Tasks, Watched, watch::without_managed_fields};
-use nave_source_controller::{Options, Ports};
+use nave_source_controller::{Options, Ports, Watches};
 use nave_store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -128,6 +129,11 @@ impl Stage {
         let tasks = Tasks::new(CancellationToken::new());
         let api = Api::namespaced(self.client.clone(), &self.namespace);
         let watched = Watched::start(api, watcher::Config::default(), without_managed_fields, &tasks);
+        let others = Watches {
+            oci_repositories: self.watch(&tasks),
+            helm_repositories: self.watch(&tasks),
+            helm_charts: self.watch(&tasks),
+        };
         let events = EventRecorder::new(self.client.clone(), "source-controller", "test".into(), None, &tasks);
         let ports = Ports {
             client: self.client.clone(),
@@ -136,6 +142,10 @@ impl Stage {
             events,
             metrics: Metrics::new(),
             watched,
+            // A layer that stops coming is given up soon here.
+            registries: Registries::new(Duration::from_secs(1)),
+            repositories: nave_chart_repo::Repositories::default(),
+            others: Some(others),
             tasks: tasks.clone(),
         };
         let mut options = Options {
@@ -152,6 +162,20 @@ impl Stage {
         tasks.spawn("source-controller", controller);
         self.running = Some(Running { tasks, triggers });
         Ok(())
+    }
+
+    fn watch<K>(&self, tasks: &Tasks) -> Watched<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + serde::de::DeserializeOwned
+            + std::fmt::Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let api = Api::namespaced(self.client.clone(), &self.namespace);
+        Watched::start(api, watcher::Config::default(), without_managed_fields, tasks)
     }
 
     pub fn api(&self) -> Api<GitRepository> {
