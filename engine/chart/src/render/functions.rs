@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use nave_gotemplate::{Function, FunctionError, Functions, GoType, Map, Render, RenderError, Str, Value};
+use nave_gotemplate::{Function, FunctionError, Functions, GoType, Map, Render, RenderError, Value};
 
 use super::failure::{WARNING_END, WARNING_START};
 use crate::Lookup;
@@ -68,7 +68,7 @@ fn tpl() -> Function {
         let template = args[0].as_string().unwrap_or_default();
         let shown = template.clone();
         Ok(Render::text(ROOT, template, args[1].clone(), move |_, result| match result {
-            Ok(text) => Ok(Value::Str(without_no_value(text))),
+            Ok(text) => Ok(Value::string(without_no_value(text.as_bytes().to_vec()))),
             Err(error) => {
                 let shown = quote(&shown.to_text());
                 let prefix = match error {
@@ -82,24 +82,27 @@ fn tpl() -> Function {
 }
 
 /// What Go prints for a value that is not there is taken out of every text, as Helm does.
-pub(super) fn without_no_value(text: Str) -> Str {
+pub(super) fn without_no_value(text: Vec<u8>) -> Vec<u8> {
     const NO_VALUE: &[u8] = b"<no value>";
-    let bytes = text.as_bytes();
-    if !bytes.windows(NO_VALUE.len()).any(|window| window == NO_VALUE) {
-        return text;
-    }
-    let mut kept = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some(first) = rest.first() {
-        match rest.strip_prefix(NO_VALUE) {
-            Some(after) => rest = after,
-            None => {
-                kept.push(*first);
-                rest = &rest[1..];
-            }
+    let mut kept: Option<Vec<u8>> = None;
+    let mut copied = 0;
+    let mut from = 0;
+    while let Some(found) = text[from..].iter().position(|byte| *byte == b'<') {
+        let at = from + found;
+        from = at + 1;
+        if text[at..].starts_with(NO_VALUE) {
+            kept.get_or_insert_default().extend_from_slice(&text[copied..at]);
+            copied = at + NO_VALUE.len();
+            from = copied;
         }
     }
-    kept.into()
+    match kept {
+        None => text,
+        Some(mut kept) => {
+            kept.extend_from_slice(&text[copied..]);
+            kept
+        }
+    }
 }
 
 fn required() -> Function {
