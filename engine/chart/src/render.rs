@@ -8,9 +8,6 @@ mod functions;
 mod host;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
-
-use nave_gotemplate::Map;
 
 use crate::values::{Nulls, coalesce, table, values_of};
 use crate::version::is_compatible;

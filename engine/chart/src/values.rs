@@ -9,7 +9,7 @@ mod set;
 
 pub(crate) use coalesce::{Nulls, coalesce, coalesce_tables};
 pub use flags::{FlagError, ValueFlags};
-pub(crate) use go::{deep_copy, from_go, json_to_go, table, table_at, value_at, values_of};
+pub(crate) use go::{deep_copy, json_to_go, table, table_at, value_at, values_of};
 pub use merge::merge_maps;
 pub use read::load_values;
 pub(crate) use read::with_floats;

@@ -34,7 +34,8 @@ fn methods(map: &Rc<Map>, name: &str) -> Option<Function> {
         }),
         "Table" => Function::new(PATH, move |_, args| {
             let path = path(args);
-            let table = table_at(&map, &path).ok_or_else(|| FunctionError::new(format!("{} is not a table", quote(&path))))?;
+            let table =
+                table_at(&map, &path).ok_or_else(|| FunctionError::new(format!("{} is not a table", quote(&path))))?;
             Ok(Value::Map(table))
         }),
         "PathValue" => Function::new(PATH, move |_, args| {

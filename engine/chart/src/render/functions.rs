@@ -29,7 +29,10 @@ pub(super) fn add(functions: &mut Functions, lookup: Option<Arc<dyn Lookup>>) {
     );
     functions.insert("lookup", lookup_function(lookup));
     // Answers from the network are not asked for unless somebody wants that, and nobody can.
-    functions.insert("getHostByName", Function::new(&[GoType::String], |_, _| Ok(Value::string(""))));
+    functions.insert(
+        "getHostByName",
+        Function::new(&[GoType::String], |_, _| Ok(Value::string(""))),
+    );
 }
 
 fn text(value: &Value) -> String {
@@ -58,7 +61,9 @@ fn include() -> Function {
             if let Some(count) = nested.borrow_mut().get_mut(&included) {
                 *count -= 1;
             }
-            result.map(Value::Str).map_err(|error| FunctionError::rendering("", error))
+            result
+                .map(Value::Str)
+                .map_err(|error| FunctionError::rendering("", &error))
         }))
     })
 }
@@ -67,17 +72,22 @@ fn tpl() -> Function {
     Function::rendering(&[GoType::String, GoType::Any], |_, args| {
         let template = args[0].as_string().unwrap_or_default();
         let shown = template.clone();
-        Ok(Render::text(ROOT, template, args[1].clone(), move |_, result| match result {
-            Ok(text) => Ok(Value::string(without_no_value(text.as_bytes().to_vec()))),
-            Err(error) => {
-                let shown = quote(&shown.to_text());
-                let prefix = match error {
-                    RenderError::Parse(_) => format!("cannot parse template {shown}: "),
-                    _ => format!("error during tpl function execution for {shown}: "),
-                };
-                Err(FunctionError::rendering(&prefix, error))
-            }
-        }))
+        Ok(Render::text(
+            ROOT,
+            template,
+            args[1].clone(),
+            move |_, result| match result {
+                Ok(text) => Ok(Value::string(without_no_value(text.as_bytes().to_vec()))),
+                Err(error) => {
+                    let shown = quote(&shown.to_text());
+                    let prefix = match error {
+                        RenderError::Parse(_) => format!("cannot parse template {shown}: "),
+                        _ => format!("error during tpl function execution for {shown}: "),
+                    };
+                    Err(FunctionError::rendering(&prefix, &error))
+                }
+            },
+        ))
     })
 }
 

@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
-use nave_chart::{LoadLimits, Lookup, LookupError, RenderLimits, RenderRequest, Values, load_archive, load_folder, render};
+use nave_chart::{
+    LoadLimits, Lookup, LookupError, RenderLimits, RenderRequest, Values, load_archive, load_folder, render,
+};
 use serde_json::{Value, json};
 
 use crate::support::{chain, chart};
@@ -24,7 +26,10 @@ fn error_of(files: &[(&str, &str)]) -> String {
             Err(error) => chain(&error),
         }
     };
-    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(work).expect("a thread");
+    let thread = std::thread::Builder::new()
+        .stack_size(2 << 20)
+        .spawn(work)
+        .expect("a thread");
     thread.join().expect("an error, no panic")
 }
 
@@ -40,7 +45,10 @@ fn check(template: &str, parts: &[&str]) {
 fn endless_recursion_ends() {
     check(
         "{{ define \"x\" }}{{ include \"x\" . }}{{ end }}{{ include \"x\" . }}",
-        &["rendering template has a nested reference name: x: unable to execute template", "web/templates/a.yaml:1:"],
+        &[
+            "rendering template has a nested reference name: x: unable to execute template",
+            "web/templates/a.yaml:1:",
+        ],
     );
     check(
         "{{ define \"x\" }}{{ template \"x\" . }}{{ end }}{{ template \"x\" . }}",
@@ -84,7 +92,10 @@ fn errors_name_the_chart_file_line_and_expression() {
     let error = error_of(&[
         ("templates/a.yaml", "a: 1\nb: {{ include \"sub.x\" .Subcharts.sub }}\n"),
         ("charts/sub/Chart.yaml", "apiVersion: v2\nname: sub\nversion: 1.0.0\n"),
-        ("charts/sub/templates/_h.tpl", "{{ define \"sub.x\" }}\n{{ .Values.a.b.c }}{{ end }}"),
+        (
+            "charts/sub/templates/_h.tpl",
+            "{{ define \"sub.x\" }}\n{{ .Values.a.b.c }}{{ end }}",
+        ),
     ]);
     for part in [
         "web/templates/a.yaml:2:6",
@@ -122,7 +133,10 @@ fn lookups_are_asked_and_their_errors_said() {
         {{ if not (lookup \"v1\" \"Secret\" \"shop\" \"none\") }}none{{ end }}";
     assert_eq!(run(&format!("a: '{template}'")).unwrap(), "a: 'map[f:1.5 n:3] a none'");
     let error = run("{{ lookup \"x/v1\" \"Thing\" \"\" \"\" }}").unwrap_err();
-    assert!(error.contains("error calling lookup: there is no kind Thing in x/v1"), "{error}");
+    assert!(
+        error.contains("error calling lookup: there is no kind Thing in x/v1"),
+        "{error}"
+    );
 }
 
 fn pack(files: &[(&str, &[u8])]) -> Vec<u8> {
@@ -137,7 +151,9 @@ fn pack(files: &[(&str, &[u8])]) -> Vec<u8> {
         archive.append(&header, *content).expect("memory");
     }
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(&archive.into_inner().expect("memory")).expect("memory");
+    encoder
+        .write_all(&archive.into_inner().expect("memory"))
+        .expect("memory");
     encoder.finish().expect("memory")
 }
 
@@ -151,10 +167,18 @@ fn check_archive(archive: &[u8], part: &str) {
 
 #[test]
 fn archives_that_lead_out_or_swell_are_refused() {
-    assert_eq!(load_archive(&pack(&[CHART]), &LoadLimits::default()).expect("a chart").name(), "web");
+    assert_eq!(
+        load_archive(&pack(&[CHART]), &LoadLimits::default())
+            .expect("a chart")
+            .name(),
+        "web"
+    );
     check_archive(b"PK\x03\x04", "it is no gzipped archive");
     check_archive(&pack(&[]), "no files in chart archive");
-    check_archive(&pack(&[CHART, ("web/../../etc/passwd", b"x")]), "references parent directory");
+    check_archive(
+        &pack(&[CHART, ("web/../../etc/passwd", b"x")]),
+        "references parent directory",
+    );
     check_archive(&pack(&[CHART, ("web//etc/passwd", b"x")]), "absolute paths");
     check_archive(&pack(&[CHART, ("web/c:/x", b"x")]), "illegally named files");
     check_archive(&pack(&[("Chart.yaml", b"x")]), "chart yaml not in base directory");
@@ -164,7 +188,10 @@ fn archives_that_lead_out_or_swell_are_refused() {
         &pack(&[CHART, ("web/a", &large), ("web/b", &large)]),
         "decompressed chart is larger than the maximum size 104857600",
     );
-    let inner = pack(&[("sub/Chart.yaml", b"apiVersion: v2\nname: sub\nversion: 1.0.0\n"), ("sub/a", &large)]);
+    let inner = pack(&[
+        ("sub/Chart.yaml", b"apiVersion: v2\nname: sub\nversion: 1.0.0\n"),
+        ("sub/a", &large),
+    ]);
     check_archive(
         &pack(&[CHART, ("web/a", &large), ("web/charts/sub.tgz", &inner)]),
         "error unpacking subchart sub.tgz in web: decompressed chart is larger",
@@ -189,7 +216,10 @@ fn charts_in_charts_have_an_end() {
     let mut files = Vec::new();
     let mut prefix = String::new();
     for _ in 0..60 {
-        files.push((format!("{prefix}Chart.yaml"), "apiVersion: v2\nname: web\nversion: 1.0.0\n"));
+        files.push((
+            format!("{prefix}Chart.yaml"),
+            "apiVersion: v2\nname: web\nversion: 1.0.0\n",
+        ));
         prefix.push_str("charts/web/");
     }
     let error = chain(&load_folder(files, &LoadLimits::default()).expect_err("too deep"));
@@ -200,15 +230,42 @@ fn charts_in_charts_have_an_end() {
 fn broken_files_are_named() {
     for (file, text, part) in [
         ("values.yaml", "a: [", "cannot load values.yaml: "),
-        ("values.yaml", "- a", "cannot load values.yaml: line 1: cannot unmarshal array into values"),
+        (
+            "values.yaml",
+            "- a",
+            "cannot load values.yaml: line 1: cannot unmarshal array into values",
+        ),
         ("Chart.yaml", "a: [", "cannot load Chart.yaml: "),
-        ("Chart.yaml", "apiVersion: v2\nname: web\n", "validation: chart.metadata.version is required"),
-        ("Chart.yaml", "apiVersion: v2\nversion: 1.0.0\n", "validation: chart.metadata.name is required"),
-        ("Chart.yaml", "apiVersion: v2\nname: a/b\nversion: 1.0.0\n", "chart.metadata.name \"a/b\" is invalid"),
-        ("Chart.yaml", "apiVersion: v3\nname: web\nversion: 1.0.0\n", "apiVersion \"v3\""),
-        ("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\nkeywords: x\n",
-         "line 4: cannot unmarshal string into Metadata.keywords of type array"),
-        ("charts/sub/values.yaml", "x", "error unpacking subchart sub in web: Chart.yaml file is missing"),
+        (
+            "Chart.yaml",
+            "apiVersion: v2\nname: web\n",
+            "validation: chart.metadata.version is required",
+        ),
+        (
+            "Chart.yaml",
+            "apiVersion: v2\nversion: 1.0.0\n",
+            "validation: chart.metadata.name is required",
+        ),
+        (
+            "Chart.yaml",
+            "apiVersion: v2\nname: a/b\nversion: 1.0.0\n",
+            "chart.metadata.name \"a/b\" is invalid",
+        ),
+        (
+            "Chart.yaml",
+            "apiVersion: v3\nname: web\nversion: 1.0.0\n",
+            "apiVersion \"v3\"",
+        ),
+        (
+            "Chart.yaml",
+            "apiVersion: v2\nname: web\nversion: 1.0.0\nkeywords: x\n",
+            "line 4: cannot unmarshal string into Metadata.keywords of type array",
+        ),
+        (
+            "charts/sub/values.yaml",
+            "x",
+            "error unpacking subchart sub in web: Chart.yaml file is missing",
+        ),
         (".helmignore", "a/**", "cannot load .helmignore: line 1: double-star"),
     ] {
         let mut files = vec![("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n")];

@@ -28,7 +28,13 @@ fn every_case_of_the_language_renders_as_with_helm() {
             ));
         }
     }
-    assert!(problems.is_empty(), "{} of {}:\n{}", problems.len(), cases.len(), problems.join("\n"));
+    assert!(
+        problems.is_empty(),
+        "{} of {}:\n{}",
+        problems.len(),
+        cases.len(),
+        problems.join("\n")
+    );
 }
 
 fn run(context: &Value, case: &Value) -> Result<String, String> {
@@ -45,8 +51,12 @@ fn run(context: &Value, case: &Value) -> Result<String, String> {
     let release = &context["release"];
     let mut request = RenderRequest::install(text(&release["name"]), text(&release["namespace"]), Values::new());
     request.capabilities.kube_version = KubeVersion::parse(&text(&context["kubeVersion"])).expect("a version");
-    request.capabilities.api_versions =
-        context["apiVersions"].as_array().expect("a list").iter().map(text).collect();
+    request.capabilities.api_versions = context["apiVersions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(text)
+        .collect();
     nave_chart::render_files(&chart, &request)
         .map(|mut files| files.remove("conf/templates/case.yaml").unwrap_or_default())
         .map_err(|error| error.to_string())

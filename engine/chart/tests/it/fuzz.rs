@@ -98,7 +98,9 @@ fn no_archive_breaks_the_loader() {
         for (name, content) in files {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
-            archive.append_data(&mut header, format!("chart/{name}"), content.as_slice()).expect("memory");
+            archive
+                .append_data(&mut header, format!("chart/{name}"), content.as_slice())
+                .expect("memory");
         }
         archive.into_inner().expect("memory")
     };

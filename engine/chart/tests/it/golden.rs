@@ -17,7 +17,11 @@ fn charts_render_as_with_helm() {
     assert!(cases.len() >= 30, "{} cases", cases.len());
     let mut problems = Vec::new();
     for case in cases {
-        let name = case.file_name().expect("cases have names").to_string_lossy().into_owned();
+        let name = case
+            .file_name()
+            .expect("cases have names")
+            .to_string_lossy()
+            .into_owned();
         let flags: Vec<String> = fs::read_to_string(case.join("flags"))
             .unwrap_or_default()
             .lines()

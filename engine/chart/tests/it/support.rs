@@ -31,9 +31,15 @@ pub fn read_folder(folder: &Path) -> Vec<(String, Vec<u8>)> {
 
 /// A chart from texts; `Chart.yaml` is added where it is not among them.
 pub fn chart(files: &[(&str, &str)]) -> Chart {
-    let mut files: Vec<File> = files.iter().map(|(name, text)| File::new(*name, text.as_bytes())).collect();
+    let mut files: Vec<File> = files
+        .iter()
+        .map(|(name, text)| File::new(*name, text.as_bytes()))
+        .collect();
     if !files.iter().any(|file| file.name == "Chart.yaml") {
-        files.push(File::new("Chart.yaml", &b"apiVersion: v2\nname: web\nversion: 1.0.0\n"[..]));
+        files.push(File::new(
+            "Chart.yaml",
+            &b"apiVersion: v2\nname: web\nversion: 1.0.0\n"[..],
+        ));
     }
     load_files(files, &LoadLimits::default()).expect("a chart")
 }
