@@ -19,5 +19,6 @@ pub mod reconcile;
 pub mod resume;
 pub mod suspend;
 pub mod target;
+pub mod template;
 pub mod uninstall;
 pub mod version;

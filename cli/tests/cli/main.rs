@@ -10,3 +10,4 @@ mod offline;
 mod parting;
 mod remote_bases;
 mod support;
+mod templating;

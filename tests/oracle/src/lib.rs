@@ -5,6 +5,7 @@
 mod binary;
 mod compare;
 mod disk;
+mod helm;
 mod process;
 pub mod random;
 mod sops;
@@ -12,5 +13,6 @@ mod sops;
 pub use binary::binary;
 pub use compare::{Verdict, compare};
 pub use disk::{Built, Disk, build_here};
+pub use helm::{Helm, template_here};
 pub use process::{Answer, Kustomize};
 pub use sops::{Sops, SopsAnswer, SopsQuestion};
