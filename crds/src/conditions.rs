@@ -8,6 +8,9 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 /// The objects that were applied are current (`wait` or `healthChecks`). Kustomization.
 pub const HEALTHY: &str = "Healthy";
+/// Objects are not as they were applied, and are only reported (`nave.dev/drift: Detect`); exists only while true.
+/// Kustomization (ours).
+pub const DRIFTED: &str = "Drifted";
 
 /// The artifact of the current revision is stored. Sources.
 pub const ARTIFACT_IN_STORAGE: &str = "ArtifactInStorage";
