@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,7 +10,7 @@ use std::{
 use nave_artifact::FileTree;
 use nave_crds::{kustomize::Kustomization, meta::Artifact, reasons};
 use nave_kustomize::{Answers, LoadRestriction, Need, Reorder, Step, Tree, flux::Overlay};
-use nave_object::{Object, digest};
+use nave_object::{Object, ObjectId, digest};
 use nave_runtime::Tasks;
 use nave_substitute::{Variables, substitute};
 use tokio::time::Instant;
@@ -176,6 +176,37 @@ pub(crate) async fn build(
         objects.push(object);
     }
     Ok(Built { objects })
+}
+
+/// The files that objects come from, found by building once more with that question. For messages: what cannot be found
+/// is left out.
+pub(crate) async fn files_of(
+    kustomization: &Kustomization,
+    artifact: &Artifact,
+    tree: Arc<FileTree>,
+    options: &Options,
+    cache: &Cache,
+) -> HashMap<ObjectId, String> {
+    let Some(path) = clean_path(&kustomization.spec.path) else {
+        return HashMap::new();
+    };
+    let mut overlay = overlay_of(&kustomization.spec);
+    overlay.build_metadata = vec!["originAnnotations".to_owned()];
+    let options = options_of(options, cache.files_of(&artifact.digest));
+    let files = Files(tree);
+    let prefix = path.clone();
+    let built = tokio::task::spawn_blocking(move || run(&files, &path, &overlay, &options)).await;
+    let Ok(Ok(objects)) = built else {
+        return HashMap::new();
+    };
+    objects
+        .iter()
+        .filter_map(|object| {
+            let origin = object.annotation("config.kubernetes.io/origin")?;
+            let file = origin.lines().find_map(|line| line.strip_prefix("path: "))?;
+            Some((object.id(), clean_path(&format!("{prefix}/{}", file.trim()))?))
+        })
+        .collect()
 }
 
 fn run(
