@@ -42,6 +42,17 @@ pub const SOURCE_REVISION: &str = "source.toolkit.fluxcd.io/revision";
 /// Key in a source event's metadata: the digest of the new artifact.
 pub const SOURCE_DIGEST: &str = "source.toolkit.fluxcd.io/digest";
 
+/// On a Kustomization: `Independent` applies what does not need an object that failed.
+pub const NAVE_APPLY: &str = "nave.dev/apply";
+/// On a Kustomization: `Instant` corrects drift as soon as a watch tells of it, `Detect` only reports it.
+pub const NAVE_DRIFT: &str = "nave.dev/drift";
+/// On a Kustomization: `Confirm` holds back deletions of namespaces, definitions and volumes until they are confirmed.
+pub const NAVE_PRUNE_GUARD: &str = "nave.dev/prune-guard";
+/// On a Kustomization: the plan of guarded deletions that a person confirmed, as the condition names it.
+pub const NAVE_CONFIRM_PRUNE: &str = "nave.dev/confirm-prune";
+/// On a Kustomization with a kubeconfig, by us: the cluster that its inventory is about.
+pub const NAVE_TARGET: &str = "nave.dev/target";
+
 /// On an object of a spoke that Nave did not create: `true` lets a fleet object take it over.
 /// Without it an object of the same name is left alone and reported.
 pub const FLEET_ADOPT: &str = "fleet.nave.dev/adopt";

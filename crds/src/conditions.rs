@@ -8,6 +8,9 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 /// The objects that were applied are current (`wait` or `healthChecks`). Kustomization.
 pub const HEALTHY: &str = "Healthy";
+/// Objects are not as they were applied, by others; exists only while true. HelmRelease, and a Kustomization that only
+/// reports drift (`nave.dev/drift: Detect`).
+pub const DRIFTED: &str = "Drifted";
 
 /// The last installation, upgrade or uninstallation went well. HelmRelease.
 pub const RELEASED: &str = "Released";
@@ -15,8 +18,6 @@ pub const RELEASED: &str = "Released";
 pub const TEST_SUCCESS: &str = "TestSuccess";
 /// A failed release was remedied; exists only then. HelmRelease.
 pub const REMEDIATED: &str = "Remediated";
-/// Objects of the release were changed by others. HelmRelease.
-pub const DRIFTED: &str = "Drifted";
 
 /// The artifact of the current revision is stored. Sources.
 pub const ARTIFACT_IN_STORAGE: &str = "ArtifactInStorage";

@@ -133,6 +133,10 @@ pub mod kustomize {
     pub const INVALID_CEL_EXPRESSION: &str = "InvalidCELExpression";
     /// A working directory could not be made.
     pub const DIRECTORY_CREATION_FAILED: &str = "DirectoryCreationFailed";
+    /// An annotation under `nave.dev/` has a value that means nothing (ours).
+    pub const INVALID_ANNOTATION: &str = "InvalidAnnotation";
+    /// Objects are not as they were applied (ours; Flux has the reason for Helm releases).
+    pub const DRIFT_DETECTED: &str = "DriftDetected";
     /// Deletions wait for a permit (ours; see `PrunePermits`).
     pub const PRUNE_HELD: &str = "PruneHeld";
 }

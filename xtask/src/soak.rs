@@ -5,12 +5,20 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Name, package and test of each soak, with what it does.
-const SOAKS: &[(&str, &str, &str, &str)] = &[(
-    "link",
-    "nave-proto",
-    "soak",
-    "the protocol between two ends in virtual time, with cuts, reordering and restarts",
-)];
+const SOAKS: &[(&str, &str, &str, &str)] = &[
+    (
+        "link",
+        "nave-proto",
+        "soak",
+        "the protocol between two ends in virtual time, with cuts, reordering and restarts",
+    ),
+    (
+        "apply",
+        "nave-kustomize-controller",
+        "soak_apply",
+        "a reconciler that is killed at random moments between applying and writing its inventory",
+    ),
+];
 
 /// Runs one soak; a failing round prints the seed that replays it.
 pub fn run(name: &str, seed: u64, rounds: Option<u64>) -> Result<()> {

@@ -20,7 +20,7 @@ pub(crate) fn differs(live: &Value, dry_run: &Value) -> bool {
     content(live) != content(dry_run)
 }
 
-fn content(object: &Value) -> Map<String, Value> {
+pub(crate) fn content(object: &Value) -> Map<String, Value> {
     let mut content: Map<String, Value> = object
         .as_object()
         .into_iter()

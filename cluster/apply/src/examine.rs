@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::{
-    ApplyOptions, Problem, cleanup, compare, ignore,
+    ApplyOptions, Problem, cleanup, compare, fields, ignore,
     rules::{self, Mode},
 };
 
@@ -43,6 +43,8 @@ pub(crate) struct Remembered {
     desired: [u8; 32],
     fingerprint: Fingerprint,
     uid: String,
+    /// It was only looked at: it is not as desired.
+    drifted: bool,
 }
 
 /// What is to be done, and what was seen on the way.
@@ -66,6 +68,18 @@ pub(crate) enum Verdict {
         object: Value,
         uid: Option<String>,
     },
+    /// It is not as desired, and it is not to be corrected.
+    Drifted {
+        fields: Vec<String>,
+        live: Option<Value>,
+    },
+}
+
+impl Verdict {
+    /// Whether anything is to be written.
+    pub(crate) fn writes(&self) -> bool {
+        matches!(self, Verdict::Write { .. } | Verdict::Recreate { .. })
+    }
 }
 
 /// A live object, as far as others need it.
@@ -103,17 +117,27 @@ impl Memory {
         self.target == target.id()
     }
 
+    /// Of an object that was as desired.
     pub(crate) fn fingerprint_of(&self, id: &ObjectId) -> Option<Fingerprint> {
+        self.entries
+            .get(id)
+            .filter(|remembered| !remembered.drifted)
+            .map(|remembered| remembered.fingerprint)
+    }
+
+    /// As the object was seen last, as desired or not.
+    pub(crate) fn seen_fingerprint(&self, id: &ObjectId) -> Option<Fingerprint> {
         self.entries.get(id).map(|remembered| remembered.fingerprint)
     }
 
-    pub(crate) fn remember(&mut self, object: &Object, live: &Value) {
+    pub(crate) fn remember(&mut self, object: &Object, live: &Value, drifted: bool) {
         match Fingerprint::of_value(live) {
             Some(fingerprint) => {
                 let remembered = Remembered {
                     desired: desired_digest(object),
                     fingerprint,
                     uid: uid_of(live),
+                    drifted,
                 };
                 self.entries.insert(object.id(), remembered);
             }
@@ -121,6 +145,10 @@ impl Memory {
                 self.entries.remove(&object.id());
             }
         }
+    }
+
+    pub(crate) fn forget(&mut self, object: &Object) {
+        self.entries.remove(&object.id());
     }
 
     /// Keeps what is still desired.
@@ -132,7 +160,7 @@ impl Memory {
     fn recall(&self, object: &Object) -> Option<&Remembered> {
         self.entries
             .get(&object.id())
-            .filter(|remembered| remembered.desired == desired_digest(object))
+            .filter(|remembered| !remembered.drifted && remembered.desired == desired_digest(object))
     }
 }
 
@@ -164,7 +192,7 @@ pub(crate) async fn examine(context: &Context<'_>, object: &Object) -> Result<Ex
     }
     let verdict = match known(context, object, &resource) {
         Some(seen) => Verdict::Unchanged(seen, None),
-        None => compare_with_live(context, object, &resource).await?,
+        None => compare_with_live(context, object, &resource, true).await?,
     };
     Ok(Examined {
         resource: Some(resource),
@@ -208,7 +236,13 @@ fn known(context: &Context<'_>, object: &Object, resource: &Resource) -> Option<
     })
 }
 
-async fn compare_with_live(context: &Context<'_>, object: &Object, resource: &Resource) -> Result<Verdict, Problem> {
+/// `may_repeat`: the object may change between the two requests, which looks like a difference and is none.
+async fn compare_with_live(
+    context: &Context<'_>,
+    object: &Object,
+    resource: &Resource,
+    may_repeat: bool,
+) -> Result<Verdict, Problem> {
     let (id, desired) = (object.id(), object.as_value());
     let target = context.target;
     let manager = nave_targets::APPLY_MANAGER;
@@ -217,6 +251,10 @@ async fn compare_with_live(context: &Context<'_>, object: &Object, resource: &Re
         .await
         .map_err(|error| Problem::api(&id, desired, "cannot be read", &error))?;
     let Some(mut live) = live else {
+        if context.options.report_only {
+            let fields = vec!["it does not exist".to_owned()];
+            return Ok(Verdict::Drifted { fields, live: None });
+        }
         // The answer says whether it could be created, before anything of its stage is.
         target
             .apply(resource, &id.namespace, &id.name, manager, desired, ApplyMode::DryRun)
@@ -233,6 +271,7 @@ async fn compare_with_live(context: &Context<'_>, object: &Object, resource: &Re
     }
     let mut cleaned = false;
     if mode != Mode::Merge
+        && !context.options.report_only
         && let Some(patch) = cleanup::patch(&live, context.options.override_managers)
     {
         live = target
@@ -247,7 +286,18 @@ async fn compare_with_live(context: &Context<'_>, object: &Object, resource: &Re
         .await;
     match dry_run {
         Ok(dry_run) => {
-            let differs = compare::differs(&ignore::without(&live, &ignored), &ignore::without(&dry_run, &ignored));
+            let (seen, wanted) = (ignore::without(&live, &ignored), ignore::without(&dry_run, &ignored));
+            let differs = compare::differs(&seen, &wanted);
+            if differs && may_repeat && version_of(&live) != version_of(&dry_run) {
+                return Box::pin(compare_with_live(context, object, resource, false)).await;
+            }
+            if differs && context.options.report_only {
+                let fields = fields::drifted(&seen, &wanted);
+                return Ok(Verdict::Drifted {
+                    fields,
+                    live: Some(live),
+                });
+            }
             Ok(if differs || cleaned {
                 Verdict::Write {
                     object: ignore::keep_live(desired, &live, &ignored),
@@ -258,6 +308,10 @@ async fn compare_with_live(context: &Context<'_>, object: &Object, resource: &Re
                 Verdict::Unchanged(seen, Some(live))
             })
         }
+        Err(error) if is_immutable(&error) && context.options.report_only => Ok(Verdict::Drifted {
+            fields: vec!["a field that cannot be changed".to_owned()],
+            live: Some(live),
+        }),
         Err(error) if is_immutable(&error) && (context.options.force || rules::is_forced(desired)) => {
             if would_be_created(target, resource, object).await {
                 Ok(Verdict::Recreate {
@@ -358,6 +412,10 @@ fn namespace_of<'a>(object: &'a Object, resource: &Resource) -> &'a str {
     } else {
         ""
     }
+}
+
+fn version_of(live: &Value) -> Option<&str> {
+    live.pointer("/metadata/resourceVersion")?.as_str()
 }
 
 fn uid_of(live: &Value) -> String {

@@ -4,12 +4,17 @@
 //! objects ─► prepare ─► stages ─► examine (known? live, dry run, compare) ─► write ─► inventory ─► prune ─► wait
 //!                                      └── any problem: the stage writes nothing and names them all
 //! ```
+//!
+//! What was applied may be guarded: [`until_drift`] returns when somebody changes it.
 
 mod cleanup;
 mod compare;
 mod examine;
+mod fields;
+mod guard;
 mod ignore;
 mod inventory;
+mod needs;
 mod prepare;
 mod preview;
 mod problem;
@@ -21,6 +26,7 @@ mod selector;
 mod wait;
 
 pub use examine::{Check, Memory};
+pub use guard::{Guarded, guarded, until_drift};
 pub use ignore::{IgnoreError, IgnoreRules};
 pub use inventory::{Inventory, entry_of};
 pub use prepare::{CommonMetadata, PrepareError, prepare};

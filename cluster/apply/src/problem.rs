@@ -1,5 +1,7 @@
 //! What went wrong with which object.
 
+use std::collections::HashMap;
+
 use nave_object::ObjectId;
 use nave_targets::ResolveError;
 use serde_json::Value;
@@ -44,6 +46,19 @@ pub enum ApplyError {
     /// Definitions or classes were applied but did not become ready, so that what needs them was not applied.
     #[error("{0}")]
     NotReady(WaitError),
+}
+
+impl ApplyError {
+    /// Names the files that objects come from, where an object does not say it itself.
+    #[must_use]
+    pub fn in_files(mut self, files: &HashMap<ObjectId, String>) -> Self {
+        if let ApplyError::Objects(problems) = &mut self {
+            for problem in problems.iter_mut().filter(|problem| problem.file.0.is_none()) {
+                problem.file = FileNote(files.get(&problem.object).cloned());
+            }
+        }
+        self
+    }
 }
 
 impl Problem {
@@ -166,6 +181,9 @@ mod tests {
             two.to_string(),
             "2 objects failed:\nSecret/n/s dry-run failed: a\nSecret/n/s dry-run failed: b"
         );
+        let files = HashMap::from([(id.clone(), "apps/x.yaml".to_owned())]);
+        let named = ApplyError::Objects(vec![Problem::new(&id, &json!({}), "dry-run failed", "a")]).in_files(&files);
+        assert_eq!(named.to_string(), "Secret/n/s (from apps/x.yaml) dry-run failed: a");
         let same = || Problem::new(&id, &json!({}), "cannot be read", "no route to host");
         assert_eq!(
             ApplyError::Objects(vec![same(), same(), same()]).to_string(),

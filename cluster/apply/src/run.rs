@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::{
     ApplyError, Check, IgnoreRules, Memory, Problem, WaitItem, entry_of,
     examine::{Context, Examined, Seen, Verdict, examine},
+    needs::Failed,
     wait,
 };
 
@@ -48,6 +49,10 @@ pub struct ApplyOptions<'a> {
     pub expressions: &'a HealthExpressions,
     /// Judges live objects; see [`crate::judge`].
     pub judge: Arc<Judge>,
+    /// Write nothing: objects that are not as desired come back as [`Action::Drifted`].
+    pub report_only: bool,
+    /// Apply what does not need an object that failed.
+    pub independent: bool,
 }
 
 /// What happened to an object.
@@ -61,6 +66,8 @@ pub enum Action {
     Unchanged,
     /// A label or annotation says to leave it alone.
     Skipped,
+    /// It is not as desired, and was only to be looked at.
+    Drifted,
 }
 
 impl Action {
@@ -71,6 +78,7 @@ impl Action {
             Action::Configured => "configured",
             Action::Unchanged => "unchanged",
             Action::Skipped => "skipped",
+            Action::Drifted => "drifted",
         }
     }
 }
@@ -88,6 +96,8 @@ pub struct Change {
     pub resource: Option<Resource>,
     /// UID of the live object, empty when not known.
     pub uid: String,
+    /// Of an object that drifted: which fields.
+    pub drift: Vec<String>,
     health: Option<Health>,
     resource_version: u64,
     may_vanish: bool,
@@ -96,6 +106,7 @@ pub struct Change {
 impl Change {
     pub(crate) fn unchanged(mut self, health: Option<Health>) -> Self {
         self.action = Action::Unchanged;
+        self.drift.clear();
         self.health = health;
         self.resource_version = 0;
         self
@@ -135,6 +146,9 @@ impl Outcome {
 
 /// Applies `objects`, which [`crate::prepare`] has put in order. Inside a stage nothing is written unless every object passes
 /// its dry run. What was applied before an error stays and is in [`Outcome::changes`].
+///
+/// With [`ApplyOptions::independent`] an object that fails holds back only what needs it: what lives in its namespace, is of
+/// the kind that it defines, or names it.
 pub async fn apply(
     target: &Arc<Target>,
     objects: &[Object],
@@ -148,6 +162,8 @@ pub async fn apply(
         error: None,
     };
     let mut fresh_groups = HashSet::new();
+    let mut failed = Failed::default();
+    let mut problems = Vec::new();
     for stage in [Stage::Definitions, Stage::Classes, Stage::Custom, Stage::Rest] {
         let members: Vec<&Object> = objects
             .iter()
@@ -157,28 +173,47 @@ pub async fn apply(
             continue;
         }
         let first = outcome.changes.len();
-        let result = apply_stage(target, &members, options, memory, &fresh_groups, &mut outcome.changes).await;
-        let result = match result {
-            Ok(()) if matches!(stage, Stage::Definitions | Stage::Classes) => {
-                for change in &outcome.changes[first..] {
-                    if let (Action::Created | Action::Configured, Some(group)) =
-                        (change.action, defined_group(&members, change))
-                    {
-                        target.forget_group(&group);
-                        fresh_groups.insert(group);
-                    }
-                }
-                let items = outcome.changes[first..].iter().filter_map(Change::wait_item).collect();
-                wait(target, items, options.judge.clone(), STAGE_DEADLINE, true)
-                    .await
-                    .map_err(ApplyError::NotReady)
-            }
-            other => other.map_err(ApplyError::Objects),
+        let work = Stages {
+            target,
+            options,
+            fresh_groups: &fresh_groups,
         };
-        if let Err(error) = result {
-            outcome.error = Some(error);
+        problems.extend(work.apply(&members, memory, &mut failed, &mut outcome.changes).await);
+        if !problems.is_empty() && !options.independent {
             break;
         }
+        if !matches!(stage, Stage::Definitions | Stage::Classes) || options.report_only {
+            continue;
+        }
+        for change in &outcome.changes[first..] {
+            if let (Action::Created | Action::Configured, Some(group)) =
+                (change.action, defined_group(&members, change))
+            {
+                target.forget_group(&group);
+                fresh_groups.insert(group);
+            }
+        }
+        let items = outcome.changes[first..].iter().filter_map(Change::wait_item).collect();
+        let ready = wait(target, items, options.judge.clone(), STAGE_DEADLINE, true).await;
+        match ready {
+            Ok(()) => {}
+            Err(error) if options.independent => {
+                for unready in error.unhealthy() {
+                    let object = members.iter().find(|object| object.id() == unready.id).copied();
+                    failed.add(&unready.id, object);
+                    let desired = object.map_or(&Value::Null, |object| object.as_value());
+                    let why = unready.health.message.clone();
+                    problems.push(Problem::new(&unready.id, desired, "did not become ready", why));
+                }
+            }
+            Err(error) => {
+                outcome.error = Some(ApplyError::NotReady(error));
+                break;
+            }
+        }
+    }
+    if !problems.is_empty() {
+        outcome.error = Some(ApplyError::Objects(problems));
     }
     if target.keeps_rows() {
         // The next check by interval finds the watches running.
@@ -189,95 +224,135 @@ pub async fn apply(
     outcome
 }
 
-async fn apply_stage(
-    target: &Target,
-    members: &[&Object],
-    options: &ApplyOptions<'_>,
-    memory: &mut Memory,
-    fresh_groups: &HashSet<String>,
-    changes: &mut Vec<Change>,
-) -> Result<(), Vec<Problem>> {
-    let concurrency = options.concurrency.max(1);
-    let context = Context {
-        target,
-        options,
-        memory,
-        fresh_groups,
-    };
-    let examined: Vec<Result<Examined, Problem>> = stream::iter(
-        // Boxed before they become a stream: otherwise the compiler cannot see that they may be sent.
-        members
+/// What the stages of one apply have in common.
+struct Stages<'a> {
+    target: &'a Target,
+    options: &'a ApplyOptions<'a>,
+    fresh_groups: &'a HashSet<String>,
+}
+
+impl Stages<'_> {
+    /// Applies the objects of one stage and returns what went wrong.
+    async fn apply(
+        &self,
+        members: &[&Object],
+        memory: &mut Memory,
+        failed: &mut Failed,
+        changes: &mut Vec<Change>,
+    ) -> Vec<Problem> {
+        let Stages { target, options, .. } = *self;
+        let concurrency = options.concurrency.max(1);
+        let mut problems = Vec::new();
+        let members: Vec<&Object> = members
             .iter()
-            .map(|object| examine(&context, object).boxed())
-            .collect::<Vec<_>>(),
-    )
-    .buffered(concurrency)
-    .collect()
-    .await;
-    let (examined, problems) = split(examined);
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let mut work: Vec<(&Object, Examined)> = members.iter().copied().zip(examined).collect();
-    let mut problems = Vec::new();
-    while !work.is_empty() && problems.is_empty() {
-        // Objects of one kind have no order among each other.
-        let kind = (work[0].0.gvk().group, work[0].0.kind().to_owned());
-        let same = work
-            .iter()
-            .take_while(|(object, _)| object.gvk().group == kind.0 && object.kind() == kind.1)
-            .count();
-        let rest = work.split_off(same);
-        let written: Vec<Result<Written, Problem>> = stream::iter(
-            work.into_iter()
-                .map(|(object, examined)| write(target, options, object, examined).boxed())
+            .copied()
+            .filter(|object| match failed.needed_by(object) {
+                Some(needed) => {
+                    problems.push(held_back(object, &needed));
+                    false
+                }
+                None => true,
+            })
+            .collect();
+        for problem in &problems {
+            failed.add(&problem.object, None);
+        }
+        let context = Context {
+            target,
+            options,
+            memory,
+            fresh_groups: self.fresh_groups,
+        };
+        let examined: Vec<Result<Examined, Problem>> = stream::iter(
+            // Boxed before they become a stream: otherwise the compiler cannot see that they may be sent.
+            members
+                .iter()
+                .map(|object| examine(&context, object).boxed())
                 .collect::<Vec<_>>(),
         )
         .buffered(concurrency)
         .collect()
         .await;
-        let (written, failed) = split(written);
-        for done in written {
-            if let Some(live) = &done.live {
-                memory.remember(done.object, live);
+        let mut work: Vec<(&Object, Examined)> = Vec::with_capacity(members.len());
+        for (object, examined) in members.into_iter().zip(examined) {
+            match examined {
+                Ok(examined) => work.push((object, examined)),
+                Err(problem) => {
+                    failed.add(&problem.object, Some(object));
+                    problems.push(problem);
+                }
             }
-            changes.push(done.change);
         }
-        problems.extend(failed);
-        work = rest;
+        while !work.is_empty() && (problems.is_empty() || options.independent) {
+            // Objects of one kind have no order among each other.
+            let kind = (work[0].0.gvk().group, work[0].0.kind().to_owned());
+            let same = work
+                .iter()
+                .take_while(|(object, _)| object.gvk().group == kind.0 && object.kind() == kind.1)
+                .count();
+            let rest = work.split_off(same);
+            work.retain(|(object, examined)| match failed.needed_by(object) {
+                Some(needed) if examined.verdict.writes() => {
+                    failed.add(&object.id(), Some(object));
+                    problems.push(held_back(object, &needed));
+                    false
+                }
+                _ => true,
+            });
+            let members: Vec<&Object> = work.iter().map(|(object, _)| *object).collect();
+            let written: Vec<Result<Written, Problem>> = stream::iter(
+                work.into_iter()
+                    .map(|(object, examined)| write(target, options, object, examined).boxed())
+                    .collect::<Vec<_>>(),
+            )
+            .buffered(concurrency)
+            .collect()
+            .await;
+            for (object, written) in members.into_iter().zip(written) {
+                match written {
+                    Ok(done) => {
+                        match &done.live {
+                            Some(live) => memory.remember(object, live, done.change.action == Action::Drifted),
+                            None if done.change.action == Action::Drifted => memory.forget(object),
+                            None => {}
+                        }
+                        changes.push(done.change);
+                    }
+                    Err(problem) => {
+                        failed.add(&problem.object, Some(object));
+                        problems.push(problem);
+                    }
+                }
+            }
+            work = rest;
+        }
+        problems
     }
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
-fn split<T>(results: Vec<Result<T, Problem>>) -> (Vec<T>, Vec<Problem>) {
-    let (mut done, mut problems) = (Vec::with_capacity(results.len()), Vec::new());
-    for result in results {
-        match result {
-            Ok(value) => done.push(value),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    (done, problems)
+fn held_back(object: &Object, needed: &str) -> Problem {
+    let reason = format!("it needs {needed}, which failed");
+    Problem::new(&object.id(), object.as_value(), "was not applied", reason)
 }
 
-struct Written<'a> {
-    object: &'a Object,
+struct Written {
     change: Change,
     live: Option<Value>,
 }
 
-async fn write<'a>(
+async fn write(
     target: &Target,
     options: &ApplyOptions<'_>,
-    object: &'a Object,
+    object: &Object,
     examined: Examined,
-) -> Result<Written<'a>, Problem> {
+) -> Result<Written, Problem> {
     let change = |action: Action, seen: Option<Seen>| Change {
         id: object.id(),
         entry: entry_of(object),
         action,
         resource: examined.resource.clone(),
         uid: seen.as_ref().map(|seen| seen.uid.clone()).unwrap_or_default(),
+        drift: Vec::new(),
         health: seen.as_ref().and_then(|seen| seen.health.clone()),
         resource_version: seen.as_ref().map_or(0, |seen| seen.resource_version),
         may_vanish: object.kind() == "Job" && object.pointer("/spec/ttlSecondsAfterFinished").is_some(),
@@ -285,17 +360,22 @@ async fn write<'a>(
     let (desired, action, delete_first) = match examined.verdict {
         Verdict::Skipped => {
             return Ok(Written {
-                object,
                 change: change(Action::Skipped, None),
                 live: None,
             });
         }
         Verdict::Unchanged(ref seen, ref live) => {
             return Ok(Written {
-                object,
                 change: change(Action::Unchanged, Some(seen.clone())),
                 live: live.clone(),
             });
+        }
+        Verdict::Drifted { ref fields, ref live } => {
+            let seen = live.as_ref().map(|live| Seen::of(live, options));
+            let mut change = change(Action::Drifted, seen);
+            change.drift.clone_from(fields);
+            let live = live.clone();
+            return Ok(Written { change, live });
         }
         Verdict::Write {
             ref object,
@@ -328,7 +408,6 @@ async fn write<'a>(
         .map_err(|error| Problem::api(&id, object.as_value(), "apply failed", &error))?;
     let seen = Seen::of(&live, options);
     Ok(Written {
-        object,
         change: change(action, Some(seen)),
         live: Some(live),
     })

@@ -40,7 +40,8 @@ pub trait Reconciler<K>: Send + Sync + 'static {
     fn reconcile(&self, object: Arc<K>) -> impl Future<Output = Next> + Send;
 }
 
-/// Runs `reconciler` until shutdown, for every object whose generation, deletion or `requestedAt` changed, and for
+/// Runs `reconciler` until shutdown, for every object whose generation, deletion, `requestedAt` or annotations under
+/// `nave.dev/` changed, and for
 /// everything that `triggers` names. One object is never reconciled twice at once; what happens meanwhile is done after.
 pub async fn run<K, R>(
     watched: &Watched<K>,
@@ -92,7 +93,12 @@ pub async fn run<K, R>(
         .await;
 }
 
-type Seen = HashMap<String, (Option<i64>, bool, Option<String>)>;
+type Seen = HashMap<String, (Option<i64>, bool, Option<String>, Vec<(String, String)>)>;
+
+/// Annotations of this prefix change what a reconcile does…
+const OUR_PREFIX: &str = "nave.dev/";
+/// …except for the one that we write ourselves.
+const WRITTEN_BY_US: &str = "nave.dev/target";
 
 /// Whether something changed that a reconcile acts on. Status and other metadata do not count, as in Flux.
 fn is_news<K: Resource<DynamicType = ()>>(seen: &Mutex<Seen>, object: &K) -> bool {
@@ -102,6 +108,12 @@ fn is_news<K: Resource<DynamicType = ()>>(seen: &Mutex<Seen>, object: &K) -> boo
         meta.generation,
         meta.deletion_timestamp.is_some(),
         object.annotations().get(REQUESTED_AT).cloned(),
+        object
+            .annotations()
+            .iter()
+            .filter(|(key, _)| key.starts_with(OUR_PREFIX) && *key != WRITTEN_BY_US)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
     );
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     if meta.deletion_timestamp.is_some() && meta.finalizers.as_ref().is_none_or(Vec::is_empty) {
@@ -135,6 +147,12 @@ mod tests {
         requested.annotations_mut().insert(REQUESTED_AT.into(), "now".into());
         assert!(is_news(&seen, &requested));
         assert!(!is_news(&seen, &requested));
+        let mut ours = object(1);
+        ours.annotations_mut().insert(REQUESTED_AT.into(), "now".into());
+        ours.annotations_mut().insert(WRITTEN_BY_US.into(), "x".into());
+        assert!(!is_news(&seen, &ours));
+        ours.annotations_mut().insert("nave.dev/drift".into(), "Instant".into());
+        assert!(is_news(&seen, &ours));
         assert!(is_news(&seen, &object(2)));
         let mut leaving = object(2);
         leaving.metadata.finalizers = Some(vec!["f".into()]);

@@ -17,6 +17,7 @@ struct Inner {
     registry: Registry,
     durations: HistogramVec,
     active: IntGaugeVec,
+    drifted: IntGaugeVec,
 }
 
 impl Default for Metrics {
@@ -48,15 +49,25 @@ impl Metrics {
             &["controller"],
         )
         .expect("the metric is well formed");
+        let drifted = IntGaugeVec::new(
+            Opts::new(
+                "nave_drifted_objects",
+                "Objects that are not as they were applied and are only reported.",
+            ),
+            &["kind", "name", "namespace"],
+        )
+        .expect("the metric is well formed");
         let metrics = Metrics {
             inner: Arc::new(Inner {
                 registry: Registry::new(),
                 durations,
                 active,
+                drifted,
             }),
         };
         metrics.register(metrics.inner.durations.clone());
         metrics.register(metrics.inner.active.clone());
+        metrics.register(metrics.inner.drifted.clone());
         metrics
     }
 
@@ -76,9 +87,24 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
+    /// Says how many objects of one owner drifted; none drops the series.
+    pub fn drifted(&self, kind: &str, namespace: &str, name: &str, count: Option<usize>) {
+        let labels = [kind, name, namespace];
+        match count {
+            Some(count) => {
+                let gauge = self.inner.drifted.with_label_values(&labels);
+                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+            None => {
+                let _ = self.inner.drifted.remove_label_values(&labels); // it may never have been there
+            }
+        }
+    }
+
     /// Drops the series of an object that is gone.
     pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
         let _ = self.inner.durations.remove_label_values(&[kind, name, namespace]); // it may never have been reconciled
+        self.drifted(kind, namespace, name, None);
     }
 
     /// The gauge of workers in use by one controller.

@@ -148,6 +148,11 @@ impl KindWatch {
         state.rows.get(&*key(namespace, name)).cloned()
     }
 
+    /// Whether it is complete and up to date, so that what it does not know is not there or not ours.
+    pub fn is_current(&self) -> bool {
+        self.shared.lock().is_live()
+    }
+
     /// Judges every change of these objects from now on and wakes `wake`.
     pub fn subscribe(
         &self,

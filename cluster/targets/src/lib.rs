@@ -20,5 +20,5 @@ pub use fingerprint::{APPLY_MANAGER, Fingerprint};
 pub use kind_watch::{Judge, KindWatch, Known, News, Subscription};
 pub use kubeconfig::{KubeconfigError, KubeconfigPolicy};
 pub use request::{ApplyMode, DeleteMode, is_conflict, is_forbidden, is_not_found};
-pub use target::{ServiceAccount, Target};
+pub use target::{LOCAL, ServiceAccount, Target};
 pub use targets::{TargetError, Targets};

@@ -24,6 +24,9 @@ const TENANT_WATCH_IDLE: Duration = Duration::from_secs(120);
 /// Rights may have been granted meanwhile.
 const DENIED_RETRY: Duration = Duration::from_secs(300);
 
+/// How the cluster that this process reconciles in is called, in place of an address.
+pub const LOCAL: &str = "local";
+
 /// A ServiceAccount whose rights are used.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServiceAccount {
@@ -42,6 +45,8 @@ impl ServiceAccount {
 
 /// One cluster: its connections, and what it serves.
 pub(crate) struct Base {
+    /// The address of the API server.
+    pub server: String,
     pub client: Client,
     pub discovery: Discovery,
 }
@@ -76,6 +81,11 @@ impl Target {
     /// The same for the same cluster and identity; holds no secret.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The address of the API server, or [`LOCAL`]. Two addresses may be one cluster.
+    pub fn server(&self) -> &str {
+        &self.base.server
     }
 
     /// For requests that this type has no method for.

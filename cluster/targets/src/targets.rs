@@ -14,7 +14,7 @@ use crate::{
     client::{ANSWER_DEADLINE, layered},
     discovery::Discovery,
     kubeconfig::{KubeconfigError, KubeconfigPolicy},
-    target::{Base, ServiceAccount, Target},
+    target::{Base, LOCAL, ServiceAccount, Target},
 };
 
 /// A target that nobody asked for this long is dropped with its connections and watches.
@@ -60,7 +60,7 @@ impl Targets {
     pub fn new(local: Client, policy: KubeconfigPolicy) -> Self {
         Targets {
             policy,
-            local: base(local),
+            local: base(local, LOCAL.to_owned()),
             state: Mutex::new(State {
                 bases: HashMap::new(),
                 targets: HashMap::new(),
@@ -74,7 +74,7 @@ impl Targets {
     /// # Errors
     /// The account's name is no name.
     pub fn local(&self, account: Option<&ServiceAccount>) -> Result<Arc<Target>, TargetError> {
-        self.target("local", || self.local.clone(), account)
+        self.target(LOCAL, || self.local.clone(), account)
     }
 
     /// The cluster of a kubeconfig, as the user in it or as an account there.
@@ -101,7 +101,8 @@ impl Targets {
                     config.auth_info.impersonate_groups = None;
                     config.auth_info.impersonate_user_extra = None;
                 }
-                let made = base(connect(config)?);
+                let server = config.cluster_url.to_string();
+                let made = base(connect(config)?, server);
                 self.lock().bases.entry(id.clone()).or_insert(made).clone()
             }
         };
@@ -161,9 +162,10 @@ impl State {
     }
 }
 
-fn base(client: Client) -> Arc<Base> {
+fn base(client: Client, server: String) -> Arc<Base> {
     let client = layered(client, None, ANSWER_DEADLINE);
     Arc::new(Base {
+        server,
         discovery: Discovery::new(client.clone()),
         client,
     })

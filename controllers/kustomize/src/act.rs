@@ -43,6 +43,10 @@ pub(crate) struct Apply<'a> {
     pub check: Check,
     pub ignore: &'a IgnoreRules,
     pub expressions: &'a Arc<HealthExpressions>,
+    /// Drift is only to be reported.
+    pub report_only: bool,
+    /// What does not need a failed object is applied.
+    pub independent: bool,
 }
 
 pub(crate) async fn apply_all(
@@ -63,6 +67,8 @@ pub(crate) async fn apply_all(
         policy: ports.policy.as_ref(),
         expressions: work.expressions,
         judge: judge(work.expressions.clone()),
+        report_only: work.report_only,
+        independent: work.independent,
     };
     apply(work.target, work.objects, &apply_options, memory).await
 }

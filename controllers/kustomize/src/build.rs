@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use nave_crds::{
     reasons,
 };
 use nave_kustomize::{Answers, LoadRestriction, Need, Reorder, Step, Tree, flux::Overlay};
-use nave_object::{Object, digest};
+use nave_object::{Object, ObjectId, digest};
 use nave_runtime::Tasks;
 use nave_substitute::{Variables, substitute};
 use tokio::time::Instant;
@@ -250,6 +250,42 @@ fn overlay_of(spec: &KustomizationSpec) -> Result<Overlay, BuildFailure> {
     serde_json::to_value(spec)
         .and_then(Overlay::of_spec)
         .map_err(|error| failed(format!("reading the fields that change the build: {error}")))
+}
+
+/// The files that objects come from, found by building once more with that question. For messages: what cannot be found
+/// is left out.
+pub(crate) async fn files_of(
+    kustomization: &Kustomization,
+    artifact: &Artifact,
+    tree: Arc<FileTree>,
+    options: &Options,
+    cache: &Cache,
+) -> HashMap<ObjectId, String> {
+    let Some(path) = clean_path(&kustomization.spec.path) else {
+        return HashMap::new();
+    };
+    let Ok(mut overlay) = overlay_of(&kustomization.spec) else {
+        return HashMap::new();
+    };
+    overlay.build_metadata = vec!["originAnnotations".to_owned()];
+    let options = options_of(options, cache.files_of(&artifact.digest));
+    let files = Files {
+        tree,
+        decrypted: crate::decrypt::Files::new(),
+    };
+    let prefix = path.clone();
+    let built = tokio::task::spawn_blocking(move || run(&files, &path, &overlay, &options)).await;
+    let Ok(Ok(objects)) = built else {
+        return HashMap::new();
+    };
+    objects
+        .iter()
+        .filter_map(|object| {
+            let origin = object.annotation("config.kubernetes.io/origin")?;
+            let file = origin.lines().find_map(|line| line.strip_prefix("path: "))?;
+            Some((object.id(), clean_path(&format!("{prefix}/{}", file.trim()))?))
+        })
+        .collect()
 }
 
 fn run(

@@ -1,24 +1,25 @@
 //! Building, applying and pruning: what a reconcile does once nothing stands in the way.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use nave_apply::{Change, Check, CommonMetadata, IgnoreRules, Inventory, prepare};
+use nave_apply::{Check, CommonMetadata, IgnoreRules, Inventory, prepare};
 use nave_crds::{conditions, meta::Artifact, reasons};
 use nave_health::HealthExpressions;
-use nave_object::{Object, digest, duration};
+use nave_object::{Object, digest, duration, yaml};
 use nave_runtime::Conditions;
-use nave_targets::Target;
 
 use crate::{
     ReadError,
-    act::{Apply, Pruned, apply_all, describe_failures, inventory_after_failure, owner_of, prune_stale},
+    act::{Apply, apply_all, inventory_after_failure, owner_of},
     build::{self, Built},
     decrypt::still_encrypted,
     decryption::decryption_of,
     memory::{Attempt, Kept, Last},
+    modes::Drift,
     plan::timeout_of,
+    pruning::uids_of,
     reconcile::{Ended, Failure, Run, chain},
-    report::{Revision, list_of_changes, list_of_deletions},
+    report::{Revision, list_of_changes},
     status,
     target::target_of,
     variables::variables_of,
@@ -57,10 +58,14 @@ impl Run<'_> {
         let target = target_of(self.object, self.ports, self.options)
             .await
             .map_err(|error| Failure::new(reasons::kustomize::RECONCILIATION_FAILED, error.to_string()))?;
+        kept.target = Some(target.clone());
+        let former = self.former_place(kept, &target).await?;
         let input = build::input_digest(artifact, self.generation(), &variables, decryption.as_deref());
 
         if let Some(last) = &kept.last
             && last.input == input
+            && former.is_none()
+            && kept.pending.is_empty()
             && self.may_check_lightly(kept)
             && let Some(changes) = nave_apply::recheck(&target, &last.changes, &kept.apply, &expressions)
         {
@@ -68,6 +73,7 @@ impl Run<'_> {
             let digest = last.digest.clone();
             artifact.revision.clone_into(&mut self.status.last_attempted_revision);
             self.digest = Some(digest.clone());
+            self.report_drift(&changes);
             let applied = self.applied(digest, false);
             return Ok(self
                 .wait_or_end(kept, &target, &changes, expressions, attempt, applied, is_new)
@@ -93,7 +99,7 @@ impl Run<'_> {
         let Built { objects } = build::build(
             self.object,
             artifact,
-            tree,
+            tree.clone(),
             &variables,
             decryption,
             self.options,
@@ -111,6 +117,8 @@ impl Run<'_> {
         let owner = owner_of(self.object);
         let digest = digest_of(&objects);
         self.digest = Some(digest.clone());
+        self.claims.put(&self.key, self.object, artifact, &objects);
+        let report_only = self.modes.drift == Drift::Detect && former.is_none() && self.is_applied(&digest);
         let objects = prepare(objects, &owner, &common)
             .map_err(|error| Failure::new(reasons::kustomize::BUILD_FAILED, error.to_string()))?;
 
@@ -127,6 +135,8 @@ impl Run<'_> {
                 check,
                 ignore: &ignore,
                 expressions: &expressions,
+                report_only,
+                independent: self.modes.independent,
             },
             &owner,
             &mut kept.apply,
@@ -138,15 +148,23 @@ impl Run<'_> {
         if !list.is_empty() {
             self.reporter().info(reasons::PROGRESSING, &list, &self.revision);
         }
-        if let Some(error) = &outcome.error {
-            self.set_inventory(&inventory_after_failure(&before, &outcome));
-            return Err(Failure::new(
-                reasons::kustomize::RECONCILIATION_FAILED,
-                error.to_string(),
-            ));
+        let inventory = inventory_after_failure(&before, &outcome);
+        if let Some(error) = outcome.error {
+            self.set_inventory(&inventory);
+            let files = build::files_of(self.object, artifact, tree, self.options, self.builds).await;
+            let message = error.in_files(&files).to_string();
+            return Err(Failure::new(reasons::kustomize::RECONCILIATION_FAILED, message));
         }
+        self.report_drift(&outcome.changes);
         let changed = outcome.changed();
-        let pruned = self.prune(&target, &before, &outcome.changes).await?;
+        let pruned = self.prune(kept, &target, &before, &outcome.changes).await?;
+        if let Some(former) = former {
+            let now = self.status.inventory.take();
+            self.set_inventory(&before.union(&Inventory::from_status(now.as_ref())));
+            self.leave(kept, &target, &former, &before, &uids_of(&outcome.changes))
+                .await?;
+            self.status.inventory = now;
+        }
         let applied = self.applied(digest.clone(), changed || pruned);
         kept.last = Some(Last {
             input,
@@ -193,57 +211,9 @@ impl Run<'_> {
     pub(crate) fn set_inventory(&mut self, inventory: &Inventory) {
         self.status.inventory = Some(inventory.to_status());
     }
-
-    /// Deletes what left the set; true when something was deleted.
-    async fn prune(&mut self, target: &Target, before: &Inventory, changes: &[Change]) -> Result<bool, Failure> {
-        let now: Inventory = changes.iter().map(|change| change.entry.clone()).collect();
-        let stale = before.stale(&now);
-        self.set_inventory(&now);
-        if !self.object.spec.prune || stale.is_empty() {
-            return Ok(false);
-        }
-        let uids: HashSet<String> = changes
-            .iter()
-            .map(|change| change.uid.clone())
-            .filter(|uid| !uid.is_empty())
-            .collect();
-        let owner = owner_of(self.object);
-        let change = self.revision.revision.clone();
-        let pruned = prune_stale(target, &stale, &owner, &change, &uids, self.ports, self.options).await;
-        let (outcome, failure) = match pruned {
-            Pruned::Held(reason) => {
-                self.set_inventory(&now.union(&stale.into_iter().collect()));
-                let message = format!("deletions wait for a permit: {reason}");
-                return Err(Failure::new(reasons::kustomize::PRUNE_HELD, message));
-            }
-            Pruned::Done(outcome) => (outcome, None),
-            Pruned::Failed(outcome) => {
-                let left: Inventory = outcome.failed.iter().map(|(entry, _)| entry.clone()).collect();
-                self.set_inventory(&now.union(&left));
-                let message = describe_failures(&outcome);
-                (outcome, Some(Failure::new(reasons::kustomize::PRUNE_FAILED, message)))
-            }
-        };
-        for (id, why) in &outcome.skipped {
-            tracing::info!(object = %id, why, "left in place");
-        }
-        if !outcome.deleted.is_empty() {
-            let list = list_of_deletions(&outcome.deleted);
-            self.reporter().info(reasons::PROGRESSING, &list, &self.revision);
-        }
-        match failure {
-            Some(failure) => Err(failure),
-            None => Ok(!outcome.deleted.is_empty()),
-        }
-    }
 }
 
-/// What was built, as the history names it.
+/// What was built, as the history names it: the digest of the same text as in Flux, so that either counts the other's entry on.
 fn digest_of(objects: &[Object]) -> String {
-    let mut text = Vec::new();
-    for object in objects {
-        serde_json::to_writer(&mut text, object.as_value()).expect("JSON values can always be written to memory");
-        text.push(b'\n');
-    }
-    digest::sha256(text)
+    digest::sha256(yaml::write_documents(objects.iter().map(Object::as_value)))
 }

@@ -12,6 +12,7 @@ use nave_runtime::{Conditions, Next, schedule};
 use nave_targets::Target;
 
 use crate::{
+    claims::with_pending,
     history,
     memory::{Attempt, Kept},
     plan::{retry_after, timeout_of},
@@ -97,7 +98,7 @@ impl Run<'_> {
         if let Some(last) = &kept.last {
             // The status was not written when the wait began.
             let now: Inventory = last.changes.iter().map(|change| change.entry.clone()).collect();
-            self.set_inventory(&now);
+            self.set_inventory(&with_pending(&now, &kept.pending));
         }
         let took = duration::format(whole_millis(waiting.started.elapsed()));
         match outcome {

@@ -15,8 +15,10 @@ use nave_targets::{ServiceAccount as Account, Target};
 
 use crate::{
     act::{self, Pruned, owner_of, prune_stale},
+    claims::Divided,
+    memory::Kept,
     plan::{retry_after, timeout_of},
-    reconcile::Run,
+    reconcile::{Failure, Run},
     report::list_of_deletions,
     target::target_of,
 };
@@ -52,12 +54,12 @@ pub(crate) fn cleanup_of(kustomization: &Kustomization) -> Cleanup {
 
 impl Run<'_> {
     /// Deletes what was applied and gives the object up. True when it is gone.
-    pub(crate) async fn finalize(&mut self) -> (Next, bool) {
+    pub(crate) async fn finalize(&mut self, kept: &mut Kept) -> (Next, bool) {
         if !finalizer::has(self.object, finalizers::FLUX) {
             return (Next::Await, true);
         }
         let retry = retry_after(&self.object.spec).min(self.options.requeue_dependency);
-        match self.clean_up().await {
+        match self.clean_up(kept).await {
             Ok(()) => {}
             Err(Stopped::Retry(message)) => {
                 self.fail(reasons::kustomize::PRUNE_FAILED, &message).await;
@@ -65,6 +67,10 @@ impl Run<'_> {
             }
             Err(Stopped::Held(message)) => {
                 self.fail(reasons::kustomize::PRUNE_HELD, &message).await;
+                return (Next::After(retry), false);
+            }
+            Err(Stopped::Failed(failure)) => {
+                self.fail(failure.reason, &failure.message).await;
                 return (Next::After(retry), false);
             }
         }
@@ -93,7 +99,7 @@ impl Run<'_> {
         }
     }
 
-    async fn clean_up(&mut self) -> Result<(), Stopped> {
+    async fn clean_up(&mut self, kept: &mut Kept) -> Result<(), Stopped> {
         let cleanup = cleanup_of(&Kustomization {
             status: Some(self.status.clone()),
             ..self.object.clone()
@@ -117,7 +123,12 @@ impl Run<'_> {
             return Ok(());
         }
         let inventory = Inventory::from_status(self.status.inventory.as_ref());
+        if let Some(former) = self.former_place(kept, &target).await? {
+            self.clean(&former, &inventory, &HashSet::new()).await?;
+        }
         let stale = inventory.stale(&Inventory::new());
+        let Divided { stale, pending } = self.not_wanted_elsewhere(kept, stale).await;
+        let (stale, held) = self.hold_back(&target, stale, &HashSet::new()).await?;
         let owner = owner_of(self.object);
         let pruned = prune_stale(
             &target,
@@ -140,6 +151,17 @@ impl Run<'_> {
                     let list = list_of_deletions(&outcome.deleted);
                     self.reporter()
                         .info(reasons::kustomize::RECONCILIATION_SUCCEEDED, &list, &self.revision);
+                }
+                if let Some(held) = held {
+                    return Err(Stopped::Held(held.message));
+                }
+                if let Some((_, (namespace, name))) = pending.first() {
+                    let others: Vec<_> = pending.iter().map(|(_, key)| key.clone()).collect();
+                    self.triggers.block(&self.key, &others);
+                    return Err(Stopped::Held(format!(
+                        "{} objects are left to Kustomization {namespace}/{name}, which has not applied them yet",
+                        pending.len()
+                    )));
                 }
                 if cleanup == Cleanup::DeleteAndWait {
                     self.wait_gone(&target, &outcome).await;
@@ -170,6 +192,13 @@ impl Run<'_> {
 enum Stopped {
     Retry(String),
     Held(String),
+    Failed(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Stopped::Failed(failure)
+    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,20 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use nave_apply::Change;
-use nave_crds::kustomize::KustomizationStatus;
+use nave_crds::kustomize::{KustomizationStatus, ResourceRef};
+use nave_targets::Target;
+use tokio::time::Instant;
 
-use crate::{depends::Key, waiting::Waiting};
+use crate::{
+    depends::Key,
+    drift::{Guard, Unrest},
+    place::Place,
+    waiting::Waiting,
+};
 
 /// By namespace and name.
 #[derive(Default)]
@@ -33,6 +40,28 @@ pub(crate) struct Kept {
     pub attempt: Option<Attempt>,
     /// Checks by the watches alone since the last one by dry run.
     pub light_checks: u32,
+    /// What was applied is watched for drift.
+    pub guard: Option<Guard>,
+    pub unrest: Unrest,
+    /// Where the reconcile that runs applies to.
+    pub target: Option<Arc<Target>>,
+    /// What the guard watches.
+    pub guarded_target: Option<Arc<Target>>,
+    /// Stale objects that another Kustomization is about to take over, and since when there are some.
+    pub pending: Vec<(ResourceRef, Key)>,
+    pub pending_since: Option<Instant>,
+    /// The cluster of the inventory, as we wrote it last: the watch may be behind.
+    pub place: Option<Place>,
+}
+
+impl Kept {
+    /// What is left to others has to be looked at again soon, so that a repetition is none.
+    pub fn left_to_others(&mut self, pending: Vec<(ResourceRef, Key)>) {
+        if pending.is_empty() {
+            self.pending_since = None;
+        }
+        self.pending = pending;
+    }
 }
 
 /// A complete apply.

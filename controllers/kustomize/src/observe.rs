@@ -10,6 +10,7 @@ use nave_health::{CustomHealth, HealthExpressions, ReadyExpression};
 use crate::{
     Options, Ports,
     depends::{self, Key},
+    modes::modes_of,
     plan::{Observed, SourceSeen},
     sources::source_of,
     triggers::Triggers,
@@ -60,6 +61,9 @@ pub(crate) async fn observe(
                 ready.push(None);
             }
         }
+    }
+    if let Err(error) = modes_of(kustomization.annotations()) {
+        invalid.get_or_insert((reasons::kustomize::INVALID_ANNOTATION, error));
     }
     let source = source_of(kustomization, ports, options).await;
     let revision = match &source {

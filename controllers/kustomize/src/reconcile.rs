@@ -15,8 +15,11 @@ use tokio::time::Instant;
 
 use crate::{
     Options, Ports, build,
+    claims::Claims,
     depends::Key,
+    drift,
     memory::{Attempt, Kept, Remembered},
+    modes::{Modes, modes_of},
     observe::observe,
     plan::{self, Plan, SourceSeen},
     reads::version_of,
@@ -35,6 +38,7 @@ pub(crate) struct Kustomizations {
     triggers: Triggers,
     remembered: Remembered,
     builds: Arc<build::Cache>,
+    claims: Claims,
 }
 
 impl Kustomizations {
@@ -45,6 +49,7 @@ impl Kustomizations {
             triggers,
             remembered: Remembered::default(),
             builds: Arc::default(),
+            claims: Claims::default(),
         }
     }
 
@@ -114,6 +119,9 @@ impl Reconciler<Kustomization> for Kustomizations {
             options: &self.options,
             triggers: &self.triggers,
             builds: &self.builds,
+            claims: &self.claims,
+            // What is wrong with them is reported by the plan.
+            modes: modes_of(object.annotations()).unwrap_or_default(),
             object: &object,
             key: key.clone(),
             written: status.clone(),
@@ -122,9 +130,11 @@ impl Reconciler<Kustomization> for Kustomizations {
             began: Instant::now(),
             digest: None,
         };
+        drift::lower(&mut kept);
         if object.metadata.deletion_timestamp.is_some() {
             kept.waiting = None;
-            let (next, gone) = run.finalize().await;
+            self.claims.forget(&key);
+            let (next, gone) = run.finalize(&mut kept).await;
             self.triggers.reads.end(&key);
             if !gone {
                 kept.status = Some(run.written);
@@ -133,7 +143,11 @@ impl Reconciler<Kustomization> for Kustomizations {
             return next;
         }
         self.triggers.reads.begin(&key);
-        let next = run.reconcile(&mut kept).await;
+        let mut next = run.reconcile(&mut kept).await;
+        if let (Next::After(after), false) = (next, kept.pending.is_empty()) {
+            next = Next::After(after.min(self.options.requeue_dependency));
+        }
+        run.raise_guard(&mut kept);
         if self.triggers.reads.end(&key) {
             self.triggers.wake(&key).await;
         }
@@ -149,6 +163,8 @@ pub(crate) struct Run<'a> {
     pub options: &'a Options,
     pub triggers: &'a Triggers,
     pub builds: &'a build::Cache,
+    pub claims: &'a Claims,
+    pub modes: Modes,
     pub object: &'a Kustomization,
     pub key: Key,
     /// The status as the server has it.

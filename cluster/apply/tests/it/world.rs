@@ -49,6 +49,8 @@ pub struct World {
     pub inventory: Inventory,
     pub force: bool,
     pub check: Check,
+    pub report_only: bool,
+    pub independent: bool,
 }
 
 impl World {
@@ -90,6 +92,8 @@ impl World {
             inventory: Inventory::new(),
             force: false,
             check: Check::Known,
+            report_only: false,
+            independent: false,
         })
     }
 
@@ -121,6 +125,8 @@ impl World {
             policy: &AllowAll,
             expressions: &expressions,
             judge: judge(Arc::new(HealthExpressions::default())),
+            report_only: self.report_only,
+            independent: self.independent,
         };
         Ok(apply(&self.target, &objects, &options, &mut self.memory).await)
     }

@@ -73,8 +73,9 @@ pub struct Stage {
     pub plane: &'static Plane,
     pub client: Client,
     pub namespace: String,
-    store: Store,
+    pub store: Store,
     tasks: Tasks,
+    metrics: Metrics,
     _directory: tempfile::TempDir,
 }
 
@@ -106,6 +107,18 @@ impl Stage {
     }
 
     pub async fn start_with(test: &str, setup: Setup) -> Result<Stage> {
+        let stage = Stage::idle(test).await?;
+        stage.run(setup);
+        Ok(stage)
+    }
+
+    /// Everything but the reconciler.
+    pub async fn idle(test: &str) -> Result<Stage> {
+        Stage::idle_at(test, "http://127.0.0.1:1").await
+    }
+
+    /// Everything but the reconciler; artifacts say that they are served at this address.
+    pub async fn idle_at(test: &str, address: &str) -> Result<Stage> {
         let plane = plane().await;
         let client = plane.client();
         let object = serde_json::from_value(json!({"metadata": {"generateName": format!("{test}-")}}))?;
@@ -119,21 +132,20 @@ impl Stage {
         })
         .await?;
         let directory = tempfile::tempdir()?;
-        let store = Store::open(nave_store::Options::new(directory.path(), "http://127.0.0.1:1"))?;
-        let stage = Stage {
+        let store = Store::open(nave_store::Options::new(directory.path(), address))?;
+        Ok(Stage {
             plane,
             client,
             namespace,
             store,
             tasks: Tasks::new(Default::default()),
+            metrics: Metrics::new(),
             _directory: directory,
-        };
-        stage.run(setup);
-        Ok(stage)
+        })
     }
 
     /// Starts a reconciler for this namespace.
-    fn run(&self, setup: Setup) {
+    pub fn run(&self, setup: Setup) {
         let (client, tasks) = (&self.client, &self.tasks);
         let config = watcher::Config::default;
         let policy = KubeconfigPolicy {
@@ -145,7 +157,7 @@ impl Stage {
             targets: Arc::new(Targets::new(client.clone(), policy)),
             artifacts: Arc::new(StoreOrHttp::new(Some(self.store.clone()), reqwest::Client::new(), 0)),
             events: EventRecorder::new(client.clone(), "kustomize-controller", "test".into(), None, tasks),
-            metrics: Metrics::new(),
+            metrics: self.metrics.clone(),
             kustomizations: Watched::start(
                 Api::namespaced(client.clone(), &self.namespace),
                 config(),
@@ -180,10 +192,17 @@ impl Stage {
 
     /// Ends the reconciler and starts another one that remembers nothing.
     pub async fn restart(&mut self) -> Result<()> {
+        self.pause().await?;
+        self.run(Setup::default());
+        Ok(())
+    }
+
+    /// Ends the reconciler.
+    pub async fn pause(&mut self) -> Result<()> {
         self.tasks.shutdown_token().cancel();
         let old = std::mem::replace(&mut self.tasks, Tasks::new(Default::default()));
         ensure!(old.finish(DEADLINE).await, "the reconciler did not stop");
-        self.run(Setup::default());
+        self.metrics = Metrics::new();
         Ok(())
     }
 
@@ -313,6 +332,11 @@ impl Stage {
         api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object))
             .await?;
         Ok(())
+    }
+
+    /// All measures as Prometheus reads them.
+    pub fn metrics(&self) -> String {
+        String::from_utf8_lossy(&self.metrics.render()).into_owned()
     }
 
     /// Reasons and messages of the events about an object.
