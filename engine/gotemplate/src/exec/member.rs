@@ -40,15 +40,13 @@ pub(super) fn find(receiver: Operand, name: &Rc<str>, arguments: bool, missing: 
             if let Some(method) = object.method(name) {
                 return Ok(Member::Method(method));
             }
-            let is_map = matches!(object.shape(), Shape::Map(_));
-            if is_map && arguments {
-                return Err(format!("{name} is not a method but has arguments"));
-            }
+            let is_map = || matches!(object.shape(), Shape::Map(_));
             match object.field(name) {
-                Some(_) if arguments => Err(format!("{name} has arguments but cannot be invoked as function")),
-                Some(value) => Ok(Member::Value(Operand::concrete(value))),
-                None if is_map => entry(None, GoType::Any, name, missing),
-                None => no_field(&receiver),
+                Some(value) if !arguments => Ok(Member::Value(Operand::concrete(value))),
+                Some(_) if !is_map() => Err(format!("{name} has arguments but cannot be invoked as function")),
+                None if !is_map() => no_field(&receiver),
+                _ if arguments => Err(format!("{name} is not a method but has arguments")),
+                _ => entry(None, GoType::Any, name, missing),
             }
         }
         _ => no_field(&receiver),

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use super::lex::{Item, Kind, Lexer};
+use super::item::{Item, Kind};
+use super::lex::Lexer;
 use super::node::{Branches, Node, NodeId, NodeKind, Source};
-use super::number::Number;
 use crate::error::ParseError;
 use crate::format::{quote, unquote};
 use crate::func::Functions;
@@ -65,13 +65,13 @@ pub(crate) fn parse(name: &str, text: &[u8], functions: &Functions) -> Result<(S
 }
 
 /// What is wrong; the line is that of the newest token.
-struct Fault(String);
+pub(super) struct Fault(pub(super) String);
 
-type Parsed<T> = Result<T, Fault>;
+pub(super) type Parsed<T> = Result<T, Fault>;
 
 /// What Go keeps per tree: a definition within a text has its own.
-struct Tree {
-    vars: Vec<Rc<str>>,
+pub(super) struct Tree {
+    pub(super) vars: Vec<Rc<str>>,
     range_depth: usize,
     action_line: usize,
 }
@@ -107,22 +107,22 @@ enum Step {
     End(End),
 }
 
-struct Parser<'t> {
+pub(super) struct Parser<'t> {
     name: &'t str,
-    text: &'t [u8],
-    functions: &'t Functions,
+    pub(super) text: &'t [u8],
+    pub(super) functions: &'t Functions,
     lexer: Lexer<'t>,
     /// Lookahead, as Go keeps it: `token[0]` is the newest.
     token: [Item; 3],
     peeked: usize,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     definitions: Vec<Definition>,
-    tree: Tree,
+    pub(super) tree: Tree,
     nesting: usize,
 }
 
 impl Parser<'_> {
-    fn next(&mut self) -> Item {
+    pub(super) fn next(&mut self) -> Item {
         if self.peeked > 0 {
             self.peeked -= 1;
         } else {
@@ -131,24 +131,24 @@ impl Parser<'_> {
         self.token[self.peeked].clone()
     }
 
-    fn backup(&mut self) {
+    pub(super) fn backup(&mut self) {
         self.peeked += 1;
     }
 
     /// Gives `first` back before the newest token.
-    fn backup2(&mut self, first: Item) {
+    pub(super) fn backup2(&mut self, first: Item) {
         self.token[1] = first;
         self.peeked = 2;
     }
 
     /// Gives `first` and `second` back before the newest token.
-    fn backup3(&mut self, first: Item, second: Item) {
+    pub(super) fn backup3(&mut self, first: Item, second: Item) {
         self.token[1] = second;
         self.token[2] = first;
         self.peeked = 3;
     }
 
-    fn peek(&mut self) -> Item {
+    pub(super) fn peek(&mut self) -> Item {
         if self.peeked == 0 {
             self.peeked = 1;
             self.token[0] = self.lexer.next();
@@ -156,7 +156,7 @@ impl Parser<'_> {
         self.token[self.peeked - 1].clone()
     }
 
-    fn next_non_space(&mut self) -> Item {
+    pub(super) fn next_non_space(&mut self) -> Item {
         loop {
             let token = self.next();
             if token.kind != Kind::Space {
@@ -165,13 +165,13 @@ impl Parser<'_> {
         }
     }
 
-    fn peek_non_space(&mut self) -> Item {
+    pub(super) fn peek_non_space(&mut self) -> Item {
         let token = self.next_non_space();
         self.backup();
         token
     }
 
-    fn node(&mut self, pos: usize, kind: NodeKind) -> NodeId {
+    pub(super) fn node(&mut self, pos: usize, kind: NodeKind) -> NodeId {
         let id = NodeId(u32::try_from(self.nodes.len()).expect("a text has fewer nodes than bytes"));
         self.nodes.push(Node {
             pos: u32::try_from(pos).expect("texts are shorter"),
@@ -180,15 +180,15 @@ impl Parser<'_> {
         id
     }
 
-    fn kind(&self, id: NodeId) -> &NodeKind {
+    pub(super) fn kind(&self, id: NodeId) -> &NodeKind {
         &self.nodes[id.0 as usize].kind
     }
 
-    fn name_of(&self, item: &Item) -> Rc<str> {
+    pub(super) fn name_of(&self, item: &Item) -> Rc<str> {
         Rc::from(String::from_utf8_lossy(item.text(self.text)))
     }
 
-    fn unexpected<T>(&self, token: &Item, context: &str) -> Parsed<T> {
+    pub(super) fn unexpected<T>(&self, token: &Item, context: &str) -> Parsed<T> {
         let shown = token.describe(self.text);
         if token.kind != Kind::Error {
             return Err(Fault(format!("unexpected {shown} in {context}")));
@@ -211,7 +211,7 @@ impl Parser<'_> {
         }
     }
 
-    fn enter(&mut self) -> Parsed<()> {
+    pub(super) fn enter(&mut self) -> Parsed<()> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
             Err(Fault("max expression depth exceeded".to_owned()))
@@ -220,7 +220,7 @@ impl Parser<'_> {
         }
     }
 
-    fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         self.nesting -= 1;
     }
 
@@ -430,190 +430,5 @@ impl Parser<'_> {
             Some(self.pipeline(CONTEXT, Kind::RightDelim)?)
         };
         Ok(self.node(token.pos, NodeKind::Template { name, pipe }))
-    }
-
-    fn pipeline(&mut self, context: &str, end: Kind) -> Parsed<NodeId> {
-        let pos = self.peek_non_space().pos;
-        let (decl, assign) = self.declarations(context)?;
-        let mut cmds = Vec::new();
-        loop {
-            let token = self.next_non_space();
-            match token.kind {
-                kind if kind == end => break,
-                Kind::Bool
-                | Kind::CharConstant
-                | Kind::Complex
-                | Kind::Dot
-                | Kind::Field
-                | Kind::Identifier
-                | Kind::Number
-                | Kind::Nil
-                | Kind::RawString
-                | Kind::String
-                | Kind::Variable
-                | Kind::LeftParen => {
-                    self.backup();
-                    cmds.push(self.command()?);
-                }
-                _ => return self.unexpected(&token, context),
-            }
-        }
-        if cmds.is_empty() {
-            return Err(Fault(format!("missing value for {context}")));
-        }
-        for (i, command) in cmds.iter().enumerate().skip(1) {
-            let NodeKind::Command(args) = self.kind(*command) else {
-                continue;
-            };
-            if let NodeKind::Bool(_) | NodeKind::Dot | NodeKind::Nil | NodeKind::Number(_) | NodeKind::String { .. } =
-                self.kind(args[0])
-            {
-                return Err(Fault(format!("non executable command in pipeline stage {}", i + 1)));
-            }
-        }
-        Ok(self.node(pos, NodeKind::Pipe { assign, decl, cmds }))
-    }
-
-    /// The variables before `:=` or `=`, and whether it is `=`.
-    fn declarations(&mut self, context: &str) -> Parsed<(Vec<NodeId>, bool)> {
-        let mut decl = Vec::new();
-        loop {
-            let variable = self.peek_non_space();
-            if variable.kind != Kind::Variable {
-                return Ok((decl, false));
-            }
-            self.next();
-            // A space is a token, so three tokens are looked at: in "$x foo" the "foo" has to be read to know that
-            // $x is an operand.
-            let after = self.peek();
-            let next = self.peek_non_space();
-            match next.kind {
-                Kind::Assign | Kind::Declare => {
-                    self.next_non_space();
-                    self.declare(&mut decl, &variable);
-                    return Ok((decl, next.kind == Kind::Assign));
-                }
-                Kind::Char if next.text(self.text) == b"," => {
-                    self.next_non_space();
-                    self.declare(&mut decl, &variable);
-                    if context == "range" && decl.len() < 2 {
-                        match self.peek_non_space().kind {
-                            Kind::Variable | Kind::RightDelim | Kind::RightParen => continue,
-                            _ => return Err(Fault("range can only initialize variables".to_owned())),
-                        }
-                    }
-                    return Err(Fault(format!("too many declarations in {context}")));
-                }
-                _ if after.kind == Kind::Space => self.backup3(variable, after),
-                _ => self.backup2(variable),
-            }
-            return Ok((decl, false));
-        }
-    }
-
-    fn declare(&mut self, decl: &mut Vec<NodeId>, variable: &Item) {
-        let name = self.name_of(variable);
-        self.tree.vars.push(Rc::clone(&name));
-        decl.push(self.node(variable.pos, NodeKind::Variable(vec![name])));
-    }
-
-    fn command(&mut self) -> Parsed<NodeId> {
-        let pos = self.peek_non_space().pos;
-        let mut args = Vec::new();
-        loop {
-            self.peek_non_space();
-            if let Some(operand) = self.operand()? {
-                args.push(operand);
-            }
-            let token = self.next();
-            match token.kind {
-                Kind::Space => continue,
-                Kind::RightDelim | Kind::RightParen => self.backup(),
-                Kind::Pipe => {}
-                _ => return self.unexpected(&token, "operand"),
-            }
-            break;
-        }
-        if args.is_empty() {
-            return Err(Fault("empty command".to_owned()));
-        }
-        Ok(self.node(pos, NodeKind::Command(args)))
-    }
-
-    /// A term and the fields after it.
-    fn operand(&mut self) -> Parsed<Option<NodeId>> {
-        let Some(term) = self.term()? else { return Ok(None) };
-        let first = self.peek();
-        if first.kind != Kind::Field {
-            return Ok(Some(term));
-        }
-        let mut fields = Vec::new();
-        while self.peek().kind == Kind::Field {
-            let item = self.next();
-            fields.push(Rc::from(String::from_utf8_lossy(&item.text(self.text)[1..])));
-        }
-        let shown = match self.kind(term) {
-            NodeKind::Field(idents) => {
-                let idents = idents.iter().cloned().chain(fields).collect();
-                return Ok(Some(self.node(first.pos, NodeKind::Field(idents))));
-            }
-            NodeKind::Variable(idents) => {
-                let idents = idents.iter().cloned().chain(fields).collect();
-                return Ok(Some(self.node(first.pos, NodeKind::Variable(idents))));
-            }
-            NodeKind::Bool(b) => b.to_string(),
-            NodeKind::String { quoted, .. } => String::from_utf8_lossy(quoted).into_owned(),
-            NodeKind::Number(number) => number.text.clone(),
-            NodeKind::Nil => "nil".to_owned(),
-            NodeKind::Dot => ".".to_owned(),
-            _ => return Ok(Some(self.node(first.pos, NodeKind::Chain { node: term, fields }))),
-        };
-        Err(Fault(format!("unexpected . after term {}", quote(shown.as_bytes()))))
-    }
-
-    fn term(&mut self) -> Parsed<Option<NodeId>> {
-        let token = self.next_non_space();
-        let own = token.text(self.text);
-        let kind = match token.kind {
-            Kind::Identifier => {
-                let name = self.name_of(&token);
-                if !self.functions.has(&name) {
-                    return Err(Fault(format!("function {} not defined", quote(own))));
-                }
-                NodeKind::Identifier(name)
-            }
-            Kind::Dot => NodeKind::Dot,
-            Kind::Nil => NodeKind::Nil,
-            Kind::Variable => {
-                let name = self.name_of(&token);
-                if !self.tree.vars.contains(&name) {
-                    return Err(Fault(format!("undefined variable {}", quote(own))));
-                }
-                NodeKind::Variable(vec![name])
-            }
-            Kind::Field => NodeKind::Field(vec![Rc::from(String::from_utf8_lossy(&own[1..]))]),
-            Kind::Bool => NodeKind::Bool(own == b"true"),
-            Kind::CharConstant => NodeKind::Number(Box::new(Number::character(own).map_err(Fault)?)),
-            Kind::Complex => NodeKind::Number(Box::new(Number::complex(own).map_err(Fault)?)),
-            Kind::Number => NodeKind::Number(Box::new(Number::real(own).map_err(Fault)?)),
-            Kind::LeftParen => {
-                self.enter()?;
-                let pipe = self.pipeline("parenthesized pipeline", Kind::RightParen)?;
-                self.leave();
-                return Ok(Some(pipe));
-            }
-            Kind::String | Kind::RawString => {
-                let text = unquote(own).ok_or_else(|| Fault("invalid syntax".to_owned()))?;
-                NodeKind::String {
-                    quoted: Rc::from(own),
-                    text: Rc::from(text),
-                }
-            }
-            _ => {
-                self.backup();
-                return Ok(None);
-            }
-        };
-        Ok(Some(self.node(token.pos, kind)))
     }
 }
