@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use nave_gotemplate::{Functions, Map, MissingKey, Session, Templates, Value};
+use nave_sprig::Context;
 
 use super::RenderError;
 use super::context::{VALUES, in_order, templates};
@@ -19,6 +20,11 @@ pub(super) fn all(
     values: Rc<Map>,
 ) -> Result<BTreeMap<String, String>, RenderError> {
     let mut functions = Functions::builtin();
+    let context = Context {
+        now: request.now,
+        seed: request.seed,
+    };
+    nave_sprig::register(&mut functions, &context);
     functions::add(&mut functions, request.lookup.clone());
 
     let found = templates(chart, request, values);
@@ -49,8 +55,7 @@ pub(super) fn all(
                 message: render_error(&error),
             })?;
         let text = without_no_value(text);
-        let text =
-            String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        let text = String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         files.insert(path, text);
     }
     Ok(files)
