@@ -334,8 +334,13 @@ impl Fields<'_> {
         select = select.with("name", c.maybe(60, |_| s(to.name.as_str())));
         let paths: Vec<Y> = (0..1 + c.below(2))
             .map(|_| {
+                // The others can be written in some kinds only.
                 s(c.pick(&[
                     "metadata.labels.rep",
+                    "metadata.labels.rep",
+                    "metadata.labels.other",
+                    "metadata.annotations.rep",
+                    "metadata.annotations.[x.y/z]",
                     "metadata.annotations.[x.y/z]",
                     "spec.template.spec.containers.*.image",
                     "spec.template.spec.containers.[name=main].env.[name=E0].value",
@@ -390,8 +395,13 @@ impl Fields<'_> {
             c.maybe(60, |c| {
                 m([(
                     "fieldpath",
+                    // The others are there in some kinds only.
                     s(c.pick(&[
                         "metadata.name",
+                        "metadata.name",
+                        "kind",
+                        "apiVersion",
+                        "metadata",
                         "metadata.namespace",
                         "spec.replicas",
                         "spec.size",
@@ -481,5 +491,6 @@ fn options(c: &mut Choices<'_>) -> Y {
     let mut made = m::<&str>([]);
     made = made.with("delimiter", c.maybe(40, |c| s(c.pick(&["'-'", "':'", "'.'", "/"]))));
     made = made.with("index", c.maybe(40, |c| s(c.pick(&["0", "1", "-1", "5"]))));
-    made.with("create", c.maybe(60, |_| s("true")))
+    // Without it, most targets are not there, and the tree proves little.
+    made.with("create", c.maybe(90, |_| s("true")))
 }

@@ -211,7 +211,7 @@ fn operation(c: &mut Choices<'_>, made: &Made) -> Y {
         7 if workload => "/spec/template/spec/containers/-",
         9 if made.kind == "ConfigMap" => "/data/a",
         10 => "/metadata/annotations/x.y~1z",
-        11 => "/metadata/labels/app",
+        11 if c.chance(30) => "/metadata/labels/app",
         12 => "/metadata/name",
         13 => "/metadata/namespace",
         _ => "/metadata/labels",
@@ -220,7 +220,8 @@ fn operation(c: &mut Choices<'_>, made: &Made) -> Y {
         "add"
     } else {
         c.pick(&[
-            "add", "add", "add", "add", "add", "add", "replace", "replace", "remove", "test", "copy", "move",
+            "add", "add", "add", "add", "add", "add", "add", "add", "add", "add", "add", "add", "add", "add",
+            "replace", "replace", "replace", "remove", "test", "copy", "copy", "move",
         ])
     };
     let mut operation = m([("op", s(op)), ("path", s(path))]);
@@ -229,7 +230,13 @@ fn operation(c: &mut Choices<'_>, made: &Made) -> Y {
         "copy" | "move" => {
             operation = operation.with(
                 "from",
-                Some(s(c.pick(&["/metadata/name", "/metadata/labels", "/data/a"]))),
+                Some(s(c.pick(&[
+                    "/metadata/name",
+                    "/metadata/name",
+                    "/kind",
+                    "/metadata",
+                    "/metadata/labels",
+                ]))),
             );
         }
         _ => {
