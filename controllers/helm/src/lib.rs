@@ -1,0 +1,68 @@
+//! Reconciles Flux HelmReleases: from a chart to a healthy release in a cluster.
+//!
+//! ```text
+//! observe ─► plan ─► job, in the background: state ─► step ─► act ─► status ─┐
+//!    ▲                                         ▲                             │
+//!    │                                         └─────────────────────────────┘
+//!    └── triggers: sources, dependencies, configs, ends of jobs
+//! ```
+
+mod act;
+mod artifacts;
+mod capabilities;
+mod chart_object;
+mod cluster;
+mod definitions;
+mod depends;
+mod drift;
+mod finalize;
+mod hooks;
+mod install;
+mod job;
+mod lookup;
+mod managers;
+mod memory;
+mod observe;
+mod options;
+mod plan;
+mod post_render;
+mod reconcile;
+mod render;
+mod report;
+mod rollback;
+mod running;
+mod settings;
+mod sources;
+mod status;
+mod steps;
+mod storage;
+mod target;
+mod testing;
+mod triggers;
+mod uninstall;
+mod upgrade;
+mod values;
+mod waits;
+
+pub use artifacts::{ChartArtifacts, ReadError};
+pub use options::{FeatureGates, Filter, Options, Ports};
+
+use std::sync::Arc;
+
+/// Runs until shutdown.
+pub async fn run(ports: Ports, options: Options) {
+    let (trigger, triggers) = triggers::channel();
+    let concurrent = options.concurrent;
+    let reconciler = Arc::new(reconcile::HelmReleases::new(ports, options, trigger));
+    reconciler.start_watching();
+    let ports = reconciler.ports();
+    nave_runtime::controller::run(
+        &ports.helm_releases,
+        triggers,
+        concurrent,
+        &ports.metrics,
+        reconciler.clone(),
+        &ports.tasks,
+    )
+    .await;
+}

@@ -1,0 +1,97 @@
+//! Uninstalling a release.
+
+use jiff::Timestamp;
+use nave_chart::{KindOrder, sort_manifests};
+use nave_object::Object;
+use nave_release::{Release, Status, last, objects, stays_on_uninstall};
+
+use crate::{
+    act::{Act, Failed},
+    settings,
+};
+
+impl Act<'_> {
+    /// Deletes the objects of a release and forgets its versions. One that is gone already is fine.
+    pub async fn uninstall(&mut self, stored: &[Release]) -> Result<(), Failed> {
+        let spec = &self.object.spec;
+        let uninstall = settings::uninstall(spec);
+        let limit = settings::timeout(spec, uninstall.timeout);
+        let Some(newest) = last(stored) else {
+            return Ok(());
+        };
+        let mut release = newest.clone();
+        if release.status() == Status::Uninstalled {
+            if !uninstall.keep_history {
+                self.purge(stored).await?;
+            }
+            return Ok(());
+        }
+        release.info.get_or_insert_default().deleted = Timestamp::now().into();
+        release.set_status(Status::Uninstalling, "Deletion in progress (or silently failed)");
+        if !uninstall.disable_hooks {
+            self.run_hooks(&mut release, "pre-delete", limit).await?;
+        }
+        self.store(&release).await?;
+
+        let doomed = in_order_of_deletion(&release)?;
+        let doomed: Vec<Object> = doomed
+            .into_iter()
+            .filter(|object| !stays_on_uninstall(object))
+            .collect();
+        let placed = self.place_known(doomed).await?;
+        let waits = self
+            .delete_all(placed, "deletion", settings::propagation(&uninstall), false)
+            .await?;
+        let mut problem = None;
+        if !uninstall.disable_wait
+            && let Err(failed) = self.wait_until_gone(waits, limit).await
+        {
+            problem = Some(failed);
+        }
+        if !uninstall.disable_hooks
+            && let Err(failed) = self.run_hooks(&mut release, "post-delete", limit).await
+        {
+            problem = problem.or(Some(failed));
+        }
+        release.set_status(Status::Uninstalled, "Uninstallation complete");
+        self.store(&release).await?;
+        if uninstall.keep_history {
+            for other in stored.iter().filter(|other| other.status() == Status::Deployed) {
+                if other.version != release.version {
+                    let mut other = other.clone();
+                    other.set_status(Status::Superseded, "Superseded");
+                    self.store(&other).await?;
+                }
+            }
+        } else {
+            self.purge(stored).await?;
+        }
+        match problem {
+            None => Ok(()),
+            Some(failed) => Err(failed.while_doing("uninstallation completed with an error")),
+        }
+    }
+
+    async fn purge(&mut self, stored: &[Release]) -> Result<(), Failed> {
+        for release in stored {
+            self.storage
+                .delete(release.version)
+                .await
+                .map_err(|error| Failed::of(&error))?;
+        }
+        Ok(())
+    }
+}
+
+/// What goes first: Helm deletes by kind, users before what they use.
+fn in_order_of_deletion(release: &Release) -> Result<Vec<Object>, Failed> {
+    let files = [("manifest", release.manifest.as_str())];
+    let sorted = sort_manifests(files, KindOrder::Uninstall).map_err(|error| {
+        Failed::of(&error).while_doing("corrupted release record. You must manually delete the resources")
+    })?;
+    let mut found = Vec::with_capacity(sorted.manifests.len());
+    for manifest in &sorted.manifests {
+        found.extend(objects(&manifest.text, &release.name).map_err(|error| Failed::of(&error))?);
+    }
+    Ok(found)
+}
