@@ -489,6 +489,9 @@ a{{- "x" }}  {{ "y" -}}  b⏎⏎{{- 1 }}
 {{(smap "a" "b").a.x}}
 {{$x := .nil}}{{$x.y}}|{{len $x}}
 {{$x := .map}}{{$x.nope.y}}
+{{dict 1 2}}
+{{dict nil 2}}
+{{dict "a" 1 "b"}}
 {{printf "%v" .nil}}|{{printf "%v" .nope}}|{{printf "%d" .n}}|{{printf "%T %T %T" .n .list .map}}
 {{template "x" .}}{{define "x"}}{{range .list}}{{template "y" .}}{{end}}{{end}}{{define "y"}}({{.}}){{end}}
 `

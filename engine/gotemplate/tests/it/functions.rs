@@ -22,11 +22,11 @@ pub fn all() -> Functions {
     );
     f.insert(
         "dict",
-        Function::variadic(&[GoType::Any], |_, args| Ok(map(GoType::ANY_MAP, args))),
+        Function::variadic(&[GoType::Any], |_, args| map(GoType::ANY_MAP, args)),
     );
     f.insert(
         "smap",
-        Function::variadic(&[GoType::String], |_, args| Ok(map(GoType::STRING_MAP, args))),
+        Function::variadic(&[GoType::String], |_, args| map(GoType::STRING_MAP, args)),
     );
     f.insert(
         "set",
@@ -162,12 +162,22 @@ pub fn all() -> Functions {
     f
 }
 
-fn map(go_type: GoType, args: &[Value]) -> Value {
+fn map(go_type: GoType, args: &[Value]) -> Result<Value, FunctionError> {
     let map = Map::new(go_type);
     for pair in args.chunks_exact(2) {
-        map.insert(pair[0].as_string().expect("a key").to_text(), pair[1].clone());
+        let Some(key) = pair[0].as_string() else {
+            let found = if pair[0].is_nil() {
+                "nil".to_owned()
+            } else {
+                pair[0].type_name()
+            };
+            return Err(FunctionError::new(format!(
+                "interface conversion: interface {{}} is {found}, not string"
+            )));
+        };
+        map.insert(key.to_text(), pair[1].clone());
     }
-    Value::Map(Rc::new(map))
+    Ok(Value::Map(Rc::new(map)))
 }
 
 /// The text of one template, or the error's.
