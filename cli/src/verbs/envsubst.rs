@@ -57,11 +57,7 @@ mod tests {
         let mut out = Vec::new();
         let found = substitute(text.as_bytes(), &mut out, &variables, strict).map_err(|error| error.to_string());
         let out = String::from_utf8(out).expect("it is text");
-        assert_eq!(
-            found.map(|()| out.as_str()),
-            wanted.map_err(str::to_owned),
-            "{text}"
-        );
+        assert_eq!(found.map(|()| out.as_str()), wanted.map_err(str::to_owned), "{text}");
     }
 
     #[test]
