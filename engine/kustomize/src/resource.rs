@@ -482,6 +482,7 @@ impl Resource {
         // A hash is added only where both want one.
         self.needs_hash &= old.needs_hash;
         self.vars = old.vars.clone();
+        self.transformations.clone_from(&old.transformations);
         Ok(())
     }
 

@@ -234,7 +234,6 @@ fn operation(c: &mut Choices<'_>, made: &Made) -> Y {
                     "/metadata/name",
                     "/metadata/name",
                     "/kind",
-                    "/metadata",
                     "/metadata/labels",
                 ]))),
             );
