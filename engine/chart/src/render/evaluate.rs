@@ -55,7 +55,8 @@ pub(super) fn all(
                 message: render_error(&error),
             })?;
         let text = without_no_value(text);
-        let text = String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        let text =
+            String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         files.insert(path, text);
     }
     Ok(files)
