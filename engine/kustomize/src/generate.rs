@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nave_object::yaml::{Dialect, Map, Node, Scalar, Style, Tag, parse_nodes};
 
+use crate::edit;
 use crate::error::{BuildError, Problem};
 use crate::kustomization::{GeneratorArgs, GeneratorOptions, IamPolicyArgs};
 use crate::load::Loader;
@@ -86,9 +87,10 @@ fn base(kind: &'static str, args: &GeneratorArgs) -> Result<Map, BuildError> {
         return Err(BuildError::syntax(format!("a {kind} generator has no name")));
     }
     let mut metadata = Map::new();
-    metadata.push(Scalar::str("name"), Node::str(args.name.as_str()));
+    // Set, and not pushed: texts that look like numbers get quotes, which later values keep.
+    edit::put(&mut metadata, "name", Node::str(args.name.as_str()));
     if !args.namespace.is_empty() {
-        metadata.push(Scalar::str("namespace"), Node::str(args.namespace.as_str()));
+        edit::put(&mut metadata, "namespace", Node::str(args.namespace.as_str()));
     }
     let mut object = Map::new();
     object.push(Scalar::str("apiVersion"), Node::str("v1"));

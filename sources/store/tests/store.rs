@@ -74,7 +74,8 @@ async fn a_link_leads_to_the_latest() {
 async fn what_cannot_be_made_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let broken = store.put_with(&owner(), "1.tar.gz", |out| {
+    let whose = owner();
+    let broken = store.put_with(&whose, "1.tar.gz", |out| {
         out.write_all(b"half")?;
         Err(std::io::Error::other("no more"))
     });
