@@ -143,13 +143,6 @@ fn unsupported(spec: &KustomizationSpec) -> Option<String> {
     if spec.decryption.is_some() {
         return Some("spec.decryption is not supported by this version".to_owned());
     }
-    if spec
-        .kube_config
-        .as_ref()
-        .is_some_and(|reference| reference.config_map_ref.is_some())
-    {
-        return Some("spec.kubeConfig.configMapRef is not supported by this version, use secretRef".to_owned());
-    }
     None
 }
 
@@ -216,11 +209,6 @@ mod tests {
             json!({"decryption": {"provider": "sops"}}),
             seen(artifact()),
             "Stall { reason: \"FeatureGateDisabled\", message: \"spec.decryption",
-        );
-        check_plan(
-            json!({"kubeConfig": {"configMapRef": {"name": "c"}}}),
-            seen(artifact()),
-            "Stall { reason: \"FeatureGateDisabled\", message: \"spec.kubeConfig.configMapRef",
         );
         check_plan(
             json!({}),

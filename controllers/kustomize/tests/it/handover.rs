@@ -192,6 +192,9 @@ async fn handover_from_flux_and_back_writes_no_managed_object() -> Result<()> {
     let after = traces(&stage).await?;
     let gone: Vec<&String> = before.keys().filter(|name| !after.contains_key(*name)).collect();
     assert_eq!(gone, ["ServiceAccount/web"]);
-    assert!(after.iter().all(|(name, trace)| before.get(name) == Some(trace)), "an object was written");
+    assert!(
+        after.iter().all(|(name, trace)| before.get(name) == Some(trace)),
+        "an object was written"
+    );
     stage.stop().await
 }

@@ -110,7 +110,9 @@ async fn soak_apply() -> Result<()> {
     let api: Api<ConfigMap> = Api::namespaced(stage.client.clone(), &ns);
     let bystander = serde_json::from_value(json!({"metadata": {"name": "bystander"}, "data": {"a": "1"}}))?;
     let bystander = api.create(&PostParams::default(), &bystander).await?;
-    stage.publish("0", &[("app/object-0.yaml", config(&ns, "object-0", "0"))]).await?;
+    stage
+        .publish("0", &[("app/object-0.yaml", config(&ns, "object-0", "0"))])
+        .await?;
     stage.apply("app", json!({"retryInterval": "1s"})).await?;
     let mut child = spawn(&stage)?;
     stage.ready("app", "0").await?;
