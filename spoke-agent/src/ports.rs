@@ -34,6 +34,8 @@ pub struct Ports {
     pub kustomizations: Watched<Kustomization>,
     git: Git,
     git_repositories: Watched<GitRepository>,
+    /// Also those of other shards.
+    all_git_repositories: Watched<GitRepository>,
     external_artifacts: Watched<ExternalArtifact>,
     targets: Arc<Targets>,
     permits: Arc<dyn PrunePermits>,
@@ -89,13 +91,25 @@ impl Ports {
                 tasks,
             )
         };
-        Ok(Ports {
-            git_repositories: Watched::start(
+        let git_repositories = Watched::start(
+            api(arguments, &client),
+            selected(arguments),
+            without_managed_fields,
+            tasks,
+        );
+        let all_git_repositories = if arguments.watch_label_selector.is_empty() {
+            git_repositories.clone()
+        } else {
+            Watched::start(
                 api(arguments, &client),
-                selected(arguments),
+                watcher::Config::default(),
                 without_managed_fields,
                 tasks,
-            ),
+            )
+        };
+        Ok(Ports {
+            git_repositories,
+            all_git_repositories,
             external_artifacts: Watched::start(
                 api(arguments, &client),
                 watcher::Config::default(),
@@ -177,7 +191,7 @@ impl Ports {
             events: self.kustomize_events.clone(),
             metrics: self.metrics.clone(),
             kustomizations: self.kustomizations.clone(),
-            git_repositories: self.git_repositories.clone(),
+            git_repositories: self.all_git_repositories.clone(),
             external_artifacts: self.external_artifacts.clone(),
             permits: self.permits.clone(),
             policy: self.policy.clone(),
@@ -193,6 +207,7 @@ impl Ports {
             requeue_dependency: arguments.requeue_dependency,
             interval_jitter: arguments.interval_jitter_percentage,
             default_service_account: arguments.default_service_account.clone(),
+            default_kubeconfig_service_account: arguments.default_kubeconfig_service_account.clone(),
             no_cross_namespace_refs: arguments.no_cross_namespace_refs,
             no_remote_bases: arguments.no_remote_bases,
             override_managers: arguments.override_manager.clone(),
