@@ -114,6 +114,9 @@ pub struct Arguments {
     /// The service account that Kustomizations without one are applied as
     #[arg(long, default_value = "", value_name = "NAME")]
     pub default_service_account: String,
+    /// The service account whose tokens are used for clusters of spec.kubeConfig.configMapRef that name none
+    #[arg(long, default_value = "", value_name = "NAME")]
+    pub default_kubeconfig_service_account: String,
     /// Refuse references to sources in other namespaces
     #[arg(long)]
     pub no_cross_namespace_refs: bool,

@@ -20,10 +20,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("token-cache-max-duration", NO_CLOUD),
     ("default-decryption-service-account", NO_WORKLOAD),
     ("sops-vault-configmap", NO_WORKLOAD),
-    (
-        "default-kubeconfig-service-account",
-        "kubeconfigs from cloud providers are not made yet",
-    ),
     ("ssh-kex-algos", NO_SSH),
     ("ssh-hostkey-algos", NO_SSH),
     ("helm-cache-max-size", NO_INDEX_CACHE),
@@ -41,7 +37,6 @@ const REFUSED: &[(&str, &str)] = &[
 
 /// Gates whose behaviour is fixed here: the only value that is true of this program.
 const FIXED: &[(&str, bool)] = &[
-    ("ObjectLevelWorkloadIdentity", false),
     ("CacheSecretsAndConfigMaps", false),
     ("DisableStatusPollerCache", true), // there is no poller: readiness comes from watches
     ("GroupChangeLog", false),
@@ -81,6 +76,7 @@ pub fn gates(texts: &[String]) -> Result<FeatureGates, String> {
             "DisableFailFastBehavior" => gates.disable_fail_fast_behavior = value,
             "AdditiveCELDependencyCheck" => gates.additive_cel_dependency_check = value,
             "DisableConfigWatchers" => gates.disable_config_watchers = value,
+            "ObjectLevelWorkloadIdentity" => gates.object_level_workload_identity = value,
             _ => match FIXED.iter().find(|(fixed, _)| *fixed == name) {
                 Some((_, fixed)) if *fixed == value => {}
                 Some((_, fixed)) => return Err(format!("feature gate {name} can only be {fixed} here")),

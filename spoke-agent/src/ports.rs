@@ -42,6 +42,8 @@ pub struct Ports {
     repositories: Repositories,
     git_repositories: Watched<GitRepository>,
     sources: Watches,
+    /// Also those of other shards.
+    all_git_repositories: Watched<GitRepository>,
     external_artifacts: Watched<ExternalArtifact>,
     targets: Arc<Targets>,
     permits: Arc<dyn PrunePermits>,
@@ -100,33 +102,46 @@ impl Ports {
                 tasks,
             )
         };
-        Ok(Ports {
-            git_repositories: Watched::start(
+        let git_repositories = Watched::start(
+            api(arguments, &client),
+            selected(arguments),
+            without_managed_fields,
+            tasks,
+        );
+        let all_git_repositories = if arguments.watch_label_selector.is_empty() {
+            git_repositories.clone()
+        } else {
+            Watched::start(
+                api(arguments, &client),
+                watcher::Config::default(),
+                without_managed_fields,
+                tasks,
+            )
+        };
+        let watched_sources = Watches {
+            oci_repositories: Watched::start(
                 api(arguments, &client),
                 selected(arguments),
                 without_managed_fields,
                 tasks,
             ),
-            sources: Watches {
-                oci_repositories: Watched::start(
-                    api(arguments, &client),
-                    selected(arguments),
-                    without_managed_fields,
-                    tasks,
-                ),
-                helm_repositories: Watched::start(
-                    api(arguments, &client),
-                    selected(arguments),
-                    without_managed_fields,
-                    tasks,
-                ),
-                helm_charts: Watched::start(
-                    api(arguments, &client),
-                    selected(arguments),
-                    without_managed_fields,
-                    tasks,
-                ),
-            },
+            helm_repositories: Watched::start(
+                api(arguments, &client),
+                selected(arguments),
+                without_managed_fields,
+                tasks,
+            ),
+            helm_charts: Watched::start(
+                api(arguments, &client),
+                selected(arguments),
+                without_managed_fields,
+                tasks,
+            ),
+        };
+        Ok(Ports {
+            git_repositories,
+            all_git_repositories,
+            sources: watched_sources,
             registries: Registries::default(),
             repositories: Repositories::default(),
             external_artifacts: Watched::start(
@@ -220,7 +235,7 @@ impl Ports {
             events: self.kustomize_events.clone(),
             metrics: self.metrics.clone(),
             kustomizations: self.kustomizations.clone(),
-            git_repositories: self.git_repositories.clone(),
+            git_repositories: self.all_git_repositories.clone(),
             oci_repositories: Some(self.sources.oci_repositories.clone()),
             external_artifacts: self.external_artifacts.clone(),
             key_services: self.key_services.clone(),
@@ -238,6 +253,7 @@ impl Ports {
             requeue_dependency: arguments.requeue_dependency,
             interval_jitter: arguments.interval_jitter_percentage,
             default_service_account: arguments.default_service_account.clone(),
+            default_kubeconfig_service_account: arguments.default_kubeconfig_service_account.clone(),
             no_cross_namespace_refs: arguments.no_cross_namespace_refs,
             no_remote_bases: arguments.no_remote_bases,
             sops_age_secret: (!arguments.sops_age_secret.is_empty())

@@ -14,6 +14,7 @@ mod kubeconfig;
 mod request;
 mod target;
 mod targets;
+mod tokens;
 
 pub use discovery::{ResolveError, Resource};
 pub use fingerprint::{APPLY_MANAGER, Fingerprint};
@@ -21,4 +22,5 @@ pub use kind_watch::{Judge, KindWatch, Known, News, Subscription};
 pub use kubeconfig::{KubeconfigError, KubeconfigPolicy};
 pub use request::{ApplyMode, DeleteMode, is_conflict, is_forbidden, is_not_found};
 pub use target::{LOCAL, ServiceAccount, Target};
-pub use targets::{TargetError, Targets};
+pub use targets::{TargetError, Targets, TokenAccess};
+pub use tokens::{Token, TokenSource};

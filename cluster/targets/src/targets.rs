@@ -6,15 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::Engine;
 use http::HeaderValue;
 use kube::{Client, Config};
 use nave_object::digest;
+use serde_json::json;
 
 use crate::{
     client::{ANSWER_DEADLINE, layered},
     discovery::Discovery,
     kubeconfig::{KubeconfigError, KubeconfigPolicy},
     target::{Base, LOCAL, ServiceAccount, Target},
+    tokens::{TokenSource, Tokens, authorized},
 };
 
 /// A target that nobody asked for this long is dropped with its connections and watches.
@@ -47,6 +50,29 @@ pub struct Targets {
     policy: KubeconfigPolicy,
     local: Arc<Base>,
     state: Mutex<State>,
+}
+
+/// A cluster that is reached with tokens.
+#[derive(Debug, Clone)]
+pub struct TokenAccess {
+    /// The address of its API server.
+    pub server: String,
+    /// Certificates in PEM that it is verified by; the system's where there are none.
+    pub ca: Option<String>,
+    /// Whose tokens they are; holds no secret.
+    pub identity: String,
+}
+
+impl TokenAccess {
+    fn kubeconfig(&self) -> String {
+        let mut cluster = json!({"server": self.server});
+        if let Some(ca) = &self.ca {
+            cluster["certificate-authority-data"] = json!(base64::engine::general_purpose::STANDARD.encode(ca));
+        }
+        json!({"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": ""}}],
+            "clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "", "user": {}}]})
+        .to_string()
+    }
 }
 
 struct State {
@@ -104,6 +130,37 @@ impl Targets {
                 let server = config.cluster_url.to_string();
                 let made = base(connect(config)?, server);
                 self.lock().bases.entry(id.clone()).or_insert(made).clone()
+            }
+        };
+        self.target(&id, || base, account)
+    }
+
+    /// A cluster that believes tokens of an account of ours, as that account or as another one there.
+    ///
+    /// # Errors
+    /// The address is not allowed, or the certificates cannot be used. Whether there is a token is not asked here.
+    pub async fn by_token(
+        &self,
+        access: &TokenAccess,
+        tokens: Arc<dyn TokenSource>,
+        account: Option<&ServiceAccount>,
+    ) -> Result<Arc<Target>, TargetError> {
+        let ca = access.ca.as_deref().unwrap_or_default();
+        let parts = [access.server.as_str(), ca, access.identity.as_str()];
+        let id = format!("token:{}", digest::sha256_hex(parts.join("\n")));
+        let existing = self.lock().bases.get(&id).cloned();
+        let base = match existing {
+            Some(base) => base,
+            None => {
+                // What a kubeconfig may say is what an address may say.
+                let config = self.policy.config(access.kubeconfig().as_bytes()).await?;
+                let server = config.cluster_url.to_string();
+                let client = authorized(connect(config)?, Arc::new(Tokens::new(tokens)));
+                self.lock()
+                    .bases
+                    .entry(id.clone())
+                    .or_insert(base(client, server))
+                    .clone()
             }
         };
         self.target(&id, || base, account)

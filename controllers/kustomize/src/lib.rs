@@ -11,6 +11,7 @@ mod artifacts;
 mod build;
 mod carry_out;
 mod claims;
+mod config_map;
 mod decrypt;
 mod decryption;
 mod depends;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{Api, ResourceExt};
 use nave_crds::{kustomize::Kustomization, reasons};
 use nave_health::{CustomHealth, HealthExpressions, ReadyExpression};
 
@@ -70,7 +70,7 @@ pub(crate) async fn observe(
         SourceSeen::Ready(artifact) => artifact.revision.clone(),
         _ => String::new(),
     };
-    let (unready, cycle) = dependencies(kustomization, &ready, &revision, ports, options, triggers);
+    let (unready, cycle) = dependencies(kustomization, &ready, &revision, ports, options, triggers).await;
     let age = kustomization
         .creation_timestamp()
         .map(|time| Timestamp::now().duration_since(time.0))
@@ -88,7 +88,7 @@ pub(crate) async fn observe(
     }
 }
 
-fn dependencies(
+async fn dependencies(
     kustomization: &Kustomization,
     expressions: &[Option<ReadyExpression>],
     revision: &str,
@@ -109,7 +109,7 @@ fn dependencies(
     triggers.block(&this, &keys);
     let mut unready = Vec::new();
     for (key, expression) in keys.iter().zip(expressions) {
-        let dependency = ports.kustomizations.get(&key.0, &key.1);
+        let dependency = dependency(key, ports).await;
         let why = depends::not_ready(
             kustomization,
             dependency.as_deref(),
@@ -139,4 +139,19 @@ fn dependencies(
             .unwrap_or_default()
     });
     (unready, cycle)
+}
+
+/// From the watch, or from the API server: it may belong to another shard, whose objects are not watched here.
+async fn dependency(key: &Key, ports: &Ports) -> Option<Arc<Kustomization>> {
+    if let Some(found) = ports.kustomizations.get(&key.0, &key.1) {
+        return Some(found);
+    }
+    let api: Api<Kustomization> = Api::namespaced(ports.client.clone(), &key.0);
+    match api.get_opt(&key.1).await {
+        Ok(found) => found.map(Arc::new),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "reading a dependency");
+            None
+        }
+    }
 }

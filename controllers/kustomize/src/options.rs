@@ -59,6 +59,8 @@ pub struct Options {
     pub interval_jitter: u8,
     /// `--default-service-account`; empty is none.
     pub default_service_account: String,
+    /// `--default-kubeconfig-service-account`; empty is none.
+    pub default_kubeconfig_service_account: String,
     /// `--no-cross-namespace-refs`.
     pub no_cross_namespace_refs: bool,
     /// `--no-remote-bases`.
@@ -105,6 +107,8 @@ pub struct FeatureGates {
     pub additive_cel_dependency_check: bool,
     /// ConfigMaps and Secrets are not watched.
     pub disable_config_watchers: bool,
+    /// Objects may name the account whose identity they use towards others.
+    pub object_level_workload_identity: bool,
 }
 
 impl Default for Options {
@@ -115,6 +119,7 @@ impl Default for Options {
             requeue_dependency: Duration::from_secs(30),
             interval_jitter: 5,
             default_service_account: String::new(),
+            default_kubeconfig_service_account: String::new(),
             no_cross_namespace_refs: false,
             no_remote_bases: false,
             sops_age_secret: None,
@@ -136,6 +141,7 @@ impl Default for FeatureGates {
             disable_fail_fast_behavior: false,
             additive_cel_dependency_check: false,
             disable_config_watchers: false,
+            object_level_workload_identity: false,
         }
     }
 }

@@ -147,13 +147,6 @@ fn unsupported(spec: &KustomizationSpec) -> Option<String> {
     {
         return Some("spec.decryption.serviceAccountName is not supported by this version".to_owned());
     }
-    if spec
-        .kube_config
-        .as_ref()
-        .is_some_and(|reference| reference.config_map_ref.is_some())
-    {
-        return Some("spec.kubeConfig.configMapRef is not supported by this version, use secretRef".to_owned());
-    }
     None
 }
 
@@ -220,11 +213,6 @@ mod tests {
             json!({"decryption": {"provider": "sops", "serviceAccountName": "kms"}}),
             seen(artifact()),
             "Stall { reason: \"FeatureGateDisabled\", message: \"spec.decryption.serviceAccountName",
-        );
-        check_plan(
-            json!({"kubeConfig": {"configMapRef": {"name": "c"}}}),
-            seen(artifact()),
-            "Stall { reason: \"FeatureGateDisabled\", message: \"spec.kubeConfig.configMapRef",
         );
         check_plan(
             json!({}),

@@ -21,10 +21,11 @@ pub(crate) async fn source_of(kustomization: &Kustomization, ports: &Ports, opti
         ));
     }
     let artifact = match reference.kind.as_str() {
-        "GitRepository" => ports
-            .git_repositories
-            .get(namespace, &reference.name)
-            .map(|source| source.status.as_ref().and_then(|status| status.artifact.clone())),
+        "GitRepository" => match ports.git_repositories.get(namespace, &reference.name) {
+            Some(source) => Some(source.status.as_ref().and_then(|status| status.artifact.clone())),
+            // It may belong to another shard, whose objects are not watched here.
+            None => return ask(ports, &reference.kind, namespace, &reference.name, name).await,
+        },
         "ExternalArtifact" if !options.gates.external_artifact => {
             return SourceSeen::Denied(format!(
                 "can't access '{name}', the feature gate ExternalArtifact is disabled"

@@ -7,7 +7,10 @@ use kube::Api;
 use nave_crds::kustomize::Kustomization;
 use nave_targets::{ServiceAccount, Target, TargetError};
 
-use crate::{Options, Ports};
+use crate::{
+    Options, Ports,
+    config_map::{self, ConfigMapError},
+};
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +29,10 @@ pub(crate) enum TargetOfError {
         name: String,
         source: kube::Error,
     },
-    #[error("spec.kubeConfig has no secretRef")]
+    #[error("spec.kubeConfig has neither secretRef nor configMapRef")]
     NoReference,
+    #[error("spec.kubeConfig.configMapRef: {0}")]
+    ConfigMap(#[from] ConfigMapError),
     #[error("kubeconfig of secret {namespace}/{name}: {source}")]
     Kubeconfig {
         namespace: String,
@@ -59,6 +64,18 @@ pub(crate) async fn target_of(
     let Some(reference) = &kustomization.spec.kube_config else {
         return ports.targets.local(account.as_ref()).map_err(TargetOfError::Account);
     };
+    if let Some(config_map) = &reference.config_map_ref {
+        let namespace = kustomization.metadata.namespace.clone().unwrap_or_default();
+        let found = config_map::target(
+            &namespace,
+            &config_map.name,
+            &ports.client,
+            account.as_ref(),
+            ports,
+            options,
+        );
+        return Ok(found.await?);
+    }
     let secret_ref = reference.secret_ref.as_ref().ok_or(TargetOfError::NoReference)?;
     let (namespace, name) = (
         kustomization.metadata.namespace.clone().unwrap_or_default(),

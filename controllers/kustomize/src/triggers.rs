@@ -270,7 +270,13 @@ fn reads_config(kustomization: &Kustomization, kind: SubstituteKind, (namespace,
             .as_ref()
             .and_then(|decryption| decryption.secret_ref.as_ref())
             .is_some_and(|reference| reference.name == *name);
-    substituted || kubeconfig || decryption
+    let cluster = kind == SubstituteKind::ConfigMap
+        && spec
+            .kube_config
+            .as_ref()
+            .and_then(|reference| reference.config_map_ref.as_ref())
+            .is_some_and(|reference| reference.name == *name);
+    substituted || kubeconfig || decryption || cluster
 }
 
 #[cfg(test)]

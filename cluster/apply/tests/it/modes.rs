@@ -11,12 +11,12 @@ use crate::world::{DEADLINE, World};
 async fn what_does_not_need_a_failed_object_is_applied_all_the_same() -> Result<()> {
     let mut world = World::new("independent").await?;
     let mut user = world.deployment("user", 0, json!({}));
-    user["spec"]["template"]["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "Bad_Name"}}]);
+    user["spec"]["template"]["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "refused"}}]);
     let objects = vec![
         world.config("good", json!({"a": "1"})),
         world.deployment("plain", 0, json!({})),
         user,
-        world.config("Bad_Name", json!({})),
+        world.config("refused", json!({"no key!": "x"})),
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "Not_A_Namespace"}}),
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "inside", "namespace": "Not_A_Namespace"}}),
         json!({"apiVersion": "example.com/v1", "kind": "Nothing", "metadata": {"name": "x", "namespace": world.namespace}}),
@@ -36,8 +36,8 @@ async fn what_does_not_need_a_failed_object_is_applied_all_the_same() -> Result<
         "5 objects failed".to_owned(),
         "Namespace/Not_A_Namespace dry-run failed".to_owned(),
         "ConfigMap/Not_A_Namespace/inside was not applied: it needs Namespace/Not_A_Namespace, which failed".to_owned(),
-        format!("ConfigMap/{ns}/Bad_Name dry-run failed"),
-        format!("Deployment/{ns}/user was not applied: it needs ConfigMap/{ns}/Bad_Name, which failed"),
+        format!("ConfigMap/{ns}/refused dry-run failed"),
+        format!("Deployment/{ns}/user was not applied: it needs ConfigMap/{ns}/refused, which failed"),
         format!("Nothing/{ns}/x cannot be addressed"),
     ] {
         assert!(message.contains(&part), "{part}: {message}");

@@ -209,7 +209,10 @@ async fn a_failed_revision_leaves_what_runs_and_the_next_one_heals() -> Result<(
         )
         .await?;
     let message = stage.failed("app", "ReconciliationFailed").await?;
-    assert!(message.contains("Bad_Name dry-run failed"), "{message}");
+    assert!(
+        message.contains("Bad_Name (from app/z.yaml) dry-run failed"),
+        "{message}"
+    );
     assert_eq!(stage.config("a").await?.context("it stays")?["value"], "1");
     let status = stage.status("app").await?;
     let ids: Vec<String> = status

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use kube::api::{Patch, PatchParams};
 use nave_bed::eventually;
 use serde_json::json;
 
@@ -91,5 +92,53 @@ async fn expressions_and_cycles() -> Result<()> {
         .await?;
     let message = stage.failed("bad", "InvalidCELExpression").await?;
     assert!(message.contains("spec.dependsOn[0].readyExpr"), "{message}");
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_reads_the_sources_and_dependencies_of_others() -> Result<()> {
+    let stage = Stage::start_with(
+        "shard",
+        Setup {
+            selector: "sharding.fluxcd.io/key=one",
+            ..Setup::default()
+        },
+    )
+    .await?;
+    let ns = stage.namespace.clone();
+    stage
+        .publish(
+            "1",
+            &[
+                ("app/a.yaml", config(&ns, "a", "1")),
+                ("base/b.yaml", config(&ns, "b", "1")),
+            ],
+        )
+        .await?;
+    stage.apply("base", json!({})).await?; // of no shard: nobody reconciles it here
+    stage.apply("app", json!({"dependsOn": [{"name": "base"}]})).await?;
+    let label = json!({"metadata": {"labels": {"sharding.fluxcd.io/key": "one"}}});
+    stage
+        .kustomizations()
+        .patch("app", &PatchParams::default(), &Patch::Merge(label))
+        .await?;
+    let message = stage.failed("app", "DependencyNotReady").await?;
+    assert!(
+        message.contains(&format!("{ns}/base")) && !message.contains("not found"),
+        "{message}"
+    );
+    // The other shard reports.
+    let status = json!({"status": {"observedGeneration": 1, "lastAppliedRevision": "main@sha1:1", "conditions": [
+        {"type": "Ready", "status": "True", "reason": "ReconciliationSucceeded", "message": "", "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    stage
+        .kustomizations()
+        .patch_status("base", &PatchParams::default(), &Patch::Merge(status))
+        .await?;
+    stage
+        .annotate("app", json!({"reconcile.fluxcd.io/requestedAt": "now"}))
+        .await?;
+    stage.ready("app", "1").await?;
+    assert!(stage.config("b").await?.is_none());
     stage.stop().await
 }

@@ -13,18 +13,12 @@ async fn what_this_version_does_not_do_stalls() -> Result<()> {
     let stage = Stage::start_with("stalls", setup).await?;
     let ns = stage.namespace.clone();
     stage.publish("1", &[("a/a.yaml", config(&ns, "a", "1"))]).await?;
-    let cases: [(&str, Value, &str, &str); 5] = [
+    let cases: [(&str, Value, &str, &str); 4] = [
         (
             "sops",
             json!({"decryption": {"provider": "sops", "serviceAccountName": "kms"}}),
             "FeatureGateDisabled",
             "spec.decryption.serviceAccountName",
-        ),
-        (
-            "cloud",
-            json!({"kubeConfig": {"configMapRef": {"name": "x"}}}),
-            "FeatureGateDisabled",
-            "spec.kubeConfig.configMapRef",
         ),
         (
             "cross",

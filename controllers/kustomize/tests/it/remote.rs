@@ -1,10 +1,19 @@
 //! Other clusters by kubeconfig. The plane plays both: what is applied by kubeconfig stands in it like everything else.
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, ServiceAccount},
+    rbac::v1::RoleBinding,
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
 use nave_bed::eventually;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::stage::{DEADLINE, Stage, config};
+use crate::stage::{DEADLINE, Setup, Stage, config};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kubeconfigs_that_cannot_work_say_why_and_good_ones_work() -> Result<()> {
@@ -62,5 +71,66 @@ async fn kubeconfigs_that_cannot_work_say_why_and_good_ones_work() -> Result<()>
     stage.delete("app").await?;
     stage.gone("app").await?;
     assert!(stage.config("a").await?.is_none());
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_believes_our_accounts_is_reached_by_their_tokens() -> Result<()> {
+    let mut setup = Setup::default();
+    setup.options.gates.object_level_workload_identity = true;
+    let stage = Stage::start_with("tokens", setup).await?;
+    let ns = stage.namespace.clone();
+    stage.publish("1", &[("app/a.yaml", config(&ns, "a", "1"))]).await?;
+    stage
+        .apply(
+            "app",
+            json!({"kubeConfig": {"configMapRef": {"name": "cluster"}}, "retryInterval": "1s"}),
+        )
+        .await?;
+    let says = async |part: String| {
+        eventually(DEADLINE, &format!("the message says {part}"), || async {
+            let message = stage.failed("app", "ReconciliationFailed").await?;
+            ensure!(message.contains(&part), "{message}");
+            Ok(())
+        })
+        .await
+    };
+    says(format!("ConfigMap {ns}/cluster was not found")).await?;
+    let client = &stage.client;
+    let configs: Api<ConfigMap> = Api::namespaced(client.clone(), &ns);
+    let set = async |data: Value| -> Result<()> {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cluster"}, "data": data});
+        configs
+            .patch("cluster", &PatchParams::apply("test").force(), &Patch::Apply(&object))
+            .await?;
+        Ok(())
+    };
+    set(json!({"provider": "aws"})).await?;
+    says("key provider: the provider aws is not supported".into()).await?;
+    let kubeconfig: Value =
+        nave_object::yaml::read_documents(&stage.plane.kubeconfig(), nave_object::yaml::Dialect::K8s)?
+            .into_iter()
+            .next()
+            .context("a kubeconfig")?;
+    let ca = kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]
+        .as_str()
+        .context("its certificates")?;
+    let ca = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(ca)?)?;
+    let audience = "https://kubernetes.default.svc.cluster.local";
+    let data = json!({"provider": "generic", "address": stage.plane.url(), "ca.crt": ca, "audiences": audience,
+        "serviceAccountName": "deployer"});
+    set(data).await?;
+    says("ServiceAccount deployer".into()).await?;
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &ns);
+    let account = serde_json::from_value(json!({"metadata": {"name": "deployer"}}))?;
+    accounts.create(&PostParams::default(), &account).await?;
+    says(format!("system:serviceaccount:{ns}:deployer")).await?; // it has no rights yet
+    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), &ns);
+    let binding = serde_json::from_value(json!({"metadata": {"name": "deployer"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": ns}]}))?;
+    bindings.create(&PostParams::default(), &binding).await?;
+    stage.ready("app", "1").await?;
+    assert_eq!(stage.config("a").await?.context("it is there")?["value"], "1");
     stage.stop().await
 }

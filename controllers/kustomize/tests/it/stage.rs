@@ -72,6 +72,8 @@ async fn install(plane: &Plane) -> Result<()> {
 pub struct Stage {
     pub plane: &'static Plane,
     pub client: Client,
+    /// The reconciler's way to the API server, where it is another one.
+    pub through: Option<Client>,
     pub namespace: String,
     pub store: Store,
     tasks: Tasks,
@@ -84,6 +86,8 @@ pub struct Setup {
     pub options: Options,
     pub permits: Arc<dyn PrunePermits>,
     pub policy: Arc<dyn ApplyPolicy>,
+    /// `--watch-label-selector`.
+    pub selector: &'static str,
 }
 
 impl Default for Setup {
@@ -97,6 +101,7 @@ impl Default for Setup {
             },
             permits: Arc::new(PermitItself),
             policy: Arc::new(AllowAll),
+            selector: "",
         }
     }
 }
@@ -136,6 +141,7 @@ impl Stage {
         Ok(Stage {
             plane,
             client,
+            through: None,
             namespace,
             store,
             tasks: Tasks::new(Default::default()),
@@ -146,8 +152,11 @@ impl Stage {
 
     /// Starts a reconciler for this namespace.
     pub fn run(&self, setup: Setup) {
-        let (client, tasks) = (&self.client, &self.tasks);
-        let config = watcher::Config::default;
+        let (client, tasks) = (self.through.as_ref().unwrap_or(&self.client), &self.tasks);
+        let config = || match setup.selector {
+            "" => watcher::Config::default(),
+            selector => watcher::Config::default().labels(selector),
+        };
         let policy = KubeconfigPolicy {
             allow_local_servers: true,
             ..KubeconfigPolicy::default()

@@ -1,0 +1,133 @@
+//! An API server with faults: a proxy of our own in front of the real one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use axum::{
+    Router,
+    body::Body as Answer,
+    extract::{Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use futures::StreamExt;
+use kube::{Client, Config, client::Body};
+use tokio::sync::watch;
+
+/// What is wrong with requests of this method whose path contains the text.
+#[derive(Clone)]
+pub struct Fault {
+    pub method: &'static str,
+    pub part: &'static str,
+    pub status: u16,
+}
+
+/// Forwards everything that no fault meets.
+pub struct Proxy {
+    address: String,
+    shared: Arc<Shared>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    client: Client,
+    faults: Mutex<Vec<Fault>>,
+    /// Counts how often all streams were closed.
+    closings: watch::Sender<u64>,
+    met: std::sync::atomic::AtomicUsize,
+}
+
+impl Proxy {
+    pub async fn start(client: Client) -> Result<Proxy> {
+        let shared = Arc::new(Shared {
+            client,
+            faults: Mutex::default(),
+            closings: watch::Sender::new(0),
+            met: Default::default(),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = format!("http://{}", listener.local_addr()?);
+        let router = Router::new().fallback(forward).with_state(shared.clone());
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                eprintln!("the proxy ended: {error}");
+            }
+        });
+        Ok(Proxy {
+            address,
+            shared,
+            server,
+        })
+    }
+
+    /// A client that goes through it.
+    pub fn client(&self) -> Result<Client> {
+        let config = Config::new(self.address.parse().context("our own address")?);
+        Ok(Client::try_from(config)?)
+    }
+
+    pub fn set(&self, faults: Vec<Fault>) {
+        *self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    /// How many requests met a fault.
+    pub fn met(&self) -> usize {
+        self.shared.met.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Ends every answer that is being read, watches above all.
+    pub fn close_streams(&self) {
+        self.shared.closings.send_modify(|count| *count += 1);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let fault = {
+        let faults = shared.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = request.uri().path();
+        faults
+            .iter()
+            .find(|fault| request.method() == fault.method && path.contains(fault.part))
+            .cloned()
+    };
+    if let Some(fault) = fault {
+        shared.met.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        return (status, [("retry-after", "1")], "a fault of the test").into_response();
+    }
+    let (mut parts, body) = request.into_parts();
+    parts.headers.remove("host");
+    let Ok(body) = axum::body::to_bytes(body, 16 << 20).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    parts.uri = match path.parse() {
+        Ok(uri) => uri,
+        Err(_) => return StatusCode::BAD_REQUEST.into_response(),
+    };
+    let answer = shared
+        .client
+        .send(axum::http::Request::from_parts(parts, Body::from(body.to_vec())))
+        .await;
+    match answer {
+        Ok(answer) => {
+            let (mut parts, body) = answer.into_parts();
+            parts.headers.remove("transfer-encoding");
+            parts.headers.remove("content-length");
+            let mut closed = shared.closings.subscribe();
+            closed.mark_unchanged();
+            let end = async move {
+                let _ = closed.changed().await; // the proxy is gone: as good as closed
+            };
+            let stream = axum::body::Body::new(body).into_data_stream().take_until(Box::pin(end));
+            Response::from_parts(parts, Answer::from_stream(stream))
+        }
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}
