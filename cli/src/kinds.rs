@@ -48,14 +48,23 @@ pub static KUSTOMIZATION: Kind = Kind {
 };
 /// A Git repository.
 pub static GIT_REPOSITORY: Kind = source("GitRepository", "gitrepositories", "source git");
+/// An artifact of a registry.
+pub static OCI_REPOSITORY: Kind = source("OCIRepository", "ocirepositories", "source oci");
+/// A repository of Helm charts.
+pub static HELM_REPOSITORY: Kind = source("HelmRepository", "helmrepositories", "source helm");
+/// A Helm chart.
+pub static HELM_CHART: Kind = source("HelmChart", "helmcharts", "source chart");
 /// An artifact that somebody else made.
 pub static EXTERNAL_ARTIFACT: Kind = source("ExternalArtifact", "externalartifacts", "source external");
 
 /// Every kind with a status to look at: fleet kinds, then sources, then what uses them.
-pub static ALL: [&Kind; 5] = [
+pub static ALL: [&Kind; 8] = [
     &CLUSTER,
     &FLEET_KUSTOMIZATION,
     &GIT_REPOSITORY,
+    &OCI_REPOSITORY,
+    &HELM_REPOSITORY,
+    &HELM_CHART,
     &EXTERNAL_ARTIFACT,
     &KUSTOMIZATION,
 ];

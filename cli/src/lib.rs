@@ -7,6 +7,7 @@
 //!                  └─► say, progress      everything else, to stderr
 //! failure, hints: an error, and what its reader can do
 //! build: what a directory, or a Kustomization, comes to
+//! registry: artifacts in container registries
 //! ```
 //!
 //! Exit codes: 0 done; 1 an error, printed with `✗`; 2 the command line could not be understood. `nave diff` has its own.
@@ -26,6 +27,7 @@ mod manifests;
 mod output;
 mod progress;
 mod reference;
+mod registry;
 mod run;
 mod say;
 mod server_apply;

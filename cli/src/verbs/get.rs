@@ -63,6 +63,12 @@ enum What {
 enum Source {
     /// GitRepositories
     Git(Name),
+    /// OCIRepositories
+    Oci(Name),
+    /// HelmRepositories
+    Helm(Name),
+    /// HelmCharts
+    Chart(Name),
     /// ExternalArtifacts
     External(Name),
     /// Every kind of source
@@ -212,9 +218,24 @@ impl Request {
                 source: Source::Git(name),
             } => (vec![&kinds::GIT_REPOSITORY], Some(name)),
             What::Sources {
+                source: Source::Oci(name),
+            } => (vec![&kinds::OCI_REPOSITORY], Some(name)),
+            What::Sources {
+                source: Source::Helm(name),
+            } => (vec![&kinds::HELM_REPOSITORY], Some(name)),
+            What::Sources {
+                source: Source::Chart(name),
+            } => (vec![&kinds::HELM_CHART], Some(name)),
+            What::Sources {
                 source: Source::External(name),
             } => (vec![&kinds::EXTERNAL_ARTIFACT], Some(name)),
-            What::Sources { source: Source::All } => (vec![&kinds::GIT_REPOSITORY, &kinds::EXTERNAL_ARTIFACT], None),
+            What::Sources { source: Source::All } => (
+                kinds::ALL
+                    .into_iter()
+                    .filter(|kind| kind.group == nave_crds::source::GROUP)
+                    .collect(),
+                None,
+            ),
             What::All => (kinds::ALL.to_vec(), None),
         };
         Request {

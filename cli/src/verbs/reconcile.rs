@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use kube::{ResourceExt, api::DynamicObject};
 use serde_json::json;
 
-use super::target::{ReconcileTarget, SourceTarget, namespace_of};
+use super::target::{ReconcileTarget, namespace_of};
 use crate::{
     api,
     connection::{Connection, ConnectionArguments},
@@ -53,15 +53,16 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     let (kind, name, with_source) = match arguments.target {
         ReconcileTarget::Kustomization(typed) => (&kinds::KUSTOMIZATION, typed.name, typed.with_source),
         ReconcileTarget::Fleet(typed) => (&kinds::FLEET_KUSTOMIZATION, typed.name, false),
-        ReconcileTarget::Source {
-            source: SourceTarget::Git(typed),
-        } => (&kinds::GIT_REPOSITORY, typed.name, false),
+        ReconcileTarget::Source { source } => {
+            let (kind, typed) = source.split();
+            (kind, typed.name, false)
+        }
     };
     let namespace = namespace_of(kind, to, &connection);
     let object = api::find(&connection.client, kind, namespace.as_deref(), &name).await?;
     if with_source {
-        let source = source_of(&connection, &object).await?;
-        reconcile(&connection, &kinds::GIT_REPOSITORY, &source, to).await?;
+        let (kind, source) = source_of(&connection, &object).await?;
+        reconcile(&connection, kind, &source, to).await?;
     }
     reconcile(&connection, kind, &object, to).await
 }
@@ -118,8 +119,8 @@ async fn revision(connection: &Connection, kind: &Kind, namespace: &str, name: &
     (!revision.is_empty()).then(|| format!("{verb} revision {}", fields::shorten(revision)))
 }
 
-/// The Git repository that a Kustomization builds from.
-async fn source_of(connection: &Connection, object: &DynamicObject) -> Result<DynamicObject> {
+/// The source that a Kustomization builds from.
+async fn source_of(connection: &Connection, object: &DynamicObject) -> Result<(&'static Kind, DynamicObject)> {
     let (kind, name) = (
         fields::text(object, "/spec/sourceRef/kind"),
         fields::text(object, "/spec/sourceRef/name"),
@@ -128,11 +129,12 @@ async fn source_of(connection: &Connection, object: &DynamicObject) -> Result<Dy
         "" => object.namespace().unwrap_or_default(),
         namespace => namespace.to_owned(),
     };
-    if kind != kinds::GIT_REPOSITORY.kind {
+    let fetched = [&kinds::GIT_REPOSITORY, &kinds::OCI_REPOSITORY];
+    let Some(known) = fetched.into_iter().find(|known| known.kind == kind) else {
         bail!(
             "--with-source: the source of {} is {kind} {namespace}/{name}, which cannot be reconciled from here",
             object.name_any()
         );
-    }
-    api::get(&connection.client, &kinds::GIT_REPOSITORY, &namespace, name).await
+    };
+    Ok((known, api::get(&connection.client, known, &namespace, name).await?))
 }

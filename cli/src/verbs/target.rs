@@ -9,6 +9,24 @@ use crate::kinds::{self, Home, Kind};
 pub enum SourceTarget<Names: clap::Args> {
     /// A GitRepository
     Git(Names),
+    /// An OCIRepository
+    Oci(Names),
+    /// A HelmRepository
+    Helm(Names),
+    /// A HelmChart
+    Chart(Names),
+}
+
+impl<Names: clap::Args> SourceTarget<Names> {
+    /// The kind and what was typed after it.
+    pub fn split(self) -> (&'static Kind, Names) {
+        match self {
+            SourceTarget::Git(names) => (&kinds::GIT_REPOSITORY, names),
+            SourceTarget::Oci(names) => (&kinds::OCI_REPOSITORY, names),
+            SourceTarget::Helm(names) => (&kinds::HELM_REPOSITORY, names),
+            SourceTarget::Chart(names) => (&kinds::HELM_CHART, names),
+        }
+    }
 }
 
 /// What can be reconciled.
@@ -52,9 +70,7 @@ impl<Names: clap::Args> SuspendTarget<Names> {
             SuspendTarget::Kustomization(names) => (&kinds::KUSTOMIZATION, names),
             SuspendTarget::Fleet(names) => (&kinds::FLEET_KUSTOMIZATION, names),
             SuspendTarget::Cluster(names) => (&kinds::CLUSTER, names),
-            SuspendTarget::Source {
-                source: SourceTarget::Git(names),
-            } => (&kinds::GIT_REPOSITORY, names),
+            SuspendTarget::Source { source } => source.split(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The `nave` program as people run it: arguments in, exit code and text out.
 
+mod artifacts;
 mod building;
 mod decrypting;
 mod diffing;

@@ -25,7 +25,7 @@ pub struct Converted {
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// Not YAML, or not of an index' form.
-    #[error("{0}")]
+    #[error(transparent)]
     Form(#[from] StreamError),
     /// No `apiVersion`, which every index since Helm 2 has.
     #[error("no API version specified")]
@@ -300,7 +300,7 @@ mod tests {
     fn check_error(yaml: &[u8], expected: &str) {
         let error = convert(yaml, &mut Vec::new()).unwrap_err();
         let mut text = error.to_string();
-        if let Some(source) = std::error::Error::source(&error).and_then(|source| source.source()) {
+        if let Some(source) = std::error::Error::source(&error) {
             text.push_str(&format!(": {source}"));
         }
         assert!(text.contains(expected), "{text}");
@@ -331,7 +331,8 @@ mod tests {
         check_error(b"apiVersion: v1\nentries: {a: [", "line");
         check_error(b"apiVersion: v1\nx: &a b\ny: *a\n", "aliases are not allowed");
         check_error(b"apiVersion: \xff\xfe\n", "it is not valid UTF-8");
-        let deep = format!("apiVersion: v1\nx: {}", "[".repeat(100));
+        let deep: String = (1..100).map(|depth| format!("\n{:depth$}a:", "")).collect();
+        let deep = format!("apiVersion: v1\nx:{deep} b\n");
         check_error(deep.as_bytes(), "nested more than 64 levels deep");
     }
 
@@ -367,11 +368,11 @@ mod tests {
     #[test]
     fn a_large_index_goes_through() {
         let index = Endless {
-            left: 20_000,
+            left: 2_000,
             line: b"apiVersion: v1\nentries:\n".to_vec(),
             at: 0,
         };
         let converted = convert(index, &mut std::io::sink()).unwrap();
-        assert_eq!((converted.charts, converted.versions), (20_000, 20_000));
+        assert_eq!((converted.charts, converted.versions), (2_000, 2_000));
     }
 }

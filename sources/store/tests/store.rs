@@ -74,12 +74,13 @@ async fn a_link_leads_to_the_latest() {
 async fn what_cannot_be_made_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let whose = owner();
-    let broken = store.put_with(&whose, "1.tar.gz", |out| {
-        out.write_all(b"half")?;
-        Err(std::io::Error::other("no more"))
-    });
-    assert!(broken.await.is_err());
+    let broken = store
+        .put_with(&owner(), "1.tar.gz", |out| {
+            out.write_all(b"half")?;
+            Err(std::io::Error::other("no more"))
+        })
+        .await;
+    assert!(broken.is_err());
     let left = std::fs::read_dir(directory.path().join("gitrepository/apps/podinfo")).unwrap();
     assert_eq!(left.count(), 0);
     assert!(matches!(

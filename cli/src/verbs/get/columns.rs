@@ -64,7 +64,7 @@ impl Columns {
         } else if *self.kind == kinds::EXTERNAL_ARTIFACT {
             cells.extend(external_artifact(object));
         } else {
-            cells.extend(git_repository(object));
+            cells.extend(source(object));
         }
         let (status, message) = ready(object);
         cells.extend([("Ready", status), ("Message", message)]);
@@ -76,7 +76,8 @@ impl Columns {
                     ("Labels", fields::labels(object)),
                 ]);
             }
-            if *self.kind == kinds::GIT_REPOSITORY {
+            let has_url = [&kinds::GIT_REPOSITORY, &kinds::OCI_REPOSITORY, &kinds::HELM_REPOSITORY];
+            if has_url.contains(&self.kind) {
                 cells.push(("URL", text(object, "/spec/url").to_owned()));
             }
             let created = object.metadata.creation_timestamp.as_ref();
@@ -141,7 +142,7 @@ fn kustomization(object: &DynamicObject, source: bool) -> Vec<Cell> {
     cells
 }
 
-fn git_repository(object: &DynamicObject) -> Vec<Cell> {
+fn source(object: &DynamicObject) -> Vec<Cell> {
     vec![
         ("Revision", shorten(text(object, "/status/artifact/revision"))),
         ("Suspended", title(flag(object, "/spec/suspend"))),

@@ -47,8 +47,8 @@ impl HelmChartSteps {
         common.check_stored(object, work).await?;
         plan::check(&object.spec)?;
         let built = match object.spec.source_ref.kind.as_str() {
-            "HelmRepository" => self.from_repository(common, object, work).await?,
-            _ => self.from_folder(common, object, work).await?,
+            "HelmRepository" => self.build_from_repository(common, object, work).await?,
+            _ => self.build_from_folder(common, object, work).await?,
         };
         let Some(built) = built else {
             if work.is_asked {
@@ -96,7 +96,7 @@ impl HelmChartSteps {
     }
 
     /// A chart of a repository; none when what is stored is current.
-    async fn from_repository(
+    async fn build_from_repository(
         &self,
         common: &Common<HelmChart>,
         object: &HelmChart,
@@ -147,7 +147,7 @@ impl HelmChartSteps {
     }
 
     /// A chart of a folder or file of another source; none when what is stored is current.
-    async fn from_folder(
+    async fn build_from_folder(
         &self,
         common: &Common<HelmChart>,
         object: &HelmChart,

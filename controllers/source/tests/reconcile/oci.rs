@@ -393,39 +393,45 @@ async fn certificates_of_both_sides() -> Result<()> {
 async fn a_registry_that_lies_or_stalls_changes_nothing() -> Result<()> {
     let registry = open_registry().await;
     let front = RegistryFront::start(registry.address()).await?;
-    let url = front.oci_url("faults/app");
-    let remote = remote(&url, Access::default())?;
-    let first = push(&remote, "latest", &[("a.yaml", "1")]).await?;
     let mut stage = Stage::start("oci-faults").await?;
-    stage.apply_object(KIND, "app", spec(&url, json!({}))).await?;
-    let good = stage.ready_object(KIND, "app", &format!("latest@{first}")).await?;
-
-    let second = push(&remote, "latest", &[("a.yaml", "2")]).await?;
-    for (fault, said) in [
+    for (number, (fault, said)) in [
         (RegistryFault::AlterBlobs, "has digest sha256:"),
         (RegistryFault::LengthenBlobs, "has more bytes, its manifest says"),
         (RegistryFault::StallBlobs, "nothing came for 1s after"),
         (RegistryFault::AlterManifests, "manifest of oci://"),
         (RegistryFault::Status(500), "HTTP 500"),
-    ] {
-        front.fail(fault.clone());
-        stage.request(KIND, "app", &format!("{fault:?}")).await?;
-        stage.failed_saying(KIND, "app", said).await?;
-        let status = stage.object(KIND, "app").await?["status"].clone();
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (repository, name) = (format!("faults/app-{number}"), format!("app-{number}"));
+        let remote = remote(&registry.oci_url(&repository), Access::default())?;
+        let first = push(&remote, "latest", &[("a.yaml", "1")]).await?;
+        let object = spec(&front.oci_url(&repository), json!({}));
+        stage.apply_object(KIND, &name, object).await?;
+        let good = stage.ready_object(KIND, &name, &format!("latest@{first}")).await?;
+
+        // The fault is there before what it spoils, so that no reconcile sees the one without the other.
+        front.fail(fault);
+        let second = push(&remote, "latest", &[("a.yaml", "2")]).await?;
+        stage.request(KIND, &name, "now").await?;
+        stage.failed_saying(KIND, &name, said).await?;
+        let status = stage.object(KIND, &name).await?["status"].clone();
         assert_eq!(status["artifact"], good["artifact"], "the last good artifact stays");
         assert_eq!(paths(&stage.fetch_tree(&status).await?), ["a.yaml"]);
         assert_eq!(
             condition(&status, "Reconciling").context("it goes on")?["reason"],
             "ProgressingWithRetry"
         );
+        front.fail(RegistryFault::None);
+        stage.ready_object(KIND, &name, &format!("latest@{second}")).await?;
+        // Nothing of what was half pulled is left.
+        let directory = stage.file(&format!("ocirepository/{}/{name}", stage.namespace));
+        let left: Vec<String> = std::fs::read_dir(directory)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<Result<_>>()?;
+        assert!(left.iter().all(|name| name.ends_with(".tar.gz")), "{left:?}");
     }
-    front.fail(RegistryFault::None);
-    stage.ready_object(KIND, "app", &format!("latest@{second}")).await?;
-    // Nothing of what was half pulled is left.
-    let left: Vec<String> = std::fs::read_dir(stage.file(&format!("ocirepository/{}/app", stage.namespace)))?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect::<Result<_>>()?;
-    assert!(left.iter().all(|name| name.ends_with(".tar.gz")), "{left:?}");
     stage.stop().await;
     Ok(())
 }
