@@ -13,7 +13,9 @@ use nave_oracle::{Helm, template_here};
 pub fn run(charts: &[PathBuf], recursive: bool, flags: &[String]) -> Result<()> {
     let mut found = Vec::new();
     for chart in charts {
-        let chart = chart.canonicalize().with_context(|| format!("finding {}", chart.display()))?;
+        let chart = chart
+            .canonicalize()
+            .with_context(|| format!("finding {}", chart.display()))?;
         match recursive {
             true => collect(&chart, &mut found)?,
             false => found.push(chart),
@@ -42,7 +44,10 @@ pub fn run(charts: &[PathBuf], recursive: bool, flags: &[String]) -> Result<()> 
         bad += 1;
         println!("{}: {problem}", chart.display());
     }
-    println!("{} charts: {same} pass, {both_fail} both fail, {bad} differ", found.len());
+    println!(
+        "{} charts: {same} pass, {both_fail} both fail, {bad} differ",
+        found.len()
+    );
     ensure!(bad == 0, "some charts render differently");
     Ok(())
 }
@@ -56,13 +61,20 @@ pub fn record(cases: &[PathBuf]) -> Result<()> {
     let mut oracle = Helm::start()?;
     for case in cases {
         let flags: Vec<String> = match fs::read_to_string(case.join("flags")) {
-            Ok(text) => text.lines().map(|line| line.replace("CASE", &case.to_string_lossy())).collect(),
+            Ok(text) => text
+                .lines()
+                .map(|line| line.replace("CASE", &case.to_string_lossy()))
+                .collect(),
             Err(_) => Vec::new(),
         };
         let (file, other, text) = match theirs(&mut oracle, &case.join("chart"), &flags)? {
             Ok(text) => ("want.yaml", "want-error", text),
             // Ours says these in words of its own, and theirs may be long.
-            Err(error) if case.file_name().is_some_and(|name| name.to_string_lossy().starts_with("refused")) => {
+            Err(error)
+                if case
+                    .file_name()
+                    .is_some_and(|name| name.to_string_lossy().starts_with("refused")) =>
+            {
                 ("want-error", "want.yaml", error.chars().take(200).collect())
             }
             Err(error) => ("want-error", "want.yaml", format!("{error}\n")),
@@ -77,7 +89,11 @@ pub fn record(cases: &[PathBuf]) -> Result<()> {
 }
 
 fn theirs(oracle: &mut Helm, chart: &Path, flags: &[String]) -> Result<Result<String, String>> {
-    let mut words = vec!["template".to_owned(), "release-name".to_owned(), chart.to_string_lossy().into_owned()];
+    let mut words = vec![
+        "template".to_owned(),
+        "release-name".to_owned(),
+        chart.to_string_lossy().into_owned(),
+    ];
     words.extend_from_slice(flags);
     if !flags.iter().any(|flag| flag == "-n" || flag == "--namespace") {
         words.extend(["--namespace".to_owned(), "default".to_owned()]);
@@ -90,7 +106,12 @@ fn first_difference(ours: &str, theirs: &str) -> String {
     let same = ours.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
     let source = ours[..same].iter().rev().find(|line| line.starts_with("# Source: "));
     let show = |lines: &[&str]| {
-        let lines: Vec<String> = lines.iter().skip(same).take(6).map(|line| format!("      {line}")).collect();
+        let lines: Vec<String> = lines
+            .iter()
+            .skip(same)
+            .take(6)
+            .map(|line| format!("      {line}"))
+            .collect();
         lines.join("\n")
     };
     format!(

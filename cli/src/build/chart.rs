@@ -37,12 +37,22 @@ fn read_folder(top: &Path, limits: &LoadLimits) -> Result<Vec<(String, Vec<u8>)>
     // Folders above the one being read, so that a link to one of them is no endless walk.
     let mut folders: Vec<(PathBuf, String, HashSet<PathBuf>)> = vec![(top.to_owned(), String::new(), HashSet::new())];
     while let Some((folder, prefix, mut above)) = folders.pop() {
-        let real = folder.canonicalize().with_context(|| format!("reading {}", folder.display()))?;
-        ensure!(above.insert(real), "{} is a link to a folder that it is in", folder.display());
+        let real = folder
+            .canonicalize()
+            .with_context(|| format!("reading {}", folder.display()))?;
+        ensure!(
+            above.insert(real),
+            "{} is a link to a folder that it is in",
+            folder.display()
+        );
         for entry in fs::read_dir(&folder).with_context(|| format!("listing {}", folder.display()))? {
             let path = entry.with_context(|| format!("listing {}", folder.display()))?.path();
             let name = path.file_name().unwrap_or_default();
-            let name = format!("{prefix}{}", name.to_str().with_context(|| format!("{} is no text", path.display()))?);
+            let name = format!(
+                "{prefix}{}",
+                name.to_str()
+                    .with_context(|| format!("{} is no text", path.display()))?
+            );
             let metadata = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
             if metadata.is_dir() {
                 if !rules.is_folder_ignored(&name) {
@@ -62,7 +72,10 @@ fn read_folder(top: &Path, limits: &LoadLimits) -> Result<Vec<(String, Vec<u8>)>
                 limits.total_bytes,
                 limits.files
             );
-            files.push((name, fs::read(&path).with_context(|| format!("reading {}", path.display()))?));
+            files.push((
+                name,
+                fs::read(&path).with_context(|| format!("reading {}", path.display()))?,
+            ));
         }
     }
     Ok(files)

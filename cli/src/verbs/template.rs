@@ -8,10 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use nave_chart::{
-    Chart, KubeVersion, Printing, RenderRequest, check_release_name, render,
-    values::ValueFlags,
-};
+use nave_chart::{Chart, KubeVersion, Printing, RenderRequest, check_release_name, render, values::ValueFlags};
 
 use crate::{build::read_chart, connection::ConnectionArguments, failure::advised, output, say};
 

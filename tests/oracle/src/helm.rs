@@ -67,7 +67,9 @@ impl Helm {
         if let Some(error) = answer["error"].as_str() {
             bail!("the oracle: {error}");
         }
-        answer["nanoseconds"].as_u64().context("the oracle says how long it took")
+        answer["nanoseconds"]
+            .as_u64()
+            .context("the oracle says how long it took")
     }
 
     fn ask(&mut self, question: &Value) -> Result<Value> {
@@ -128,7 +130,10 @@ fn template(name: &str, chart: &Path, flags: &[String]) -> Result<String> {
     let limits = LoadLimits::default();
     let chart = match chart.is_dir() {
         true => load_folder(read_folder(chart)?, &limits)?,
-        false => load_archive(&fs::read(chart).with_context(|| format!("reading {}", chart.display()))?, &limits)?,
+        false => load_archive(
+            &fs::read(chart).with_context(|| format!("reading {}", chart.display()))?,
+            &limits,
+        )?,
     };
     Ok(render(&chart, &request)?.print(&printing)?)
 }

@@ -26,13 +26,21 @@ fn charts_render_as_with_the_reference() {
     let mut problems = Vec::new();
     for case in cases {
         let chart = case.join("chart");
-        let name = case.file_name().expect("cases have names").to_string_lossy().into_owned();
+        let name = case
+            .file_name()
+            .expect("cases have names")
+            .to_string_lossy()
+            .into_owned();
         let flags: Vec<String> = fs::read_to_string(case.join("flags"))
             .unwrap_or_default()
             .lines()
             .map(|line| line.replace("CASE", &case.to_string_lossy()))
             .collect();
-        let mut words = vec!["template".to_owned(), "release-name".to_owned(), chart.to_string_lossy().into_owned()];
+        let mut words = vec![
+            "template".to_owned(),
+            "release-name".to_owned(),
+            chart.to_string_lossy().into_owned(),
+        ];
         words.extend_from_slice(&flags);
         if !flags.iter().any(|flag| flag == "-n") {
             words.extend(["-n".to_owned(), "default".to_owned()]);

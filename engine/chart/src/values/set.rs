@@ -454,6 +454,8 @@ mod tests {
         check(set, "a=b=c", json!({"a": "b=c"}));
         check(set, "", json!({}));
         check(set, "=x", json!({}));
+        check(set, "a[0", json!({}));
+        check(set, "a[0]", json!({"a": []}));
     }
 
     #[test]
@@ -490,7 +492,7 @@ mod tests {
             set,
             json!({}),
             "a[0]b=1",
-            "unexpected data at end of array index: \"b\"",
+            "unexpected data at end of array index: ['b']",
         );
         check_error(
             set,

@@ -100,7 +100,7 @@ fn errors_name_the_chart_file_line_and_expression() {
     for part in [
         "web/templates/a.yaml:2:6",
         "at <include \"sub.x\" .Subcharts.sub>:",
-        "web/charts/sub/templates/_h.tpl:2:12",
+        "web/charts/sub/templates/_h.tpl:2:10",
         "executing \"sub.x\" at <.Values.a.b.c>:",
         "nil pointer evaluating interface {}.b",
     ] {
@@ -263,7 +263,7 @@ fn broken_files_are_named() {
         ),
         (
             "charts/sub/values.yaml",
-            "x",
+            "a: 1",
             "error unpacking subchart sub in web: Chart.yaml file is missing",
         ),
         (".helmignore", "a/**", "cannot load .helmignore: line 1: double-star"),
