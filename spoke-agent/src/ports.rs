@@ -9,8 +9,9 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     runtime::{reflector::ObjectRef, watcher},
 };
-use nave_crds::{ExternalArtifact, GitRepository, Kustomization};
+use nave_crds::{ExternalArtifact, GitRepository, HelmRelease, Kustomization};
 use nave_git::Git;
+use nave_helm_controller::ChartArtifacts;
 use nave_kustomize_controller::{ArtifactReader, StoreOrHttp};
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
@@ -32,6 +33,7 @@ pub struct Ports {
     pub store: Store,
     /// The Kustomizations of the cluster.
     pub kustomizations: Watched<Kustomization>,
+    helm_releases: Watched<HelmRelease>,
     git: Git,
     git_repositories: Watched<GitRepository>,
     external_artifacts: Watched<ExternalArtifact>,
@@ -40,6 +42,7 @@ pub struct Ports {
     policy: Arc<dyn ApplyPolicy>,
     source_events: EventRecorder,
     kustomize_events: EventRecorder,
+    helm_events: EventRecorder,
     metrics: Metrics,
     hints: Hints,
     download_tries: u32,
@@ -108,11 +111,18 @@ impl Ports {
                 without_managed_fields,
                 tasks,
             ),
+            helm_releases: Watched::start(
+                api(arguments, &client),
+                selected(arguments),
+                without_managed_fields,
+                tasks,
+            ),
             targets: Arc::new(Targets::new(client.clone(), policy)),
             permits: joined.map_or_else(|| Arc::new(PermitItself) as Arc<dyn PrunePermits>, Joined::permits),
             policy: joined.map_or_else(|| Arc::new(AllowAll) as Arc<dyn ApplyPolicy>, Joined::policy),
             source_events: events("source-controller"),
             kustomize_events: events("kustomize-controller"),
+            helm_events: events("helm-controller"),
             git,
             store,
             client,
@@ -125,12 +135,13 @@ impl Ports {
 
     /// Waits for the first complete list of every kind. False when shutdown came first.
     pub async fn wait_until_watching(&self) -> bool {
-        let (sources, artifacts, kustomizations) = tokio::join!(
+        let (sources, artifacts, kustomizations, releases) = tokio::join!(
             self.git_repositories.ready(),
             self.external_artifacts.ready(),
-            self.kustomizations.ready()
+            self.kustomizations.ready(),
+            self.helm_releases.ready()
         );
-        sources && artifacts && kustomizations
+        sources && artifacts && kustomizations && releases
     }
 
     /// For the source controller.
@@ -200,6 +211,42 @@ impl Ports {
             watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
             gates: flux_flags::gates(&arguments.feature_gates).expect("checked before anything was started"),
             ..nave_kustomize_controller::Options::default()
+        }
+    }
+}
+
+impl Ports {
+    /// For the helm controller.
+    pub fn helm(&self) -> nave_helm_controller::Ports {
+        nave_helm_controller::Ports {
+            client: self.client.clone(),
+            targets: self.targets.clone(),
+            artifacts: ChartArtifacts::new(Some(self.store.clone()), http_client(), self.download_tries),
+            events: self.helm_events.clone(),
+            metrics: self.metrics.clone(),
+            helm_releases: self.helm_releases.clone(),
+            external_artifacts: self.external_artifacts.clone(),
+            permits: self.permits.clone(),
+            policy: self.policy.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Flags of the helm controller.
+    pub fn helm_options(&self, arguments: &Arguments) -> nave_helm_controller::Options {
+        nave_helm_controller::Options {
+            concurrent: arguments.concurrent,
+            concurrent_requests: arguments.concurrent_ssa,
+            requeue_dependency: arguments.requeue_dependency,
+            interval_jitter: arguments.interval_jitter_percentage,
+            min_retry_delay: arguments.min_retry_delay,
+            max_retry_delay: arguments.max_retry_delay,
+            default_service_account: arguments.default_service_account.clone(),
+            no_cross_namespace_refs: arguments.no_cross_namespace_refs,
+            override_managers: arguments.override_manager.clone(),
+            watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
+            gates: flux_flags::helm_gates(&arguments.feature_gates),
+            ..nave_helm_controller::Options::default()
         }
     }
 }
