@@ -7,6 +7,7 @@
 //! ```
 
 mod answers;
+mod chart;
 mod clone;
 mod disk_tree;
 mod flux;
@@ -18,6 +19,7 @@ mod plain;
 mod remote;
 mod variables;
 
+pub use chart::read_chart;
 pub use flux::{Built, build_all};
 pub use given::{Cluster, Request};
 pub use mask::{MASKS, is_masked};

@@ -17,5 +17,6 @@ pub mod reconcile;
 pub mod resume;
 pub mod suspend;
 pub mod target;
+pub mod template;
 pub mod uninstall;
 pub mod version;

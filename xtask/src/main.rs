@@ -4,6 +4,7 @@ mod ci;
 mod crds;
 mod layers;
 mod oracle;
+mod oracle_helm;
 mod soak;
 mod tables;
 
@@ -37,9 +38,9 @@ enum Command {
     Map,
     /// Build directories with the reference tool and with ours, and show the first difference
     Oracle {
-        /// `kustomize`
+        /// `kustomize` or `helm`
         tool: String,
-        /// Directories with a kustomization file
+        /// Directories with a kustomization file, or charts
         #[arg(required = true)]
         dirs: Vec<PathBuf>,
         /// Take every directory below that has a kustomization file
@@ -51,6 +52,9 @@ enum Command {
         /// Take the directories for golden cases and write what the reference makes of them
         #[arg(long, conflicts_with_all = ["recursive", "restrict"])]
         record: bool,
+        /// Flags of `helm template`, such as `--set a=b`
+        #[arg(last = true)]
+        flags: Vec<String>,
     },
     /// Write the kustomize engine's tables from the reference's own
     Tables {
@@ -82,10 +86,13 @@ fn main() -> Result<()> {
             recursive,
             restrict,
             record,
+            flags,
         } => match tool.as_str() {
             "kustomize" if record => oracle::record(&dirs),
             "kustomize" => oracle::run(&dirs, recursive, restrict),
-            other => bail!("there is no oracle for {other:?}; there is one for kustomize"),
+            "helm" if record => oracle_helm::record(&dirs),
+            "helm" => oracle_helm::run(&dirs, recursive, &flags),
+            other => bail!("there is no oracle for {other:?}; there are those for kustomize and helm"),
         },
         Command::Tables { check } => tables::run(check),
         Command::Soak { name, seed, rounds } => soak::run(&name, seed, rounds),

@@ -9,3 +9,4 @@ mod offline;
 mod parting;
 mod remote_bases;
 mod support;
+mod templating;

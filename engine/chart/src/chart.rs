@@ -82,6 +82,13 @@ impl Chart {
         crds
     }
 
+    /// Charts that `Chart.yaml` wants and `charts/` has not.
+    pub fn missing_dependencies(&self) -> Vec<&str> {
+        let wanted = self.metadata.dependencies.iter().map(|wanted| wanted.name.as_str());
+        let is_there = |name: &str| self.dependencies.iter().any(|chart| chart.name() == name);
+        wanted.filter(|name| !is_there(name)).collect()
+    }
+
     fn collect_crds(&self, path: &str, into: &mut Vec<Crd>) {
         for file in &self.files {
             if file.name.starts_with("crds/") && has_manifest_extension(&file.name) {

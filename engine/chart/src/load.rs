@@ -14,6 +14,7 @@ pub use archive::load_archive;
 pub use files::load_files;
 pub use folder::load_folder;
 pub use ignore::{IgnoreError, IgnoreRules};
+pub(crate) use pattern::matches;
 
 /// How large a chart may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

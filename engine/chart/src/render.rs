@@ -2,13 +2,12 @@
 
 mod context;
 mod evaluate;
+mod failure;
 mod files;
+mod functions;
 mod host;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
-
-use nave_gotemplate::Map;
 
 use crate::values::{Nulls, coalesce, table, values_of};
 use crate::version::is_compatible;
@@ -90,25 +89,12 @@ pub enum RenderError {
 /// # Errors
 /// See [`RenderError`]; nothing of a chart that fails is returned.
 pub fn render(chart: &Chart, request: &RenderRequest) -> Result<Rendered, RenderError> {
-    let mut warnings = Vec::new();
-    let mut chart = chart.clone();
-    let given = table(&request.values);
-    dependencies::process(&mut chart, &given, &mut warnings).map_err(RenderError::Dependencies)?;
-    let named = Rc::new(Map::with(context::VALUES, given.entries().into_iter().collect()));
-    coalesce(&chart, &named, Nulls::Delete, &mut warnings).map_err(RenderError::Values)?;
-    let values = values_of(&named);
-    if !request.skip_schema_validation {
-        schema::check(&chart, &serde_json::Value::Object(values.clone())).map_err(RenderError::Schema)?;
-    }
-    let range = &chart.metadata.kube_version;
-    let version = &request.capabilities.kube_version;
-    if !range.is_empty() && !is_compatible(range, &version.normalized) {
-        return Err(RenderError::KubeVersion {
-            range: range.clone(),
-            version: version.version.clone(),
-        });
-    }
-    let mut files = evaluate::all(&chart, request, named)?;
+    let Evaluated {
+        chart,
+        values,
+        mut files,
+        mut warnings,
+    } = evaluate(chart, request)?;
     let notes = take_notes(&mut files, &chart, request.subchart_notes);
     let sorted = sort_manifests(
         files.iter().map(|(path, text)| (path.as_str(), text.as_str())),
@@ -125,6 +111,49 @@ pub fn render(chart: &Chart, request: &RenderRequest) -> Result<Rendered, Render
         manifests: sorted.manifests,
         hooks: sorted.hooks,
         notes,
+        warnings,
+    })
+}
+
+/// The texts of all templates by path, notes too and whatever they are, without looking for manifests in them.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_files(chart: &Chart, request: &RenderRequest) -> Result<BTreeMap<String, String>, RenderError> {
+    evaluate(chart, request).map(|evaluated| evaluated.files)
+}
+
+struct Evaluated {
+    chart: Chart,
+    values: Values,
+    files: BTreeMap<String, String>,
+    warnings: Vec<String>,
+}
+
+fn evaluate(chart: &Chart, request: &RenderRequest) -> Result<Evaluated, RenderError> {
+    let mut warnings = Vec::new();
+    let mut chart = chart.clone();
+    let given = table(&request.values);
+    dependencies::process(&mut chart, &given, &mut warnings).map_err(RenderError::Dependencies)?;
+    let named = context::values_map(given.entries().into_iter().collect());
+    coalesce(&chart, &named, Nulls::Delete, &mut warnings).map_err(RenderError::Values)?;
+    let values = values_of(&named);
+    if !request.skip_schema_validation {
+        schema::check(&chart, &serde_json::Value::Object(values.clone())).map_err(RenderError::Schema)?;
+    }
+    let range = &chart.metadata.kube_version;
+    let version = &request.capabilities.kube_version;
+    if !range.is_empty() && !is_compatible(range, &version.normalized) {
+        return Err(RenderError::KubeVersion {
+            range: range.clone(),
+            version: version.version.clone(),
+        });
+    }
+    let files = evaluate::all(&chart, request, named)?;
+    Ok(Evaluated {
+        chart,
+        values,
+        files,
         warnings,
     })
 }

@@ -55,8 +55,9 @@ pub struct RenderRequest {
     pub values: Values,
     /// Whom `lookup` asks; without one it finds nothing, as in `helm template`.
     pub lookup: Option<Arc<dyn Lookup>>,
-    /// Where random names, passwords and keys come from: the same seed gives the same text.
-    pub seed: u64,
+    /// Where random names, passwords and keys come from: the same seed gives the same text, so that it has to come from
+    /// a good source.
+    pub seed: [u8; 32],
     /// What `now` is.
     pub now: Timestamp,
     /// Whether `values.schema.json` is not looked at.
@@ -80,7 +81,7 @@ impl RenderRequest {
             capabilities: Capabilities::default(),
             values,
             lookup: None,
-            seed: 0,
+            seed: [0; 32],
             now: Timestamp::UNIX_EPOCH,
             skip_schema_validation: false,
             subchart_notes: false,

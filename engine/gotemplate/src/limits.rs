@@ -59,6 +59,10 @@ impl Meter {
         self.limits.depth
     }
 
+    pub(crate) fn bytes_left(&self) -> usize {
+        usize::try_from(self.bytes).unwrap_or(usize::MAX)
+    }
+
     pub(crate) fn charge(&mut self, fuel: u64) -> Result<(), LimitExceeded> {
         match self.fuel.checked_sub(fuel) {
             Some(left) => {

@@ -36,11 +36,12 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     // Two builds at once must not see half of each other's file.
     let unfinished = binary.with_extension(std::process::id().to_string());
     let status = Command::new("go")
-        // A library does not know its version, and one label has it.
+        // A library does not know its version, and labels and templates have it.
         .args([
             "build",
             "-trimpath",
-            "-ldflags=-X=sigs.k8s.io/kustomize/api/provenance.version=v5.8.1",
+            "-ldflags=-s -w -X=sigs.k8s.io/kustomize/api/provenance.version=v5.8.1 \
+             -X=helm.sh/helm/v4/internal/version.version=v4.3.1",
             "-o",
         ])
         .arg(&unfinished)

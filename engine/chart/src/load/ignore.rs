@@ -75,6 +75,11 @@ impl IgnoreRules {
         folders.into_iter().any(|folder| self.decides(folder, true)) || self.decides(path, false)
     }
 
+    /// Whether nothing of a folder is looked at, by a rule for it itself.
+    pub fn is_folder_ignored(&self, path: &str) -> bool {
+        self.decides(path, true)
+    }
+
     fn decides(&self, path: &str, is_folder: bool) -> bool {
         for rule in &self.rules {
             let fits = || {

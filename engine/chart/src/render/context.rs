@@ -3,15 +3,48 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use nave_gotemplate::{GoType, Map, Value};
+use nave_gotemplate::{Function, FunctionError, GoType, Map, Value};
 
 use super::files::Files;
 use super::host;
-use crate::text::{base_name, clean_path};
+use crate::text::{base_name, clean_path, quote};
+use crate::values::{table_at, value_at};
 use crate::{Chart, RenderRequest};
 
 /// The type that Helm's own maps have.
 pub(super) const VALUES: GoType = GoType::NamedMap("common.Values", &GoType::Any);
+
+/// A map of Helm's own type, which has methods.
+pub(super) fn values_map(entries: BTreeMap<Rc<str>, Value>) -> Rc<Map> {
+    Rc::new(Map::with(VALUES, entries).with_methods(methods))
+}
+
+/// Methods that a template can call on values. They hide keys with the same names.
+fn methods(map: &Rc<Map>, name: &str) -> Option<Function> {
+    const PATH: &[GoType] = &[GoType::String];
+    let map = Rc::clone(map);
+    let path = |args: &[Value]| args[0].as_string().unwrap_or_default().to_text().into_owned();
+    Some(match name {
+        "AsMap" => Function::new(&[], move |_, _| Ok(Value::Map(Rc::clone(&map)))),
+        "YAML" => Function::new(&[], move |caller, _| {
+            let json = Value::Map(Rc::clone(&map)).to_json();
+            let text = nave_object::yaml::write(&json.map_err(|error| FunctionError::new(error.to_string()))?);
+            caller.charge_bytes(text.len())?;
+            Ok(Value::string(text))
+        }),
+        "Table" => Function::new(PATH, move |_, args| {
+            let path = path(args);
+            let table =
+                table_at(&map, &path).ok_or_else(|| FunctionError::new(format!("{} is not a table", quote(&path))))?;
+            Ok(Value::Map(table))
+        }),
+        "PathValue" => Function::new(PATH, move |_, args| {
+            let path = path(args);
+            value_at(&map, &path).ok_or_else(|| FunctionError::new(format!("{} is not a value", quote(&path))))
+        }),
+        _ => return None,
+    })
+}
 
 /// One template of one chart.
 pub(super) struct Renderable<'a> {
@@ -58,13 +91,13 @@ fn collect<'a>(
         };
         let table = match table {
             Some(table @ Value::Map(_)) => table,
-            _ => Value::Map(Rc::new(Map::new(VALUES))),
+            _ => Value::Map(values_map(BTreeMap::new())),
         };
         let path = format!("{path}/charts/{}", dependency.name());
         let dot = collect(dependency, &path, table, false, shared, templates);
         below.insert(dependency.name(), dot);
     }
-    let dot = Rc::new(Map::new(VALUES));
+    let dot = values_map(BTreeMap::new());
     dot.insert("Chart", host::chart(chart, is_root));
     dot.insert("Files", Value::object(Files::new(&chart.files)));
     dot.insert("Release", shared.release.clone());

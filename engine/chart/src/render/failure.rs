@@ -1,6 +1,6 @@
 //! Errors of templates in the form that Helm gives them: one place to a line, the innermost last.
 
-use nave_gotemplate::{ExecError, FunctionError, ParseError, RenderError};
+use nave_gotemplate::{ExecError, ParseError, RenderError};
 
 /// What stands around a message of `fail` and `required` inside Go's error.
 pub(super) const WARNING_START: &str = "HELM_ERR_START";
@@ -26,9 +26,9 @@ pub(super) fn render_error(error: &RenderError) -> String {
         };
     }
     let text = error.to_string();
-    let RenderError::Exec(exec) = error else {
+    if !matches!(error, RenderError::Exec(_)) {
         return text;
-    };
+    }
     let mut parts = text.splitn(3, ": ");
     if let (Some(_), Some(location), Some(rest)) = (parts.next(), parts.next(), parts.next())
         && let Some(start) = rest.find(WARNING_START)
@@ -39,8 +39,8 @@ pub(super) fn render_error(error: &RenderError) -> String {
         return format!("execution error at ({location}): {message}");
     }
     let mut places: Vec<Place> = Vec::new();
-    for link in chain(exec) {
-        match Place::read(&link) {
+    for link in chain(&text) {
+        match Place::read(link) {
             Some(place) if places.last() != Some(&place) => places.push(place),
             Some(_) => {}
             None => return text,
@@ -54,28 +54,21 @@ fn location_of(error: &ExecError) -> String {
     format!("{}:{}:{}", error.parse_name, error.line, error.column)
 }
 
-/// The texts of an error and those that it wraps, as Go's `errors.Unwrap` walks them.
-fn chain(error: &ExecError) -> Vec<String> {
-    let mut texts = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        texts.push(error.to_string());
-        next = match error.cause.as_deref() {
-            None => None,
-            Some(FunctionError::Rendering { message, error }) if *message == error.to_string() => match &**error {
-                RenderError::Exec(error) => Some(error),
-                other => {
-                    texts.push(other.to_string());
-                    None
-                }
-            },
-            Some(other) => {
-                texts.push(other.to_string());
-                None
-            }
-        };
+/// The texts of an error and those that it wraps, as Go's `errors.Unwrap` walks them: the error of a function is what
+/// stands behind `error calling NAME: `.
+fn chain(text: &str) -> Vec<&str> {
+    let mut texts = vec![text];
+    while let Some(inner) = texts.last().and_then(|text| wrapped(text)) {
+        texts.push(inner);
     }
     texts
+}
+
+fn wrapped(text: &str) -> Option<&str> {
+    let (_, after) = text.strip_prefix("template: ")?.split_once(": executing ")?;
+    let (_, message) = after.split_once(">: ")?;
+    let (_, inner) = message.strip_prefix("error calling ")?.split_once(": ")?;
+    Some(inner)
 }
 
 #[derive(Debug, PartialEq, Eq, Default)]
@@ -119,7 +112,11 @@ impl Place {
 
     fn lines(&self) -> String {
         let mut lines = String::new();
-        for (text, after) in [(&self.location, "\n  "), (&self.executing, "\n    "), (&self.message, "\n")] {
+        for (text, after) in [
+            (&self.location, "\n  "),
+            (&self.executing, "\n    "),
+            (&self.message, "\n"),
+        ] {
             if !text.is_empty() {
                 lines.push_str(text);
                 lines.push_str(after);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use nave_gotemplate::{Function, FunctionError, Functions, GoType, Map, Render, RenderError, Str, Value};
+use nave_gotemplate::{Function, FunctionError, Functions, GoType, Map, Render, RenderError, Value};
 
 use super::failure::{WARNING_END, WARNING_START};
 use crate::Lookup;
@@ -29,7 +29,10 @@ pub(super) fn add(functions: &mut Functions, lookup: Option<Arc<dyn Lookup>>) {
     );
     functions.insert("lookup", lookup_function(lookup));
     // Answers from the network are not asked for unless somebody wants that, and nobody can.
-    functions.insert("getHostByName", Function::new(&[GoType::String], |_, _| Ok(Value::string(""))));
+    functions.insert(
+        "getHostByName",
+        Function::new(&[GoType::String], |_, _| Ok(Value::string(""))),
+    );
 }
 
 fn text(value: &Value) -> String {
@@ -58,7 +61,9 @@ fn include() -> Function {
             if let Some(count) = nested.borrow_mut().get_mut(&included) {
                 *count -= 1;
             }
-            result.map(Value::Str).map_err(|error| FunctionError::rendering("", error))
+            result
+                .map(Value::Str)
+                .map_err(|error| FunctionError::rendering("", &error))
         }))
     })
 }
@@ -67,39 +72,47 @@ fn tpl() -> Function {
     Function::rendering(&[GoType::String, GoType::Any], |_, args| {
         let template = args[0].as_string().unwrap_or_default();
         let shown = template.clone();
-        Ok(Render::text(ROOT, template, args[1].clone(), move |_, result| match result {
-            Ok(text) => Ok(Value::Str(without_no_value(text))),
-            Err(error) => {
-                let shown = quote(&shown.to_text());
-                let prefix = match error {
-                    RenderError::Parse(_) => format!("cannot parse template {shown}: "),
-                    _ => format!("error during tpl function execution for {shown}: "),
-                };
-                Err(FunctionError::rendering(&prefix, error))
-            }
-        }))
+        Ok(Render::text(
+            ROOT,
+            template,
+            args[1].clone(),
+            move |_, result| match result {
+                Ok(text) => Ok(Value::string(without_no_value(text.as_bytes().to_vec()))),
+                Err(error) => {
+                    let shown = quote(&shown.to_text());
+                    let prefix = match error {
+                        RenderError::Parse(_) => format!("cannot parse template {shown}: "),
+                        _ => format!("error during tpl function execution for {shown}: "),
+                    };
+                    Err(FunctionError::rendering(&prefix, &error))
+                }
+            },
+        ))
     })
 }
 
 /// What Go prints for a value that is not there is taken out of every text, as Helm does.
-pub(super) fn without_no_value(text: Str) -> Str {
+pub(super) fn without_no_value(text: Vec<u8>) -> Vec<u8> {
     const NO_VALUE: &[u8] = b"<no value>";
-    let bytes = text.as_bytes();
-    if !bytes.windows(NO_VALUE.len()).any(|window| window == NO_VALUE) {
-        return text;
-    }
-    let mut kept = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some(first) = rest.first() {
-        match rest.strip_prefix(NO_VALUE) {
-            Some(after) => rest = after,
-            None => {
-                kept.push(*first);
-                rest = &rest[1..];
-            }
+    let mut kept: Option<Vec<u8>> = None;
+    let mut copied = 0;
+    let mut from = 0;
+    while let Some(found) = text[from..].iter().position(|byte| *byte == b'<') {
+        let at = from + found;
+        from = at + 1;
+        if text[at..].starts_with(NO_VALUE) {
+            kept.get_or_insert_default().extend_from_slice(&text[copied..at]);
+            copied = at + NO_VALUE.len();
+            from = copied;
         }
     }
-    kept.into()
+    match kept {
+        None => text,
+        Some(mut kept) => {
+            kept.extend_from_slice(&text[copied..]);
+            kept
+        }
+    }
 }
 
 fn required() -> Function {

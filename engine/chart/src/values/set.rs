@@ -272,8 +272,9 @@ impl<'a> Parser<'a> {
 
     fn index(&mut self) -> Result<i64, Stop> {
         let (text, stop) = self.until(&[']']);
+        // An index without an end is the end of the line, which Helm does not mind.
         if stop.is_none() {
-            return Err(Stop::new("error parsing index: EOF"));
+            return Err(Stop::End);
         }
         text.parse().map_err(|_| {
             Stop::new(format!(
@@ -289,9 +290,10 @@ impl<'a> Parser<'a> {
         }
         let (text, stop) = self.until(&['[', '.', '=']);
         if !text.is_empty() {
+            let letters: Vec<String> = text.chars().map(|c| format!("'{c}'")).collect();
             return Err(Stop::new(format!(
-                "unexpected data at end of array index: {}",
-                quote(&text)
+                "unexpected data at end of array index: [{}]",
+                letters.join(" ")
             )));
         }
         let there = usize::try_from(index).ok().and_then(|index| list.get_mut(index));

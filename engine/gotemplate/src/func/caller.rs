@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use crate::format;
 use crate::limits::LimitExceeded;
 use crate::session::Session;
 use crate::template::Scope;
-use crate::value::{Map, Value};
+use crate::value::{Map, Str, Value};
 
 /// The evaluator as a function sees it: accounts to charge, templates to ask for.
 pub struct Caller<'a> {
@@ -59,6 +60,45 @@ impl Caller<'_> {
         }
         map.insert(key, value);
         Ok(())
+    }
+
+    /// `fmt.Sprint` of the values, charged.
+    ///
+    /// # Errors
+    ///
+    /// As [`Caller::charge_bytes`]; also when a value is nested too deeply.
+    pub fn sprint(&mut self, values: &[Value]) -> Result<Str, LimitExceeded> {
+        let text = format::sprint(values, self.session.meter.bytes_left())?;
+        self.charge_bytes(text.len())?;
+        Ok(text)
+    }
+
+    /// `fmt.Sprintln` of the values, charged.
+    ///
+    /// # Errors
+    ///
+    /// As [`Caller::sprint`].
+    pub fn sprintln(&mut self, values: &[Value]) -> Result<Str, LimitExceeded> {
+        let text = format::sprintln(values, self.session.meter.bytes_left())?;
+        self.charge_bytes(text.len())?;
+        Ok(text)
+    }
+
+    /// `fmt.Sprintf` of the values, charged.
+    ///
+    /// # Errors
+    ///
+    /// As [`Caller::sprint`].
+    pub fn sprintf(&mut self, template: &[u8], values: &[Value]) -> Result<Str, LimitExceeded> {
+        let text = format::sprintf(template, values, self.session.meter.bytes_left())?;
+        self.charge_bytes(text.len())?;
+        Ok(text)
+    }
+
+    /// How many bytes may still be charged.
+    #[must_use]
+    pub fn bytes_left(&self) -> usize {
+        self.session.meter.bytes_left()
     }
 
     /// Whether the calling template could render a template with this name.

@@ -1,23 +1,15 @@
 //! Why a function failed.
 
+use crate::error::RenderError;
 use crate::limits::LimitExceeded;
-use crate::template::RenderError;
 
 /// The error of a function, which becomes `error calling NAME: …` in the error of the template.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FunctionError {
     /// In the function's own words.
     #[error("{0}")]
     Failed(String),
-    /// A template that the function had rendered failed; `message` is the whole text, the inner one's included.
-    #[error("{message}")]
-    Rendering {
-        /// What the function says of it.
-        message: String,
-        /// The inner error.
-        error: Box<RenderError>,
-    },
-    /// The work is too large. This ends the whole render.
+    /// The work is too large. This ends the whole render; no function can go on from it.
     #[error(transparent)]
     Limit(#[from] LimitExceeded),
 }
@@ -32,13 +24,10 @@ impl FunctionError {
     ///
     /// A limit stays a limit.
     #[must_use]
-    pub fn rendering(prefix: &str, error: RenderError) -> Self {
+    pub fn rendering(prefix: &str, error: &RenderError) -> Self {
         match error.limit() {
             Some(limit) => Self::Limit(limit),
-            None => Self::Rendering {
-                message: format!("{prefix}{error}"),
-                error: Box::new(error),
-            },
+            None => Self::Failed(format!("{prefix}{error}")),
         }
     }
 }

@@ -6,6 +6,7 @@ mod render;
 
 pub use caller::Caller;
 pub use error::FunctionError;
+pub(crate) use render::Then;
 pub use render::{Render, RenderSource};
 
 use std::collections::HashMap;
@@ -49,6 +50,8 @@ pub(crate) enum Builtin {
     Or,
     /// Calls a function that is a value.
     Call,
+    /// Complains about an empty place otherwise than about what does not exist.
+    Len,
 }
 
 /// What a body answers: a value, or something to render first.
@@ -125,6 +128,14 @@ impl Functions {
     #[must_use]
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// Go's built-in functions: `and or not len index slice print printf println html js urlquery call eq ne lt le gt ge`.
+    #[must_use]
+    pub fn builtin() -> Self {
+        let mut functions = Self::none();
+        crate::builtin::install(&mut functions);
+        functions
     }
 
     /// Adds a function, in place of one with the same name.

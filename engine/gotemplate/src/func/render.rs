@@ -1,7 +1,7 @@
 //! How a function has something rendered.
 
 use super::{Caller, FunctionError};
-use crate::template::RenderError;
+use crate::error::RenderError;
 use crate::value::{Str, Value};
 
 /// What a function made with [`super::Function::rendering`] wants rendered, and how it goes on.
@@ -13,7 +13,7 @@ use crate::value::{Str, Value};
 ///     let name = args[0].as_string().unwrap_or_default();
 ///     Ok(Render::template(&name.to_text(), args[1].clone(), |_, text| match text {
 ///         Ok(text) => Ok(Value::Str(text)),
-///         Err(error) => Err(FunctionError::rendering("", error)),
+///         Err(error) => Err(FunctionError::rendering("", &error)),
 ///     }))
 /// });
 /// # drop(include);

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::{GoType, Value};
+use crate::func::Function;
+
+/// The methods of a named map type: the method of this map with this name.
+pub type MapMethods = fn(&Rc<Map>, &str) -> Option<Function>;
 
 /// A Go map with string keys, kept sorted as printing and `range` want it.
 ///
@@ -13,6 +17,7 @@ pub struct Map {
     pub(super) entries: RefCell<BTreeMap<Rc<str>, Value>>,
     go_type: GoType,
     nil: bool,
+    methods: Option<MapMethods>,
     /// Whether a template changed it: only such a map can be part of a cycle, see [`crate::Session`].
     pub(crate) watched: Cell<bool>,
 }
@@ -25,6 +30,7 @@ impl Map {
             entries: RefCell::default(),
             go_type,
             nil: false,
+            methods: None,
             watched: Cell::new(false),
         }
     }
@@ -36,6 +42,7 @@ impl Map {
             entries: RefCell::new(entries),
             go_type,
             nil: false,
+            methods: None,
             watched: Cell::new(false),
         }
     }
@@ -47,8 +54,20 @@ impl Map {
             entries: RefCell::default(),
             go_type,
             nil: true,
+            methods: None,
             watched: Cell::new(false),
         }
+    }
+
+    /// The same map with methods, which come before its entries: Go's `chartutil.Values` has some.
+    #[must_use]
+    pub fn with_methods(mut self, methods: MapMethods) -> Self {
+        self.methods = Some(methods);
+        self
+    }
+
+    pub(crate) fn method(self: &Rc<Self>, name: &str) -> Option<Function> {
+        self.methods.and_then(|methods| methods(self, name))
     }
 
     /// The value of a key.

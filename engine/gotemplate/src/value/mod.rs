@@ -10,7 +10,8 @@ mod types;
 
 pub use json::JsonError;
 pub use list::List;
-pub use map::Map;
+pub use map::{Map, MapMethods};
+pub(crate) use object::pointee;
 pub use object::{Object, Shape};
 pub use text::Str;
 pub use types::{GoType, IntKind, Kind};
@@ -181,6 +182,15 @@ impl Value {
         self.go_type().map_or_else(|| "<nil>".to_owned(), |t| t.to_string())
     }
 
+    /// The text of the value as `%v` prints it.
+    ///
+    /// # Errors
+    ///
+    /// When it is longer than `max` bytes, or nested too deeply.
+    pub fn display(&self, max: usize) -> Result<Str, crate::limits::LimitExceeded> {
+        crate::format::sprint(std::slice::from_ref(self), max)
+    }
+
     /// A signed integer of any width, also behind a named type such as `time.Duration`; `None` for anything else.
     #[must_use]
     pub fn as_signed(&self) -> Option<i64> {
@@ -284,10 +294,10 @@ impl Value {
 }
 
 impl std::fmt::Debug for Value {
-    /// Type and JSON, for tests and assertions.
+    /// As `%#v`, for tests and assertions.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.to_json() {
-            Ok(json) => write!(f, "{}({json})", self.type_name()),
+        match crate::format::sprintf(b"%#v", std::slice::from_ref(self), 1 << 16) {
+            Ok(text) => f.write_str(&text.to_text()),
             Err(_) => f.write_str(&self.type_name()),
         }
     }

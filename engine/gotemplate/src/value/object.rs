@@ -66,3 +66,24 @@ pub trait Object {
     /// Itself, for functions that know the type and want its inside.
     fn as_any(&self) -> &dyn Any;
 }
+
+/// What a pointer points to, as a value of its own.
+pub(crate) fn pointee(pointer: &Rc<dyn Object>) -> Rc<dyn Object> {
+    Rc::new(Pointee(Rc::clone(pointer)))
+}
+
+struct Pointee(Rc<dyn Object>);
+
+impl Object for Pointee {
+    fn type_name(&self) -> &'static str {
+        self.0.type_name().trim_start_matches('*')
+    }
+
+    fn shape(&self) -> Shape {
+        self.0.shape()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self.0.as_any()
+    }
+}

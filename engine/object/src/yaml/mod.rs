@@ -20,7 +20,7 @@ pub use parse::{parse_nodes, split_documents};
 pub use read::{ReadObjectsError, read_documents, read_objects};
 pub use scalar::{is_yaml_1_1_non_string, resolve, scalar_value};
 pub use smol_str::SmolStr;
-pub use write::{write, write_documents, write_sorted_by_bytes};
+pub use write::{write, write_documents, write_indented, write_sorted_by_bytes};
 
 /// Which of Go's readers is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -40,6 +40,18 @@ fn write_with(value: &Value, mut writer: Writer) -> String {
     writer.out
 }
 
+/// One document as go-yaml 3 writes it with an indentation of two: lists stand deeper than their keys, nothing is folded,
+/// and a float is written as one (`1e+06`) even if it is whole.
+pub fn write_indented(value: &Value) -> String {
+    let mut writer = Writer::new();
+    writer.flush_lists = false;
+    writer.width = usize::MAX;
+    writer.node(value, false);
+    writer.indent = None;
+    writer.write_indent();
+    writer.out
+}
+
 /// Documents one after another, `---` between them.
 pub fn write_documents<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
     let mut out = String::new();
@@ -64,6 +76,10 @@ struct Writer {
     indention: bool,
     /// Keys are sorted by their bytes.
     by_bytes: bool,
+    /// Where folding begins.
+    width: usize,
+    /// A list stands no deeper than the key it belongs to.
+    flush_lists: bool,
 }
 
 /// What libyaml learns about a text before it picks a style.
@@ -83,6 +99,8 @@ impl Writer {
             whitespace: true,
             indention: true,
             by_bytes: false,
+            width: WIDTH,
+            flush_lists: true,
         }
     }
 
@@ -99,7 +117,7 @@ impl Writer {
             Value::Array(items) if items.is_empty() => self.empty("[", "]"),
             Value::Array(items) => {
                 let before = self.indent;
-                if !in_map || self.indention {
+                if !self.flush_lists || !in_map || self.indention {
                     self.deepen();
                 } else if self.indent.is_none() {
                     self.indent = Some(0);
@@ -249,7 +267,7 @@ impl Writer {
             if c == ' ' {
                 if fold
                     && !spaces
-                    && self.column > WIDTH
+                    && self.column > self.width
                     && place > 0
                     && place < last
                     && !text[place + 1..].starts_with(' ')
@@ -289,7 +307,7 @@ impl Writer {
         let mut spaces = false;
         for (place, c) in text.char_indices() {
             if c == ' ' && place >= first && !skip(place, c) {
-                if !spaces && self.column > WIDTH && !text[place + 1..].starts_with(' ') {
+                if !spaces && self.column > self.width && !text[place + 1..].starts_with(' ') {
                     self.write_indent();
                 } else {
                     self.put(c);
@@ -315,7 +333,7 @@ impl Writer {
                 self.escape(c);
                 spaces = false;
             } else if c == ' ' {
-                if fold && !spaces && self.column > WIDTH && place > 0 && place < last {
+                if fold && !spaces && self.column > self.width && place > 0 && place < last {
                     self.write_indent();
                     if text[place + 1..].starts_with(' ') {
                         self.put('\\');

@@ -1,0 +1,1 @@
+{{ define "r" }}{{ required "deep is needed" .Values.deep }}{{ end }}

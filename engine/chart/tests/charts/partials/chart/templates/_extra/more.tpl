@@ -1,0 +1,1 @@
+{{ define "partials.more" }}more of {{ .Template.Name }} {{ .Template.BasePath }}{{ end }}

@@ -1,0 +1,117 @@
+//! `cargo xtask oracle helm CHART… -- FLAGS`: renders each chart with the reference and with ours.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use nave_oracle::{Helm, template_here};
+
+/// Compares charts; `recursive` takes every directory below that has a `Chart.yaml` and is in no other chart.
+///
+/// # Errors
+/// The reference cannot be built or run, or a chart renders differently.
+pub fn run(charts: &[PathBuf], recursive: bool, flags: &[String]) -> Result<()> {
+    let mut found = Vec::new();
+    for chart in charts {
+        let chart = chart.canonicalize().with_context(|| format!("finding {}", chart.display()))?;
+        match recursive {
+            true => collect(&chart, &mut found)?,
+            false => found.push(chart),
+        }
+    }
+    found.sort();
+    let mut oracle = Helm::start()?;
+    let (mut same, mut both_fail, mut bad) = (0, 0, 0);
+    for chart in &found {
+        let ours = template_here("release-name", chart, flags);
+        let theirs = theirs(&mut oracle, chart, flags)?;
+        let problem = match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) if ours == theirs => {
+                same += 1;
+                continue;
+            }
+            (Err(ours), Err(theirs)) => {
+                both_fail += 1;
+                println!("both fail: {}\n    ours: {ours}\n    theirs: {theirs}", chart.display());
+                continue;
+            }
+            (Ok(ours), Ok(theirs)) => format!("different\n{}", first_difference(&ours, &theirs)),
+            (Ok(_), Err(theirs)) => format!("only theirs fails\n    {theirs}"),
+            (Err(ours), Ok(_)) => format!("only ours fails\n    {ours}"),
+        };
+        bad += 1;
+        println!("{}: {problem}", chart.display());
+    }
+    println!("{} charts: {same} pass, {both_fail} both fail, {bad} differ", found.len());
+    ensure!(bad == 0, "some charts render differently");
+    Ok(())
+}
+
+/// Records what the reference makes of golden cases: `<case>/chart` with the words in `<case>/flags` gives
+/// `<case>/want.yaml` or `<case>/want-error`.
+///
+/// # Errors
+/// The reference cannot be built or run.
+pub fn record(cases: &[PathBuf]) -> Result<()> {
+    let mut oracle = Helm::start()?;
+    for case in cases {
+        let flags: Vec<String> = match fs::read_to_string(case.join("flags")) {
+            Ok(text) => text.lines().map(|line| line.replace("CASE", &case.to_string_lossy())).collect(),
+            Err(_) => Vec::new(),
+        };
+        let (file, other, text) = match theirs(&mut oracle, &case.join("chart"), &flags)? {
+            Ok(text) => ("want.yaml", "want-error", text),
+            // Ours says these in words of its own, and theirs may be long.
+            Err(error) if case.file_name().is_some_and(|name| name.to_string_lossy().starts_with("refused")) => {
+                ("want-error", "want.yaml", error.chars().take(200).collect())
+            }
+            Err(error) => ("want-error", "want.yaml", format!("{error}\n")),
+        };
+        fs::write(case.join(file), text).with_context(|| format!("writing {}", case.display()))?;
+        if case.join(other).exists() {
+            fs::remove_file(case.join(other)).with_context(|| format!("removing {other}"))?;
+        }
+        println!("{} {file}", case.display());
+    }
+    Ok(())
+}
+
+fn theirs(oracle: &mut Helm, chart: &Path, flags: &[String]) -> Result<Result<String, String>> {
+    let mut words = vec!["template".to_owned(), "release-name".to_owned(), chart.to_string_lossy().into_owned()];
+    words.extend_from_slice(flags);
+    if !flags.iter().any(|flag| flag == "-n" || flag == "--namespace") {
+        words.extend(["--namespace".to_owned(), "default".to_owned()]);
+    }
+    oracle.command(&words)
+}
+
+fn first_difference(ours: &str, theirs: &str) -> String {
+    let (ours, theirs): (Vec<&str>, Vec<&str>) = (ours.lines().collect(), theirs.lines().collect());
+    let same = ours.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
+    let source = ours[..same].iter().rev().find(|line| line.starts_with("# Source: "));
+    let show = |lines: &[&str]| {
+        let lines: Vec<String> = lines.iter().skip(same).take(6).map(|line| format!("      {line}")).collect();
+        lines.join("\n")
+    };
+    format!(
+        "    {} line {}\n    ours:\n{}\n    theirs:\n{}",
+        source.copied().unwrap_or_default(),
+        same + 1,
+        show(&ours),
+        show(&theirs)
+    )
+}
+
+fn collect(dir: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    if dir.join("Chart.yaml").is_file() {
+        into.push(dir.to_owned());
+        return Ok(());
+    }
+    for entry in fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), into)?;
+        }
+    }
+    Ok(())
+}
