@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "source,kustomize",
+        default_value = "source,kustomize,helm",
         value_name = "NAMES"
     )]
     pub controllers: Vec<ControllerName>,
@@ -174,6 +174,8 @@ pub enum ControllerName {
     Source,
     /// Kustomization.
     Kustomize,
+    /// HelmRelease.
+    Helm,
 }
 
 /// How log lines are written.

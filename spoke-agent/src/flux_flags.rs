@@ -10,7 +10,9 @@ const NO_CLOUD: &str = "there is no login to cloud providers yet, so there are n
 const NO_WORKLOAD: &str = "key services are asked with static credentials of a Secret only";
 const NO_SSH: &str = "git over SSH is not there yet";
 const NO_INDEX_CACHE: &str = "indexes of chart repositories are read from disk, chart by chart, and not kept in memory";
-const NO_HELM: &str = "there is no Helm controller yet";
+const NO_TIMEOUT: &str = "a download has the timeout of its source";
+const NO_OOM: &str = "the process does not watch its own memory";
+const SHA256: &str = "releases are digested with sha256 only";
 
 /// Flags of Flux that this program does not have, and why.
 const REFUSED: &[(&str, &str)] = &[
@@ -25,13 +27,16 @@ const REFUSED: &[(&str, &str)] = &[
     ("helm-cache-max-size", NO_INDEX_CACHE),
     ("helm-cache-ttl", NO_INDEX_CACHE),
     ("helm-cache-purge-interval", NO_INDEX_CACHE),
-    ("graceful-shutdown-timeout", NO_HELM),
-    ("http-timeout", NO_HELM),
-    ("oom-watch-memory-threshold", NO_HELM),
-    ("oom-watch-interval", NO_HELM),
-    ("oom-watch-max-memory-path", NO_HELM),
-    ("oom-watch-current-memory-path", NO_HELM),
-    ("snapshot-digest-algo", NO_HELM),
+    (
+        "graceful-shutdown-timeout",
+        "an action that is cut off is made up for after the next start",
+    ),
+    ("http-timeout", NO_TIMEOUT),
+    ("oom-watch-memory-threshold", NO_OOM),
+    ("oom-watch-interval", NO_OOM),
+    ("oom-watch-max-memory-path", NO_OOM),
+    ("oom-watch-current-memory-path", NO_OOM),
+    ("snapshot-digest-algo", SHA256),
     ("reconciliation-timeout", "there is no ArtifactGenerator controller yet"),
 ];
 
@@ -43,6 +48,12 @@ const FIXED: &[(&str, bool)] = &[
     ("CancelHealthCheckOnNewRevision", false),
     ("DirectSourceFetch", false),
     ("MigrateAPIVersion", false),
+    ("DetectDrift", false),
+    ("CorrectDrift", false),
+    ("AdoptLegacyReleases", false),
+    ("AllowDNSLookups", false),
+    ("OOMWatch", false),
+    ("UseHelm3Defaults", false),
 ];
 
 /// Why a flag of Flux among these arguments is not there, if one is.
@@ -77,6 +88,7 @@ pub fn gates(texts: &[String]) -> Result<FeatureGates, String> {
             "AdditiveCELDependencyCheck" => gates.additive_cel_dependency_check = value,
             "DisableConfigWatchers" => gates.disable_config_watchers = value,
             "ObjectLevelWorkloadIdentity" => gates.object_level_workload_identity = value,
+            "DisableChartDigestTracking" | "DefaultToRetryOnFailure" => {} // see `helm_gates`
             _ => match FIXED.iter().find(|(fixed, _)| *fixed == name) {
                 Some((_, fixed)) if *fixed == value => {}
                 Some((_, fixed)) => return Err(format!("feature gate {name} can only be {fixed} here")),
@@ -85,6 +97,25 @@ pub fn gates(texts: &[String]) -> Result<FeatureGates, String> {
         }
     }
     Ok(gates)
+}
+
+/// The same for helm-controller; what is wrong with the texts, [`gates`] has said.
+pub fn helm_gates(texts: &[String]) -> nave_helm_controller::FeatureGates {
+    let shared = gates(texts).unwrap_or_default();
+    let is_on = |name: &str| {
+        let all = texts.iter().flat_map(|text| text.split(',')).map(str::trim);
+        all.filter_map(|text| text.split_once('='))
+            .filter(|(found, _)| *found == name)
+            .last()
+            .is_some_and(|(_, value)| value == "true")
+    };
+    nave_helm_controller::FeatureGates {
+        external_artifact: shared.external_artifact,
+        additive_cel_dependency_check: shared.additive_cel_dependency_check,
+        disable_config_watchers: shared.disable_config_watchers,
+        disable_chart_digest_tracking: is_on("DisableChartDigestTracking"),
+        default_to_retry_on_failure: is_on("DefaultToRetryOnFailure"),
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +147,8 @@ mod tests {
         assert!(!set.strict_post_build_substitutions && set.additive_cel_dependency_check);
         assert_eq!(read("").unwrap(), FeatureGates::default());
         assert_eq!(read("GroupChangeLog=false").unwrap(), FeatureGates::default());
+        let helm = helm_gates(&["DefaultToRetryOnFailure=true,ExternalArtifact=false".to_owned()]);
+        assert!(helm.default_to_retry_on_failure && !helm.external_artifact && !helm.disable_chart_digest_tracking);
         for (text, words) in [
             ("GroupChangeLog=true", "can only be false"),
             ("DisableStatusPollerCache=false", "can only be true"),

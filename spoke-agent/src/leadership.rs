@@ -15,6 +15,7 @@ pub async fn take(arguments: &Arguments, client: &Client, tasks: &Tasks) -> bool
     for (controller, lease) in [
         (ControllerName::Source, "source-controller-leader-election"),
         (ControllerName::Kustomize, "kustomize-controller-leader-election"),
+        (ControllerName::Helm, "helm-controller-leader-election"),
     ] {
         if !arguments.runs(controller) {
             continue;

@@ -1,8 +1,8 @@
-//! The agent: source and kustomize reconcilers on one cluster, joined to a hub or alone.
+//! The agent: source, kustomize and helm reconcilers on one cluster, joined to a hub or alone.
 //!
 //! ```text
-//! watches ─► source controller ─► store ─► kustomize controller ─► this cluster
-//!                                   ▲                │
+//! watches ─► source controller ─► store ─┬► kustomize controller ─┬► this cluster
+//!                                   ▲    └► helm controller ──────┤
 //!                 hub ══ link ══ joined: items, artifacts, grants; status, plans
 //! ```
 
@@ -125,6 +125,12 @@ fn start_controllers(arguments: &Arguments, ports: &Ports, tasks: &Tasks) {
         tasks.spawn(
             "kustomize-controller",
             nave_kustomize_controller::run(ports.kustomize(), ports.kustomize_options(arguments)),
+        );
+    }
+    if arguments.runs(ControllerName::Helm) {
+        tasks.spawn(
+            "helm-controller",
+            nave_helm_controller::run(ports.helm(), ports.helm_options(arguments)),
         );
     }
 }

@@ -10,8 +10,9 @@ use kube::{
     runtime::{reflector::ObjectRef, watcher},
 };
 use nave_chart_repo::Repositories;
-use nave_crds::{ExternalArtifact, GitRepository, Kustomization};
+use nave_crds::{ExternalArtifact, GitRepository, HelmRelease, Kustomization};
 use nave_git::Git;
+use nave_helm_controller::ChartArtifacts;
 use nave_kms::KeyServices;
 use nave_kustomize_controller::{ArtifactReader, StoreOrHttp};
 use nave_oci::Registries;
@@ -36,6 +37,7 @@ pub struct Ports {
     pub store: Store,
     /// The Kustomizations of the cluster.
     pub kustomizations: Watched<Kustomization>,
+    helm_releases: Watched<HelmRelease>,
     git: Git,
     key_services: KeyServices,
     registries: Registries,
@@ -50,6 +52,7 @@ pub struct Ports {
     policy: Arc<dyn ApplyPolicy>,
     source_events: EventRecorder,
     kustomize_events: EventRecorder,
+    helm_events: EventRecorder,
     metrics: Metrics,
     hints: Hints,
     download_tries: u32,
@@ -156,12 +159,19 @@ impl Ports {
                 without_managed_fields,
                 tasks,
             ),
+            helm_releases: Watched::start(
+                api(arguments, &client),
+                selected(arguments),
+                without_managed_fields,
+                tasks,
+            ),
             targets: Arc::new(Targets::new(client.clone(), policy)),
             permits: joined.map_or_else(|| Arc::new(PermitItself) as Arc<dyn PrunePermits>, Joined::permits),
             policy: joined.map_or_else(|| Arc::new(AllowAll) as Arc<dyn ApplyPolicy>, Joined::policy),
             source_events: events("source-controller"),
             kustomize_events: events("kustomize-controller"),
             key_services,
+            helm_events: events("helm-controller"),
             git,
             store,
             client,
@@ -180,9 +190,10 @@ impl Ports {
             self.sources.helm_repositories.ready(),
             self.sources.helm_charts.ready(),
             self.external_artifacts.ready(),
-            self.kustomizations.ready()
+            self.kustomizations.ready(),
+            self.helm_releases.ready()
         );
-        ready == (true, true, true, true, true, true)
+        ready == (true, true, true, true, true, true, true)
     }
 
     /// For the source controller.
@@ -263,6 +274,42 @@ impl Ports {
             watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
             gates: flux_flags::gates(&arguments.feature_gates).expect("checked before anything was started"),
             ..nave_kustomize_controller::Options::default()
+        }
+    }
+}
+
+impl Ports {
+    /// For the helm controller.
+    pub fn helm(&self) -> nave_helm_controller::Ports {
+        nave_helm_controller::Ports {
+            client: self.client.clone(),
+            targets: self.targets.clone(),
+            artifacts: ChartArtifacts::new(Some(self.store.clone()), http_client(), self.download_tries),
+            events: self.helm_events.clone(),
+            metrics: self.metrics.clone(),
+            helm_releases: self.helm_releases.clone(),
+            external_artifacts: self.external_artifacts.clone(),
+            permits: self.permits.clone(),
+            policy: self.policy.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Flags of the helm controller.
+    pub fn helm_options(&self, arguments: &Arguments) -> nave_helm_controller::Options {
+        nave_helm_controller::Options {
+            concurrent: arguments.concurrent,
+            concurrent_requests: arguments.concurrent_ssa,
+            requeue_dependency: arguments.requeue_dependency,
+            interval_jitter: arguments.interval_jitter_percentage,
+            min_retry_delay: arguments.min_retry_delay,
+            max_retry_delay: arguments.max_retry_delay,
+            default_service_account: arguments.default_service_account.clone(),
+            no_cross_namespace_refs: arguments.no_cross_namespace_refs,
+            override_managers: arguments.override_manager.clone(),
+            watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
+            gates: flux_flags::helm_gates(&arguments.feature_gates),
+            ..nave_helm_controller::Options::default()
         }
     }
 }
