@@ -7,8 +7,8 @@ use crate::render_within;
 /// A limit that a reasonable template stays far below.
 fn limits() -> Limits {
     Limits {
-        fuel: 2_000_000,
-        bytes: 16 << 20,
+        fuel: 200_000,
+        bytes: 4 << 20,
         ..Limits::default()
     }
 }
