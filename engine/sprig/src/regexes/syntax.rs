@@ -233,11 +233,6 @@ impl<'a> Translator<'a> {
                 rest = &rest[1..];
                 break;
             }
-            if c == '-' && !first && !rest[1..].starts_with(']') {
-                // A lone hyphen may only stand at either end.
-                let bad = rest.chars().nth(1).map_or(1, |next| 1 + next.len_utf8());
-                return Err(problem("invalid character class range", &rest[..bad]));
-            }
             first = false;
             if rest.starts_with("[:")
                 && let Some(end) = rest[2..].find(":]")
