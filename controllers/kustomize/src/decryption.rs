@@ -1,6 +1,6 @@
 //! The private keys and credentials of `spec.decryption`, from Secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
@@ -145,9 +145,9 @@ impl Decryption {
     /// Asks the key services and adds what they say.
     pub async fn ask(&self, requests: Vec<Request>, answers: &mut Answers) {
         for request in requests {
-            if !answers.contains_key(&request) {
-                let answer = self.services.decrypt(&request, &self.credentials).await;
-                answers.insert(request, answer);
+            if let Entry::Vacant(place) = answers.entry(request) {
+                let answer = self.services.decrypt(place.key(), &self.credentials).await;
+                place.insert(answer);
             }
         }
     }
