@@ -105,8 +105,7 @@ pub fn helm_gates(texts: &[String]) -> nave_helm_controller::FeatureGates {
     let is_on = |name: &str| {
         let all = texts.iter().flat_map(|text| text.split(',')).map(str::trim);
         all.filter_map(|text| text.split_once('='))
-            .filter(|(found, _)| *found == name)
-            .last()
+            .rfind(|(found, _)| *found == name)
             .is_some_and(|(_, value)| value == "true")
     };
     nave_helm_controller::FeatureGates {
