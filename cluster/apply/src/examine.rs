@@ -18,6 +18,9 @@ use crate::{
     rules::{self, Mode},
 };
 
+/// A Deployment's controller writes three or four times within some milliseconds after a change.
+const REPEATS: u8 = 4;
+
 /// A kind whose CRD this apply has just written may be served a moment after the CRD says so.
 const KIND_DEADLINE: Duration = Duration::from_secs(10);
 const KIND_PAUSE: Duration = Duration::from_millis(200);
@@ -192,7 +195,7 @@ pub(crate) async fn examine(context: &Context<'_>, object: &Object) -> Result<Ex
     }
     let verdict = match known(context, object, &resource) {
         Some(seen) => Verdict::Unchanged(seen, None),
-        None => compare_with_live(context, object, &resource, true).await?,
+        None => compare_with_live(context, object, &resource, REPEATS).await?,
     };
     Ok(Examined {
         resource: Some(resource),
@@ -236,12 +239,13 @@ fn known(context: &Context<'_>, object: &Object, resource: &Resource) -> Option<
     })
 }
 
-/// `may_repeat`: the object may change between the two requests, which looks like a difference and is none.
+/// The object may change between the two requests, which looks like a difference and is none: then both are repeated, up
+/// to `repeats` times.
 async fn compare_with_live(
     context: &Context<'_>,
     object: &Object,
     resource: &Resource,
-    may_repeat: bool,
+    repeats: u8,
 ) -> Result<Verdict, Problem> {
     let (id, desired) = (object.id(), object.as_value());
     let target = context.target;
@@ -288,8 +292,8 @@ async fn compare_with_live(
         Ok(dry_run) => {
             let (seen, wanted) = (ignore::without(&live, &ignored), ignore::without(&dry_run, &ignored));
             let differs = compare::differs(&seen, &wanted);
-            if differs && may_repeat && version_of(&live) != version_of(&dry_run) {
-                return Box::pin(compare_with_live(context, object, resource, false)).await;
+            if differs && repeats > 0 && version_of(&live) != version_of(&dry_run) {
+                return Box::pin(compare_with_live(context, object, resource, repeats - 1)).await;
             }
             if differs && context.options.report_only {
                 let fields = fields::drifted(&seen, &wanted);

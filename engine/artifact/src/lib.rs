@@ -9,6 +9,7 @@
 
 mod chunk;
 mod digest;
+mod gzip;
 mod ignore_rules;
 mod include;
 mod manifest;

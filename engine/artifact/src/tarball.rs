@@ -6,10 +6,9 @@
 
 use std::io::{self, Write};
 
-use flate2::{Compression, GzBuilder, write::GzEncoder};
 use tar::{Builder, EntryType, Header};
 
-use crate::FileTree;
+use crate::{FileTree, gzip::GzipWriter};
 
 /// Mode of every directory in an archive.
 pub const MODE_DIRECTORY: u32 = 0o750;
@@ -28,12 +27,7 @@ pub fn pack(tree: &FileTree) -> Vec<u8> {
 /// # Errors
 /// Only those of the writer.
 pub fn write_tarball<W: Write>(tree: &FileTree, writer: W) -> io::Result<W> {
-    // The operating system byte says "unknown": its default depends on where the library was built.
-    let gzip: GzEncoder<W> = GzBuilder::new()
-        .mtime(0)
-        .operating_system(255)
-        .write(writer, Compression::default());
-    let mut archive = Builder::new(gzip);
+    let mut archive = Builder::new(GzipWriter::new(writer)?);
     let mut open: Vec<&str> = Vec::new();
     for (path, file) in tree.iter() {
         let mut segments: Vec<&str> = path.split('/').collect();
