@@ -15,6 +15,8 @@ pub enum Verdict {
     OursFails(String),
     /// Only theirs refuses; with their error.
     TheirsFails(String),
+    /// Theirs panics, which says nothing about what is right.
+    TheirsCrashes,
     /// The same objects in another order; with the first difference.
     Order(String),
     /// Other text; with the first difference.
@@ -24,7 +26,10 @@ pub enum Verdict {
 impl Verdict {
     /// Whether nothing is wrong.
     pub fn is_good(&self) -> bool {
-        matches!(self, Verdict::Pass | Verdict::BothFail | Verdict::Remote)
+        matches!(
+            self,
+            Verdict::Pass | Verdict::BothFail | Verdict::Remote | Verdict::TheirsCrashes
+        )
     }
 
     /// In one or two words.
@@ -35,6 +40,7 @@ impl Verdict {
             Verdict::Remote => "remote",
             Verdict::OursFails(_) => "ours fails",
             Verdict::TheirsFails(_) => "theirs fails",
+            Verdict::TheirsCrashes => "theirs crashes",
             Verdict::Order(_) => "order",
             Verdict::Different(_) => "different",
         }
@@ -43,7 +49,7 @@ impl Verdict {
     /// What differs.
     pub fn detail(&self) -> &str {
         match self {
-            Verdict::Pass | Verdict::BothFail | Verdict::Remote => "",
+            Verdict::Pass | Verdict::BothFail | Verdict::Remote | Verdict::TheirsCrashes => "",
             Verdict::OursFails(text) | Verdict::TheirsFails(text) | Verdict::Order(text) | Verdict::Different(text) => {
                 text
             }
@@ -57,6 +63,7 @@ pub fn compare(ours: &Built, theirs: &Answer) -> Verdict {
         (Built::Remote, _) => Verdict::Remote,
         (Built::Failed(_), Err(_)) => Verdict::BothFail,
         (Built::Failed(ours), Ok(_)) => Verdict::OursFails(format!("    {ours}")),
+        (Built::Text(_), Err(theirs)) if theirs.starts_with("panic: ") => Verdict::TheirsCrashes,
         (Built::Text(_), Err(theirs)) => {
             Verdict::TheirsFails(format!("    {}", theirs.chars().take(600).collect::<String>()))
         }

@@ -1,6 +1,6 @@
 //! `replacements`: a value from one field goes into others.
 
-use nave_object::yaml::{Dialect, Node, Scalar, Style};
+use nave_object::yaml::{Dialect, Node, Style};
 
 use crate::edit::{self, raw_text};
 use crate::error::BuildError;
@@ -82,6 +82,23 @@ struct Value {
     node: Node,
     /// The object it comes from, and where it stands there.
     from: Option<(usize, Vec<String>)>,
+}
+
+impl Value {
+    fn is_from(&self, place: usize) -> bool {
+        self.from.as_ref().is_some_and(|(from, _)| *from == place)
+    }
+
+    /// What the source says now; `object` is the one that it comes from.
+    fn read_again(&mut self, object: &Node) {
+        if let Some((_, parts)) = &self.from
+            && let Ok(Some(field)) = fieldpath::lookup(object, parts)
+        {
+            let mut node = field.clone();
+            separate(&mut node);
+            self.node = node;
+        }
+    }
 }
 
 fn source_value(resources: &ResMap, source: &SourceSelector, schemas: &Schemas) -> Result<Value, BuildError> {
@@ -213,17 +230,16 @@ fn apply(
             continue;
         }
         for path in paths {
+            if value.is_from(place) && value.node.as_scalar().is_none() {
+                // A field that is made inside of the source is part of what is written there.
+                make_field(&mut resource.node, path, &value.node, target.options.as_ref());
+                value.read_again(&resource.node);
+            }
             let written = write(&mut resource.node, path, &value.node, target.options.as_ref());
             written
                 .map_err(|problem| resource.error(format!("replacement target field {}: {problem}", shorten(path))))?;
-            if let Some((from, parts)) = &value.from
-                && *from == place
-                && let Ok(Some(Node::Scalar(scalar))) = fieldpath::lookup(&resource.node, parts)
-            {
-                value.node = Node::Scalar(Scalar {
-                    twin: 0,
-                    ..scalar.clone()
-                });
+            if value.is_from(place) {
+                value.read_again(&resource.node);
             }
         }
     }
@@ -238,15 +254,27 @@ fn shorten(path: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-fn write(node: &mut Node, path: &str, value: &Node, options: Option<&FieldOptions>) -> Result<(), String> {
-    let make = match options {
+fn made_for(value: &Node, options: Option<&FieldOptions>) -> Make {
+    match options {
         Some(options) if options.create => match value {
             Node::Map(_) => Make::Map,
             Node::Seq(_) => Make::Seq,
             Node::Scalar(_) => Make::Scalar,
         },
         _ => Make::Nothing,
-    };
+    }
+}
+
+/// Makes a target's field where it is missing and may be made; what is wrong with it, [`write`] says.
+fn make_field(node: &mut Node, path: &str, value: &Node, options: Option<&FieldOptions>) {
+    let make = made_for(value, options);
+    if make != Make::Nothing {
+        let _ = fieldpath::visit(node, &fieldpath::split(path), make, &mut |_| Ok(()));
+    }
+}
+
+fn write(node: &mut Node, path: &str, value: &Node, options: Option<&FieldOptions>) -> Result<(), String> {
+    let make = made_for(value, options);
     let parts = fieldpath::split(path);
     if write_inside_text(node, &parts, value, make) {
         return Ok(());

@@ -68,15 +68,20 @@ fn events(text: &str) -> Result<Vec<Read>, StoreError> {
             Event::Scalar(value, style, anchor, tag) => {
                 let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
                 let plain = matches!(style, ScalarStyle::Plain);
-                let mut value = if span.is_empty() { "" } else { &*value };
+                // A block of empty lines has no extent, and a text.
+                let mut value = if span.is_empty() && !is_block { "" } else { &*value };
+                // The parser counts one line too many in a folded one.
+                if span.is_empty() && matches!(style, ScalarStyle::Folded) {
+                    value = value.strip_suffix('\n').unwrap_or(value);
+                }
                 // A block that the file ends in has no line break more than the file.
                 let at_end = span.end.byte_offset().is_none_or(|end| end >= text.len());
                 if is_block && at_end && !text.ends_with('\n') {
                     value = value.strip_suffix('\n').unwrap_or(value);
                 }
                 let kind = match (span.is_empty(), is_block) {
-                    (true, _) => MarkKind::Nothing,
-                    (false, true) => MarkKind::Block,
+                    (_, true) => MarkKind::Block,
+                    (true, false) => MarkKind::Nothing,
                     (false, false) => MarkKind::Scalar { plain },
                 };
                 let tag = tag.map(|tag| match tag.core_suffix() {
@@ -96,12 +101,15 @@ fn events(text: &str) -> Result<Vec<Read>, StoreError> {
             _ => continue,
         };
         let offset = |marker: granit_parser::Marker| marker.byte_offset().unwrap_or(0).min(text.len());
+        let (mut start, mut end) = (offset(span.start), offset(span.end));
+        if matches!(kind, MarkKind::Block) && span.is_empty() {
+            // A block of empty lines: the parser stands behind it, and behind the comments that follow.
+            let before = out.last().map_or(0, |read: &Read| read.mark.end).min(start);
+            start = before + text[before..start].find(['|', '>']).unwrap_or(0);
+            end = after_empty_lines(text, start);
+        }
         out.push(Read {
-            mark: Mark {
-                kind,
-                start: offset(span.start),
-                end: offset(span.end),
-            },
+            mark: Mark { kind, start, end },
             line,
             anchor,
             content,
@@ -109,6 +117,18 @@ fn events(text: &str) -> Result<Vec<Read>, StoreError> {
     }
     close_as_opened(&mut out);
     Ok(out)
+}
+
+/// Where a block of empty lines ends that begins at `header`.
+fn after_empty_lines(text: &str, header: usize) -> usize {
+    let mut end = header;
+    let mut lines = text[header..].split_inclusive('\n');
+    // The rest of the line on which the block begins.
+    end += lines.next().map_or(0, str::len);
+    for line in lines.take_while(|line| line.trim_end().is_empty()) {
+        end += line.len();
+    }
+    end
 }
 
 /// Ends do not say how they are written; their starts do.

@@ -24,7 +24,6 @@ pub(super) fn write(branches: &[Branch]) -> Result<String, String> {
         whitespace: true,
         indention: true,
         foot_indent: None,
-        open_ended: false,
         head: Vec::new(),
         foot: Vec::new(),
         tail: Vec::new(),
@@ -43,10 +42,6 @@ pub(super) fn write(branches: &[Branch]) -> Result<String, String> {
         writer.foot_indent = Some(0);
         writer.write_foot();
         writer.foot_indent = None;
-        writer.write_indent();
-    }
-    if writer.open_ended {
-        writer.indicator("...", true, false, false);
         writer.write_indent();
     }
     Ok(writer.out)
@@ -169,7 +164,15 @@ fn value_node(value: &Value) -> Result<Node, String> {
 
 /// A text in the style that go-yaml gives it.
 fn text(value: &str) -> Text {
-    let is_text = resolve(value, Dialect::Kyaml) == Tag::Str && value != "<<";
+    if value == "<<" {
+        // Nobody would write it so; go-yaml knows the sign for merging by its tag alone.
+        return Text {
+            text: value.to_owned(),
+            style: Style::Plain,
+            tag: "!!merge",
+        };
+    }
+    let is_text = resolve(value, Dialect::Kyaml) == Tag::Str;
     let analysis = analyze(value);
     let style = if value.contains('\n') {
         if analysis.block { Style::Literal } else { Style::Double }
@@ -223,7 +226,6 @@ struct Writer {
     indention: bool,
     /// A foot was written at this indentation, and a blank line has to follow there.
     foot_indent: Option<usize>,
-    open_ended: bool,
     head: Vec<String>,
     foot: Vec<String>,
     tail: Vec<String>,
@@ -413,7 +415,6 @@ impl Writer {
         self.raw(text);
         self.whitespace = is_space;
         self.indention = self.indention && is_indention;
-        self.open_ended = false;
     }
 
     fn write_head(&mut self) {
@@ -480,8 +481,10 @@ impl Writer {
 
     fn double(&mut self, text: &str) {
         self.indicator("\"", true, false, false);
+        // go-yaml takes every character of such a text for a byte order mark.
+        let marked = text.starts_with('\u{feff}');
         for c in text.chars() {
-            if !is_printable(c) || is_break(c) || matches!(c, '"' | '\\') {
+            if marked || !is_printable(c) || is_break(c) || matches!(c, '"' | '\\') {
                 self.escape(c);
             } else {
                 self.put(c);
@@ -526,7 +529,6 @@ impl Writer {
         if text.starts_with(|c| c == ' ' || is_break(c)) {
             self.indicator(&STEP.to_string(), false, false, false);
         }
-        self.open_ended = false;
         let mut ends = text.chars().rev();
         let chomp = match (ends.next().is_some_and(is_break), ends.next()) {
             (false, _) => "-",
@@ -536,7 +538,6 @@ impl Writer {
         if !chomp.is_empty() {
             self.indicator(chomp, false, false, false);
         }
-        self.open_ended = chomp == "+";
         self.put_break();
         self.whitespace = true;
         let mut breaks = true;
