@@ -190,10 +190,6 @@ impl<'a> Reader<'a> {
                     // The parser says `~` for a scalar that is not there; Go says nothing. A block of empty lines has
                     // no extent either, and a text.
                     let mut text = if span.is_empty() && !is_block { "" } else { &*text };
-                    // It counts one line too many in a folded one.
-                    if span.is_empty() && matches!(style, ScalarStyle::Folded) {
-                        text = text.strip_suffix('\n').unwrap_or(text);
-                    }
                     // Go ends a block that the file ends in with the file's last line break only.
                     let at_end = span.end.byte_offset().is_none_or(|end| end >= self.text.len());
                     if is_block && !self.text.ends_with('\n') && at_end {

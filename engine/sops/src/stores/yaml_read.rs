@@ -70,10 +70,6 @@ fn events(text: &str) -> Result<Vec<Read>, StoreError> {
                 let plain = matches!(style, ScalarStyle::Plain);
                 // A block of empty lines has no extent, and a text.
                 let mut value = if span.is_empty() && !is_block { "" } else { &*value };
-                // The parser counts one line too many in a folded one.
-                if span.is_empty() && matches!(style, ScalarStyle::Folded) {
-                    value = value.strip_suffix('\n').unwrap_or(value);
-                }
                 // A block that the file ends in has no line break more than the file.
                 let at_end = span.end.byte_offset().is_none_or(|end| end >= text.len());
                 if is_block && at_end && !text.ends_with('\n') {
