@@ -301,10 +301,8 @@ impl Conversation {
     }
 
     fn row_order(&self, version: u64) -> Order {
-        let said = locked::mutex(&self.said);
         Order {
-            boot_seq: said.id.boot_seq,
-            session_seq: said.id.session_seq,
+            session: self.number,
             version,
         }
     }

@@ -14,12 +14,13 @@ use crate::desired::Target;
 const MAX_MESSAGE: usize = 1024;
 
 /// Which of two rows is the later one.
+///
+/// Rows live as long as the hub's process, so its own count of connections orders them. An agent's counters do not: one
+/// that joins again with a new key begins anew, and would be taken for older than what its former key said last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Order {
-    /// The agent's count of its starts.
-    pub boot_seq: u64,
-    /// The process's count of its connections.
-    pub session_seq: u64,
+    /// The hub's count of connections.
+    pub session: u64,
     /// The version of the status map in that session.
     pub version: u64,
 }
@@ -177,24 +178,19 @@ mod tests {
         }
     }
 
-    fn order(boot_seq: u64, session_seq: u64, version: u64) -> Order {
-        Order {
-            boot_seq,
-            session_seq,
-            version,
-        }
+    fn order(session: u64, version: u64) -> Order {
+        Order { session, version }
     }
 
     #[test]
-    fn later_is_by_start_then_session_then_version() {
-        assert!(order(2, 1, 1) > order(1, 9, 9));
-        assert!(order(1, 2, 1) > order(1, 1, 9));
-        assert!(order(1, 1, 2) > order(1, 1, 1));
+    fn later_is_by_session_then_version() {
+        assert!(order(2, 1) > order(1, 9));
+        assert!(order(1, 2) > order(1, 1));
     }
 
     #[test]
     fn a_row_speaks_of_the_target_only_when_both_digests_are_the_targets() {
-        let row = Row::reported("u", order(1, 1, 1), &payload("ready"));
+        let row = Row::reported("u", order(1, 1), &payload("ready"));
         let target = |payload: u8, manifest: Option<u8>| Target {
             payload: nave_proto::Digest::from_bytes([payload; 32]),
             manifest: manifest.map(|byte| Digest::Sha256([byte; 32])),
@@ -212,7 +208,7 @@ mod tests {
 
     #[test]
     fn long_messages_are_cut_and_unknown_states_are_progress() {
-        let row = Row::reported("u", order(1, 1, 1), &payload("meditating"));
+        let row = Row::reported("u", order(1, 1), &payload("meditating"));
         let status = row.status(ClusterKey::new("platform", "eu-1"), None);
         assert_eq!(
             (status.state, status.message.len()),
@@ -223,9 +219,9 @@ mod tests {
 
     #[test]
     fn the_same_said_again_is_no_news() {
-        let first = Row::reported("u", order(1, 1, 1), &payload("ready"));
-        let again = Row::reported("u", order(1, 2, 7), &payload("ready"));
+        let first = Row::reported("u", order(1, 1), &payload("ready"));
+        let again = Row::reported("u", order(2, 7), &payload("ready"));
         assert!(first.says_the_same(&again));
-        assert!(!first.says_the_same(&Row::reported("u", order(1, 2, 8), &payload("failed"))));
+        assert!(!first.says_the_same(&Row::reported("u", order(2, 8), &payload("failed"))));
     }
 }
