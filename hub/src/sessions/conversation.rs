@@ -56,7 +56,6 @@ pub struct Conversation {
 
 /// What was said so far.
 struct Said {
-    id: SessionId,
     mode: Option<Mode>,
     events: Limiter,
 }
@@ -80,11 +79,6 @@ impl Conversation {
             from,
             handle: OnceLock::new(),
             said: Mutex::new(Said {
-                id: SessionId {
-                    instance_id: String::new(),
-                    boot_seq: 0,
-                    session_seq: 0,
-                },
                 mode: None,
                 events: Limiter::new(EVENTS.0, EVENTS.1),
             }),
@@ -109,7 +103,6 @@ impl Conversation {
             boot_seq: hello.boot_seq,
             session_seq: hello.session_seq,
         };
-        locked::mutex(&self.said).id = id.clone();
         if self.entrant.entry != Entry::Member {
             let reason = self.entrant.reason.clone();
             return self.admit(&id, hello, Mode::Pending, reason, Old::Keep, false);
