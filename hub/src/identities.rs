@@ -10,10 +10,10 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use nave_crds::{Cluster, JoinToken, fleet::ClusterMode};
-use nave_identity::{CertificateError, ClusterKeys, ClusterRef, KeyFingerprint, PeerCertificate, Registry, Standing};
+use nave_identity::{CertificateError, ClusterKeys, ClusterRef, KeyFingerprint, PeerCertificate, Registry, Standing, UnknownReason};
 use nave_runtime::Watched;
 use rustls::pki_types::CertificateDer;
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::locked;
@@ -22,6 +22,10 @@ use crate::locked;
 const SWEEP: Duration = Duration::from_secs(30);
 /// A watch is late by milliseconds; after this long it is broken, and the agent may as well try.
 const KEY_ARRIVES: Duration = Duration::from_secs(5);
+/// How long an agent may wait at the door for the watch to bring the token that was made a moment ago.
+const TOKEN_ARRIVES: Duration = Duration::from_secs(2);
+/// So many may wait there: without any token, nobody has to be expected.
+const AT_THE_DOOR: usize = 64;
 /// Readers only compare state, so one that lags is told to look at everything.
 const CHANGES: usize = 1024;
 
@@ -30,6 +34,8 @@ pub struct Identities {
     registry: RwLock<Known>,
     authorities: Vec<CertificateDer<'static>>,
     changes: broadcast::Sender<ClusterRef>,
+    any_token: watch::Sender<bool>,
+    at_the_door: Semaphore,
 }
 
 #[derive(Default)]
@@ -48,6 +54,8 @@ impl Identities {
             registry: RwLock::default(),
             authorities,
             changes: broadcast::channel(CHANGES).0,
+            any_token: watch::Sender::new(false),
+            at_the_door: Semaphore::new(AT_THE_DOOR),
         }
     }
 
@@ -55,9 +63,20 @@ impl Identities {
     ///
     /// # Errors
     /// It is not a certificate of a P-256 key.
-    pub fn standing(&self, certificate: &[u8], now: Timestamp) -> Result<Standing, CertificateError> {
+    pub async fn standing(&self, certificate: &[u8], now: Timestamp) -> Result<Standing, CertificateError> {
         let peer = PeerCertificate::read(certificate, &self.authorities)?;
-        Ok(locked::read(&self.registry).registry.decide(&peer, now))
+        let decide = || locked::read(&self.registry).registry.decide(&peer, now);
+        let standing = decide();
+        let reason = UnknownReason::NoTokens;
+        if standing != (Standing::Unknown { reason }) {
+            return Ok(standing);
+        }
+        // An agent can be faster with its token than the watch is.
+        if let Ok(_place) = self.at_the_door.try_acquire() {
+            let mut any = self.any_token.subscribe();
+            let _ = tokio::time::timeout(TOKEN_ARRIVES, any.wait_for(|any| *any)).await; // none came: refused below
+        }
+        Ok(decide())
     }
 
     /// What the registry knows of a cluster.
@@ -199,6 +218,10 @@ impl Identities {
         } else if known.tokens.remove(&id) {
             known.registry.remove_token(&id);
         }
+        let any = !known.tokens.is_empty();
+        drop(known);
+        self.any_token
+            .send_if_modified(|before| std::mem::replace(before, any) != any);
     }
 }
 
@@ -284,6 +307,27 @@ mod tests {
         check("a", Verdict::Waiting);
         identities.remove_cluster(&name);
         check("a", Verdict::Forgotten);
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_is_faster_than_the_watch_is_let_in() {
+        let identities = Arc::new(Identities::new(Vec::new()));
+        let now = Timestamp::now();
+        let certificate = nave_identity::Key::generate().unwrap().self_signed(now).unwrap();
+        let reason = UnknownReason::NoTokens;
+        assert_eq!(
+            identities.standing(&certificate, now).await.unwrap(),
+            Standing::Unknown { reason },
+            "nobody waits for ever"
+        );
+        let watch = identities.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(TOKEN_ARRIVES / 20).await;
+            watch.set_token("platform/t1".into(), true);
+        });
+        assert_eq!(identities.standing(&certificate, now).await.unwrap(), Standing::Joining);
+        identities.set_token("platform/t1".into(), false);
+        assert!(!*identities.any_token.borrow());
     }
 
     #[test]

@@ -81,6 +81,7 @@ async fn serve(
     let standing = match shared
         .identities
         .standing(connection.peer_certificate(), Timestamp::now())
+        .await
     {
         Ok(standing) => standing,
         Err(error) => return refuse("certificate", Close::new(CloseCode::KeyUnknown, error.to_string())),
