@@ -273,6 +273,20 @@ impl Resource {
             || self.file.is_empty()
     }
 
+    /// Forgets what the reference keeps in annotations: earlier names, what was put before and after the name, whether a
+    /// hash is wanted, and where the object comes from.
+    pub fn forget_notes(&mut self) {
+        self.previous.clear();
+        self.prefixes.clear();
+        self.suffixes.clear();
+        self.needs_hash = false;
+        self.behavior = Behavior::default();
+        self.allow_name_change = false;
+        self.allow_kind_change = false;
+        self.origin = None;
+        self.transformations.clear();
+    }
+
     /// Whether the object is only there for tools, and not for the cluster.
     pub fn is_local(&self) -> bool {
         self.annotation(LOCAL_CONFIG).is_some_and(|value| value != "false")

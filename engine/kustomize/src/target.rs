@@ -233,7 +233,14 @@ impl<'a> Target<'a> {
 
     fn add_component(&self, gathered: Accumulator, path: &str) -> Result<Accumulator, BuildError> {
         match self.loader.find_directory("component", path)? {
-            Found::Directory(loader) => self.below(*loader, path, true)?.accumulate(gathered),
+            Found::Directory(loader) => {
+                let mut gathered = self.below(*loader, path, true)?.accumulate(gathered)?;
+                // A component works on what is there already, and may have given two objects one id.
+                let schemas = self.loader.world.schemas.borrow();
+                let list = std::mem::take(&mut gathered.resources.list);
+                gathered.resources.append_all(list, &schemas)?;
+                Ok(gathered)
+            }
             _ => Ok(gathered),
         }
     }

@@ -27,9 +27,10 @@ fn hash(resource: &Resource) -> Result<String, BuildError> {
         match resource.node.get(name) {
             None => Ok(json!("")),
             Some(Node::Scalar(scalar)) => Ok(json!(scalar.text.as_str())),
-            Some(node) => node
-                .to_value(Dialect::Kyaml)
-                .map_err(|error| resource.error(error.problem)),
+            Some(node) => match node.to_value(Dialect::Kyaml) {
+                Ok(value) => Ok(floats(value)),
+                Err(error) => Err(resource.error(error.problem)),
+            },
         }
     };
     // Kustomize looks for a field called `metadata/name`, which is never there: the name that is
@@ -69,6 +70,16 @@ fn hash(resource: &Resource) -> Result<String, BuildError> {
             other => other,
         })
         .collect())
+}
+
+/// Numbers as they are after Go has read them into an empty interface: all of them are floats.
+fn floats(value: Value) -> Value {
+    match value {
+        Value::Number(number) => number.as_f64().map_or(Value::Null, |float| json!(float)),
+        Value::Array(items) => items.into_iter().map(floats).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, item)| (key, floats(item))).collect(),
+        other => other,
+    }
 }
 
 /// JSON as Go's `encoding/json` writes it: sorted keys, and `<`, `>`, `&` and two line separators

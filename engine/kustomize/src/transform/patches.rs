@@ -130,15 +130,33 @@ pub(crate) fn apply_json_patch(resource: &mut Resource, operations: &[Operation]
         made.map_err(|problem| resource.error(problem))?;
     }
     let mut value = resource.to_value()?;
+    let shown = resource.origin.is_some() && show_origin(&mut value);
     json_patch::apply(&mut value, operations).map_err(|problem| resource.error(problem))?;
     if !value.is_object() {
         return Err(resource.error("the JSON patch leaves no object"));
     }
     resource.node = from_json(&value);
-    let annotations = resource.texts("annotations");
+    let mut annotations = resource.texts("annotations");
+    if shown {
+        let before = annotations.len();
+        annotations.retain(|(key, _)| key != SHOWN);
+        if annotations.len() == before {
+            resource.origin = None;
+            resource.transformations.clear();
+        }
+    }
     resource
         .set_texts("annotations", annotations)
         .map_err(|problem| resource.error(problem))
+}
+
+/// Stands for the annotations in which the reference keeps the origin while it builds: a JSON patch that writes all
+/// annotations anew drops them there. What else it keeps in annotations it puts back.
+const SHOWN: &str = "config.kubernetes.io/origin";
+
+fn show_origin(value: &mut Value) -> bool {
+    let annotations = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    annotations.is_some_and(|map| map.insert(SHOWN.to_owned(), Value::String(String::new())).is_none())
 }
 
 /// JSON back to a node, every number being a float in between (`json.Unmarshal` into a map).
@@ -217,6 +235,16 @@ fn apply_to(resources: &mut ResMap, selected: &[usize], patch: &Resource, schema
     resources.append_all(list, schemas)
 }
 
+/// Whether a strategic patch leaves nothing of an object's annotations, in which the reference keeps its notes.
+fn drops_annotations(patch: &Node) -> bool {
+    let directive = |node: &Node| matches!(node.get("$patch").and_then(Node::text), Some("replace" | "delete"));
+    let Some(metadata) = patch.get("metadata") else { return false };
+    directive(metadata)
+        || metadata
+            .get("annotations")
+            .is_some_and(|annotations| annotations.is_null() || directive(annotations))
+}
+
 fn merge_into(resource: &mut Resource, patch: &Resource, schemas: &Schemas) -> Result<(), BuildError> {
     let (name, namespace, kind) = (
         resource.name().to_owned(),
@@ -236,6 +264,9 @@ fn merge_into(resource: &mut Resource, patch: &Resource, schemas: &Schemas) -> R
     })?;
     let Some(node) = merged else { return Ok(()) };
     resource.node = node;
+    if drops_annotations(&patch.node) {
+        resource.forget_notes();
+    }
     if !patch.allow_kind_change {
         resource.set_kind(&kind);
     }
