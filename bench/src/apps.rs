@@ -24,11 +24,11 @@ use crate::{
 };
 
 /// Writers that create everything, as in the published protocol.
-const WRITERS: usize = 12;
+pub const WRITERS: usize = 12;
 /// Far above any target: a run that takes longer is broken, not slow.
 const GIVE_UP: Duration = Duration::from_secs(600);
 /// User agent of our processes in the audit log.
-const AGENT: &str = "nave-agent";
+pub const AGENT: &str = "nave-agent";
 
 /// A plane, a git server and an agent with nothing to do yet.
 pub struct Bench {
@@ -127,39 +127,6 @@ impl Bench {
         Ok(started.elapsed())
     }
 
-    /// Asks for every Kustomization by annotation and waits until each says that it handled it.
-    async fn request(&self) -> Result<Duration> {
-        let client = self.plane.client();
-        let api: Api<Kustomization> = Api::namespaced(client.clone(), "flux-system");
-        let stamp = jiff::Timestamp::now().to_string();
-        let patch = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": stamp}}});
-        let started = Instant::now();
-        let handled = wait_all(&client, self.apps, |object| {
-            is_ready(object, "")
-                && object
-                    .status
-                    .as_ref()
-                    .is_some_and(|status| status.last_handled_reconcile_at == stamp)
-        });
-        let asked = async {
-            stream::iter(0..self.apps)
-                .map(|app| {
-                    let (api, patch) = (&api, &patch);
-                    async move {
-                        api.patch(&name(app), &PatchParams::default(), &Patch::Merge(patch))
-                            .await
-                            .map(drop)
-                            .map_err(anyhow::Error::from)
-                    }
-                })
-                .buffer_unordered(WRITERS)
-                .try_collect::<Vec<()>>()
-                .await
-        };
-        tokio::try_join!(handled, asked)?;
-        Ok(started.elapsed())
-    }
-
     fn mark(&self) -> Result<u64> {
         Ok(std::fs::metadata(self.plane.audit_log().context("the plane writes an audit log")?)?.len())
     }
@@ -189,11 +156,12 @@ pub async fn run(apps: usize) -> Result<()> {
 
     eprintln!("► no-op by request");
     let cpu = bench.cpu()?;
-    let requested = bench.request().await?;
+    let requested = request(&bench.plane.client(), apps).await?;
     let requested_cpu = bench.cpu()? - cpu;
 
     eprintln!("► no-op by interval");
-    let by_interval = interval_cost(&bench).await?;
+    let pid = bench.agent.pid().context("the agent runs")?;
+    let by_interval = interval_cost(&bench.plane.client(), pid, apps).await?;
 
     eprintln!("► floors");
     let floors = Plane::start(PlaneOptions::named("floor")).await?;
@@ -248,14 +216,46 @@ pub async fn run(apps: usize) -> Result<()> {
     Ok(())
 }
 
+/// Asks for every Kustomization by annotation and waits until each says that it handled it.
+pub async fn request(client: &Client, apps: usize) -> Result<Duration> {
+    let api: Api<Kustomization> = Api::namespaced(client.clone(), "flux-system");
+    let stamp = jiff::Timestamp::now().to_string();
+    let patch = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": stamp}}});
+    let started = Instant::now();
+    let handled = wait_all(client, apps, |object| {
+        is_ready(object, "")
+            && object
+                .status
+                .as_ref()
+                .is_some_and(|status| status.last_handled_reconcile_at == stamp)
+    });
+    let asked = async {
+        stream::iter(0..apps)
+            .map(|app| {
+                let (api, patch) = (&api, &patch);
+                async move {
+                    api.patch(&name(app), &PatchParams::default(), &Patch::Merge(patch))
+                        .await
+                        .map(drop)
+                        .map_err(anyhow::Error::from)
+                }
+            })
+            .buffer_unordered(WRITERS)
+            .try_collect::<Vec<()>>()
+            .await
+    };
+    tokio::try_join!(handled, asked)?;
+    Ok(started.elapsed())
+}
+
 /// One round by interval: every Kustomization has the same interval, so a window of that length holds one no-op each.
 /// What the process uses anyway is measured with a long interval and taken off.
-async fn interval_cost(bench: &Bench) -> Result<Duration> {
+pub async fn interval_cost(client: &Client, pid: u32, apps: usize) -> Result<Duration> {
     const WINDOW: Duration = Duration::from_secs(20);
     settle().await;
-    let quiet = cpu_over(bench, WINDOW).await?;
-    let api: Api<Kustomization> = Api::namespaced(bench.plane.client(), "flux-system");
-    for app in 0..bench.apps {
+    let quiet = cpu_over(pid, WINDOW).await?;
+    let api: Api<Kustomization> = Api::namespaced(client.clone(), "flux-system");
+    for app in 0..apps {
         api.patch(
             &name(app),
             &PatchParams::default(),
@@ -263,27 +263,27 @@ async fn interval_cost(bench: &Bench) -> Result<Duration> {
         )
         .await?;
     }
-    wait_all(&bench.plane.client(), bench.apps, |object| is_ready(object, "")).await?;
+    wait_all(client, apps, |object| is_ready(object, "")).await?;
     settle().await;
     // The first rounds after the change of spec may still check fully; the third is at rest.
     tokio::time::sleep(2 * WINDOW).await;
-    let busy = cpu_over(bench, WINDOW).await?;
+    let busy = cpu_over(pid, WINDOW).await?;
     Ok(busy.saturating_sub(quiet))
 }
 
-async fn cpu_over(bench: &Bench, window: Duration) -> Result<Duration> {
-    let before = bench.cpu()?;
+async fn cpu_over(pid: u32, window: Duration) -> Result<Duration> {
+    let before = process::cpu(pid)?;
     tokio::time::sleep(window).await;
-    Ok(bench.cpu()? - before)
+    Ok(process::cpu(pid)? - before)
 }
 
 /// Queued events are written within this time.
-async fn settle() {
+pub async fn settle() {
     tokio::time::sleep(Duration::from_secs(2)).await;
 }
 
 /// The floor: namespaces first, then the objects, by eight connections.
-async fn bare_floor(plane: &Plane, apps: usize) -> Result<Duration> {
+pub async fn bare_floor(plane: &Plane, apps: usize) -> Result<Duration> {
     let namespaces: Vec<Write> = (0..apps)
         .map(|app| Write::apply(&format!("/api/v1/namespaces/{}", name(app)), &namespace(&name(app))))
         .collect();
@@ -338,7 +338,7 @@ async fn create(client: &Client, object: &Value) -> Result<()> {
 }
 
 /// Waits by watch until `count` Kustomizations satisfy `done`.
-async fn wait_all(client: &Client, count: usize, done: impl Fn(&Kustomization) -> bool) -> Result<()> {
+pub async fn wait_all(client: &Client, count: usize, done: impl Fn(&Kustomization) -> bool) -> Result<()> {
     let api: Api<Kustomization> = Api::namespaced(client.clone(), "flux-system");
     let objects = watcher(api, watcher::Config::default())
         .default_backoff()
@@ -364,7 +364,7 @@ async fn wait_all(client: &Client, count: usize, done: impl Fn(&Kustomization) -
     Ok(())
 }
 
-fn is_ready(object: &Kustomization, commit: &str) -> bool {
+pub fn is_ready(object: &Kustomization, commit: &str) -> bool {
     object.status.as_ref().is_some_and(|status| {
         Some(status.observed_generation) == object.metadata.generation
             && status.last_applied_revision.contains(commit)
@@ -375,7 +375,7 @@ fn is_ready(object: &Kustomization, commit: &str) -> bool {
     })
 }
 
-fn by_kind(writes: &[Write]) -> Vec<(String, usize)> {
+pub fn by_kind(writes: &[Write]) -> Vec<(String, usize)> {
     let mut counts = std::collections::BTreeMap::new();
     for write in writes {
         let (path, query) = write.uri.split_once('?').unwrap_or((&write.uri, ""));
@@ -394,15 +394,15 @@ fn by_kind(writes: &[Write]) -> Vec<(String, usize)> {
     counts.into_iter().collect()
 }
 
-fn millis(total: Duration, apps: usize) -> String {
+pub fn millis(total: Duration, apps: usize) -> String {
     format!("{:.1} ms", total.as_secs_f64() * 1000.0 / apps as f64)
 }
 
-fn name(app: usize) -> String {
+pub fn name(app: usize) -> String {
     format!("app-{app:04}")
 }
 
-fn namespace(name: &str) -> Value {
+pub fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 

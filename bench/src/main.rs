@@ -5,6 +5,7 @@ mod commit;
 mod floor;
 mod kustomize;
 mod memory;
+mod mttp;
 mod process;
 mod table;
 
@@ -28,6 +29,12 @@ enum Bench {
     Apps {
         /// How many
         #[arg(long, default_value_t = 100)]
+        apps: usize,
+    },
+    /// N apps as OCI artifacts, a source and a waiting Kustomization each: install, upgrade, no-op, beside floor and floor+
+    Mttp {
+        /// How many
+        #[arg(long, env = "N", default_value_t = 100)]
         apps: usize,
     },
     /// Resident memory of an agent: idle, and with N Kustomizations
@@ -65,12 +72,14 @@ async fn main() -> Result<()> {
     match Arguments::parse().name {
         Bench::List => {
             println!("apps       N apps of four objects over one git repository: install, upgrade, no-op");
+            println!("mttp       N apps as OCI artifacts with a source and a waiting Kustomization each (N=100)");
             println!("memory     resident memory of an agent: idle, and with N Kustomizations");
             println!("kustomize  the kustomize engine beside kubectl and kustomize's library: cold, warm, a monorepo");
             println!("commit     from a commit to three healthy clusters, beside applying the change by hand");
             Ok(())
         }
         Bench::Apps { apps } => apps::run(apps).await,
+        Bench::Mttp { apps } => mttp::run(apps).await,
         Bench::Memory { apps } => memory::run(apps).await,
         Bench::Kustomize { runs, overlays } => kustomize::run(runs, overlays),
         Bench::Peak { line } => kustomize::run_once_and_tell_peak(&line),

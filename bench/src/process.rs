@@ -19,6 +19,16 @@ pub fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
 }
 
+/// The most resident memory that process `pid` ever had, in MiB.
+pub fn peak(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} is gone"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: f64 = line
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .context("/proc/PID/status has no VmHWM")?;
+    Ok(kib / 1024.0)
+}
+
 /// Resident memory of process `pid` in MiB: all of it, and its anonymous part.
 pub fn memory(pid: u32) -> Result<(f64, f64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} is gone"))?;

@@ -43,6 +43,13 @@ enum Verb {
     Get(verbs::get::Arguments),
     Describe(verbs::describe::Arguments),
     Reconcile(verbs::reconcile::Arguments),
+    Create(verbs::create::Arguments),
+    Delete(verbs::delete::Arguments),
+    Export(verbs::export::Arguments),
+    Tree(verbs::tree::Arguments),
+    Trace(verbs::trace::Arguments),
+    Stats(verbs::stats::Arguments),
+    Logs(verbs::logs::Arguments),
     Suspend(verbs::suspend::Arguments),
     Resume(verbs::resume::Arguments),
     Events(verbs::events::Arguments),
@@ -79,6 +86,13 @@ impl CommandLine {
             Verb::Get(arguments) => Box::pin(verbs::get::run(arguments, &connection)).await,
             Verb::Describe(arguments) => Box::pin(verbs::describe::run(arguments, &connection)).await,
             Verb::Reconcile(arguments) => Box::pin(verbs::reconcile::run(arguments, &connection)).await,
+            Verb::Create(arguments) => Box::pin(verbs::create::run(arguments, &connection)).await,
+            Verb::Delete(arguments) => Box::pin(verbs::delete::run(arguments, &connection)).await,
+            Verb::Export(arguments) => Box::pin(verbs::export::run(arguments, &connection)).await,
+            Verb::Tree(arguments) => Box::pin(verbs::tree::run(arguments, &connection)).await,
+            Verb::Trace(arguments) => Box::pin(verbs::trace::run(arguments, &connection)).await,
+            Verb::Stats(arguments) => Box::pin(verbs::stats::run(arguments, &connection)).await,
+            Verb::Logs(arguments) => Box::pin(verbs::logs::run(arguments, &connection)).await,
             Verb::Suspend(arguments) => Box::pin(verbs::suspend::run(arguments, &connection)).await,
             Verb::Resume(arguments) => Box::pin(verbs::resume::run(arguments, &connection)).await,
             Verb::Events(arguments) => Box::pin(verbs::events::run(arguments, &connection)).await,
@@ -167,6 +181,15 @@ mod tests {
             "nave decrypt secret.yaml --age-key keys.txt --age-key other.txt --pgp-key key.asc",
             "nave decrypt - --format dotenv --output-format json --ignore-mac",
             "nave envsubst --strict",
+            "nave create kustomization apps --source flux-system --path ./apps --prune=true --wait --interval 10m --label a=b,c=d",
+            "nave create ks apps --source OCIRepository/apps.team --depends-on a,b/c --health-check Deployment/a.b --export",
+            "nave delete ks apps -s",
+            "nave export kustomization --all",
+            "nave tree ks flux-system --compact -o json",
+            "nave trace deployment web -n apps",
+            "nave trace web --kind Deployment --api-version apps/v1",
+            "nave stats -A",
+            "nave logs -A --level error --kind Kustomization --name apps --since 10m --tail -1 -f",
             "nave version --client -o json",
             "nave completion zsh",
         ] {
@@ -191,6 +214,13 @@ mod tests {
         check_refused("nave hub token create x --access team-a", ErrorKind::ValueValidation);
         check_refused("nave get clusters -o xml", ErrorKind::InvalidValue);
         check_refused("nave get ks --status-selector ready", ErrorKind::ValueValidation);
+        check_refused("nave create ks apps", ErrorKind::MissingRequiredArgument);
+        check_refused(
+            "nave create ks apps --source HelmRepository/a",
+            ErrorKind::ValueValidation,
+        );
+        check_refused("nave export ks", ErrorKind::MissingRequiredArgument);
+        check_refused("nave trace web --kind Pod", ErrorKind::MissingRequiredArgument);
         check_refused("nave suspend ks", ErrorKind::MissingRequiredArgument);
         check_refused("nave suspend ks a --all", ErrorKind::ArgumentConflict);
         check_refused("nave diff ks apps", ErrorKind::MissingRequiredArgument);

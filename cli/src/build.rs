@@ -12,6 +12,7 @@ mod clone;
 mod disk_tree;
 mod flux;
 mod given;
+mod inflate;
 mod mask;
 mod place;
 mod plain;

@@ -12,7 +12,7 @@ use kube::{
 use nave_crds::{Cluster, ExternalArtifact, FleetKustomization, GitRepository, JoinToken, Kustomization};
 use nave_git::Git;
 use nave_kms::KeyServices;
-use nave_kustomize_controller::{ArtifactReader, StoreOrHttp};
+use nave_kustomize_controller::{ArtifactReader, RemoteBases, StoreOrHttp};
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
     hints::Hints,
@@ -59,6 +59,7 @@ pub struct Ports {
     pub referenced: Arc<Referenced>,
     git: Git,
     key_services: KeyServices,
+    remote_bases: RemoteBases,
     source_events: EventRecorder,
     kustomize_events: EventRecorder,
     metrics: Metrics,
@@ -92,6 +93,9 @@ impl Ports {
         // Beside the artifacts and not among them: the directory is served.
         let git = Git::open(nave_git::Options::new(side_folder(arguments, "git")))
             .context("opening the git object stores")?;
+        // The files that name them are those of workspaces.
+        let remote_bases =
+            RemoteBases::open(side_folder(arguments, "bases"), false).context("preparing to fetch remote bases")?;
         let key_services = KeyServices::new()
             .context("preparing the HTTP client for key services")?
             .allow_local_addresses(false);
@@ -125,6 +129,7 @@ impl Ports {
             source_events: events("source-controller"),
             kustomize_events: events("kustomize-controller"),
             key_services,
+            remote_bases,
             git,
             store,
             client,
@@ -196,6 +201,7 @@ impl Ports {
             oci_repositories: None,
             external_artifacts: self.external_artifacts.clone(),
             key_services: self.key_services.clone(),
+            remote_bases: Some(self.remote_bases.clone()),
             permits,
             policy: Arc::new(AllowAll),
             tasks: self.tasks.clone(),

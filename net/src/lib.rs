@@ -8,6 +8,7 @@
 mod auth;
 mod client;
 mod explain;
+mod local;
 mod proxy;
 mod redact;
 mod secret;
@@ -16,6 +17,7 @@ mod tls;
 pub use auth::{AuthError, BasicAuth, bearer_token};
 pub use client::{ClientError, http_client, unverified_http_client};
 pub use explain::{Explained, explain};
+pub use local::is_local;
 pub use proxy::{ProxyError, ProxyOptions};
 pub use redact::{redact, redact_values};
 pub use secret::{SecretData, SecretText};

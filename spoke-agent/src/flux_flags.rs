@@ -44,10 +44,6 @@ const REFUSED: &[(&str, &str)] = &[
 const FIXED: &[(&str, bool)] = &[
     ("CacheSecretsAndConfigMaps", false),
     ("DisableStatusPollerCache", true), // there is no poller: readiness comes from watches
-    ("GroupChangeLog", false),
-    ("CancelHealthCheckOnNewRevision", false),
-    ("DirectSourceFetch", false),
-    ("MigrateAPIVersion", false),
     ("DetectDrift", false),
     ("CorrectDrift", false),
     ("AdoptLegacyReleases", false),
@@ -88,6 +84,10 @@ pub fn gates(texts: &[String]) -> Result<FeatureGates, String> {
             "AdditiveCELDependencyCheck" => gates.additive_cel_dependency_check = value,
             "DisableConfigWatchers" => gates.disable_config_watchers = value,
             "ObjectLevelWorkloadIdentity" => gates.object_level_workload_identity = value,
+            "DirectSourceFetch" => gates.direct_source_fetch = value,
+            "GroupChangeLog" => gates.group_change_log = value,
+            "CancelHealthCheckOnNewRevision" => gates.cancel_health_check_on_new_revision = value,
+            "MigrateAPIVersion" => gates.migrate_api_version = value,
             "DisableChartDigestTracking" | "DefaultToRetryOnFailure" => {} // see `helm_gates`
             _ => match FIXED.iter().find(|(fixed, _)| *fixed == name) {
                 Some((_, fixed)) if *fixed == value => {}
@@ -146,10 +146,17 @@ mod tests {
         assert!(!set.strict_post_build_substitutions && set.additive_cel_dependency_check);
         assert_eq!(read("").unwrap(), FeatureGates::default());
         assert_eq!(read("GroupChangeLog=false").unwrap(), FeatureGates::default());
+        let set = read("GroupChangeLog=true,DirectSourceFetch=true,MigrateAPIVersion=true").unwrap();
+        assert!(set.group_change_log && set.direct_source_fetch && set.migrate_api_version);
+        assert!(
+            read("CancelHealthCheckOnNewRevision=true")
+                .unwrap()
+                .cancel_health_check_on_new_revision
+        );
         let helm = helm_gates(&["DefaultToRetryOnFailure=true,ExternalArtifact=false".to_owned()]);
         assert!(helm.default_to_retry_on_failure && !helm.external_artifact && !helm.disable_chart_digest_tracking);
         for (text, words) in [
-            ("GroupChangeLog=true", "can only be false"),
+            ("OOMWatch=true", "can only be false"),
             ("DisableStatusPollerCache=false", "can only be true"),
             ("Nonsense=true", "is not known"),
             ("ExternalArtifact", "is not NAME=true"),

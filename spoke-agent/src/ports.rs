@@ -14,7 +14,7 @@ use nave_crds::{ExternalArtifact, GitRepository, HelmRelease, Kustomization};
 use nave_git::Git;
 use nave_helm_controller::ChartArtifacts;
 use nave_kms::KeyServices;
-use nave_kustomize_controller::{ArtifactReader, StoreOrHttp};
+use nave_kustomize_controller::{ArtifactReader, RemoteBases, StoreOrHttp};
 use nave_oci::Registries;
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
@@ -40,6 +40,7 @@ pub struct Ports {
     helm_releases: Watched<HelmRelease>,
     git: Git,
     key_services: KeyServices,
+    remote_bases: RemoteBases,
     registries: Registries,
     repositories: Repositories,
     git_repositories: Watched<GitRepository>,
@@ -86,6 +87,8 @@ impl Ports {
         // Beside the artifacts and not among them: the directory is served.
         let git = Git::open(nave_git::Options::new(side_folder(arguments, "git")))
             .context("opening the git object stores")?;
+        let remote_bases =
+            RemoteBases::open(side_folder(arguments, "bases"), true).context("preparing to fetch remote bases")?;
         let key_services = KeyServices::new()
             .context("preparing the HTTP client for key services")?
             .allow_local_addresses(true);
@@ -171,6 +174,7 @@ impl Ports {
             source_events: events("source-controller"),
             kustomize_events: events("kustomize-controller"),
             key_services,
+            remote_bases,
             helm_events: events("helm-controller"),
             git,
             store,
@@ -250,6 +254,7 @@ impl Ports {
             oci_repositories: Some(self.sources.oci_repositories.clone()),
             external_artifacts: self.external_artifacts.clone(),
             key_services: self.key_services.clone(),
+            remote_bases: Some(self.remote_bases.clone()),
             permits: self.permits.clone(),
             policy: self.policy.clone(),
             tasks: self.tasks.clone(),

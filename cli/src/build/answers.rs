@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use nave_kustomize::{Answer, Answers, BuildError, Built, Need, Step};
 use nave_object::Object;
 
-use super::{place::Place, remote::Remotes};
+use super::{inflate::inflate, place::Place, remote::Remotes};
 use crate::progress::Progress;
 
 /// A remote base may lead to another one, and that to a third; no real tree comes near this.
@@ -44,10 +44,15 @@ pub async fn complete(
         }
         for need in needs {
             let answer = match &need {
-                Need::Chart(chart) => Answer::Failed(format!(
-                    "this version cannot render Helm charts; render {} with `helm template` and list the result under resources",
-                    chart.name
-                )),
+                Need::Chart(chart) => {
+                    let progress = Progress::spinner(format!("rendering chart {}", chart.name));
+                    let rendered = inflate(place, chart, timeout).await;
+                    drop(progress);
+                    match rendered {
+                        Ok(manifests) => Answer::Manifests(manifests),
+                        Err(error) => Answer::Failed(crate::hints::describe(&error)),
+                    }
+                }
                 Need::File { .. } | Need::Repository(_) => {
                     let remotes = match &remotes {
                         Some(remotes) => remotes,

@@ -108,7 +108,7 @@ pub fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     request.release.is_upgrade = arguments.is_upgrade;
     request.skip_schema_validation = arguments.skip_schema_validation;
     request.now = Timestamp::now();
-    request.seed = seed()?;
+    request.seed = crate::random::seed()?;
     let rendered = render(&chart, &request)?;
     for warning in &rendered.warnings {
         say::warning(warning);
@@ -175,15 +175,4 @@ fn values(arguments: &Arguments) -> Result<nave_chart::Values> {
         )),
         _ => fs::read(file),
     })?)
-}
-
-/// Another one each time.
-fn seed() -> Result<[u8; 32]> {
-    let mut bytes = [0; 32];
-    rustls::crypto::aws_lc_rs::default_provider()
-        .secure_random
-        .fill(&mut bytes)
-        .ok()
-        .context("asking for random numbers")?;
-    Ok(bytes)
 }

@@ -44,6 +44,29 @@ pub(crate) fn patch(live: &Value, override_managers: &[String]) -> Option<Value>
     Some(Value::Array(operations))
 }
 
+/// The JSON patch that moves every entry of the managed fields to `api_version`; none when all are there.
+///
+/// A definition that gets a new version with a field that has a default makes the API server refuse entries of the old
+/// version ("field not declared in schema"), whoever they belong to.
+pub(crate) fn migration(live: &Value, api_version: &str) -> Option<Value> {
+    let mut entries = live.pointer("/metadata/managedFields")?.as_array()?.clone();
+    let mut moved = false;
+    for entry in &mut entries {
+        if text(entry, "apiVersion") != api_version {
+            entry["apiVersion"] = json!(api_version);
+            moved = true;
+        }
+    }
+    let version = live.pointer("/metadata/resourceVersion")?;
+    moved.then(|| {
+        json!([
+            {"op": "replace", "path": "/metadata/managedFields", "value": entries},
+            // A change in between makes a conflict instead of undoing it.
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+        ])
+    })
+}
+
 fn fold(entries: &[Value], override_managers: &[String]) -> Option<Vec<Value>> {
     let (foreign, mut kept): (Vec<Value>, Vec<Value>) = entries
         .iter()
@@ -174,6 +197,21 @@ mod tests {
         check_taken_over("helm", "Update", true);
         check_taken_over("helm", "Apply", true);
         check_taken_over("flux-client-side-apply", "Update", false);
+    }
+
+    #[test]
+    fn every_entry_moves_to_the_applied_version() {
+        let entry = |version: &str, subresource: &str| json!({"manager": "m", "operation": "Update", "apiVersion": version, "subresource": subresource, "fieldsV1": {}});
+        let object = live(vec![entry("a/v1", ""), entry("a/v2", ""), entry("a/v1", "status")]);
+        let patch = migration(&object, "a/v2").expect("two are of v1");
+        assert_eq!(
+            patch[0]["value"],
+            json!([entry("a/v2", ""), entry("a/v2", ""), entry("a/v2", "status")])
+        );
+        assert_eq!(patch[1]["value"], "5");
+        assert_eq!(migration(&live(vec![entry("a/v2", "")]), "a/v2"), None);
+        assert_eq!(migration(&live(vec![]), "a/v2"), None);
+        assert_eq!(migration(&json!({"metadata": {}}), "a/v2"), None);
     }
 
     #[test]

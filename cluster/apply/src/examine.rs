@@ -274,6 +274,15 @@ async fn compare_with_live(
         return Ok(Verdict::Skipped);
     }
     let mut cleaned = false;
+    if context.options.migrate_api_version
+        && !context.options.report_only
+        && let Some(patch) = cleanup::migration(&live, &object.gvk().api_version())
+    {
+        live = target
+            .json_patch(resource, &id.namespace, &id.name, manager, &patch)
+            .await
+            .map_err(|error| Problem::api(&id, desired, "migration of managed fields failed", &error))?;
+    }
     if mode != Mode::Merge
         && !context.options.report_only
         && let Some(patch) = cleanup::patch(&live, context.options.override_managers)

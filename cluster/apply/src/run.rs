@@ -41,6 +41,8 @@ pub struct ApplyOptions<'a> {
     pub custom_stages: &'a [(String, String)],
     /// Field managers whose fields are taken over beside kubectl's.
     pub override_managers: &'a [String],
+    /// Move managed fields of live objects to the API version that is applied, before anything is compared.
+    pub migrate_api_version: bool,
     /// Fields that are left alone.
     pub ignore: &'a IgnoreRules,
     /// What the cluster's own policy says.

@@ -108,6 +108,7 @@ impl EventRecorder {
             metadata,
             time: Timestamp::now(),
         };
+        log(&event);
         if let Err(mpsc::error::TrySendError::Full(event)) = self.queue.try_send(event) {
             tracing::warn!(
                 object = event.object.name,
@@ -115,6 +116,28 @@ impl EventRecorder {
                 "event dropped, too many are waiting"
             );
         }
+    }
+}
+
+/// What is told about an object is logged, too, as Flux's controllers do.
+fn log(event: &Recorded) {
+    let object = &event.object;
+    let (kind, namespace, name) = (&object.kind, &object.namespace, &object.name);
+    let [kind, namespace, name] = [kind, namespace, name].map(|text| text.as_deref().unwrap_or_default());
+    let (reason, message) = (&event.reason, &event.message);
+    match event.severity {
+        Severity::Error => {
+            tracing::error!(
+                controllerKind = kind,
+                namespace,
+                name,
+                reason,
+                error = message,
+                "Reconciler error"
+            );
+        }
+        Severity::Info => tracing::info!(controllerKind = kind, namespace, name, reason, "{message}"),
+        Severity::Trace => tracing::debug!(controllerKind = kind, namespace, name, reason, "{message}"),
     }
 }
 

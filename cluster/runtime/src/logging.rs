@@ -1,6 +1,8 @@
 //! Logs on standard error: JSON lines for a cluster, plain text for a terminal.
 
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+mod json;
+
+use tracing_subscriber::{EnvFilter, fmt, fmt::format::JsonFields, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How log lines are written (`--log-encoding`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,12 @@ pub fn init(level: &str, encoding: Encoding) {
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match encoding {
         Encoding::Json => registry
-            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
+            .with(
+                fmt::layer()
+                    .event_format(json::Lines)
+                    .fmt_fields(JsonFields::new())
+                    .with_writer(std::io::stderr),
+            )
             .try_init(),
         Encoding::Console => registry
             .with(

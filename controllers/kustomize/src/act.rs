@@ -63,6 +63,7 @@ pub(crate) async fn apply_all(
         concurrency: options.concurrent_ssa,
         custom_stages: &options.custom_apply_stage_kinds,
         override_managers: &options.override_managers,
+        migrate_api_version: options.gates.migrate_api_version,
         ignore: work.ignore,
         policy: ports.policy.as_ref(),
         expressions: work.expressions,

@@ -20,9 +20,11 @@ use nave_substitute::{Variables, substitute};
 use tokio::time::Instant;
 
 use crate::{
-    Options,
+    Options, RemoteBases,
     decrypt::{decrypt_files, decrypt_objects},
     decryption::Decryption,
+    plan::timeout_of,
+    remote::Fetching,
     variables::strategy_of,
 };
 
@@ -34,6 +36,8 @@ const REST: Duration = Duration::from_secs(30);
 /// What was built.
 pub(crate) struct Built {
     pub objects: Vec<Object>,
+    /// Remote bases are in it, which may be others next time.
+    pub remote: bool,
 }
 
 /// Why nothing was.
@@ -150,6 +154,7 @@ pub(crate) fn input_digest(
 }
 
 /// Builds `spec.path` with the overlay of the spec, decrypts, and substitutes variables.
+#[allow(clippy::too_many_arguments)] // they are the parts of one step, used nowhere else
 pub(crate) async fn build(
     kustomization: &Kustomization,
     artifact: &Artifact,
@@ -158,8 +163,10 @@ pub(crate) async fn build(
     decryption: Option<Arc<Decryption>>,
     options: &Options,
     cache: &Cache,
+    bases: Option<&RemoteBases>,
 ) -> Result<Built, BuildFailure> {
     let spec = &kustomization.spec;
+    let mut fetching = Fetching::new(timeout_of(spec));
     let path = clean_path(&spec.path).ok_or_else(|| BuildFailure {
         reason: reasons::kustomize::ARTIFACT_FAILED,
         message: format!("spec.path {:?} leaves the artifact", spec.path),
@@ -174,7 +181,10 @@ pub(crate) async fn build(
     // The text of the overlay names all of its fields.
     let key = format!("{}\n{path}\n{overlay:?}", artifact.digest);
     let built = match (decryption, cache.get(&key)) {
-        (Some(decryption), _) => Arc::new(build_decrypted(tree, path, overlay, options, decryption).await?),
+        (Some(decryption), _) => {
+            let work = (tree, path, overlay);
+            Arc::new(build_decrypted(work, options, decryption, bases, &mut fetching).await?)
+        }
         (None, Some(built)) => built,
         (None, None) => {
             let options = options_of(options, cache.files_of(&artifact.digest));
@@ -182,12 +192,11 @@ pub(crate) async fn build(
                 tree,
                 decrypted: crate::decrypt::Files::new(),
             };
-            // A large build takes a while, and this thread has others to serve.
-            let built = tokio::task::spawn_blocking(move || run(&files, &path, &overlay, &options))
-                .await
-                .map_err(|_| failed("building manifests panicked; please report this".to_owned()))??;
-            let built = Arc::new(built);
-            cache.put(key, built.clone());
+            let built = Arc::new(build_plain(files, path, overlay, options, bases, &mut fetching).await?);
+            // What is remote has to be asked for again.
+            if !fetching.is_remote() {
+                cache.put(key, built.clone());
+            }
             built
         }
     };
@@ -203,38 +212,98 @@ pub(crate) async fn build(
         };
         objects.push(object);
     }
-    Ok(Built { objects })
+    Ok(Built {
+        objects,
+        remote: fetching.is_remote(),
+    })
+}
+
+/// Builds, and fetches what the build asks for, until it is done.
+async fn build_plain(
+    files: Files,
+    path: String,
+    overlay: Overlay,
+    options: nave_kustomize::Options,
+    bases: Option<&RemoteBases>,
+    fetching: &mut Fetching,
+) -> Result<Vec<Object>, BuildFailure> {
+    let work = Arc::new((files, path, overlay, options));
+    loop {
+        let (work, answers) = (work.clone(), fetching.answers.clone());
+        // A large build takes a while, and this thread has others to serve.
+        let step = tokio::task::spawn_blocking(move || {
+            let (files, path, overlay, options) = work.as_ref();
+            run(files, path, overlay, options, &answers)
+        })
+        .await
+        .map_err(|_| failed("building manifests panicked; please report this".to_owned()))??;
+        match step {
+            Step::Done(objects) => return Ok(objects),
+            Step::Needs(needs) => fetch(bases, fetching, needs).await?,
+        }
+    }
+}
+
+/// Answers what a build asks for.
+async fn fetch(bases: Option<&RemoteBases>, fetching: &mut Fetching, needs: Vec<Need>) -> Result<(), BuildFailure> {
+    let list = || needs.iter().map(describe_need).collect::<Vec<_>>().join(", ");
+    let Some(bases) = bases else {
+        return Err(failed(format!(
+            "the build needs {}, which this process does not fetch: put the files into the source",
+            list()
+        )));
+    };
+    let wanted = list();
+    bases
+        .answer(fetching, needs)
+        .await
+        .map_err(|error| failed(format!("fetching {wanted}: {error}")))
+}
+
+/// What a build with decryption asks for.
+enum Decrypted {
+    Done(Vec<Object>),
+    Keys(Vec<nave_sops::Request>),
+    Bases(Vec<Need>),
 }
 
 /// Builds between decrypting files and decrypting objects. Nothing of it is cached: it holds secrets.
 async fn build_decrypted(
-    tree: Arc<FileTree>,
-    path: String,
-    overlay: Overlay,
+    (tree, path, overlay): (Arc<FileTree>, String, Overlay),
     options: &Options,
     decryption: Arc<Decryption>,
+    bases: Option<&RemoteBases>,
+    fetching: &mut Fetching,
 ) -> Result<Vec<Object>, BuildFailure> {
     let options = Arc::new(options_of(options, Arc::default()));
     let mut answers = nave_sops::Answers::new();
     loop {
         let (tree, path, overlay, options) = (tree.clone(), path.clone(), overlay.clone(), options.clone());
         let (decryption_here, answers_here) = (decryption.clone(), answers.clone());
+        let fetched = fetching.answers.clone();
         let step = tokio::task::spawn_blocking(move || {
             let keys = &decryption_here.keys;
             let decrypted = decrypt_files(&tree, &path, &overlay.components, keys, &answers_here)?;
             let files = match decrypted {
                 nave_sops::Step::Done(decrypted) => Files { tree, decrypted },
-                nave_sops::Step::Needs(requests) => return Ok(nave_sops::Step::Needs(requests)),
+                nave_sops::Step::Needs(requests) => return Ok(Decrypted::Keys(requests)),
             };
-            let objects = run(&files, &path, &overlay, &options)?;
-            decrypt_objects(&objects, keys, &answers_here).map_err(BuildFailure::from)
+            let objects = match run(&files, &path, &overlay, &options, &fetched)? {
+                Step::Done(objects) => objects,
+                Step::Needs(needs) => return Ok(Decrypted::Bases(needs)),
+            };
+            Ok::<_, BuildFailure>(match decrypt_objects(&objects, keys, &answers_here)? {
+                nave_sops::Step::Done(objects) => Decrypted::Done(objects),
+                nave_sops::Step::Needs(requests) => Decrypted::Keys(requests),
+            })
         })
         .await
         .map_err(|_| failed("building manifests panicked; please report this".to_owned()))??;
         match step {
-            nave_sops::Step::Done(objects) => return Ok(objects),
+            Decrypted::Done(objects) => return Ok(objects),
             // Every answer is kept, so that what is asked for is new, and there is an end to it.
-            nave_sops::Step::Needs(requests) => decryption.ask(requests, &mut answers).await,
+            Decrypted::Keys(requests) => decryption.ask(requests, &mut answers).await,
+            Decrypted::Bases(needs) => fetch(bases, fetching, needs).await?,
         }
     }
 }
@@ -274,8 +343,8 @@ pub(crate) async fn files_of(
         decrypted: crate::decrypt::Files::new(),
     };
     let prefix = path.clone();
-    let built = tokio::task::spawn_blocking(move || run(&files, &path, &overlay, &options)).await;
-    let Ok(Ok(objects)) = built else {
+    let built = tokio::task::spawn_blocking(move || run(&files, &path, &overlay, &options, &Answers::new())).await;
+    let Ok(Ok(Step::Done(objects))) = built else {
         return HashMap::new();
     };
     objects
@@ -293,24 +362,16 @@ fn run(
     path: &str,
     overlay: &Overlay,
     options: &nave_kustomize::Options,
-) -> Result<Vec<Object>, BuildFailure> {
-    match nave_kustomize::flux::build(files, path, overlay, options, &Answers::new()) {
-        Ok(Step::Done(objects)) => Ok(objects),
-        Ok(Step::Needs(needs)) => {
-            let list: Vec<String> = needs.iter().map(describe_need).collect();
-            Err(failed(format!(
-                "the build needs {}, which this version does not fetch: put the files into the source",
-                list.join(", ")
-            )))
-        }
-        Err(error) => Err(failed(crate::reconcile::chain(&error))),
-    }
+    answers: &Answers,
+) -> Result<Step<Vec<Object>>, BuildFailure> {
+    nave_kustomize::flux::build(files, path, overlay, options, answers)
+        .map_err(|error| failed(crate::reconcile::chain(&error)))
 }
 
 fn describe_need(need: &Need) -> String {
     match need {
-        Need::File { url } => format!("the remote file {url}"),
-        Need::Repository(repository) => format!("the remote base {}{}", repository.host, repository.repository),
+        Need::File { url } => format!("the remote file {}", nave_net::redact(url)),
+        Need::Repository(repository) => format!("the remote base {}", nave_net::redact(&repository.clone_url())),
         Need::Chart(_) => "a Helm chart".to_owned(),
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     plan::timeout_of,
     pruning::uids_of,
     reconcile::{Ended, Failure, Run, chain},
-    report::{Revision, list_of_changes},
+    report::{Revision, list_of_changes, log_of_changes},
     status,
     target::target_of,
     variables::variables_of,
@@ -63,6 +63,7 @@ impl Run<'_> {
         let input = build::input_digest(artifact, self.generation(), &variables, decryption.as_deref());
 
         if let Some(last) = &kept.last
+            && !last.remote
             && last.input == input
             && former.is_none()
             && kept.pending.is_empty()
@@ -96,7 +97,7 @@ impl Run<'_> {
             }
         })?;
         artifact.revision.clone_into(&mut self.status.last_attempted_revision);
-        let Built { objects } = build::build(
+        let Built { objects, remote } = build::build(
             self.object,
             artifact,
             tree.clone(),
@@ -104,6 +105,7 @@ impl Run<'_> {
             decryption,
             self.options,
             self.builds,
+            self.ports.remote_bases.as_ref(),
         )
         .await?;
         if let Some(message) = still_encrypted(&objects) {
@@ -146,6 +148,12 @@ impl Run<'_> {
         .await;
         let list = list_of_changes(&outcome.changes);
         if !list.is_empty() {
+            log_of_changes(
+                &self.key,
+                &self.revision,
+                &outcome.changes,
+                self.options.gates.group_change_log,
+            );
             self.reporter().info(reasons::PROGRESSING, &list, &self.revision);
         }
         let inventory = inventory_after_failure(&before, &outcome);
@@ -170,6 +178,7 @@ impl Run<'_> {
             input,
             digest,
             changes: outcome.changes.clone(),
+            remote,
         });
         Ok(self
             .wait_or_end(kept, &target, &outcome.changes, expressions, attempt, applied, is_new)

@@ -169,6 +169,7 @@ impl Run<'_> {
             decryption,
             self.options,
             self.builds,
+            self.ports.remote_bases.as_ref(),
         )
         .await
         {

@@ -129,7 +129,8 @@ impl Run<'_> {
         status::succeeded(&mut self.status, &applied.revision, &applied.origin_revision, at);
         let reason = reasons::kustomize::RECONCILIATION_SUCCEEDED;
         if status::is_waiting(spec) && (!was_healthy || new_revision && applied.changed) {
-            self.reporter().info(reason, &passed, &self.revision);
+            // The object is not Ready yet when this is told.
+            self.reporter().info(reasons::PROGRESSING, &passed, &self.revision);
         }
         let next = schedule::jittered(spec.interval.get(), self.options.interval_jitter);
         if is_new || !was_ready || applied.changed {
@@ -158,7 +159,12 @@ impl Run<'_> {
         }
         let news = before != Some((failure.reason.to_owned(), failure.message.clone()));
         if tell || news {
-            self.reporter().failed(failure.reason, &failure.message, &self.revision);
+            // Waiting for others is no error.
+            if failure.reason == reasons::kustomize::DEPENDENCY_NOT_READY {
+                self.reporter().info(failure.reason, &failure.message, &self.revision);
+            } else {
+                self.reporter().failed(failure.reason, &failure.message, &self.revision);
+            }
         }
         self.end(failure.reason).await;
         if failure.terminal {
@@ -166,6 +172,31 @@ impl Run<'_> {
         } else {
             Next::After(failure.after.unwrap_or_else(|| retry_after(&self.object.spec)))
         }
+    }
+
+    /// Reports that health is not waited for any more because something newer came. What came is reconciled after this.
+    pub(crate) async fn cancelled(&mut self, waiting: &Waiting, newer: &Attempt) {
+        let source = &self.object.spec.source_ref;
+        let trigger = if waiting.attempt.digest == newer.digest {
+            format!("Kustomization/{}/{}", self.key.0, self.key.1)
+        } else {
+            let namespace = match source.namespace.as_str() {
+                "" => &self.key.0,
+                namespace => namespace,
+            };
+            format!("{}/{namespace}/{}", source.kind, source.name)
+        };
+        let reason = reasons::kustomize::HEALTH_CHECK_CANCELED;
+        let at = self.at();
+        let message = format!("New reconciliation triggered by {trigger}");
+        status::failed(&mut self.status, reason, &message, at);
+        let revision = Revision {
+            revision: waiting.applied.revision.clone(),
+            origin: waiting.applied.origin_revision.clone(),
+        };
+        let message = format!("Health checks canceled due to new reconciliation triggered by {trigger}");
+        self.reporter().info(reason, &message, &revision);
+        self.write().await;
     }
 
     /// Reports a failure of the clean-up of an object that is being deleted.

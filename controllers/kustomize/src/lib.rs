@@ -28,6 +28,7 @@ mod plan;
 mod pruning;
 mod reads;
 mod reconcile;
+mod remote;
 mod report;
 mod sources;
 mod status;
@@ -38,6 +39,7 @@ mod waiting;
 
 pub use artifacts::{ArtifactReader, ReadError, StoreOrHttp};
 pub use options::{FeatureGates, Filter, Options, Ports};
+pub use remote::{OpenRemoteError, RemoteBases};
 
 use std::sync::Arc;
 

@@ -71,6 +71,8 @@ pub(crate) struct Last {
     /// Digest of what was built.
     pub digest: String,
     pub changes: Vec<Change>,
+    /// Remote bases went into it: an equal input may come to something else.
+    pub remote: bool,
 }
 
 /// What makes a reconcile a new one and not a repetition.

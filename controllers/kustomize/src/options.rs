@@ -14,7 +14,7 @@ use nave_runtime::{
 };
 use nave_targets::Targets;
 
-use crate::ArtifactReader;
+use crate::{ArtifactReader, RemoteBases};
 
 /// Everything outside of the reconciler.
 pub struct Ports {
@@ -42,6 +42,8 @@ pub struct Ports {
     pub policy: Arc<dyn ApplyPolicy>,
     /// Who decrypts what a key service has encrypted.
     pub key_services: KeyServices,
+    /// Who fetches remote bases; without it, a build that needs one fails.
+    pub remote_bases: Option<RemoteBases>,
     /// Owner of everything that runs in the background.
     pub tasks: Tasks,
 }
@@ -109,6 +111,14 @@ pub struct FeatureGates {
     pub disable_config_watchers: bool,
     /// Objects may name the account whose identity they use towards others.
     pub object_level_workload_identity: bool,
+    /// Sources are read from the API server and not from the watches.
+    pub direct_source_fetch: bool,
+    /// The log of what was applied names the objects of each action together.
+    pub group_change_log: bool,
+    /// A wait that ends because something newer came is reported. It ends either way.
+    pub cancel_health_check_on_new_revision: bool,
+    /// Managed fields of live objects are moved to the API version of what is applied.
+    pub migrate_api_version: bool,
 }
 
 impl Default for Options {
@@ -142,6 +152,10 @@ impl Default for FeatureGates {
             additive_cel_dependency_check: false,
             disable_config_watchers: false,
             object_level_workload_identity: false,
+            direct_source_fetch: false,
+            group_change_log: false,
+            cancel_health_check_on_new_revision: false,
+            migrate_api_version: false,
         }
     }
 }

@@ -242,7 +242,14 @@ impl Run<'_> {
                 Some(outcome) => self.end_wait(kept, &waiting, outcome).await,
             };
         }
-        kept.waiting = None; // of something older: it is not waited for any more
+        // Of something older: it is not waited for any more, whatever a gate says, so that a fix never stands behind the
+        // wait for what it mends.
+        if let Some(older) = kept.waiting.take()
+            && self.options.gates.cancel_health_check_on_new_revision
+            && older.outcome().is_none()
+        {
+            self.cancelled(&older, &attempt).await;
+        }
         let is_new = kept.attempt.as_ref() != Some(&attempt);
         match plan::plan(&self.object.spec, seen.observed, self.options) {
             Plan::Leave => Next::Await,

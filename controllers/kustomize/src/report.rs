@@ -9,6 +9,9 @@ use nave_crds::{
 };
 use nave_object::ObjectId;
 use nave_runtime::{EventRecorder, Severity, events::reference};
+use serde_json::{Value, json};
+
+use crate::depends::Key;
 
 /// Key of an event's metadata that lets commit-status providers report success although nothing changed.
 const COMMIT_STATUS: &str = "kustomize.toolkit.fluxcd.io/commit_status";
@@ -74,6 +77,36 @@ pub(crate) fn list_of_changes(changes: &[Change]) -> String {
         .map(|change| format!("{} {}", change.id, change.action.as_str()))
         .collect();
     lines.join("\n")
+}
+
+/// Logs what was applied as kustomize-controller does: every object with what was done, or the objects of each action
+/// when they are to be grouped.
+pub(crate) fn log_of_changes((namespace, name): &Key, revision: &Revision, changes: &[Change], grouped: bool) {
+    if tracing::enabled!(tracing::Level::INFO) {
+        let output = output_of_changes(changes, grouped);
+        tracing::info!(
+            controllerKind = "Kustomization",
+            namespace,
+            name,
+            revision = revision.revision,
+            %output,
+            "server-side apply completed"
+        );
+    }
+}
+
+fn output_of_changes(changes: &[Change], grouped: bool) -> Value {
+    let entries = changes
+        .iter()
+        .map(|change| (change.id.to_string(), change.action.as_str()));
+    if !grouped {
+        return entries.map(|(object, action)| (object, json!(action))).collect();
+    }
+    let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (object, action) in entries {
+        groups.entry(action).or_default().push(object);
+    }
+    json!(groups)
 }
 
 /// `<Kind>/<namespace>/<name> deleted`, one per line.

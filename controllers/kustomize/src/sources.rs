@@ -20,17 +20,21 @@ pub(crate) async fn source_of(kustomization: &Kustomization, ports: &Ports, opti
             "can't access '{name}', cross-namespace references have been blocked"
         ));
     }
+    if reference.kind == "ExternalArtifact" && !options.gates.external_artifact {
+        return SourceSeen::Denied(format!(
+            "can't access '{name}', the feature gate ExternalArtifact is disabled"
+        ));
+    }
+    let is_known = ["GitRepository", "OCIRepository", "Bucket", "ExternalArtifact"].contains(&reference.kind.as_str());
+    if options.gates.direct_source_fetch && is_known {
+        return ask(ports, &reference.kind, namespace, &reference.name, name).await;
+    }
     let artifact = match reference.kind.as_str() {
         "GitRepository" => match ports.git_repositories.get(namespace, &reference.name) {
             Some(source) => Some(source.status.as_ref().and_then(|status| status.artifact.clone())),
             // It may belong to another shard, whose objects are not watched here.
             None => return ask(ports, &reference.kind, namespace, &reference.name, name).await,
         },
-        "ExternalArtifact" if !options.gates.external_artifact => {
-            return SourceSeen::Denied(format!(
-                "can't access '{name}', the feature gate ExternalArtifact is disabled"
-            ));
-        }
         "ExternalArtifact" => ports
             .external_artifacts
             .get(namespace, &reference.name)

@@ -121,6 +121,7 @@ impl World {
             concurrency: 4,
             custom_stages: &[],
             override_managers: &[],
+            migrate_api_version: false,
             ignore: &IgnoreRules::default(),
             policy: &AllowAll,
             expressions: &expressions,

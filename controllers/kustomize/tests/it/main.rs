@@ -1,16 +1,20 @@
 //! Kustomizations against a real API server. One control plane is shared; every test has a namespace and a reconciler of its own.
 
+mod bases;
 mod changes;
 mod cost;
 mod decryption;
 mod deletion;
 mod dependencies;
 mod faults;
+mod gates;
 mod handover;
 mod health;
 mod ignored;
+mod large;
 mod modes;
 mod moving;
+mod outage;
 mod proxy;
 mod refusals;
 mod remote;

@@ -1,6 +1,9 @@
 //! An API server with faults: a proxy of our own in front of the real one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use axum::{
@@ -35,6 +38,8 @@ struct Shared {
     /// Counts how often all streams were closed.
     closings: watch::Sender<u64>,
     met: std::sync::atomic::AtomicUsize,
+    delay: Mutex<Duration>,
+    away: std::sync::atomic::AtomicBool,
 }
 
 impl Proxy {
@@ -44,6 +49,8 @@ impl Proxy {
             faults: Mutex::default(),
             closings: watch::Sender::new(0),
             met: Default::default(),
+            delay: Mutex::default(),
+            away: Default::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}", listener.local_addr()?);
@@ -68,6 +75,21 @@ impl Proxy {
 
     pub fn set(&self, faults: Vec<Fault>) {
         *self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    /// Every answer begins this much later.
+    pub fn slow_down(&self, delay: Duration) {
+        *self.shared.delay.lock().unwrap_or_else(PoisonError::into_inner) = delay;
+    }
+
+    /// As if nobody were there: streams end, and every connection breaks before an answer.
+    pub fn leave(&self) {
+        self.shared.away.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.close_streams();
+    }
+
+    pub fn come_back(&self) {
+        self.shared.away.store(false, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// How many requests met a fault.
@@ -100,6 +122,15 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         shared.met.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         return (status, [("retry-after", "1")], "a fault of the test").into_response();
+    }
+    if shared.away.load(std::sync::atomic::Ordering::SeqCst) {
+        shared.met.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        return Response::new(Answer::from_stream(futures::stream::iter([Err::<Vec<u8>, _>(broken)])));
+    }
+    let delay = *shared.delay.lock().unwrap_or_else(PoisonError::into_inner);
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
     }
     let (mut parts, body) = request.into_parts();
     parts.headers.remove("host");

@@ -81,6 +81,7 @@ async fn soak_child() -> Result<()> {
         key_services: nave_kms::KeyServices::with_client(reqwest::Client::new()),
         permits: Arc::new(PermitItself),
         policy: Arc::new(AllowAll),
+        remote_bases: None,
         tasks: tasks.clone(),
     };
     run(ports, Options::default()).await;

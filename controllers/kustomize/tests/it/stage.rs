@@ -20,7 +20,7 @@ use nave_crds::{
     source::{ExternalArtifact, GitRepository, OCIRepository},
 };
 use nave_kms::KeyServices;
-use nave_kustomize_controller::{Options, Ports, StoreOrHttp, run};
+use nave_kustomize_controller::{Options, Ports, RemoteBases, StoreOrHttp, run};
 use nave_runtime::{
     Conditions, EventRecorder, Metrics, Tasks, Watched,
     ports::{AllowAll, ApplyPolicy, PermitItself, PrunePermits},
@@ -79,6 +79,7 @@ pub struct Stage {
     tasks: Tasks,
     metrics: Metrics,
     _directory: tempfile::TempDir,
+    bases: tempfile::TempDir,
 }
 
 /// What a test may replace.
@@ -147,6 +148,7 @@ impl Stage {
             tasks: Tasks::new(Default::default()),
             metrics: Metrics::new(),
             _directory: directory,
+            bases: tempfile::tempdir()?,
         })
     }
 
@@ -194,6 +196,8 @@ impl Stage {
             key_services: KeyServices::with_client(reqwest::Client::new()),
             permits: setup.permits,
             policy: setup.policy,
+            // Away from what the store serves and collects.
+            remote_bases: Some(RemoteBases::open(self.bases.path(), true).expect("a folder of our own can be opened")),
             tasks: tasks.clone(),
         };
         tasks.spawn("kustomize", run(ports, setup.options));

@@ -1,0 +1,441 @@
+//! Remote bases: repositories and files that a build asks for, fetched within limits.
+//!
+//! A reference is resolved for every build, because a branch moves; objects of a commit are fetched once and kept on
+//! disk, and a file that its server says is unchanged is not sent again.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, VecDeque},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use nave_artifact::{FileTree, Limits};
+use nave_git::{Auth, Git, GitError, OpenError, Options, Remote, Selection, Wanted};
+use nave_kustomize::{Answer, Answers, Need, RepositoryUrl, Tree};
+use nave_net::{ClientError, TlsOptions, is_local, redact};
+use reqwest::{StatusCode, header, redirect};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::reconcile::chain;
+
+/// Questions of one build, and how often it may come back with new ones: bases of bases of bases.
+const MOST_NEEDS: usize = 64;
+const MOST_ROUNDS: usize = 16;
+/// A file of manifests.
+const LARGEST_FILE: usize = 10 << 20;
+/// All that one build fetches, and one repository alone.
+const MOST_BYTES: u64 = 128 << 20;
+const REPOSITORY: Limits = Limits {
+    bytes: 64 << 20,
+    files: 20_000,
+};
+/// What a git server may send at once; a commit without its history is far below.
+const LARGEST_PACK: u64 = 256 << 20;
+/// Repositories whose objects stay on disk, the latest used ones.
+const KEPT_REPOSITORIES: usize = 64;
+/// Files kept with their ETag, and their size together.
+const KEPT_FILES: usize = 256;
+const KEPT_BYTES: usize = 8 << 20;
+/// Hops of a redirect.
+const MOST_HOPS: usize = 5;
+
+/// Fetches remote bases. Cheap to clone; clones share what is kept.
+#[derive(Clone)]
+pub struct RemoteBases(Arc<Inner>);
+
+struct Inner {
+    git: Git,
+    http: reqwest::Client,
+    allow_local: bool,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// Addresses, the latest used last.
+    repositories: VecDeque<String>,
+    files: HashMap<String, Tagged>,
+    bytes: usize,
+}
+
+#[derive(Clone)]
+struct Tagged {
+    etag: header::HeaderValue,
+    bytes: Arc<[u8]>,
+}
+
+/// Why remote bases cannot be fetched at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenRemoteError {
+    /// There is no place for git objects.
+    #[error("opening the folder for remote bases")]
+    Git(#[source] OpenError),
+    /// There is no HTTP client.
+    #[error("preparing the HTTP client for remote bases")]
+    Client(#[source] ClientError),
+}
+
+/// Why a build's questions are not answered.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TooMuch {
+    #[error("remote bases lead to more than {MOST_ROUNDS} others, one inside of the other")]
+    Rounds,
+    #[error("the build asks for more than {MOST_NEEDS} remote bases")]
+    Needs,
+    #[error("remote bases have more than {MOST_BYTES} bytes together")]
+    Bytes,
+    #[error("the build asks again for what it was told")]
+    Again,
+}
+
+/// The answers of one build, and what they have cost so far.
+pub(crate) struct Fetching {
+    pub answers: Answers,
+    asked: Vec<Need>,
+    rounds: usize,
+    bytes: u64,
+    deadline: Instant,
+}
+
+impl RemoteBases {
+    /// Git objects are kept in `folder`. Addresses of this machine and its link are fetched from only if `allow_local`:
+    /// who builds the files of others must not reach for them what only this process can reach.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or there are no root certificates.
+    pub fn open(folder: impl Into<PathBuf>, allow_local: bool) -> Result<RemoteBases, OpenRemoteError> {
+        let git = Git::open(Options {
+            limits: REPOSITORY,
+            max_response: LARGEST_PACK,
+            ..Options::new(folder)
+        })
+        .map_err(OpenRemoteError::Git)?;
+        let hops = redirect::Policy::custom(move |attempt| {
+            if attempt.previous().len() > MOST_HOPS {
+                attempt.error("too many redirects")
+            } else if !allow_local && is_local(attempt.url()) {
+                attempt.error("a redirect to an address of this machine, which is not allowed")
+            } else {
+                attempt.follow()
+            }
+        });
+        let http = nave_net::http_client(&TlsOptions::default(), None)
+            .and_then(|builder| builder.redirect(hops).build().map_err(ClientError::Build))
+            .map_err(OpenRemoteError::Client)?;
+        Ok(RemoteBases(Arc::new(Inner {
+            git,
+            http,
+            allow_local,
+            kept: Mutex::default(),
+        })))
+    }
+
+    /// Adds the answers to what a build needs. What cannot be fetched is an answer, too: the build says who asked.
+    pub(crate) async fn answer(&self, fetching: &mut Fetching, needs: Vec<Need>) -> Result<(), TooMuch> {
+        fetching.rounds += 1;
+        if fetching.rounds > MOST_ROUNDS {
+            return Err(TooMuch::Rounds);
+        }
+        let new: Vec<Need> = needs
+            .into_iter()
+            .filter(|need| !fetching.asked.contains(need))
+            .collect();
+        if new.is_empty() {
+            return Err(TooMuch::Again);
+        }
+        for need in new {
+            if fetching.asked.len() == MOST_NEEDS {
+                return Err(TooMuch::Needs);
+            }
+            let left = fetching.deadline.saturating_duration_since(Instant::now());
+            let (answer, bytes) = match self.fetch(&need, left).await {
+                Ok(fetched) => fetched,
+                Err(why) => (Answer::Failed(redact(&why).to_string()), 0),
+            };
+            fetching.bytes += bytes;
+            if fetching.bytes > MOST_BYTES {
+                return Err(TooMuch::Bytes);
+            }
+            fetching.answers.insert(need.clone(), answer);
+            fetching.asked.push(need);
+        }
+        Ok(())
+    }
+
+    async fn fetch(&self, need: &Need, left: Duration) -> Result<(Answer, u64), String> {
+        match need {
+            Need::File { url } => {
+                let file = tokio::time::timeout(left, self.file(url)).await;
+                let bytes = file.map_err(|_| format!("it took longer than the {left:.0?} that were left"))??;
+                Ok((Answer::File(bytes.to_vec()), bytes.len() as u64))
+            }
+            Need::Repository(url) => {
+                let tree = self.repository(url, left.min(url.timeout)).await?;
+                let bytes = tree.bytes();
+                Ok((Answer::Tree(Arc::new(Files(tree))), bytes))
+            }
+            Need::Chart(chart) => Err(format!("chart {} is not rendered by the controller", chart.name)),
+        }
+    }
+
+    async fn file(&self, address: &str) -> Result<Arc<[u8]>, String> {
+        let url = Url::parse(address).map_err(|error| error.to_string())?;
+        self.check(&url)?;
+        let known = self.lock().files.get(address).cloned();
+        let mut request = self.0.http.get(url);
+        if let Some(known) = &known {
+            request = request.header(header::IF_NONE_MATCH, known.etag.clone());
+        }
+        let failed = |error: reqwest::Error| chain(&error.without_url());
+        let mut response = request.send().await.map_err(failed)?;
+        let status = response.status();
+        match known {
+            Some(known) if status == StatusCode::NOT_MODIFIED => return Ok(known.bytes),
+            _ if !status.is_success() => return Err(format!("the server answered {status}")),
+            _ => {}
+        }
+        let etag = response.headers().get(header::ETAG).cloned();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if bytes.len() + chunk.len() > LARGEST_FILE {
+                return Err(format!("the file has more than {LARGEST_FILE} bytes"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let bytes: Arc<[u8]> = bytes.into();
+        if let Some(etag) = etag {
+            let tagged = Tagged {
+                etag,
+                bytes: bytes.clone(),
+            };
+            self.lock().keep_file(address, tagged);
+        }
+        Ok(bytes)
+    }
+
+    async fn repository(&self, url: &RepositoryUrl, timeout: Duration) -> Result<FileTree, String> {
+        let address = url.clone_url();
+        match Url::parse(&address) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => self.check(&url)?,
+            _ => return Err("only repositories at http:// and https:// addresses are fetched".to_owned()),
+        }
+        let failed = |error: GitError| chain(&error);
+        let remote = Remote::new(&address, Auth::None, TlsOptions::default(), None).map_err(|error| chain(&error))?;
+        let handle = self.0.git.remote(&address, remote).map_err(failed)?;
+        if let Some(old) = self.lock().use_repository(&address) {
+            self.0.git.release(&old);
+        }
+        let work = async {
+            let mut outcome = None;
+            for wanted in references(&url.reference) {
+                match handle.resolve(&wanted, timeout).await {
+                    Err(error @ GitError::ReferenceNotFound { .. }) => outcome = Some(Err(error)),
+                    other => {
+                        outcome = Some(other);
+                        break;
+                    }
+                }
+            }
+            let resolved = outcome.expect("there is at least one reference").map_err(failed)?;
+            // Everything: the ignore rules of a source are not those of a base.
+            let everything = Selection::new(&[], Some("!*".to_owned())).map_err(|error| chain(&error))?;
+            let checkout = handle.checkout(&resolved, &everything, timeout).await.map_err(failed)?;
+            Ok::<FileTree, String>(checkout.tree)
+        };
+        let tree = tokio::time::timeout(timeout, work)
+            .await
+            .map_err(|_| format!("it took longer than {timeout:.0?}; add ?timeout=2m to allow more"))??;
+        if url.submodules && tree.get(".gitmodules").is_some() {
+            tracing::warn!(
+                repository = %redact(&address),
+                "submodules of a remote base are not fetched; ?submodules=false says that they are not needed"
+            );
+        }
+        Ok(tree)
+    }
+
+    fn check(&self, url: &Url) -> Result<(), String> {
+        if !self.0.allow_local && is_local(url) {
+            return Err("the address is one of this machine, which is not allowed".to_owned());
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fetching {
+    /// Nothing was asked yet; everything together may take `limit`.
+    pub fn new(limit: Duration) -> Fetching {
+        Fetching {
+            answers: Answers::new(),
+            asked: Vec::new(),
+            rounds: 0,
+            bytes: 0,
+            deadline: Instant::now() + limit,
+        }
+    }
+
+    /// Whether anything was fetched: then an equal input does not mean an equal result.
+    pub fn is_remote(&self) -> bool {
+        !self.asked.is_empty()
+    }
+}
+
+impl Kept {
+    /// Moves a repository to the end; gives the one that has to go for it.
+    fn use_repository(&mut self, address: &str) -> Option<String> {
+        self.repositories.retain(|other| other != address);
+        self.repositories.push_back(address.to_owned());
+        (self.repositories.len() > KEPT_REPOSITORIES).then(|| self.repositories.pop_front())?
+    }
+
+    fn keep_file(&mut self, address: &str, file: Tagged) {
+        if file.bytes.len() > KEPT_BYTES / 4 {
+            return;
+        }
+        if self.files.len() >= KEPT_FILES || self.bytes + file.bytes.len() > KEPT_BYTES {
+            self.files.clear();
+            self.bytes = 0;
+        }
+        self.bytes += file.bytes.len();
+        if let Some(before) = self.files.insert(address.to_owned(), file) {
+            self.bytes -= before.bytes.len();
+        }
+    }
+}
+
+/// What a reference may be, in git's order.
+fn references(reference: &str) -> Vec<Wanted> {
+    let is_commit = reference.len() == 40 && reference.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match reference {
+        "" => vec![Wanted::Name("HEAD".to_owned())],
+        _ if is_commit => vec![Wanted::Commit {
+            id: reference.to_owned(),
+            branch: None,
+        }],
+        _ if reference.starts_with("refs/") => vec![Wanted::Name(reference.to_owned())],
+        _ => vec![Wanted::Tag(reference.to_owned()), Wanted::Branch(reference.to_owned())],
+    }
+}
+
+/// A commit's files as kustomize sees them.
+struct Files(FileTree);
+
+impl Tree for Files {
+    fn read(&self, path: &str) -> Option<Cow<'_, [u8]>> {
+        self.0.get(path).map(|file| Cow::Borrowed(&file.data[..]))
+    }
+
+    fn is_dir(&self, path: &str) -> bool {
+        self.0.get(path).is_none() && self.0.is_dir(path)
+    }
+
+    fn list(&self, dir: &str) -> Vec<String> {
+        self.0.list(dir)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn need(url: &str) -> Need {
+        match RepositoryUrl::parse(url) {
+            Some(repository) => Need::Repository(repository),
+            None => Need::File { url: url.to_owned() },
+        }
+    }
+
+    async fn fetch_refused(allow_local: bool, need: &Need) -> String {
+        nave_net::install_crypto_provider();
+        let folder = tempfile::tempdir().expect("a folder");
+        let bases = RemoteBases::open(folder.path(), allow_local).expect("it opens");
+        match bases.fetch(need, Duration::from_secs(5)).await {
+            Ok(_) => panic!("{need:?} was fetched"),
+            Err(why) => why,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_must_not_be_reached_is_not_asked() {
+        for url in [
+            "http://127.0.0.1:1/o/r.git//x?ref=v1",
+            "http://169.254.169.254/latest/meta-data//x",
+        ] {
+            let why = fetch_refused(false, &need(url)).await;
+            assert!(
+                why.contains("an address of this machine") || why.contains("one of this machine"),
+                "{url}: {why}"
+            );
+        }
+        let file = Need::File {
+            url: "http://localhost:1/a.yaml".to_owned(),
+        };
+        assert!(fetch_refused(false, &file).await.contains("one of this machine"));
+        for url in ["git@github.com:o/r//x", "file:///srv/r//x", "ssh://git@host/o/r//x"] {
+            let why = fetch_refused(true, &need(url)).await;
+            assert!(
+                why.contains("only repositories at http:// and https://"),
+                "{url}: {why}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_build_may_not_ask_for_ever() {
+        nave_net::install_crypto_provider();
+        let folder = tempfile::tempdir().expect("a folder");
+        let bases = RemoteBases::open(folder.path(), false).expect("it opens");
+        let file = |number: usize| Need::File {
+            url: format!("http://127.0.0.1:1/{number}.yaml"),
+        };
+        let mut fetching = Fetching::new(Duration::from_secs(5));
+        assert!(!fetching.is_remote());
+        bases
+            .answer(&mut fetching, vec![file(0)])
+            .await
+            .expect("a failure is an answer");
+        assert!(fetching.is_remote());
+        assert_eq!(bases.answer(&mut fetching, vec![file(0)]).await, Err(TooMuch::Again));
+        let mut fetching = Fetching::new(Duration::from_secs(5));
+        let many = (0..=MOST_NEEDS).map(file).collect();
+        assert_eq!(bases.answer(&mut fetching, many).await, Err(TooMuch::Needs));
+        let mut fetching = Fetching::new(Duration::from_secs(5));
+        for round in 0..MOST_ROUNDS {
+            bases
+                .answer(&mut fetching, vec![file(round)])
+                .await
+                .expect("not too many yet");
+        }
+        assert_eq!(bases.answer(&mut fetching, vec![file(99)]).await, Err(TooMuch::Rounds));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut kept = Kept::default();
+        let released: Vec<String> = (0..=KEPT_REPOSITORIES)
+            .filter_map(|number| kept.use_repository(&number.to_string()))
+            .collect();
+        assert_eq!(released, ["0"]);
+        assert_eq!(kept.use_repository("1"), None, "it is used again, and none is new");
+        assert_eq!(kept.use_repository("new").as_deref(), Some("2"));
+        let file = |size: usize| Tagged {
+            etag: header::HeaderValue::from_static("x"),
+            bytes: vec![0; size].into(),
+        };
+        for number in 0..10 * KEPT_FILES {
+            kept.keep_file(&number.to_string(), file(KEPT_BYTES / 100));
+            assert!(kept.files.len() <= KEPT_FILES && kept.bytes <= KEPT_BYTES);
+        }
+        let before = kept.bytes;
+        kept.keep_file("large", file(KEPT_BYTES));
+        kept.keep_file(&(10 * KEPT_FILES - 1).to_string(), file(1));
+        assert!(kept.bytes < before && !kept.files.contains_key("large"));
+    }
+}
