@@ -3,9 +3,10 @@
 //! A reference is resolved for every build, because a branch moves; objects of a commit are fetched once and kept on
 //! disk, and a file that its server says is unchanged is not sent again.
 
+mod kept;
+
 use std::{
     borrow::Cow,
-    collections::{HashMap, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -19,6 +20,7 @@ use reqwest::{StatusCode, header, redirect};
 use tokio::time::Instant;
 use url::Url;
 
+use self::kept::{Kept, Tagged};
 use crate::reconcile::chain;
 
 /// Questions of one build, and how often it may come back with new ones: bases of bases of bases.
@@ -34,11 +36,6 @@ const REPOSITORY: Limits = Limits {
 };
 /// What a git server may send at once; a commit without its history is far below.
 const LARGEST_PACK: u64 = 256 << 20;
-/// Repositories whose objects stay on disk, the latest used ones.
-const KEPT_REPOSITORIES: usize = 64;
-/// Files kept with their ETag, and their size together.
-const KEPT_FILES: usize = 256;
-const KEPT_BYTES: usize = 8 << 20;
 /// Hops of a redirect.
 const MOST_HOPS: usize = 5;
 
@@ -51,20 +48,6 @@ struct Inner {
     http: reqwest::Client,
     allow_local: bool,
     kept: Mutex<Kept>,
-}
-
-#[derive(Default)]
-struct Kept {
-    /// Addresses, the latest used last.
-    repositories: VecDeque<String>,
-    files: HashMap<String, Tagged>,
-    bytes: usize,
-}
-
-#[derive(Clone)]
-struct Tagged {
-    etag: header::HeaderValue,
-    bytes: Arc<[u8]>,
 }
 
 /// Why remote bases cannot be fetched at all.
@@ -150,8 +133,7 @@ impl RemoteBases {
             if fetching.asked.len() == MOST_NEEDS {
                 return Err(TooMuch::Needs);
             }
-            let left = fetching.deadline.saturating_duration_since(Instant::now());
-            let (answer, bytes) = match self.fetch(&need, left).await {
+            let (answer, bytes) = match self.fetch_or_rest(&need, fetching.deadline).await {
                 Ok(fetched) => fetched,
                 Err(why) => (Answer::Failed(redact(&why).to_string()), 0),
             };
@@ -163,6 +145,18 @@ impl RemoteBases {
             fetching.asked.push(need);
         }
         Ok(())
+    }
+
+    async fn fetch_or_rest(&self, need: &Need, deadline: Instant) -> Result<(Answer, u64), String> {
+        let (began, host) = (Instant::now(), host_of(need));
+        if let Some(why) = self.lock().rests(&host, began) {
+            return Err(why);
+        }
+        let fetched = self.fetch(need, deadline.saturating_duration_since(began)).await;
+        if let Err(why) = &fetched {
+            self.lock().failed(host, began, Instant::now(), why);
+        }
+        fetched
     }
 
     async fn fetch(&self, need: &Need, left: Duration) -> Result<(Answer, u64), String> {
@@ -287,27 +281,18 @@ impl Fetching {
     }
 }
 
-impl Kept {
-    /// Moves a repository to the end; gives the one that has to go for it.
-    fn use_repository(&mut self, address: &str) -> Option<String> {
-        self.repositories.retain(|other| other != address);
-        self.repositories.push_back(address.to_owned());
-        (self.repositories.len() > KEPT_REPOSITORIES).then(|| self.repositories.pop_front())?
-    }
-
-    fn keep_file(&mut self, address: &str, file: Tagged) {
-        if file.bytes.len() > KEPT_BYTES / 4 {
-            return;
-        }
-        if self.files.len() >= KEPT_FILES || self.bytes + file.bytes.len() > KEPT_BYTES {
-            self.files.clear();
-            self.bytes = 0;
-        }
-        self.bytes += file.bytes.len();
-        if let Some(before) = self.files.insert(address.to_owned(), file) {
-            self.bytes -= before.bytes.len();
-        }
-    }
+/// Host and port, or all of an address that has none.
+fn host_of(need: &Need) -> String {
+    let address = match need {
+        Need::File { url } => url.clone(),
+        Need::Repository(url) => url.clone_url(),
+        Need::Chart(chart) => chart.repository.clone(),
+    };
+    let host = Url::parse(&address).ok().and_then(|url| {
+        let port = url.port_or_known_default()?;
+        Some(format!("{}:{port}", url.host_str()?))
+    });
+    host.unwrap_or(address)
 }
 
 /// What a reference may be, in git's order.
@@ -362,6 +347,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn hosts_are_those_that_are_asked() {
+        assert_eq!(
+            host_of(&need("https://git.example.com/o/r.git//x?ref=v1")),
+            "git.example.com:443"
+        );
+        assert_eq!(host_of(&need("git@example.com:o/r")), "git@example.com:o/r");
+    }
+
     #[tokio::test]
     async fn what_must_not_be_reached_is_not_asked() {
         for url in [
@@ -414,28 +408,5 @@ mod tests {
                 .expect("not too many yet");
         }
         assert_eq!(bases.answer(&mut fetching, vec![file(99)]).await, Err(TooMuch::Rounds));
-    }
-
-    #[test]
-    fn what_is_kept_is_bounded() {
-        let mut kept = Kept::default();
-        let released: Vec<String> = (0..=KEPT_REPOSITORIES)
-            .filter_map(|number| kept.use_repository(&number.to_string()))
-            .collect();
-        assert_eq!(released, ["0"]);
-        assert_eq!(kept.use_repository("1"), None, "it is used again, and none is new");
-        assert_eq!(kept.use_repository("new").as_deref(), Some("2"));
-        let file = |size: usize| Tagged {
-            etag: header::HeaderValue::from_static("x"),
-            bytes: vec![0; size].into(),
-        };
-        for number in 0..10 * KEPT_FILES {
-            kept.keep_file(&number.to_string(), file(KEPT_BYTES / 100));
-            assert!(kept.files.len() <= KEPT_FILES && kept.bytes <= KEPT_BYTES);
-        }
-        let before = kept.bytes;
-        kept.keep_file("large", file(KEPT_BYTES));
-        kept.keep_file(&(10 * KEPT_FILES - 1).to_string(), file(1));
-        assert!(kept.bytes < before && !kept.files.contains_key("large"));
     }
 }
