@@ -114,6 +114,7 @@ pub fn helm_gates(texts: &[String]) -> nave_helm_controller::FeatureGates {
         disable_config_watchers: shared.disable_config_watchers,
         disable_chart_digest_tracking: is_on("DisableChartDigestTracking"),
         default_to_retry_on_failure: is_on("DefaultToRetryOnFailure"),
+        use_helm3_defaults: is_on("UseHelm3Defaults"),
     }
 }
 

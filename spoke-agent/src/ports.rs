@@ -294,6 +294,8 @@ impl Ports {
             metrics: self.metrics.clone(),
             helm_releases: self.helm_releases.clone(),
             external_artifacts: self.external_artifacts.clone(),
+            helm_charts: Some(self.sources.helm_charts.clone()),
+            oci_repositories: Some(self.sources.oci_repositories.clone()),
             permits: self.permits.clone(),
             policy: self.policy.clone(),
             tasks: self.tasks.clone(),

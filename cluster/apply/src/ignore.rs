@@ -98,7 +98,7 @@ pub(crate) fn keep_live(desired: &Value, live: &Value, paths: &[&str]) -> Value 
     object
 }
 
-fn remove(object: &mut Value, path: &str) {
+pub(crate) fn remove(object: &mut Value, path: &str) {
     let Some((parent, key)) = path.rsplit_once('/') else {
         return;
     };

@@ -9,6 +9,7 @@
 
 mod cleanup;
 mod compare;
+mod drift;
 mod examine;
 mod fields;
 mod guard;
@@ -25,6 +26,7 @@ mod run;
 mod selector;
 mod wait;
 
+pub use drift::Drift;
 pub use examine::{Check, Memory};
 pub use guard::{Guarded, guarded, until_drift};
 pub use ignore::{IgnoreError, IgnoreRules};

@@ -21,6 +21,7 @@ pub mod schedule;
 pub mod serve;
 pub mod status;
 pub mod tasks;
+pub mod wakes;
 pub mod watch;
 
 pub use conditions::{Condition, Conditions, Status};
@@ -28,4 +29,5 @@ pub use controller::{Next, Reconciler};
 pub use events::{EventRecorder, Severity};
 pub use metrics::Metrics;
 pub use tasks::Tasks;
+pub use wakes::{ConfigKind, Wake, Wakes};
 pub use watch::Watched;

@@ -20,7 +20,7 @@ pub use discovery::{ResolveError, Resource};
 pub use fingerprint::{APPLY_MANAGER, Fingerprint};
 pub use kind_watch::{Judge, KindWatch, Known, News, Subscription};
 pub use kubeconfig::{KubeconfigError, KubeconfigPolicy};
-pub use request::{ApplyMode, DeleteMode, is_conflict, is_forbidden, is_not_found};
+pub use request::{ApplyMode, DeleteMode, is_conflict, is_forbidden, is_not_found, object_path};
 pub use target::{LOCAL, ServiceAccount, Target};
 pub use targets::{TargetError, Targets, TokenAccess};
 pub use tokens::{Token, TokenSource};

@@ -44,7 +44,8 @@ fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
-fn object_path(resource: &Resource, namespace: &str, name: &str) -> String {
+/// The path of one object, for requests that [`crate::Target`] has no method for.
+pub fn object_path(resource: &Resource, namespace: &str, name: &str) -> String {
     // Names of RBAC objects may hold `:`, which is allowed in a path; the server refuses `/` and `%` in every name.
     format!("{}/{}", resource.path(namespace), escaped(name))
 }

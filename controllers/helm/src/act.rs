@@ -5,12 +5,13 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use nave_crds::{helm::HelmRelease, labels};
 use nave_health::HealthExpressions;
+use nave_object::ObjectId;
 use nave_release::{Release, Snapshot};
-use nave_runtime::ports::{FleetRef, OwnerRef};
+use nave_runtime::ports::{Action, FleetRef, OwnerRef};
 use nave_targets::Target;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Options, Ports, running::Turn, settings::Place, storage::Storage};
+use crate::{Options, Ports, notes::Notes, running::Turn, settings::Place, storage::Storage};
 
 /// Why an action failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub(crate) struct Act<'a> {
     pub action: &'static str,
     /// Definitions were written, so that a kind may be served in a moment.
     pub has_new_definitions: bool,
+    /// What was done last.
+    pub notes: Notes,
 }
 
 impl Act<'_> {
@@ -82,6 +85,21 @@ impl Act<'_> {
             name: self.object.name_any(),
             fleet,
         }
+    }
+
+    /// Asks the policy of this cluster.
+    pub fn may_apply(&self, id: &ObjectId) -> Result<(), Failed> {
+        self.ports
+            .policy
+            .check(
+                &self.owner(),
+                Action::Apply,
+                &id.group,
+                &id.kind,
+                &id.namespace,
+                &id.name,
+            )
+            .map_err(|why| Failed::new(format!("{id} is not allowed here: {why}")))
     }
 
     /// Stores a new version and remembers it.

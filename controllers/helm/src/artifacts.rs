@@ -3,75 +3,24 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use nave_artifact::Digest;
 use nave_chart::{Chart, LoadError, LoadLimits, load_archive};
 use nave_crds::meta::Artifact;
-use nave_store::Store;
+use nave_store::{DownloadError, Downloads, Store};
 
-/// First pause between two tries; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// One download, from the first byte asked to the last one read.
-const DOWNLOAD_DEADLINE: Duration = Duration::from_secs(60);
 /// Flux's `--helm-chart-max-size` is 10 MiB; an artifact may carry more beside its chart.
-const LARGEST: usize = 50 << 20;
+const LARGEST: u64 = 50 << 20;
 /// Charts that are kept in memory: the releases of one chart are usually reconciled together.
 const KEPT: usize = 8;
 
 /// Why a chart cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Its server does not have it, any more or yet: the source will say something newer.
-    #[error("artifact {url} was not found")]
-    NotFound {
-        /// Where it should be.
-        url: String,
-    },
-    /// Its digest is no digest.
-    #[error("artifact {url} has a digest that cannot be read")]
-    BadDigest {
-        /// Where it is.
-        url: String,
-        /// What is wrong.
-        #[source]
-        source: nave_artifact::DigestError,
-    },
-    /// It is not what the source says.
-    #[error("artifact {url} has digest {actual}, expected {expected}")]
-    DigestMismatch {
-        /// Where it is.
-        url: String,
-        /// Of the source's status.
-        expected: String,
-        /// Of the bytes.
-        actual: String,
-    },
-    /// The server refused.
-    #[error("downloading artifact {url}: the server answered {status}")]
-    Refused {
-        /// Where it is.
-        url: String,
-        /// The HTTP status.
-        status: u16,
-    },
-    /// No connection, or it broke.
-    #[error("downloading artifact {url}")]
-    Download {
-        /// Where it is.
-        url: String,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// It is larger than allowed.
-    #[error("artifact {url} is larger than {LARGEST} bytes")]
-    TooLarge {
-        /// Where it is.
-        url: String,
-    },
+    /// There are no bytes that are what the source says.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
     /// It is no chart.
     #[error("loading the chart of artifact {url}")]
     Chart {
@@ -83,22 +32,13 @@ pub enum ReadError {
     },
 }
 
-impl ReadError {
-    fn may_pass(&self) -> bool {
-        match self {
-            ReadError::Download { .. } | ReadError::DigestMismatch { .. } => true,
-            ReadError::Refused { status, .. } => *status >= 500 || *status == 429,
-            _ => false,
-        }
-    }
-}
-
 /// Reads charts.
 pub struct ChartArtifacts {
     store: Option<Store>,
-    client: reqwest::Client,
-    retries: u32,
+    downloads: Downloads,
     kept: Mutex<VecDeque<(String, Arc<Chart>)>>,
+    /// Releases of one chart often come at once: one of them loads it.
+    loading: tokio::sync::Mutex<()>,
 }
 
 impl ChartArtifacts {
@@ -106,9 +46,9 @@ impl ChartArtifacts {
     pub fn new(store: Option<Store>, client: reqwest::Client, retries: u32) -> Self {
         ChartArtifacts {
             store,
-            client,
-            retries,
+            downloads: Downloads::new(client, retries, LARGEST),
             kept: Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
         }
     }
 
@@ -120,11 +60,16 @@ impl ChartArtifacts {
         if let Some(chart) = self.recall(&artifact.digest) {
             return Ok(chart);
         }
-        let digest: Digest = artifact.digest.parse().map_err(|source| ReadError::BadDigest {
-            url: artifact.url.clone(),
-            source,
-        })?;
-        let bytes = self.bytes(artifact, &digest).await?;
+        let digest = Downloads::digest(&artifact.url, &artifact.digest)?;
+        // A download may take long, and others need not wait for it.
+        let bytes = match self.stored(artifact, &digest).await {
+            Some(bytes) => bytes,
+            None => self.downloads.get(&artifact.url, &digest).await?,
+        };
+        let _turn = self.loading.lock().await;
+        if let Some(chart) = self.recall(&artifact.digest) {
+            return Ok(chart);
+        }
         let url = artifact.url.clone();
         let chart = tokio::task::spawn_blocking(move || load_archive(&bytes, &LoadLimits::default()))
             .await
@@ -151,65 +96,15 @@ impl ChartArtifacts {
         kept.truncate(KEPT);
     }
 
-    async fn bytes(&self, artifact: &Artifact, digest: &Digest) -> Result<Vec<u8>, ReadError> {
-        if let Some(store) = &self.store {
-            match store.read(&artifact.path).await {
-                Ok(bytes) => {
-                    if let Ok(bytes) = checked(bytes, digest, &artifact.url) {
-                        return Ok(bytes);
-                    }
-                }
-                // Another process made it, or it was collected; its URL has the last word.
-                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "not in the store"),
-            }
-        }
-        let mut pause = FIRST_PAUSE;
-        let mut tries = 0;
-        loop {
-            match self.download(artifact, digest).await {
-                Err(error) if tries < self.retries && error.may_pass() => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "trying again");
-                    tries += 1;
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                other => return other,
+    /// What another process made, or what was collected, is not there; its URL has the last word.
+    async fn stored(&self, artifact: &Artifact, digest: &Digest) -> Option<Vec<u8>> {
+        let store = self.store.as_ref()?;
+        match store.read(&artifact.path).await {
+            Ok(bytes) => (digest.algorithm().digest(&bytes) == *digest).then_some(bytes),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "not in the store");
+                None
             }
         }
     }
-
-    async fn download(&self, artifact: &Artifact, digest: &Digest) -> Result<Vec<u8>, ReadError> {
-        let url = || artifact.url.clone();
-        let failed = |source: reqwest::Error| ReadError::Download {
-            url: url(),
-            source: source.without_url(),
-        };
-        let request = self.client.get(&artifact.url).timeout(DOWNLOAD_DEADLINE);
-        let mut answer = request.send().await.map_err(failed)?;
-        match answer.status().as_u16() {
-            200 => {}
-            404 => return Err(ReadError::NotFound { url: url() }),
-            status => return Err(ReadError::Refused { url: url(), status }),
-        }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if bytes.len() + chunk.len() > LARGEST {
-                return Err(ReadError::TooLarge { url: url() });
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        checked(bytes, digest, &artifact.url)
-    }
-}
-
-fn checked(bytes: Vec<u8>, expected: &Digest, url: &str) -> Result<Vec<u8>, ReadError> {
-    let actual = expected.algorithm().digest(&bytes);
-    if actual != *expected {
-        return Err(ReadError::DigestMismatch {
-            url: url.to_owned(),
-            expected: expected.to_string(),
-            actual: actual.to_string(),
-        });
-    }
-    Ok(bytes)
 }

@@ -5,14 +5,20 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 use nave_crds::{
     helm::{ChartTemplate, HelmRelease},
-    labels, managers, reasons, source,
+    labels, managers, reasons,
+    source::{self, HelmChart},
 };
 use nave_object::Gvk;
 use nave_runtime::{EventRecorder, Severity, events::reference};
 use nave_targets::{ApplyMode, DeleteMode};
 use serde_json::{Value, json};
 
-use crate::{Options, Ports, depends::Key, plan::SourceSeen, sources};
+use crate::{
+    Options, Ports,
+    depends::Key,
+    plan::SourceSeen,
+    sources::{self, Sources},
+};
 
 /// Where the HelmChart of a template belongs.
 pub(crate) fn key_of(release: &HelmRelease, template: &ChartTemplate) -> Key {
@@ -72,6 +78,7 @@ pub(crate) async fn reconcile(
     template: &ChartTemplate,
     recorded: &mut String,
     ports: &Ports,
+    sources: &Sources,
     options: &Options,
 ) -> SourceSeen {
     let key = key_of(release, template);
@@ -87,42 +94,41 @@ pub(crate) async fn reconcile(
     {
         return SourceSeen::Unreadable(message);
     }
-    let target = match ports.targets.local(None) {
-        Ok(target) => target,
-        Err(error) => return SourceSeen::Unreadable(error.to_string()),
-    };
-    let resource = match target.resolve(&Gvk::new(source::API_VERSION, "HelmChart")).await {
-        Ok(resource) => resource,
-        Err(error) => return SourceSeen::Unsupported(format!("HelmChart/{full}: {error}")),
-    };
     let wanted = wanted(release, template, &key);
-    let live = target.get(&resource, &key.0, &key.1).await;
+    let live = sources.helm_charts.get(&key.0, &key.1);
     let reason = match &live {
-        Ok(Some(live)) if is_as_wanted(live, &wanted) => None,
-        Ok(Some(_)) => Some(reasons::helm::HELM_CHART_CONFIGURED),
-        Ok(None) => Some(reasons::helm::HELM_CHART_CREATED),
-        Err(error) => return SourceSeen::Unreadable(format!("reading HelmChart/{full}: {error}")),
+        Some(live) if serde_json::to_value(live.as_ref()).is_ok_and(|live| is_as_wanted(&live, &wanted)) => {
+            *recorded = full;
+            return sources::judge(Some(live.as_ref()), &key.0, &key.1);
+        }
+        Some(_) => reasons::helm::HELM_CHART_CONFIGURED,
+        None => reasons::helm::HELM_CHART_CREATED,
     };
-    if let Some(reason) = reason {
-        let applied = target
-            .apply(&resource, &key.0, &key.1, managers::HELM, &wanted, ApplyMode::Write)
-            .await;
-        match applied {
-            Ok(_) => trace(
-                &ports.events,
-                release,
-                reason,
-                &format!("HelmChart/{full} with {}", describe(template)),
-            ),
-            Err(error) => {
-                let message = format!("failed to create or configure HelmChart/{full}: {error}");
-                trace(&ports.events, release, reasons::helm::HELM_CHART_SYNC_ERROR, &message);
-                return SourceSeen::Unreadable(message);
-            }
+    match apply(ports, &key, &wanted).await {
+        Ok(applied) => {
+            let message = format!("HelmChart/{full} with {}", describe(template));
+            trace(&ports.events, release, reason, &message);
+            *recorded = full;
+            sources::judge(Some(&applied), &key.0, &key.1)
+        }
+        Err(error) => {
+            let message = format!("failed to create or configure HelmChart/{full}: {error}");
+            trace(&ports.events, release, reasons::helm::HELM_CHART_SYNC_ERROR, &message);
+            SourceSeen::Unreadable(message)
         }
     }
-    *recorded = full;
-    sources::ask(ports, "HelmChart", &key.0, &key.1).await
+}
+
+/// Writes the HelmChart; as it is then.
+async fn apply(ports: &Ports, (namespace, name): &Key, wanted: &Value) -> Result<HelmChart, String> {
+    let target = ports.targets.local(None).map_err(|error| error.to_string())?;
+    let resource = target.resolve(&Gvk::new(source::API_VERSION, "HelmChart")).await;
+    let resource = resource.map_err(|error| error.to_string())?;
+    let applied = target
+        .apply(&resource, namespace, name, managers::HELM, wanted, ApplyMode::Write)
+        .await
+        .map_err(|error| error.to_string())?;
+    serde_json::from_value(applied).map_err(|error| error.to_string())
 }
 
 /// Deletes a HelmChart by its recorded key; one that is gone or belongs to somebody else is left alone.

@@ -1,26 +1,22 @@
-//! Objects of a release in the cluster: how they are addressed, written and deleted.
+//! Objects of a release in the cluster: how they are addressed and deleted.
 
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt, stream};
 use kube::{
     Api,
     api::{DeleteParams, Preconditions, PropagationPolicy},
     core::DynamicObject,
 };
-use nave_apply::{WaitItem, entry_of, judge, plan};
-use nave_crds::{kustomize::ResourceRef, managers};
+use nave_apply::{WaitItem, entry_of, plan};
+use nave_crds::kustomize::ResourceRef;
 use nave_object::{Object, ObjectId};
 use nave_release::{Ownership, RESOURCE_POLICY};
 use nave_runtime::ports::{Action, Permit};
-use nave_targets::{ApplyMode, ResolveError, Resource, is_not_found};
+use nave_targets::{ResolveError, Resource, is_not_found};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::{
-    act::{Act, Failed},
-    managers::fold,
-};
+use crate::act::{Act, Failed};
 
 /// A kind whose definition was just written may be served a moment after the definition says so.
 const KIND_DEADLINE: Duration = Duration::from_secs(10);
@@ -53,30 +49,6 @@ impl Placed {
             seen: live,
             may_vanish: self.object.kind() == "Job" && self.object.pointer("/spec/ttlSecondsAfterFinished").is_some(),
         }
-    }
-}
-
-/// How objects are written.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct How {
-    /// Objects of somebody else are not taken over.
-    pub respect_owners: bool,
-    /// Fields that Helm's client-side merge wrote become ours.
-    pub take_over_fields: bool,
-    /// It has to be known which objects are new.
-    pub notice_created: bool,
-}
-
-/// An object that was written.
-pub(crate) struct Written {
-    pub placed: Placed,
-    pub created: bool,
-    health: Option<(u64, nave_health::Health)>,
-}
-
-impl Written {
-    pub fn wait_item(&self) -> WaitItem {
-        self.placed.wait_item(self.health.clone())
     }
 }
 
@@ -128,121 +100,6 @@ impl Act<'_> {
             }
         }
         Ok(placed)
-    }
-
-    /// Writes objects in their order; those of one kind that follow each other at once. `known` are those that the
-    /// release had before, whoever owns them now.
-    ///
-    /// What was written before an error is given back with it.
-    pub async fn write_all(
-        &self,
-        placed: Vec<Placed>,
-        known: &[ObjectId],
-        how: How,
-    ) -> Result<Vec<Written>, (Vec<Written>, Failed)> {
-        let mut written = Vec::with_capacity(placed.len());
-        let mut rest = placed;
-        while let Some(first) = rest.first() {
-            let kind = first.resource.gvk.clone();
-            let same = rest.iter().take_while(|other| other.resource.gvk == kind).count();
-            let later = rest.split_off(same);
-            let results: Vec<Result<Written, Failed>> = stream::iter(
-                rest.into_iter()
-                    .map(|one| {
-                        let is_known = known.contains(&one.id());
-                        self.write(one, is_known, how).boxed()
-                    })
-                    .collect::<Vec<_>>(),
-            )
-            .buffered(self.options.concurrent_requests.max(1))
-            .collect()
-            .await;
-            let mut failures = Vec::new();
-            for result in results {
-                match result {
-                    Ok(one) => written.push(one),
-                    Err(failed) => failures.push(failed.message),
-                }
-            }
-            if !failures.is_empty() {
-                return Err((written, Failed::new(failures.join(" && "))));
-            }
-            rest = later;
-        }
-        Ok(written)
-    }
-
-    async fn write(&self, placed: Placed, is_known: bool, how: How) -> Result<Written, Failed> {
-        let (id, resource) = (placed.id(), &placed.resource);
-        self.ports
-            .policy
-            .check(
-                &self.owner(),
-                Action::Apply,
-                &id.group,
-                &id.kind,
-                &id.namespace,
-                &id.name,
-            )
-            .map_err(|why| Failed::new(format!("{id} is not allowed here: {why}")))?;
-        let failed = |what: &str, error: &kube::Error| {
-            Failed::new(blanked(&placed.object, format!("{what} {id}: {}", describe(error))))
-        };
-        let mut created = false;
-        if how.notice_created || how.take_over_fields || how.respect_owners && !is_known {
-            let live = self.target.get(resource, &id.namespace, &id.name).await;
-            let live = live.map_err(|error| failed("reading", &error))?;
-            created = live.is_none();
-            if let Some(live) = live {
-                self.check_owner(&placed, &live, is_known, how)?;
-                if how.take_over_fields
-                    && let Some(patch) = fold(&live, &self.options.override_managers)
-                {
-                    self.target
-                        .json_patch(resource, &id.namespace, &id.name, managers::HELM, &patch)
-                        .await
-                        .map_err(|error| failed("taking over the fields of", &error))?;
-                }
-            }
-        }
-        let live = self
-            .target
-            .apply(
-                resource,
-                &id.namespace,
-                &id.name,
-                managers::HELM,
-                placed.object.as_value(),
-                ApplyMode::Write,
-            )
-            .await
-            .map_err(|error| failed("server-side apply failed for object", &error))?;
-        let version = live
-            .pointer("/metadata/resourceVersion")
-            .and_then(Value::as_str)
-            .and_then(|version| version.parse().ok());
-        let health = judge(self.expressions.clone())(&live);
-        Ok(Written {
-            placed,
-            created,
-            health: version.map(|version| (version, health)),
-        })
-    }
-
-    fn check_owner(&self, placed: &Placed, live: &Value, is_known: bool, how: How) -> Result<(), Failed> {
-        if is_known || !how.respect_owners {
-            return Ok(());
-        }
-        let Ok(live) = Object::from_value(live.clone()) else {
-            return Ok(());
-        };
-        match self.ownership().problem(&live) {
-            None => Ok(()),
-            Some(problem) => Err(Failed::new(format!(
-                "{} exists and cannot be imported into the current release: {problem}",
-                placed.object
-            ))),
-        }
     }
 
     pub fn ownership(&self) -> Ownership<'_> {
@@ -357,7 +214,7 @@ pub(crate) fn describe(error: &kube::Error) -> String {
 }
 
 /// The values of a Secret appear in no error.
-fn blanked(object: &Object, mut text: String) -> String {
+pub(crate) fn blanked(object: &Object, mut text: String) -> String {
     if object.kind() != "Secret" {
         return text;
     }

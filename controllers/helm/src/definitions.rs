@@ -46,17 +46,7 @@ impl Act<'_> {
                     continue;
                 }
             }
-            self.ports
-                .policy
-                .check(
-                    &self.owner(),
-                    nave_runtime::ports::Action::Apply,
-                    &id.group,
-                    &id.kind,
-                    "",
-                    &id.name,
-                )
-                .map_err(|why| Failed::new(format!("{id} is not allowed here: {why}")))?;
+            self.may_apply(&id)?;
             self.target
                 .apply(
                     resource,

@@ -7,7 +7,8 @@ use nave_release::{HookExecution, Release, delete_policies, delete_policy, execu
 
 use crate::{
     act::{Act, Failed},
-    cluster::How,
+    settings,
+    write::How,
 };
 
 impl Act<'_> {
@@ -28,6 +29,8 @@ impl Act<'_> {
     ) -> Result<(), Failed> {
         for (position, at) in order.iter().copied().enumerate() {
             if let Err(failed) = self.run_hook(release, at, event, limit).await {
+                let hook = release.hooks[at].clone();
+                self.note_logs(&hook, delete_policy::FAILED).await;
                 self.delete_hook(release, at, delete_policy::FAILED, limit).await.ok();
                 for earlier in &order[..position] {
                     self.delete_hook(release, *earlier, delete_policy::SUCCEEDED, limit)
@@ -37,6 +40,8 @@ impl Act<'_> {
             }
         }
         for at in order.iter().rev().copied() {
+            let hook = release.hooks[at].clone();
+            self.note_logs(&hook, delete_policy::SUCCEEDED).await;
             self.delete_hook(release, at, delete_policy::SUCCEEDED, limit).await?;
         }
         Ok(())
@@ -58,7 +63,13 @@ impl Act<'_> {
             ..HookExecution::default()
         };
         self.store(release).await?;
-        let result = match self.write_all(placed, &[], How::default()).await {
+        self.notes.add(format!("running hook {event} {path}"));
+        let how = How {
+            method: settings::method_of(release),
+            is_strict: true,
+            ..How::default()
+        };
+        let result = match self.write_all(placed, &[], how).await {
             Ok(written) => self.wait_for_hook(&written, limit).await,
             Err((_, failed)) => Err(failed),
         };

@@ -4,15 +4,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::PostParams};
 use nave_crds::managers;
-use nave_release::{Release, Status, next_version, objects};
+use nave_release::{Release, Status, last, next_version, objects};
 use nave_targets::is_conflict;
 use serde_json::json;
 
 use crate::{
     act::{Act, Failed},
-    cluster::{How, describe},
+    cluster::describe,
     render::Wanted,
     settings,
+    write::How,
 };
 
 impl Act<'_> {
@@ -21,8 +22,14 @@ impl Act<'_> {
         let spec = &self.object.spec;
         let install = settings::install(spec);
         let limit = settings::timeout(spec, install.timeout);
+        if let Some(newest) = last(stored)
+            && !(install.replace && matches!(newest.status(), Status::Uninstalled | Status::Failed))
+        {
+            return Err(Failed::new("cannot reuse a name that is still in use"));
+        }
         wanted.revision = next_version(stored);
         wanted.is_upgrade = false;
+        wanted.method = settings::install_method(spec, &self.options.gates);
         wanted.skip_schema_validation = install.disable_schema_validation;
         let crds = self.definitions_of(wanted).await?;
         self.apply_definitions(&crds, settings::crds_on_install(&install))
@@ -43,6 +50,11 @@ impl Act<'_> {
         if install.create_namespace && !spec.target_namespace.is_empty() {
             self.create_namespace().await?;
         }
+        if let Some(newest) = last(stored).filter(|newest| newest.status() != Status::Failed) {
+            let mut newest = newest.clone();
+            newest.set_status(Status::Superseded, "superseded by new release");
+            self.store(&newest).await?;
+        }
         self.store_new(&release, stored, settings::max_history(spec)).await?;
 
         let result = async {
@@ -52,10 +64,13 @@ impl Act<'_> {
                     .map_err(|failed| failed.while_doing("failed pre-install"))?;
             }
             let how = How {
+                method: wanted.method,
+                is_strict: !install.disable_open_api_validation,
                 respect_owners: install.disable_take_ownership,
                 take_over_fields: true,
                 notice_created: false,
             };
+            self.notes.add(format!("creating {} resource(s)", placed.len()));
             let written = self.write_all(placed, &[], how).await.map_err(|(_, failed)| failed)?;
             if !install.disable_wait {
                 self.wait_for(&written, limit, !install.disable_wait_for_jobs).await?;

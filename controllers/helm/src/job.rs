@@ -17,6 +17,7 @@ use nave_crds::{
 use nave_health::HealthExpressions;
 use nave_release::{Snapshot, config_digest};
 use nave_runtime::{Conditions, Next, Status, schedule};
+use nave_store::DownloadError;
 use nave_targets::Target;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,7 @@ use crate::{
     ReadError,
     act::{Act, Failed, chain},
     depends::Key,
+    notes::Notes,
     reconcile::Shared,
     report::{About, Reporter},
     running::{Finished, Turn},
@@ -125,7 +127,7 @@ impl Job {
         let options = &self.shared.options;
         let chart = match self.shared.ports.artifacts.chart(&input.artifact).await {
             Ok(chart) => chart,
-            Err(ReadError::NotFound { .. }) => {
+            Err(ReadError::Download(DownloadError::NotFound { .. })) => {
                 let wait = options.requeue_dependency;
                 let text = nave_object::duration::format(wait);
                 return Err(Ended::Failed {
@@ -288,8 +290,10 @@ impl Job {
             oci_digest: String::new(),
             action: "uninstall",
             has_new_definitions: false,
+            notes: Notes::default(),
         };
         let result = act.uninstall(&stored).await;
+        let logs = act.notes.for_event();
         status::set_history(&mut self.status, &history);
         self.status.inventory = None;
         let about = history.first().map(About::snapshot).unwrap_or_default();
@@ -323,7 +327,7 @@ impl Job {
         );
         match &result {
             Ok(()) => self.reporter().info(reason, &message, &about),
-            Err(_) => self.reporter().warning(reason, &message, &about),
+            Err(_) => self.reporter().warning(reason, &format!("{message}{logs}"), &about),
         }
         result
     }

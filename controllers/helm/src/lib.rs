@@ -16,12 +16,14 @@ mod definitions;
 mod depends;
 mod drift;
 mod finalize;
+mod hook_logs;
 mod hooks;
 mod install;
 mod job;
 mod lookup;
 mod managers;
 mod memory;
+mod notes;
 mod observe;
 mod options;
 mod plan;
@@ -43,6 +45,7 @@ mod uninstall;
 mod upgrade;
 mod values;
 mod waits;
+mod write;
 
 pub use artifacts::{ChartArtifacts, ReadError};
 pub use options::{FeatureGates, Filter, Options, Ports};
@@ -51,10 +54,11 @@ use std::sync::Arc;
 
 /// Runs until shutdown.
 pub async fn run(ports: Ports, options: Options) {
-    let (trigger, triggers) = triggers::channel();
+    let (trigger, triggers) = nave_runtime::wakes::channel();
     let concurrent = options.concurrent;
     let reconciler = Arc::new(reconcile::HelmReleases::new(ports, options, trigger));
     reconciler.start_watching();
+    reconciler.wait_for_sources().await;
     let ports = reconciler.ports();
     nave_runtime::controller::run(
         &ports.helm_releases,

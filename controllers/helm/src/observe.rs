@@ -14,7 +14,7 @@ use crate::{
     depends::{self, Key},
     plan::{Observed, SourceSeen},
     settings,
-    sources::source_of,
+    sources::{Sources, source_of},
     triggers::Triggers,
     values::values_of,
 };
@@ -32,6 +32,7 @@ pub(crate) async fn observe(
     release: &HelmRelease,
     helm_chart: &mut String,
     ports: &Ports,
+    sources: &Sources,
     options: &Options,
     triggers: &Triggers,
 ) -> Seen {
@@ -81,11 +82,13 @@ pub(crate) async fn observe(
     let (mut source, mut values, mut values_problem) = (SourceSeen::Unreadable(String::new()), Values::new(), None);
     if unready.is_none() && invalid.is_none() {
         source = match (&spec.chart, &spec.chart_ref) {
-            (Some(template), _) => chart_object::reconcile(release, template, helm_chart, ports, options).await,
+            (Some(template), _) => {
+                chart_object::reconcile(release, template, helm_chart, ports, sources, options).await
+            }
             (None, Some(reference)) => {
                 let left = std::mem::take(helm_chart);
                 match chart_object::delete(release, &left, ports).await {
-                    Ok(()) => source_of(release, reference, ports, options).await,
+                    Ok(()) => source_of(release, reference, sources, options),
                     Err(message) => {
                         *helm_chart = left;
                         SourceSeen::Unreadable(message)

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::Client;
-use nave_crds::{helm::HelmRelease, source::ExternalArtifact};
+use nave_crds::{
+    helm::HelmRelease,
+    source::{ExternalArtifact, HelmChart, OCIRepository},
+};
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
     ports::{ApplyPolicy, PrunePermits},
@@ -28,6 +31,10 @@ pub struct Ports {
     pub helm_releases: Watched<HelmRelease>,
     /// Sources.
     pub external_artifacts: Watched<ExternalArtifact>,
+    /// Sources; without a watch that the process has anyway, the reconciler starts one.
+    pub helm_charts: Option<Watched<HelmChart>>,
+    /// The same for sources of this kind.
+    pub oci_repositories: Option<Watched<OCIRepository>>,
     /// Who may delete.
     pub permits: Arc<dyn PrunePermits>,
     /// What may be touched.
@@ -57,7 +64,8 @@ pub struct Options {
     pub no_cross_namespace_refs: bool,
     /// `--override-manager`.
     pub override_managers: Vec<String>,
-    /// `--watch-configs-label-selector`; empty watches none.
+    /// `--watch-configs-label-selector`; empty watches none. With Flux's default everything that a HelmRelease names is
+    /// followed, labelled or not.
     pub watch_configs_label_selector: String,
     /// `--feature-gates`.
     pub gates: FeatureGates,
@@ -90,6 +98,9 @@ pub struct FeatureGates {
     pub disable_chart_digest_tracking: bool,
     /// Without a strategy, failures are retried and not remedied.
     pub default_to_retry_on_failure: bool,
+    /// Where the spec says nothing, as Helm 3: installed by the client's merge, waited for by its rules, hooks not
+    /// post-rendered.
+    pub use_helm3_defaults: bool,
 }
 
 impl Default for Options {
@@ -119,6 +130,7 @@ impl Default for FeatureGates {
             disable_config_watchers: false,
             disable_chart_digest_tracking: false,
             default_to_retry_on_failure: false,
+            use_helm3_defaults: false,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nave_crds::{helm::HelmReleaseSpec, meta::Artifact, reasons};
 
-use crate::{Options, settings};
+use crate::Options;
 
 /// What was seen before anything is done.
 #[derive(Debug)]
@@ -115,11 +115,7 @@ fn unsupported(spec: &HelmReleaseSpec) -> Option<String> {
     if kube_config.is_some_and(|reference| reference.config_map_ref.is_some()) {
         return Some("spec.kubeConfig.configMapRef is not supported by this version, use secretRef".to_owned());
     }
-    if settings::waits_by_helm_3(spec) {
-        return Some("spec.waitStrategy.name legacy is not supported by this version, use poller".to_owned());
-    }
-    settings::client_side_field(spec)
-        .map(|field| format!("{field} is not supported by this version: objects are applied by the server"))
+    None
 }
 
 #[cfg(test)]
@@ -170,15 +166,11 @@ mod tests {
             seen(ready()),
             "Stall { reason: \"FeatureGateDisabled\", message: \"spec.kubeConfig.configMapRef",
         );
-        check_plan(
-            json!({"waitStrategy": {"name": "legacy"}}),
-            seen(ready()),
-            "Stall { reason: \"FeatureGateDisabled\", message: \"spec.waitStrategy.name",
-        );
+        check_plan(json!({"waitStrategy": {"name": "legacy"}}), seen(ready()), "Go(");
         check_plan(
             json!({"upgrade": {"serverSideApply": "disabled"}}),
             seen(ready()),
-            "Stall { reason: \"FeatureGateDisabled\", message: \"spec.upgrade.serverSideApply: disabled",
+            "Go(",
         );
         check_plan(
             json!({}),

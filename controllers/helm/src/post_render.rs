@@ -28,6 +28,7 @@ type Files = BTreeMap<String, String>;
 /// Who owns the objects, and how they are changed.
 pub(crate) struct PostRenderer<'a> {
     pub spec: &'a HelmReleaseSpec,
+    pub strategy: PostRenderStrategy,
     pub name: &'a str,
     pub namespace: &'a str,
 }
@@ -35,7 +36,7 @@ pub(crate) struct PostRenderer<'a> {
 impl PostRenderer<'_> {
     /// Changes rendered files, and sorts them into hooks and the rest.
     pub fn run(&self, files: &Files) -> Result<Sorted, Failed> {
-        let changed = match self.spec.post_render_strategy.unwrap_or_default() {
+        let changed = match self.strategy {
             PostRenderStrategy::Combined => self.change(files, "")?,
             PostRenderStrategy::Separate => {
                 let (hooks, rest) = apart(files)?;
@@ -229,6 +230,7 @@ mod tests {
         ]);
         let renderer = PostRenderer {
             spec: &spec,
+            strategy: spec.post_render_strategy.unwrap_or_default(),
             name: "shop",
             namespace: "team",
         };

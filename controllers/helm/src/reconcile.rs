@@ -17,17 +17,21 @@ use crate::{
     observe::{Seen, observe},
     plan::{self, Plan, SourceSeen},
     running::{Finished, Running},
-    sources,
-    triggers::Triggers,
+    sources::Sources,
+    triggers::{self, Triggers},
 };
 
 /// After a request to the API server failed that says nothing about the HelmRelease.
 const SOON: Duration = Duration::from_millis(500);
 
+/// How long the first lists of sources may take.
+const FIRST_LISTS: Duration = Duration::from_secs(30);
+
 /// What all jobs share.
 pub(crate) struct Shared {
     pub ports: Ports,
     pub options: Options,
+    pub sources: Sources,
     pub capabilities: capabilities::Shared,
     pub turns: Arc<Semaphore>,
     pub backoff: Backoff<Key>,
@@ -44,6 +48,7 @@ impl HelmReleases {
     pub fn new(ports: Ports, options: Options, triggers: Triggers) -> Self {
         HelmReleases {
             shared: Arc::new(Shared {
+                sources: Sources::new(&ports),
                 ports,
                 capabilities: Arc::default(),
                 turns: Arc::new(Semaphore::new(usize::from(options.concurrent.max(1)))),
@@ -61,17 +66,36 @@ impl HelmReleases {
 
     /// Starts the tasks that wake HelmReleases.
     pub fn start_watching(&self) {
-        let Shared { ports, options, .. } = self.shared.as_ref();
-        let (releases, tasks) = (&ports.helm_releases, &ports.tasks);
-        self.triggers.watch_dependencies(releases, tasks);
-        self.triggers
-            .watch_external_artifacts(&ports.external_artifacts, releases, tasks);
-        for kind in sources::ASKED {
-            self.triggers.watch_kind(kind, &ports.targets, releases, tasks);
-        }
+        let Shared {
+            ports,
+            options,
+            sources,
+            ..
+        } = self.shared.as_ref();
+        let (triggers, releases, tasks) = (&self.triggers, &ports.helm_releases, &ports.tasks);
+        triggers.watch_dependencies(releases, tasks);
+        triggers::watch_sources(triggers, &sources.external_artifacts, releases, tasks);
+        triggers::watch_sources(triggers, &sources.helm_charts, releases, tasks);
+        triggers::watch_sources(triggers, &sources.oci_repositories, releases, tasks);
         let selector = &options.watch_configs_label_selector;
         if !options.gates.disable_config_watchers && !selector.is_empty() {
-            self.triggers.watch_configs(&ports.client, selector, releases, tasks);
+            triggers::watch_configs(triggers, &ports.client, selector, releases, tasks);
+        }
+    }
+
+    /// A HelmRelease whose source is not listed yet would be said to have none. A kind that is not served is not waited for
+    /// for ever.
+    pub async fn wait_for_sources(&self) {
+        let sources = &self.shared.sources;
+        let ready = async {
+            tokio::join!(
+                sources.external_artifacts.ready(),
+                sources.helm_charts.ready(),
+                sources.oci_repositories.ready()
+            )
+        };
+        if tokio::time::timeout(FIRST_LISTS, ready).await.is_err() {
+            tracing::warn!("sources are not listed yet; those that are missing will wake their HelmReleases");
         }
     }
 
@@ -157,8 +181,21 @@ impl HelmReleases {
             return (Next::Await, false); // a job that goes on comes to its end
         }
         let mut job = self.job(object, key, kept, CancellationToken::new());
-        let Shared { ports, options, .. } = self.shared.as_ref();
-        let seen = observe(object, &mut job.status.helm_chart, ports, options, &self.triggers).await;
+        let Shared {
+            ports,
+            options,
+            sources,
+            ..
+        } = self.shared.as_ref();
+        let seen = observe(
+            object,
+            &mut job.status.helm_chart,
+            ports,
+            sources,
+            options,
+            &self.triggers,
+        )
+        .await;
         let Seen {
             observed,
             expressions,

@@ -14,6 +14,8 @@ use crate::{
     capabilities::Shared,
     lookup::ClusterLookup,
     post_render::PostRenderer,
+    settings,
+    write::Method,
 };
 
 /// What is rendered.
@@ -23,6 +25,8 @@ pub(crate) struct Wanted<'a> {
     pub revision: i64,
     pub is_upgrade: bool,
     pub skip_schema_validation: bool,
+    /// How the objects will be applied.
+    pub method: Method,
     pub capabilities: &'a Shared,
 }
 
@@ -32,6 +36,7 @@ impl Act<'_> {
         let rendered = self.rendered(wanted).await?.map_err(|error| Failed::of(&error))?;
         let renderer = PostRenderer {
             spec: &self.object.spec,
+            strategy: settings::post_render_strategy(&self.object.spec, &self.options.gates),
             name: &self.object.name_any(),
             namespace: &self.object.namespace().unwrap_or_default(),
         };
@@ -48,7 +53,7 @@ impl Act<'_> {
             config: wanted.values.clone(),
             manifest,
             hooks: sorted.hooks.iter().map(hook_of).collect(),
-            apply_method: Some(nave_release::ApplyMethod::ServerSide),
+            apply_method: Some(settings::recorded(wanted.method)),
             ..Release::default()
         };
         release.info.get_or_insert_default().notes = rendered.notes;

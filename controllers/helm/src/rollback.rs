@@ -1,13 +1,13 @@
 //! Rolling a release back to an earlier version.
 
 use jiff::Timestamp;
-use nave_release::{ApplyMethod, HookExecution, Info, Release, Status, last, next_version, objects, rollback_target};
+use nave_release::{HookExecution, Info, Release, Status, last, next_version, objects, rollback_target};
 
 use crate::{
     act::{Act, Failed},
-    cluster::How,
     settings,
     upgrade::Change,
+    write::How,
 };
 
 impl Act<'_> {
@@ -23,7 +23,8 @@ impl Act<'_> {
             .clone();
         let mut release = target.clone();
         release.version = next_version(stored);
-        release.apply_method = Some(ApplyMethod::ServerSide);
+        let method = settings::rollback_method(&rollback, target);
+        release.apply_method = Some(settings::recorded(method));
         release
             .hooks
             .iter_mut()
@@ -46,8 +47,11 @@ impl Act<'_> {
         let change = Change {
             old: &old,
             how: How {
+                method,
+                // What was applied once need not pass a check that was switched off then.
+                is_strict: !settings::upgrade(spec).disable_open_api_validation,
                 respect_owners: false,
-                take_over_fields: !current.is_server_side() || !target.is_server_side(),
+                take_over_fields: true,
                 notice_created: rollback.cleanup_on_fail,
             },
             clean_up: rollback.cleanup_on_fail,

@@ -5,14 +5,14 @@ use std::time::Duration;
 use nave_crds::{
     helm::{
         ApplyToggle, ChartNameChangeStrategy, CrdsPolicy, DeletionPropagation, DriftMode, HelmRelease, HelmReleaseSpec,
-        Install, ReleaseAction, RemediationStrategy, Rollback, StrategyName, Test, Uninstall, Upgrade,
-        WaitStrategyName,
+        Install, PostRenderStrategy, ReleaseAction, RemediationStrategy, Rollback, StrategyName, Test, Uninstall,
+        Upgrade, WaitStrategyName,
     },
     meta,
 };
-use nave_release::{Counts, Drift, LastAction, Policy, Remediation, json_digest, release_name};
+use nave_release::{ApplyMethod, Counts, Drift, LastAction, Policy, Release, Remediation, json_digest, release_name};
 
-use crate::FeatureGates;
+use crate::{FeatureGates, write::Method};
 
 const TIMEOUT: Duration = Duration::from_secs(300);
 const RETRY_INTERVAL: Duration = Duration::from_secs(300);
@@ -96,10 +96,67 @@ pub(crate) fn is_reinstalled_on_new_chart(spec: &HelmReleaseSpec) -> bool {
     upgrade(spec).chart_name_change_strategy.unwrap_or_default() == ChartNameChangeStrategy::Reinstall
 }
 
-pub(crate) fn waits_by_helm_3(spec: &HelmReleaseSpec) -> bool {
-    spec.wait_strategy
-        .as_ref()
-        .is_some_and(|strategy| strategy.name == WaitStrategyName::Legacy)
+pub(crate) fn waits_by_helm_3(spec: &HelmReleaseSpec, gates: &FeatureGates) -> bool {
+    match &spec.wait_strategy {
+        Some(strategy) => strategy.name == WaitStrategyName::Legacy,
+        None => gates.use_helm3_defaults,
+    }
+}
+
+pub(crate) fn post_render_strategy(spec: &HelmReleaseSpec, gates: &FeatureGates) -> PostRenderStrategy {
+    match spec.post_render_strategy {
+        Some(strategy) => strategy,
+        None if gates.use_helm3_defaults => PostRenderStrategy::NoHooks,
+        None => PostRenderStrategy::default(),
+    }
+}
+
+/// How a chart is installed.
+pub(crate) fn install_method(spec: &HelmReleaseSpec, gates: &FeatureGates) -> Method {
+    match install(spec).server_side_apply.unwrap_or(!gates.use_helm3_defaults) {
+        true => Method::ServerSide,
+        false => Method::ClientSide,
+    }
+}
+
+/// How a chart is upgraded, the newest version being `newest`: as that one was applied, unless the spec says more.
+/// Objects are replaced only where the server does not apply them.
+pub(crate) fn upgrade_method(upgrade: &Upgrade, newest: &Release) -> Method {
+    method(upgrade.server_side_apply, upgrade.force, newest)
+}
+
+/// The same for a roll-back to `target`.
+pub(crate) fn rollback_method(rollback: &Rollback, target: &Release) -> Method {
+    method(rollback.server_side_apply, rollback.force, target)
+}
+
+fn method(toggle: Option<ApplyToggle>, force: bool, before: &Release) -> Method {
+    let is_server_side = match toggle.unwrap_or_default() {
+        ApplyToggle::Enabled => true,
+        ApplyToggle::Disabled => false,
+        ApplyToggle::Auto => before.is_server_side(),
+    };
+    match (is_server_side, force) {
+        (true, _) => Method::ServerSide,
+        (false, true) => Method::Replace,
+        (false, false) => Method::ClientSide,
+    }
+}
+
+/// The method that a version was applied with.
+pub(crate) fn method_of(release: &Release) -> Method {
+    match release.is_server_side() {
+        true => Method::ServerSide,
+        false => Method::ClientSide,
+    }
+}
+
+/// How a version says that it was applied.
+pub(crate) fn recorded(method: Method) -> ApplyMethod {
+    match method {
+        Method::ServerSide => ApplyMethod::ServerSide,
+        Method::ClientSide | Method::Replace => ApplyMethod::ClientSide,
+    }
 }
 
 pub(crate) fn propagation(uninstall: &Uninstall) -> &'static str {
@@ -108,20 +165,6 @@ pub(crate) fn propagation(uninstall: &Uninstall) -> &'static str {
         DeletionPropagation::Foreground => "Foreground",
         DeletionPropagation::Orphan => "Orphan",
     }
-}
-
-/// Fields that ask for Helm's client-side merge, which is not done here.
-pub(crate) fn client_side_field(spec: &HelmReleaseSpec) -> Option<&'static str> {
-    if install(spec).server_side_apply == Some(false) {
-        return Some("spec.install.serverSideApply: false");
-    }
-    if upgrade(spec).server_side_apply == Some(ApplyToggle::Disabled) {
-        return Some("spec.upgrade.serverSideApply: disabled");
-    }
-    if rollback(spec).server_side_apply == Some(ApplyToggle::Disabled) {
-        return Some("spec.rollback.serverSideApply: disabled");
-    }
-    None
 }
 
 /// How failures of installations are dealt with.
@@ -279,6 +322,56 @@ mod tests {
         let wanted = r#"[{"kustomize":{"patches":[{"patch":"\u003cx\u003e","target":{"kind":"Job"}}]}}]"#;
         assert_eq!(renderers, of(wanted));
         assert_eq!(metadata, of(r#"{"labels":{"a":"b"}}"#));
+    }
+
+    #[test]
+    fn objects_are_applied_as_asked_and_else_as_before() {
+        let before = |method: Option<ApplyMethod>| Release {
+            apply_method: method,
+            ..Release::default()
+        };
+        let (server, client, helm_3) = (
+            before(Some(ApplyMethod::ServerSide)),
+            before(Some(ApplyMethod::ClientSide)),
+            before(None),
+        );
+        for (more, newest, wanted) in [
+            (json!({}), &server, Method::ServerSide),
+            (json!({}), &client, Method::ClientSide),
+            (json!({}), &helm_3, Method::ClientSide),
+            (json!({"serverSideApply": "auto"}), &server, Method::ServerSide),
+            (json!({"serverSideApply": "enabled"}), &helm_3, Method::ServerSide),
+            (json!({"serverSideApply": "disabled"}), &server, Method::ClientSide),
+            (json!({"force": true}), &server, Method::ServerSide),
+            (json!({"force": true}), &client, Method::Replace),
+        ] {
+            let spec = release(json!({"upgrade": more, "rollback": more})).spec;
+            assert_eq!(upgrade_method(&upgrade(&spec), newest), wanted, "{more}");
+            assert_eq!(rollback_method(&rollback(&spec), newest), wanted, "{more}");
+        }
+        let helm3 = FeatureGates {
+            use_helm3_defaults: true,
+            ..FeatureGates::default()
+        };
+        for (more, gates, wanted) in [
+            (json!({}), FeatureGates::default(), Method::ServerSide),
+            (json!({}), helm3, Method::ClientSide),
+            (json!({"serverSideApply": true}), helm3, Method::ServerSide),
+            (
+                json!({"serverSideApply": false}),
+                FeatureGates::default(),
+                Method::ClientSide,
+            ),
+        ] {
+            let spec = release(json!({"install": more})).spec;
+            assert_eq!(install_method(&spec, &gates), wanted, "{more}");
+        }
+        let spec = release(json!({})).spec;
+        assert!(waits_by_helm_3(&spec, &helm3) && !waits_by_helm_3(&spec, &FeatureGates::default()));
+        assert_eq!(post_render_strategy(&spec, &helm3), PostRenderStrategy::NoHooks);
+        let spec = release(json!({"waitStrategy": {"name": "poller"}, "postRenderStrategy": "combined"})).spec;
+        assert!(!waits_by_helm_3(&spec, &helm3));
+        assert_eq!(post_render_strategy(&spec, &helm3), PostRenderStrategy::Combined);
     }
 
     #[test]

@@ -1,23 +1,119 @@
-//! Reading the source that has the chart of a HelmRelease.
+//! The source that has the chart of a HelmRelease, as the shared watches know it.
 
+use kube::{Api, Client, Resource, runtime::watcher};
 use nave_crds::{
+    Condition,
     helm::{ChartReference, HelmRelease},
     meta::Artifact,
-    source,
+    source::{ExternalArtifact, HelmChart, OCIRepository},
 };
-use nave_object::Gvk;
-use serde_json::Value;
+use nave_runtime::{Tasks, Watched, wakes::Version, watch::without_managed_fields};
 
 use crate::{Options, Ports, plan::SourceSeen};
 
-/// Kinds that are asked for where they are served; ExternalArtifacts come from the shared watch.
-pub(crate) const ASKED: [&str; 2] = ["HelmChart", "OCIRepository"];
+/// The shared watches of all kinds that a `chartRef` may name.
+pub(crate) struct Sources {
+    pub external_artifacts: Watched<ExternalArtifact>,
+    pub helm_charts: Watched<HelmChart>,
+    pub oci_repositories: Watched<OCIRepository>,
+}
+
+impl Sources {
+    /// Those that the process has already; a watch of our own where it has none.
+    pub fn new(ports: &Ports) -> Self {
+        fn own<S>(client: &Client, tasks: &Tasks) -> Watched<S>
+        where
+            S: Source + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+        {
+            Watched::start(
+                Api::all(client.clone()),
+                watcher::Config::default(),
+                without_managed_fields,
+                tasks,
+            )
+        }
+        Sources {
+            external_artifacts: ports.external_artifacts.clone(),
+            helm_charts: ports
+                .helm_charts
+                .clone()
+                .unwrap_or_else(|| own(&ports.client, &ports.tasks)),
+            oci_repositories: ports
+                .oci_repositories
+                .clone()
+                .unwrap_or_else(|| own(&ports.client, &ports.tasks)),
+        }
+    }
+}
+
+/// A kind of sources.
+pub(crate) trait Source: Resource<DynamicType = ()> {
+    const KIND: &'static str;
+
+    /// Whether the status is about the current generation.
+    fn is_observed(&self) -> bool;
+
+    fn conditions(&self) -> &[Condition];
+
+    fn artifact(&self) -> Option<&Artifact>;
+}
+
+impl Source for OCIRepository {
+    const KIND: &'static str = "OCIRepository";
+
+    fn is_observed(&self) -> bool {
+        let observed = self.status.as_ref().map(|status| status.observed_generation);
+        self.metadata.generation == observed
+    }
+
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |status| &status.conditions)
+    }
+
+    fn artifact(&self) -> Option<&Artifact> {
+        self.status.as_ref()?.artifact.as_ref()
+    }
+}
+
+impl Source for HelmChart {
+    const KIND: &'static str = "HelmChart";
+
+    fn is_observed(&self) -> bool {
+        let observed = self.status.as_ref().map(|status| status.observed_generation);
+        self.metadata.generation == observed
+    }
+
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |status| &status.conditions)
+    }
+
+    fn artifact(&self) -> Option<&Artifact> {
+        self.status.as_ref()?.artifact.as_ref()
+    }
+}
+
+impl Source for ExternalArtifact {
+    const KIND: &'static str = "ExternalArtifact";
+
+    /// Its status has no generation.
+    fn is_observed(&self) -> bool {
+        true
+    }
+
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |status| &status.conditions)
+    }
+
+    fn artifact(&self) -> Option<&Artifact> {
+        self.status.as_ref()?.artifact.as_ref()
+    }
+}
 
 /// What the source of a `chartRef` looks like now.
-pub(crate) async fn source_of(
+pub(crate) fn source_of(
     release: &HelmRelease,
     reference: &ChartReference,
-    ports: &Ports,
+    sources: &Sources,
     options: &Options,
 ) -> SourceSeen {
     let own = release.metadata.namespace.as_deref().unwrap_or_default();
@@ -25,23 +121,25 @@ pub(crate) async fn source_of(
         "" => own,
         given => given,
     };
-    let kind = reference.kind.as_str();
-    let name = format!("{kind}/{namespace}/{}", reference.name);
-    if let Some(denied) = denied(kind, namespace, &reference.name, own, options) {
+    let (kind, name) = (reference.kind.as_str(), reference.name.as_str());
+    if let Some(denied) = denied(kind, namespace, name, own, options) {
         return denied;
     }
     match kind {
         "ExternalArtifact" if !options.gates.external_artifact => SourceSeen::Denied(format!(
-            "can't access '{name}', ExternalArtifact feature gate is disabled"
+            "can't access '{kind}/{namespace}/{name}', ExternalArtifact feature gate is disabled"
         )),
-        "ExternalArtifact" => match ports.external_artifacts.get(namespace, &reference.name) {
-            None => SourceSeen::Missing(name),
-            Some(found) => match found.status.as_ref().and_then(|status| status.artifact.clone()) {
-                None => SourceSeen::NotReady(format!("{name} is not ready: it does not have an artifact")),
-                Some(artifact) => SourceSeen::Ready(Box::new(artifact)),
-            },
-        },
-        kind if ASKED.contains(&kind) => ask(ports, kind, namespace, &reference.name).await,
+        "ExternalArtifact" => judge(
+            sources.external_artifacts.get(namespace, name).as_deref(),
+            namespace,
+            name,
+        ),
+        "HelmChart" => judge(sources.helm_charts.get(namespace, name).as_deref(), namespace, name),
+        "OCIRepository" => judge(
+            sources.oci_repositories.get(namespace, name).as_deref(),
+            namespace,
+            name,
+        ),
         kind => SourceSeen::Unsupported(format!("spec.chartRef.kind {kind:?} is not supported by this version")),
     }
 }
@@ -55,43 +153,39 @@ pub(crate) fn denied(kind: &str, namespace: &str, name: &str, own: &str, options
     })
 }
 
-/// Reads a source from the API server.
-pub(crate) async fn ask(ports: &Ports, kind: &str, namespace: &str, object: &str) -> SourceSeen {
-    let name = format!("{kind}/{namespace}/{object}");
-    let target = match ports.targets.local(None) {
-        Ok(target) => target,
-        Err(error) => return SourceSeen::Unreadable(error.to_string()),
+/// A source can be used when it was looked at, is not stalled and has an artifact; Ready itself is not asked for.
+pub(crate) fn judge<S: Source>(found: Option<&S>, namespace: &str, name: &str) -> SourceSeen {
+    let name = format!("{}/{namespace}/{name}", S::KIND);
+    let Some(found) = found else {
+        return SourceSeen::Missing(name);
     };
-    let resource = match target.resolve(&Gvk::new(source::API_VERSION, kind)).await {
-        Ok(resource) => resource,
-        Err(error) => return SourceSeen::Unsupported(format!("{name}: {error}")),
-    };
-    match target.get(&resource, namespace, object).await {
-        Ok(None) => SourceSeen::Missing(name),
-        Ok(Some(found)) => judge(&found, &name),
-        Err(error) => SourceSeen::Unreadable(format!("could not get Source object: {name}: {error}")),
+    match problem(found) {
+        Some(why) => SourceSeen::NotReady(format!("{name} is not ready: {why}")),
+        None => match found.artifact() {
+            None => SourceSeen::NotReady(format!("{name} is not ready: it does not have an artifact")),
+            Some(artifact) => SourceSeen::Ready(Box::new(artifact.clone())),
+        },
     }
 }
 
-/// A source can be used when it was looked at, is not stalled and has an artifact; Ready itself is not asked for.
-fn judge(found: &Value, name: &str) -> SourceSeen {
-    let not_ready = |why: &str| SourceSeen::NotReady(format!("{name} is not ready: {why}"));
-    if found.pointer("/metadata/generation") != found.pointer("/status/observedGeneration") {
-        return not_ready("latest generation of object has not been reconciled");
+fn problem<S: Source>(found: &S) -> Option<String> {
+    if !found.is_observed() {
+        return Some("latest generation of object has not been reconciled".to_owned());
     }
-    let conditions = found.pointer("/status/conditions").and_then(Value::as_array);
-    for condition in conditions.into_iter().flatten() {
-        if condition["type"] == "Stalled" && condition["status"] == "True" {
-            return not_ready(condition["message"].as_str().unwrap_or("it is stalled"));
-        }
-    }
-    match found.pointer("/status/artifact") {
-        None => not_ready("it does not have an artifact"),
-        Some(artifact) => match serde_json::from_value::<Artifact>(artifact.clone()) {
-            Ok(artifact) => SourceSeen::Ready(Box::new(artifact)),
-            Err(error) => SourceSeen::Unreadable(format!("status.artifact of {name} cannot be read: {error}")),
-        },
-    }
+    let stalled = found.conditions().iter().find(|condition| condition.type_ == "Stalled");
+    stalled
+        .filter(|condition| condition.status == "True")
+        .map(|condition| match condition.message.as_str() {
+            "" => "it is stalled".to_owned(),
+            message => message.to_owned(),
+        })
+}
+
+/// What has to change for its HelmReleases to be woken: the artifact, and whether it can be used.
+pub(crate) fn version_of<S: Source>(found: &S) -> Option<Version> {
+    let artifact = found.artifact()?;
+    let is_usable = problem(found).is_none();
+    Some((format!("{} {is_usable}", artifact.revision), artifact.digest.clone()))
 }
 
 #[cfg(test)]
@@ -118,15 +212,37 @@ mod tests {
                 None,
                 "NotReady(\"HelmChart/n/c is not ready: it does not have",
             ),
-            (2, "False", Some(json!({"path": 1})), "Unreadable("),
         ] {
-            let mut found = json!({"metadata": {"generation": 2}, "status": {"observedGeneration": observed,
-                "conditions": [{"type": "Stalled", "status": stalled, "message": "why"}]}});
+            let mut found = json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmChart",
+                "metadata": {"name": "c", "namespace": "n", "generation": 2},
+                "spec": {"chart": "c", "interval": "1m", "sourceRef": {"kind": "HelmRepository", "name": "r"}},
+                "status": {"observedGeneration": observed, "conditions": [{"type": "Stalled", "status": stalled,
+                    "message": "why", "reason": "X", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
             if let Some(artifact) = artifact {
                 found["status"]["artifact"] = artifact;
             }
-            let seen = format!("{:?}", judge(&found, "HelmChart/n/c"));
+            let found: HelmChart = serde_json::from_value(found).expect("it is complete");
+            let seen = format!("{:?}", judge(Some(&found), "n", "c"));
             assert!(seen.starts_with(wanted), "{seen}");
         }
+        let missing = format!("{:?}", judge::<OCIRepository>(None, "n", "c"));
+        assert_eq!(missing, "Missing(\"OCIRepository/n/c\")");
+    }
+
+    #[test]
+    fn becoming_usable_is_a_change() {
+        let repository = |observed: i64, artifact: bool| -> OCIRepository {
+            let mut found = json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository",
+                "metadata": {"name": "c", "namespace": "n", "generation": 2},
+                "spec": {"url": "oci://example.com/c", "interval": "1m"}, "status": {"observedGeneration": observed}});
+            if artifact {
+                found["status"]["artifact"] = json!({"path": "p", "url": "u", "revision": "1", "digest": "sha256:0",
+                    "lastUpdateTime": "2026-01-01T00:00:00Z"});
+            }
+            serde_json::from_value(found).expect("it is complete")
+        };
+        assert_eq!(version_of(&repository(2, false)), None);
+        let (before, after) = (version_of(&repository(1, true)), version_of(&repository(2, true)));
+        assert!(before.is_some() && before != after);
     }
 }

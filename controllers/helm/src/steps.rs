@@ -17,13 +17,16 @@ use nave_runtime::Status;
 use crate::{
     act::{Act, Failed},
     definitions::entries_of,
+    drift,
     job::{Ended, Job, Ready},
+    notes::Notes,
     render::Wanted,
     report::About,
     running::Turn,
     settings,
     status::{self, At},
     storage::Storage,
+    write::Method,
 };
 
 impl Job {
@@ -91,6 +94,7 @@ impl Job {
                 }
                 if settings::drift_mode(spec) == DriftMode::Disabled {
                     nave_runtime::Conditions::remove_condition(&mut self.status.conditions, conditions::DRIFTED);
+                    self.measure_drift(None);
                 }
                 return Ended::InSync;
             }
@@ -119,10 +123,12 @@ impl Job {
                 revision: 1,
                 is_upgrade: false,
                 skip_schema_validation: false,
+                method: Method::default(),
                 capabilities: &shared.capabilities,
             };
             let mut act = self.act(ready, &shared, &object, &preempt, turn, &mut storage, &mut history);
             let mut tests = 0;
+            let mut logs = String::new();
             let result = match &step {
                 Step::Install => {
                     act.action = "install";
@@ -143,6 +149,8 @@ impl Job {
                 Step::Test => act.test(&stored).await.map(|count| tests = count),
                 Step::Unlock => act.unlock(&stored).await,
                 Step::CheckDrift => {
+                    // Comparing takes a while; what was done before is known by then, should this process end.
+                    self.write().await;
                     let refresh = !done.is_empty();
                     return self
                         .check_drift(ready, turn, &mut storage, &mut history, &stored, refresh)
@@ -150,6 +158,9 @@ impl Job {
                 }
                 Step::Done => Ok(()),
             };
+            if result.is_err() {
+                logs = act.notes.for_event();
+            }
             status::set_history(&mut self.status, &history);
             if step.kind() == "release" {
                 let took = duration::format(std::time::Duration::from_millis(
@@ -163,7 +174,7 @@ impl Job {
             let is_stored = history.first().map(|newest| (newest.version, newest.digest.clone())) != before;
             let is_canceled = result.as_ref().is_err_and(|failed| failed.canceled);
             let at = self.at();
-            let ended = self.report(&step, result, tests, is_stored, &history, ready, at);
+            let ended = self.report(&step, result, tests, is_stored, &history, ready, &logs, at);
             status::summarize(&mut self.status, &test, at);
             if is_canceled {
                 return Ended::Now;
@@ -174,8 +185,8 @@ impl Job {
             if step.kind() == "remediate" {
                 return self.after_remediation();
             }
+            // What comes next is written with this: the end of the job, or what is done then.
             done.push(step.kind());
-            self.write().await;
         }
     }
 
@@ -207,6 +218,7 @@ impl Job {
             oci_digest: ready.oci_digest.clone(),
             action: "",
             has_new_definitions: false,
+            notes: Notes::default(),
         }
     }
 
@@ -303,6 +315,7 @@ impl Job {
         is_stored: bool,
         history: &[Snapshot],
         ready: &Ready,
+        logs: &str,
         at: At,
     ) -> Option<Ended> {
         use reasons::helm as reason;
@@ -409,7 +422,7 @@ impl Job {
                     ),
                 };
                 let about = if is_release { ready.about() } else { about };
-                self.reporter().warning(bad, &message, &about);
+                self.reporter().warning(bad, &format!("{message}{logs}"), &about);
                 self.status.failures += 1;
                 status::set(&mut self.status, condition, Status::False, bad, message.clone(), at);
                 let is_tested = newest.is_some_and(|newest| newest.tests.is_some());
@@ -478,6 +491,12 @@ impl Job {
         }
     }
 
+    /// The metric; none where drift is not looked for.
+    fn measure_drift(&self, count: Option<usize>) {
+        let (namespace, name) = &self.key;
+        self.shared.ports.metrics.drifted("HelmRelease", namespace, name, count);
+    }
+
     async fn check_drift(
         &mut self,
         ready: &Ready,
@@ -508,16 +527,14 @@ impl Job {
         let about = act.history.first().map(About::snapshot).unwrap_or_default();
         let name = act.history.first().map(Snapshot::full_name).unwrap_or_default();
         let (kind, reason) = (conditions::DRIFTED, reasons::helm::NO_DRIFT_DETECTED);
+        self.measure_drift(Some(drifted.len()));
         if drifted.is_empty() {
             let message = format!("No drift detected for release {name}");
             status::set(&mut self.status, kind, Status::False, reason, message, at);
             return Ended::InSync;
         }
-        let list: Vec<String> = drifted.iter().map(ToString::to_string).collect();
-        let message = format!(
-            "Cluster state of release {name} has drifted from the desired state:\n{}",
-            list.join("\n")
-        );
+        let list = drift::list(&drifted);
+        let message = format!("Cluster state of release {name} has drifted from the desired state:\n{list}");
         let found = reasons::helm::DRIFT_DETECTED;
         let is_told = nave_runtime::Conditions::get_condition(&self.written.conditions, kind)
             .is_some_and(|known| known.message == message);
@@ -528,12 +545,10 @@ impl Job {
         if mode != DriftMode::Enabled {
             return Ended::InSync;
         }
-        match act.correct(drifted, &ready.ignore).await {
+        match act.correct(release, drifted).await {
             Ok(()) => {
-                let message = format!(
-                    "Cluster state of release {name} has been corrected:\n{}",
-                    list.join("\n")
-                );
+                self.measure_drift(Some(0));
+                let message = format!("Cluster state of release {name} has been corrected:\n{list}");
                 self.reporter().info(reasons::helm::DRIFT_CORRECTED, &message, &about);
                 let message = format!("No drift detected for release {name}");
                 status::set(&mut self.status, kind, Status::False, reason, message, at);
@@ -560,17 +575,21 @@ impl Act<'_> {
     async fn unlock(&mut self, stored: &[Release]) -> Result<(), Failed> {
         let Some(newest) = last(stored) else { return Ok(()) };
         let mut release = newest.clone();
+        let action = match release.status() {
+            nave_release::Status::PendingInstall => "install",
+            nave_release::Status::PendingRollback => "rollback",
+            _ => "upgrade",
+        };
         let text = format!("Release unlocked from stale '{}' state", release.status());
         release.set_status(nave_release::Status::Failed, text);
         let is_known = self.history.iter().any(|known| known.is_of(&release));
-        self.storage
-            .update(&release)
-            .await
-            .map_err(|error| Failed::of(&error))?;
-        if is_known {
-            self.store(&release).await?;
+        if is_known || self.storage.is_ours(release.version) {
+            // A process that ended in the middle of an action did not come to write down what it had begun. Taken for a
+            // stranger's, the version would cost the history, and with it what can be rolled back to.
+            self.action = action;
+            return self.store(&release).await;
         }
-        Ok(())
+        self.storage.update(&release).await.map_err(|error| Failed::of(&error))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The versions of a release in Helm's Secrets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -33,6 +33,10 @@ pub(crate) struct Storage {
     name: String,
     /// Labels of the Secrets, by version: what others put there stays.
     labels: HashMap<i64, BTreeMap<String, String>>,
+    /// What is stored, oldest first, once it was asked for: a job does not ask again for what it wrote itself.
+    known: Option<Vec<Release>>,
+    /// Versions that a helm-controller made, and nobody by hand.
+    ours: HashSet<i64>,
 }
 
 impl Storage {
@@ -42,11 +46,16 @@ impl Storage {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             labels: HashMap::new(),
+            known: None,
+            ours: HashSet::new(),
         }
     }
 
     /// All versions, oldest first. Records that cannot be read are passed over, as Helm does.
     pub async fn list(&mut self) -> Result<Vec<Release>, StorageError> {
+        if let Some(known) = &self.known {
+            return Ok(known.clone());
+        }
         let parameters = ListParams::default().labels(&selector(&self.name));
         let list = self
             .api
@@ -55,10 +64,18 @@ impl Storage {
             .map_err(|source| self.error("listing", &selector(&self.name), source))?;
         let mut releases = Vec::with_capacity(list.items.len());
         self.labels.clear();
+        self.ours.clear();
         for secret in list.items {
             let data = secret.data.unwrap_or_default().remove(KEY).unwrap_or_default();
             match decode(&data.0) {
                 Ok(release) => {
+                    let writers = secret.metadata.managed_fields.unwrap_or_default();
+                    if writers
+                        .iter()
+                        .any(|entry| entry.manager.as_deref() == Some(managers::HELM))
+                    {
+                        self.ours.insert(release.version);
+                    }
                     self.labels
                         .insert(release.version, secret.metadata.labels.unwrap_or_default());
                     releases.push(release);
@@ -72,7 +89,13 @@ impl Storage {
             }
         }
         releases.sort_by_key(|release| release.version);
+        self.known = Some(releases.clone());
         Ok(releases)
+    }
+
+    /// Whether a helm-controller stored this version: somebody else's record has another writer.
+    pub fn is_ours(&self, version: i64) -> bool {
+        self.ours.contains(&version)
     }
 
     /// Stores a new version, and makes room for it first.
@@ -98,6 +121,8 @@ impl Storage {
             .await
             .map_err(|source| self.error("creating", &name, source))?;
         self.labels.insert(release.version, own);
+        self.ours.insert(release.version);
+        self.keep(release);
         Ok(())
     }
 
@@ -115,11 +140,22 @@ impl Storage {
             .replace(&name, &parameters, &secret)
             .await
             .map_err(|source| self.error("updating", &name, source))?;
+        self.keep(release);
         Ok(())
+    }
+
+    fn keep(&mut self, release: &Release) {
+        let Some(known) = &mut self.known else { return };
+        known.retain(|other| other.version != release.version);
+        known.push(release.clone());
+        known.sort_by_key(|release| release.version);
     }
 
     /// Forgets a version; one that is gone already is fine.
     pub async fn delete(&mut self, version: i64) -> Result<(), StorageError> {
+        if let Some(known) = &mut self.known {
+            known.retain(|other| other.version != version);
+        }
         let name = secret_name(&self.name, version);
         match self.api.delete(&name, &DeleteParams::default()).await {
             Ok(_) => Ok(()),

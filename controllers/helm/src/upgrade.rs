@@ -9,9 +9,10 @@ use nave_release::{Release, Status, deployed, last, left_behind, next_version, o
 
 use crate::{
     act::{Act, Failed},
-    cluster::{How, Placed, Written},
+    cluster::Placed,
     render::Wanted,
     settings,
+    write::{How, Written},
 };
 
 /// What writing a new version comes to.
@@ -34,6 +35,7 @@ impl Act<'_> {
         let mut current = deployed(stored).unwrap_or(newest).clone();
         wanted.revision = next_version(stored);
         wanted.is_upgrade = true;
+        wanted.method = settings::upgrade_method(&upgrade, newest);
         wanted.skip_schema_validation = upgrade.disable_schema_validation;
 
         let (mut values, mut chart) = (wanted.values.clone(), wanted.chart.clone());
@@ -80,6 +82,8 @@ impl Act<'_> {
         let change = Change {
             old: &old,
             how: How {
+                method: wanted.method,
+                is_strict: !upgrade.disable_open_api_validation,
                 respect_owners: upgrade.disable_take_ownership,
                 take_over_fields: !current.is_server_side(),
                 notice_created: upgrade.cleanup_on_fail,
@@ -131,15 +135,15 @@ impl Act<'_> {
 
     /// Writes what is new and deletes what is left behind. `created` gets what did not exist before.
     pub async fn change(
-        &self,
+        &mut self,
         placed: Vec<Placed>,
         change: &Change<'_>,
         created: &mut Vec<Placed>,
     ) -> Result<Vec<Written>, Failed> {
+        self.notes.add(format!("updating {} resource(s)", placed.len()));
         let old = self.place_known(change.old.to_vec()).await?;
-        let known: Vec<ObjectId> = old.iter().map(Placed::id).collect();
         let new: Vec<ObjectId> = placed.iter().map(Placed::id).collect();
-        let (written, result) = match self.write_all(placed, &known, change.how).await {
+        let (written, result) = match self.write_all(placed, &old, change.how).await {
             Ok(written) => (written, Ok(())),
             Err((written, failed)) => (written, Err(failed)),
         };

@@ -4,17 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use nave_apply::{WaitItem, judge, wait, wait_until_gone};
 use nave_health::Health;
+use nave_object::duration;
 use nave_targets::Judge;
 use serde_json::Value;
 
 use crate::{
     act::{Act, Failed},
-    cluster::Written,
+    settings,
+    write::Written,
 };
 
 impl Act<'_> {
     /// Waits until what was written is current. Something newer that is wanted ends it.
     pub async fn wait_for(&mut self, written: &[Written], limit: Duration, with_jobs: bool) -> Result<(), Failed> {
+        let is_legacy = settings::waits_by_helm_3(&self.object.spec, &self.options.gates);
         let items: Vec<WaitItem> = written
             .iter()
             .filter(|one| {
@@ -23,9 +26,26 @@ impl Act<'_> {
                     && object.pointer("/spec/paused").and_then(Value::as_bool) == Some(true);
                 !is_paused && (with_jobs || object.kind() != "Job")
             })
-            .map(Written::wait_item)
+            .map(|one| match is_legacy {
+                // It was judged by other rules.
+                true => WaitItem {
+                    seen: None,
+                    ..one.wait_item()
+                },
+                false => one.wait_item(),
+            })
             .collect();
-        let waiting = wait(self.target, items, judge(self.expressions.clone()), limit, true);
+        let rules: Arc<Judge> = match is_legacy {
+            true => Arc::new(|live: &Value| nave_health::helm3::status(live, true)),
+            false => judge(self.expressions.clone()),
+        };
+        let kinds = format!(
+            "waiting for {} resource(s) for {}",
+            items.len(),
+            duration::format(limit)
+        );
+        self.notes.add(kinds);
+        let waiting = wait(self.target, items, rules, limit, true);
         let preempt = self.preempt;
         self.turn
             .rest(async {

@@ -1,17 +1,11 @@
 //! The files of an artifact: from the store of this process when it is there, over HTTP when it is not.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use nave_artifact::{Digest, FileTree, Limits, UnpackError, unpack};
+use nave_artifact::{FileTree, Limits, UnpackError, unpack};
 use nave_crds::meta::Artifact;
-use nave_store::Store;
-
-/// First pause between two tries; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// One download, from the first byte asked to the last one read.
-const DOWNLOAD_DEADLINE: Duration = Duration::from_secs(60);
+use nave_store::{DownloadError, Downloads, Store};
 
 /// Reads artifacts.
 pub trait ArtifactReader: Send + Sync + 'static {
@@ -22,56 +16,9 @@ pub trait ArtifactReader: Send + Sync + 'static {
 /// Why an artifact cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Its server does not have it, any more or yet: the source will say something newer.
-    #[error("artifact {url} was not found")]
-    NotFound {
-        /// Where it should be.
-        url: String,
-    },
-    /// Its digest is no digest.
-    #[error("artifact {url} has a digest that cannot be read")]
-    BadDigest {
-        /// Where it is.
-        url: String,
-        /// What is wrong.
-        #[source]
-        source: nave_artifact::DigestError,
-    },
-    /// It is not what the source says.
-    #[error("artifact {url} has digest {actual}, expected {expected}")]
-    DigestMismatch {
-        /// Where it is.
-        url: String,
-        /// Of the source's status.
-        expected: String,
-        /// Of the bytes.
-        actual: String,
-    },
-    /// The server refused.
-    #[error("downloading artifact {url}: the server answered {status}")]
-    Refused {
-        /// Where it is.
-        url: String,
-        /// The HTTP status.
-        status: u16,
-    },
-    /// No connection, or it broke.
-    #[error("downloading artifact {url}")]
-    Download {
-        /// Where it is.
-        url: String,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// It is larger than allowed.
-    #[error("artifact {url} is larger than {limit} bytes")]
-    TooLarge {
-        /// Where it is.
-        url: String,
-        /// The limit.
-        limit: u64,
-    },
+    /// There are no bytes that are what the source says.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
     /// It is no tarball.
     #[error("unpacking artifact {url}")]
     Unpack {
@@ -83,103 +30,29 @@ pub enum ReadError {
     },
 }
 
-impl ReadError {
-    fn may_pass(&self) -> bool {
-        match self {
-            ReadError::Download { .. } | ReadError::DigestMismatch { .. } => true,
-            ReadError::Refused { status, .. } => *status >= 500 || *status == 429,
-            _ => false,
-        }
-    }
-}
-
 /// Reads from a store of this process, and everything that the store does not have over HTTP.
 pub struct StoreOrHttp {
     store: Option<Store>,
-    client: reqwest::Client,
-    retries: u32,
+    downloads: Downloads,
     limits: Limits,
 }
 
 impl StoreOrHttp {
     /// `retries` is Flux's `--http-retry`.
     pub fn new(store: Option<Store>, client: reqwest::Client, retries: u32) -> Self {
+        let limits = Limits::default();
         StoreOrHttp {
             store,
-            client,
-            retries,
-            limits: Limits::default(),
+            downloads: Downloads::new(client, retries, limits.bytes),
+            limits,
         }
-    }
-
-    async fn download(&self, artifact: &Artifact, digest: &Digest) -> Result<FileTree, ReadError> {
-        let mut pause = FIRST_PAUSE;
-        let mut tries = 0;
-        loop {
-            match self.download_once(artifact, digest).await {
-                Err(error) if tries < self.retries && error.may_pass() => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "trying again");
-                    tries += 1;
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                other => return other,
-            }
-        }
-    }
-
-    async fn download_once(&self, artifact: &Artifact, digest: &Digest) -> Result<FileTree, ReadError> {
-        let url = || artifact.url.clone();
-        let failed = |source: reqwest::Error| ReadError::Download {
-            url: url(),
-            source: source.without_url(),
-        };
-        let mut answer = self
-            .client
-            .get(&artifact.url)
-            .timeout(DOWNLOAD_DEADLINE)
-            .send()
-            .await
-            .map_err(failed)?;
-        match answer.status().as_u16() {
-            200 => {}
-            404 => return Err(ReadError::NotFound { url: url() }),
-            status => return Err(ReadError::Refused { url: url(), status }),
-        }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if (bytes.len() + chunk.len()) as u64 > self.limits.bytes {
-                return Err(ReadError::TooLarge {
-                    url: url(),
-                    limit: self.limits.bytes,
-                });
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        let (limits, expected, url) = (self.limits, *digest, url());
-        tokio::task::spawn_blocking(move || {
-            let actual = expected.algorithm().digest(&bytes);
-            if actual != expected {
-                return Err(ReadError::DigestMismatch {
-                    url,
-                    expected: expected.to_string(),
-                    actual: actual.to_string(),
-                });
-            }
-            unpack(bytes.as_slice(), &limits).map_err(|source| ReadError::Unpack { url, source })
-        })
-        .await
-        .expect("unpacking reports its errors and does not panic")
     }
 }
 
 impl ArtifactReader for StoreOrHttp {
     fn read<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Arc<FileTree>, ReadError>> {
         Box::pin(async move {
-            let digest: Digest = artifact.digest.parse().map_err(|source| ReadError::BadDigest {
-                url: artifact.url.clone(),
-                source,
-            })?;
+            let digest = Downloads::digest(&artifact.url, &artifact.digest)?;
             if let Some(store) = &self.store {
                 match store.tree(&artifact.path, &digest).await {
                     Ok(tree) => return Ok(tree),
@@ -189,7 +62,14 @@ impl ArtifactReader for StoreOrHttp {
                     }
                 }
             }
-            self.download(artifact, &digest).await.map(Arc::new)
+            let bytes = self.downloads.get(&artifact.url, &digest).await?;
+            let (limits, url) = (self.limits, artifact.url.clone());
+            tokio::task::spawn_blocking(move || {
+                unpack(bytes.as_slice(), &limits).map_err(|source| ReadError::Unpack { url, source })
+            })
+            .await
+            .expect("unpacking reports its errors and does not panic")
+            .map(Arc::new)
         })
     }
 }
@@ -198,7 +78,7 @@ impl ArtifactReader for StoreOrHttp {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use nave_artifact::{File, pack};
+    use nave_artifact::{Digest, File, pack};
 
     use super::*;
 
@@ -260,16 +140,25 @@ mod tests {
             .read(&artifact(url.clone(), wrong))
             .await
             .expect_err("the digest differs");
-        assert!(matches!(error, ReadError::DigestMismatch { .. }), "{error}");
+        assert!(
+            matches!(error, ReadError::Download(DownloadError::DigestMismatch { .. })),
+            "{error}"
+        );
         let error = reader(5)
             .read(&artifact(url.replace("a.tar", "b.tar"), digest))
             .await
             .expect_err("it is not there");
-        assert!(matches!(error, ReadError::NotFound { .. }), "{error}");
+        assert!(
+            matches!(error, ReadError::Download(DownloadError::NotFound { .. })),
+            "{error}"
+        );
         let error = reader(0)
             .read(&artifact(url, "nonsense".into()))
             .await
             .expect_err("no digest");
-        assert!(matches!(error, ReadError::BadDigest { .. }), "{error}");
+        assert!(
+            matches!(error, ReadError::Download(DownloadError::BadDigest { .. })),
+            "{error}"
+        );
     }
 }

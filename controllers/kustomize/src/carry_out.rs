@@ -7,6 +7,7 @@ use nave_crds::{conditions, meta::Artifact, reasons};
 use nave_health::HealthExpressions;
 use nave_object::{Object, digest, duration, yaml};
 use nave_runtime::Conditions;
+use nave_store::DownloadError;
 
 use crate::{
     ReadError,
@@ -90,7 +91,7 @@ impl Run<'_> {
         }
 
         let tree = self.ports.artifacts.read(artifact).await.map_err(|error| {
-            let is_missing = matches!(error, ReadError::NotFound { .. });
+            let is_missing = matches!(error, ReadError::Download(DownloadError::NotFound { .. }));
             Failure {
                 after: is_missing.then_some(self.options.requeue_dependency),
                 ..Failure::new(reasons::kustomize::ARTIFACT_FAILED, chain(&error))

@@ -9,8 +9,7 @@ use nave_crds::meta::Artifact;
 
 use crate::depends::Key;
 
-/// Revision and digest: the same revision may be packed anew.
-pub(crate) type Version = (String, String);
+pub(crate) use nave_runtime::wakes::Version;
 
 /// The version of an artifact.
 pub(crate) fn version_of(artifact: &Artifact) -> Version {

@@ -5,12 +5,13 @@
 //! ```
 //!
 //! The rules are those of `sigs.k8s.io/cli-utils` kstatus 0.37 with Flux's own reading of Jobs (fluxcd/pkg ssa), and
-//! expressions of `healthCheckExprs` and `readyExpr` in CEL.
+//! expressions of `healthCheckExprs` and `readyExpr` in CEL. [`helm3`] has the rules of Helm 3 beside them.
 
 mod builtin;
 pub mod cel;
 mod fields;
 mod generic;
+pub mod helm3;
 
 pub use cel::{CelError, CustomHealth, HealthExpressions, ReadyExpression};
 

@@ -37,5 +37,5 @@ pub use cache::Cache;
 pub use error::{BuildError, Problem};
 pub use helm::{ChartRequest, ValuesMerge};
 pub use repository::RepositoryUrl;
-pub use schema::is_cluster_scoped;
+pub use schema::{is_cluster_scoped, merge_keys};
 pub use tree::{MemoryTree, Tree};

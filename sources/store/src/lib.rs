@@ -3,9 +3,11 @@
 //! ```text
 //! FileTree ─► put_tree ─► <dir>/<kind>/<namespace>/<name>/<file> ─► routes (HTTP, for other processes)
 //!                 └──────────────► trees by digest, in memory ────► tree   (for readers in this process)
+//!                                  artifacts of other processes ────► Downloads
 //! ```
 
 mod cache;
+mod download;
 mod place;
 mod read;
 mod retention;
@@ -14,6 +16,7 @@ mod store;
 mod verify;
 mod write;
 
+pub use download::{DownloadError, Downloads};
 pub use place::{Owner, PlaceError};
 pub use read::ReadError;
 pub use retention::Retention;

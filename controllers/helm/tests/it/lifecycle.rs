@@ -190,9 +190,29 @@ async fn drift_is_corrected_where_it_is_not_ignored() -> Result<()> {
         "correcting makes no new version"
     );
     stage.told("DriftCorrected").await?;
+    let gone = format!("ConfigMap/{}/a removed", stage.namespace);
+    let events = stage.events().await?;
+    assert!(events.iter().any(|event| event.contains(&gone)), "{events:?}");
+    // Only what drifted is written, by name: the object is not applied anew, and stays who it is.
+    let patch = kube::api::Patch::Merge(json!({"data": {"value": "9", "extra": "mine"}}));
+    let changed = api.patch("a", &kube::api::PatchParams::default(), &patch).await?;
+    stage.request("look again", &[]).await?;
+    let now = stage.config("a").await?.context("it is there")?;
+    let data = now.data.context("it has data")?;
+    assert_eq!((data["value"].as_str(), data["extra"].as_str()), ("1", "mine"));
+    assert_eq!(now.metadata.uid, changed.metadata.uid);
 
     stage.apply(json!({"driftDetection": {"mode": "warn"}})).await?;
-    stage.condition("Drifted", "True", "DriftDetected").await?;
+    let status = stage.condition("Drifted", "True", "DriftDetected").await?;
+    let drifted = status.conditions.get_condition("Drifted").context("it is reported")?;
+    let named = format!("ConfigMap/{}/b changed: data.value", stage.namespace);
+    assert!(drifted.message.ends_with(&named), "{}", drifted.message);
+    let metrics = String::from_utf8(stage.metrics.render())?;
+    let series = format!(
+        "nave_drifted_objects{{kind=\"HelmRelease\",name=\"shop\",namespace=\"{}\"}} 1",
+        stage.namespace
+    );
+    assert!(metrics.contains(&series), "{metrics}");
     assert_eq!(stage.value("b").await?.as_deref(), Some("other"));
     assert_eq!(
         api.list(&ListParams::default()).await?.items.len(),

@@ -2,7 +2,11 @@
 
 mod adoption;
 mod charts;
+mod crash;
 mod failures;
+mod interop;
 mod lifecycle;
+mod methods;
 mod stage;
 mod values;
+mod wakes;

@@ -10,22 +10,24 @@ use k8s_openapi::{
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
     runtime::watcher,
 };
 use nave_bed::{Plane, PlaneOptions, eventually};
 use nave_crds::{
     helm::{HelmRelease, HelmReleaseStatus},
-    source::ExternalArtifact,
+    source::{ExternalArtifact, OCIRepository},
 };
 use nave_helm_controller::{ChartArtifacts, Options, Ports, run};
 use nave_release::{Release, decode, selector};
 use nave_runtime::{
     Conditions, EventRecorder, Metrics, Tasks, Watched,
-    ports::{AllowAll, PermitItself},
+    ports::{AllowAll, ApplyPolicy, PermitItself},
     watch::without_managed_fields,
 };
 use nave_store::{Owner, Store};
 use nave_targets::{KubeconfigPolicy, Targets};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -65,16 +67,82 @@ async fn install(plane: &Plane) -> Result<()> {
     Ok(())
 }
 
+/// What a reconciler of one namespace is given.
+pub fn ports(
+    client: &Client,
+    namespace: &str,
+    artifacts: ChartArtifacts,
+    policy: Arc<dyn ApplyPolicy>,
+    metrics: Metrics,
+    tasks: &Tasks,
+) -> Ports {
+    let kubeconfigs = KubeconfigPolicy {
+        allow_local_servers: true,
+        ..KubeconfigPolicy::default()
+    };
+    Ports {
+        client: client.clone(),
+        targets: Arc::new(Targets::new(client.clone(), kubeconfigs)),
+        artifacts,
+        events: EventRecorder::new(client.clone(), "helm-controller", "test".into(), None, tasks),
+        metrics,
+        helm_releases: watched::<HelmRelease>(client, namespace, tasks),
+        external_artifacts: watched::<ExternalArtifact>(client, namespace, tasks),
+        helm_charts: None,
+        oci_repositories: Some(watched::<OCIRepository>(client, namespace, tasks)),
+        permits: Arc::new(PermitItself),
+        policy,
+        tasks: tasks.clone(),
+    }
+}
+
+pub fn options() -> Options {
+    Options {
+        requeue_dependency: Duration::from_secs(20),
+        interval_jitter: 0,
+        min_retry_delay: Duration::from_millis(50),
+        max_retry_delay: Duration::from_secs(5),
+        ..Options::default()
+    }
+}
+
+fn watched<K>(client: &Client, namespace: &str, tasks: &Tasks) -> Watched<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    Watched::start(
+        Api::namespaced(client.clone(), namespace),
+        watcher::Config::default(),
+        without_managed_fields::<K>,
+        tasks,
+    )
+}
+
 pub struct Stage {
+    pub plane: &'static Plane,
     pub client: Client,
     pub namespace: String,
-    store: Store,
+    pub store: Store,
+    pub metrics: Metrics,
     tasks: Tasks,
     _directory: tempfile::TempDir,
 }
 
 impl Stage {
     pub async fn start(test: &str) -> Result<Stage> {
+        let mut stage = Stage::idle(test, "http://127.0.0.1:1").await?;
+        stage.run();
+        Ok(stage)
+    }
+
+    /// Everything but the reconciler; artifacts say that they are served at this address.
+    pub async fn idle(test: &str, address: &str) -> Result<Stage> {
         let plane = plane().await;
         let client = plane.client();
         let object = serde_json::from_value(json!({"metadata": {"generateName": format!("{test}-")}}))?;
@@ -88,62 +156,37 @@ impl Stage {
         })
         .await?;
         let directory = tempfile::tempdir()?;
-        let store = Store::open(nave_store::Options::new(directory.path(), "http://127.0.0.1:1"))?;
-        let mut stage = Stage {
+        let store = Store::open(nave_store::Options::new(directory.path(), address))?;
+        Ok(Stage {
+            plane,
             client,
             namespace,
             store,
+            metrics: Metrics::new(),
             tasks: Tasks::new(Default::default()),
             _directory: directory,
-        };
-        stage.run();
-        Ok(stage)
+        })
     }
 
     /// Starts a reconciler for this namespace.
-    fn run(&mut self) {
-        let (client, tasks) = (&self.client, &self.tasks);
-        let policy = KubeconfigPolicy {
-            allow_local_servers: true,
-            ..KubeconfigPolicy::default()
-        };
-        let ports = Ports {
-            client: client.clone(),
-            targets: Arc::new(Targets::new(client.clone(), policy)),
-            artifacts: ChartArtifacts::new(Some(self.store.clone()), reqwest::Client::new(), 0),
-            events: EventRecorder::new(client.clone(), "helm-controller", "test".into(), None, tasks),
-            metrics: Metrics::new(),
-            helm_releases: Watched::start(
-                Api::namespaced(client.clone(), &self.namespace),
-                watcher::Config::default(),
-                without_managed_fields::<HelmRelease>,
-                tasks,
-            ),
-            external_artifacts: Watched::start(
-                Api::namespaced(client.clone(), &self.namespace),
-                watcher::Config::default(),
-                without_managed_fields::<ExternalArtifact>,
-                tasks,
-            ),
-            permits: Arc::new(PermitItself),
-            policy: Arc::new(AllowAll),
-            tasks: tasks.clone(),
-        };
-        let options = Options {
-            requeue_dependency: Duration::from_secs(20),
-            interval_jitter: 0,
-            min_retry_delay: Duration::from_millis(50),
-            max_retry_delay: Duration::from_secs(5),
-            ..Options::default()
-        };
-        tasks.spawn("helm", run(ports, options));
+    pub fn run(&mut self) {
+        let artifacts = ChartArtifacts::new(Some(self.store.clone()), reqwest::Client::new(), 0);
+        let (policy, metrics) = (Arc::new(AllowAll), self.metrics.clone());
+        let ports = ports(&self.client, &self.namespace, artifacts, policy, metrics, &self.tasks);
+        self.tasks.spawn("helm", run(ports, options()));
+    }
+
+    /// Ends the reconciler.
+    pub async fn halt(&mut self) -> Result<()> {
+        self.tasks.shutdown_token().cancel();
+        let old = std::mem::replace(&mut self.tasks, Tasks::new(Default::default()));
+        ensure!(old.finish(DEADLINE).await, "the reconciler did not stop");
+        Ok(())
     }
 
     /// Ends the reconciler and starts another one that remembers nothing; `meanwhile` is done while there is none.
     pub async fn restart<F: Future<Output = Result<()>>>(&mut self, meanwhile: F) -> Result<()> {
-        self.tasks.shutdown_token().cancel();
-        let old = std::mem::replace(&mut self.tasks, Tasks::new(Default::default()));
-        ensure!(old.finish(DEADLINE).await, "the reconciler did not stop");
+        self.halt().await?;
         meanwhile.await?;
         self.run();
         Ok(())
@@ -172,14 +215,19 @@ impl Stage {
 
     /// Creates or changes the HelmRelease `shop` with these fields beside the required ones.
     pub async fn apply(&self, more: Value) -> Result<()> {
+        self.apply_named("shop", more).await
+    }
+
+    /// The same under another name.
+    pub async fn apply_named(&self, name: &str, more: Value) -> Result<()> {
         let mut spec =
             json!({"interval": "1h", "timeout": "1m", "chartRef": {"kind": "ExternalArtifact", "name": "source"}});
         spec.as_object_mut()
             .context("a map")?
             .extend(more.as_object().context("a map")?.clone());
-        let object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "metadata": {"name": "shop"}, "spec": spec});
+        let object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "metadata": {"name": name}, "spec": spec});
         self.releases()
-            .patch("shop", &PatchParams::apply("test").force(), &Patch::Apply(&object))
+            .patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object))
             .await?;
         Ok(())
     }

@@ -64,6 +64,21 @@ pub fn is_cluster_scoped(api_version: &str, kind: &str) -> bool {
     Schemas::default().is_cluster_scoped(&Gvk::from_api_version(api_version, kind))
 }
 
+/// The keys by which a list of a built-in kind is merged: none for a list that is replaced as a whole, no keys for one of
+/// scalars. Elements of lists do not count in the path.
+pub fn merge_keys(api_version: &str, kind: &str, path: &[&str]) -> Option<Vec<String>> {
+    let schemas = Schemas::default();
+    let mut schema = schemas.of(api_version, kind)?;
+    for (index, name) in path.iter().enumerate() {
+        schema = schema.field(name)?;
+        if index + 1 < path.len() && schema.merge_keys().is_some() {
+            schema = schema.elements()?;
+        }
+    }
+    let keys = schema.merge_keys()?;
+    Some(keys.into_iter().map(str::to_owned).collect())
+}
+
 /// What is known of one node while merging.
 #[derive(Clone, Copy)]
 pub(crate) struct Schema<'a> {
@@ -316,6 +331,22 @@ mod tests {
             ports.and_then(|schema| schema.merge_keys()),
             Some(vec!["port", "protocol"])
         );
+    }
+
+    #[test]
+    fn keys_are_found_through_lists() {
+        let keys = |path: &[&str]| merge_keys("apps/v1", "Deployment", path);
+        let pod = ["spec", "template", "spec", "containers"];
+        assert_eq!(keys(&pod), Some(vec!["name".to_owned()]));
+        let ports: Vec<&str> = pod.iter().copied().chain(["ports"]).collect();
+        assert_eq!(
+            keys(&ports).and_then(|keys| keys.into_iter().next()).as_deref(),
+            Some("containerPort")
+        );
+        let arguments: Vec<&str> = pod.iter().copied().chain(["args"]).collect();
+        assert_eq!(keys(&arguments), None);
+        assert_eq!(keys(&["metadata", "finalizers"]), Some(Vec::new()));
+        assert_eq!(merge_keys("example.com/v1", "Deployment", &pod), None);
     }
 
     /// Asks for the keys of `spec.template.spec.containers` of a Deployment after `steps`.
