@@ -16,7 +16,7 @@ use crate::{
     api,
     connection::Connection,
     fields::{self, field, text},
-    kinds::{EXTERNAL_ARTIFACT, GIT_REPOSITORY, KUSTOMIZATION, Kind},
+    kinds::{EXTERNAL_ARTIFACT, GIT_REPOSITORY, HELM_RELEASE, HELM_REPOSITORY, KUSTOMIZATION, Kind, OCI_REPOSITORY},
 };
 
 /// Everything that carries a fleet owner.
@@ -24,6 +24,8 @@ use crate::{
 pub struct FleetOwned {
     /// Kustomizations, those first on which no other depends; includes Kustomizations that were applied by one.
     pub kustomizations: Vec<DynamicObject>,
+    /// HelmReleases.
+    pub releases: Vec<DynamicObject>,
     /// Sources.
     pub sources: Vec<(&'static Kind, DynamicObject)>,
     /// Secrets, without their content.
@@ -48,7 +50,7 @@ impl FleetOwned {
         let client = &connection.client;
         let owned = ListParams::default().labels(labels::FLEET_NAME);
         let mut survey = FleetOwned::default();
-        for kind in [&GIT_REPOSITORY, &EXTERNAL_ARTIFACT] {
+        for kind in [&GIT_REPOSITORY, &HELM_REPOSITORY, &OCI_REPOSITORY, &EXTERNAL_ARTIFACT] {
             let found = api::list_if_known(client, kind, None, &owned)
                 .await?
                 .unwrap_or_default();
@@ -58,6 +60,9 @@ impl FleetOwned {
             .await?
             .unwrap_or_default();
         survey.kustomizations = dependants_first(with_nested(connection, kustomizations).await?);
+        survey.releases = api::list_if_known(client, &HELM_RELEASE, None, &owned)
+            .await?
+            .unwrap_or_default();
         let secrets: Api<DynamicObject> = Api::all_with(client.clone(), &secret_resource());
         let found = secrets
             .list_metadata(&owned)
@@ -67,9 +72,20 @@ impl FleetOwned {
         Ok(survey)
     }
 
+    /// What fleet objects are templates of.
+    pub fn products(&self) -> impl Iterator<Item = (&'static Kind, &DynamicObject)> {
+        let kustomizations = self.kustomizations.iter().map(|object| (&KUSTOMIZATION, object));
+        kustomizations.chain(self.releases.iter().map(|object| (&HELM_RELEASE, object)))
+    }
+
+    /// How many objects were found.
+    pub fn len(&self) -> usize {
+        self.kustomizations.len() + self.releases.len() + self.sources.len() + self.secrets.len()
+    }
+
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
-        self.kustomizations.is_empty() && self.sources.is_empty() && self.secrets.is_empty()
+        self.kustomizations.is_empty() && self.releases.is_empty() && self.sources.is_empty() && self.secrets.is_empty()
     }
 }
 
@@ -78,7 +94,7 @@ pub fn secret_resource() -> ApiResource {
     ApiResource::erase::<Secret>(&())
 }
 
-/// What a Kustomization applied, as its inventory says.
+/// What a Kustomization or HelmRelease applied, as its inventory says.
 ///
 /// # Errors
 /// An entry that cannot be read.

@@ -35,6 +35,10 @@ pub enum Home {
 pub static CLUSTER: Kind = fleet("Cluster", "clusters", "cluster");
 /// A Kustomization for many clusters.
 pub static FLEET_KUSTOMIZATION: Kind = fleet("FleetKustomization", "fleetkustomizations", "fleet");
+/// A HelmRelease for many clusters.
+pub static FLEET_HELM_RELEASE: Kind = fleet("FleetHelmRelease", "fleethelmreleases", "fleethelmrelease");
+/// Fleet objects, in the order in which a name is looked for.
+pub static FLEET: [&Kind; 2] = [&FLEET_KUSTOMIZATION, &FLEET_HELM_RELEASE];
 /// A token that lets agents join.
 pub static JOIN_TOKEN: Kind = fleet("JoinToken", "jointokens", "token");
 /// A Flux Kustomization.
@@ -44,6 +48,15 @@ pub static KUSTOMIZATION: Kind = Kind {
     kind: "Kustomization",
     plural: "kustomizations",
     word: "kustomization",
+    home: Home::Flux,
+};
+/// A Flux HelmRelease.
+pub static HELM_RELEASE: Kind = Kind {
+    group: nave_crds::helm::GROUP,
+    version: nave_crds::helm::VERSION,
+    kind: "HelmRelease",
+    plural: "helmreleases",
+    word: "helmrelease",
     home: Home::Flux,
 };
 /// A Git repository.
@@ -58,15 +71,17 @@ pub static HELM_CHART: Kind = source("HelmChart", "helmcharts", "source chart");
 pub static EXTERNAL_ARTIFACT: Kind = source("ExternalArtifact", "externalartifacts", "source external");
 
 /// Every kind with a status to look at: fleet kinds, then sources, then what uses them.
-pub static ALL: [&Kind; 8] = [
+pub static ALL: [&Kind; 10] = [
     &CLUSTER,
     &FLEET_KUSTOMIZATION,
+    &FLEET_HELM_RELEASE,
     &GIT_REPOSITORY,
     &OCI_REPOSITORY,
     &HELM_REPOSITORY,
     &HELM_CHART,
     &EXTERNAL_ARTIFACT,
     &KUSTOMIZATION,
+    &HELM_RELEASE,
 ];
 
 const fn fleet(kind: &'static str, plural: &'static str, word: &'static str) -> Kind {

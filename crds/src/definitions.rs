@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use crate::fleet::{Cluster, FleetKustomization, HubState, JoinToken, RetirementLog};
+use crate::fleet::{Cluster, FleetHelmRelease, FleetKustomization, HubState, JoinToken, RetirementLog};
 use crate::helm::HelmRelease;
 use crate::kustomize::Kustomization;
 use crate::schema::{Finish, finish};
@@ -67,6 +67,7 @@ pub fn fleet() -> Vec<CustomResourceDefinition> {
         finish(Cluster::crd(), &short_name()),
         finish(JoinToken::crd(), &plain()),
         finish(FleetKustomization::crd(), &short_name()),
+        finish(FleetHelmRelease::crd(), &short_name()),
         finish(HubState::crd(), &plain()),
         finish(RetirementLog::crd(), &one_per_namespace),
     ]

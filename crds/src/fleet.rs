@@ -1,11 +1,13 @@
 //! `fleet.nave.dev/v1alpha1`: clusters, how they join, and what is placed on them.
 //!
-//! A namespace of the hub is a *workspace*. `Cluster`, `JoinToken` and `FleetKustomization` are
-//! for people. `HubState` and `RetirementLog` are the hub's own memory; they are kinds and not
+//! A namespace of the hub is a *workspace*. `Cluster`, `JoinToken`, `FleetKustomization` and
+//! `FleetHelmRelease` are for people. `HubState` and `RetirementLog` are the hub's own memory; they are kinds and not
 //! ConfigMaps because a deletion on a spoke may rest on them alone, while tenants commonly may
 //! edit any ConfigMap of their namespace, and because RBAC and backups can name a kind.
 
 mod cluster;
+mod common;
+mod helm_release;
 mod hub_state;
 mod join_token;
 mod kustomization;
@@ -17,6 +19,8 @@ pub use cluster::{
     AgentSpec, Cluster, ClusterCounts, ClusterIdentity, ClusterKubeConfig, ClusterMode, ClusterSession, ClusterSpec,
     ClusterStatus, LinkProfile, LinkSpec, PendingKey, WorkspaceAccess,
 };
+pub use common::{FleetParts, FleetResource};
+pub use helm_release::{FleetHelmRelease, FleetHelmReleaseSpec};
 pub use hub_state::{Checkpoint, HubState, HubStateSpec, HubStateStatus};
 pub use join_token::{Approval, JoinToken, JoinTokenCluster, JoinTokenSpec, JoinTokenStatus, TokenUse};
 pub use kustomization::{

@@ -5,7 +5,8 @@
 //!        │              HelmChart, ExternalArtifact            (source.toolkit.fluxcd.io/v1)
 //!        ├─► kustomize  Kustomization                          (kustomize.toolkit.fluxcd.io/v1)
 //!        ├─► helm       HelmRelease                            (helm.toolkit.fluxcd.io/v2)
-//!        └─► fleet      Cluster, JoinToken, FleetKustomization (fleet.nave.dev/v1alpha1)
+//!        └─► fleet      Cluster, JoinToken, FleetKustomization,
+//!                       FleetHelmRelease                       (fleet.nave.dev/v1alpha1)
 //! names: conditions, reasons, annotations, labels, finalizers, managers
 //! definitions: all() ─► schema::finish ─► render() ─► crds/yaml/*.yaml
 //! ```
@@ -30,7 +31,7 @@ mod schema;
 pub mod source;
 
 pub use definitions::all;
-pub use fleet::{Cluster, FleetKustomization, HubState, JoinToken, RetirementLog};
+pub use fleet::{Cluster, FleetHelmRelease, FleetKustomization, HubState, JoinToken, RetirementLog};
 pub use helm::HelmRelease;
 pub use kustomize::Kustomization;
 pub use meta::{Artifact, Condition, Duration};

@@ -4,7 +4,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use nave_artifact::Digest;
-use nave_crds::{ExternalArtifact, GitRepository, meta::Artifact};
+use nave_crds::{ExternalArtifact, GitRepository, HelmChart, OCIRepository, meta::Artifact};
 use nave_kustomize_controller::ArtifactReader;
 use nave_placement::SourceKey;
 use nave_placement_controller::{ArtifactHandle, Artifacts};
@@ -25,6 +25,10 @@ pub struct SourceArtifacts {
     pub git_repositories: Watched<GitRepository>,
     /// Sources.
     pub external_artifacts: Watched<ExternalArtifact>,
+    /// Charts taken out of sources.
+    pub helm_charts: Watched<HelmChart>,
+    /// Sources.
+    pub oci_repositories: Watched<OCIRepository>,
     /// Reads their files.
     pub reader: Arc<dyn ArtifactReader>,
     /// What was cut down before.
@@ -71,6 +75,18 @@ impl SourceArtifacts {
                 let object = self.git_repositories.get(namespace, name).ok_or_else(missing)?;
                 let artifact = object.status.as_ref().and_then(|status| status.artifact.clone());
                 Ok((artifact.ok_or_else(not_ready)?, nave_net::redact(&object.spec.url)))
+            }
+            "OCIRepository" => {
+                let object = self.oci_repositories.get(namespace, name).ok_or_else(missing)?;
+                let artifact = object.status.as_ref().and_then(|status| status.artifact.clone());
+                Ok((artifact.ok_or_else(not_ready)?, nave_net::redact(&object.spec.url)))
+            }
+            "HelmChart" => {
+                let object = self.helm_charts.get(namespace, name).ok_or_else(missing)?;
+                let artifact = object.status.as_ref().and_then(|status| status.artifact.clone());
+                let from = &object.spec.source_ref;
+                let origin = format!("{}/{namespace}/{}", from.kind, from.name);
+                Ok((artifact.ok_or_else(not_ready)?, origin))
             }
             "ExternalArtifact" => {
                 let object = self.external_artifacts.get(namespace, name).ok_or_else(missing)?;

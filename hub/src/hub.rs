@@ -129,11 +129,14 @@ impl Hub {
                 git_repositories: ports.git_repositories.clone(),
                 external_artifacts: ports.external_artifacts.clone(),
                 kustomizations: ports.kustomizations.clone(),
+                charts: ports.charts.clone(),
                 desired: desired.clone(),
                 statuses: view.clone(),
                 artifacts: Arc::new(SourceArtifacts {
                     git_repositories: ports.git_repositories.clone(),
                     external_artifacts: ports.external_artifacts.clone(),
+                    helm_charts: ports.charts.helm_charts.clone(),
+                    oci_repositories: ports.charts.oci_repositories.clone(),
                     reader: ports.reader.clone(),
                     manifests: manifests.clone(),
                 }),
@@ -206,7 +209,12 @@ impl Hub {
         tasks.spawn("referenced-sources", ports.referenced.clone().follow(token()));
         tasks.spawn(
             "fleet-metrics",
-            fleet_metrics(ports.fleets.clone(), hub_metrics.clone(), tasks.clone()),
+            fleet_metrics(
+                ports.fleets.clone(),
+                ports.charts.fleets.clone(),
+                hub_metrics.clone(),
+                tasks.clone(),
+            ),
         );
         let (source, options, triggers) = (ports.source(), ports.source_options(arguments), ports.source_triggers());
         tasks.spawn("source", nave_source_controller::run(source, options, triggers));
@@ -214,6 +222,8 @@ impl Hub {
             checkpoints: checkpoints.clone(),
             metrics: hub_metrics.clone(),
         });
+        let (helm, options) = (ports.helm(permits.clone()), ports.helm_options(arguments));
+        tasks.spawn("helm", nave_helm_controller::run(helm, options));
         let (kustomize, options) = (ports.kustomize(permits), ports.kustomize_options(arguments));
         tasks.spawn("kustomize", nave_kustomize_controller::run(kustomize, options));
         tasks.spawn("placement", placement.run());
@@ -392,19 +402,29 @@ async fn keep_certificate(authority: Arc<HubAuthority>, certificates: ServerCert
 
 /// Counts fleet objects by readiness now and then.
 async fn fleet_metrics(
-    fleets: nave_runtime::Watched<nave_crds::FleetKustomization>,
+    kustomizations: nave_runtime::Watched<nave_crds::FleetKustomization>,
+    releases: nave_runtime::Watched<nave_crds::FleetHelmRelease>,
     metrics: HubMetrics,
     tasks: Tasks,
 ) {
+    use nave_crds::fleet::{FleetKustomizationStatus, FleetResource};
     use nave_runtime::Conditions;
+    let word = |status: Option<&FleetKustomizationStatus>| {
+        let ready = status.and_then(|status| status.conditions.get_condition("Ready"));
+        ready.map_or("Unknown".to_owned(), |ready| ready.status.clone())
+    };
     loop {
         let mut counts = [("True", "ready", 0), ("False", "failed", 0), ("Unknown", "unknown", 0)];
-        for fleet in fleets.store().state() {
-            let ready = fleet
-                .status
-                .as_ref()
-                .and_then(|status| status.conditions.get_condition("Ready").cloned());
-            let word = ready.map_or("Unknown".to_owned(), |ready| ready.status);
+        let mut words: Vec<String> = Vec::new();
+        words.extend(
+            kustomizations
+                .store()
+                .state()
+                .iter()
+                .map(|one| word(one.fleet_status())),
+        );
+        words.extend(releases.store().state().iter().map(|one| word(one.fleet_status())));
+        for word in words {
             if let Some(count) = counts.iter_mut().find(|(status, ..)| *status == word) {
                 count.2 += 1;
             }

@@ -3,16 +3,20 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use futures::{StreamExt, stream, stream::BoxStream};
+use futures::stream::BoxStream;
 use kube::{
     Api, Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
     runtime::{reflector::ObjectRef, watcher},
 };
+use nave_chart_repo::Repositories;
 use nave_crds::{Cluster, ExternalArtifact, FleetKustomization, GitRepository, JoinToken, Kustomization};
 use nave_git::Git;
+use nave_helm_controller::ChartArtifacts;
 use nave_kms::KeyServices;
 use nave_kustomize_controller::{ArtifactReader, RemoteBases, StoreOrHttp};
+use nave_oci::Registries;
+use nave_placement_controller::ChartPorts;
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
     hints::Hints,
@@ -20,12 +24,13 @@ use nave_runtime::{
     serve,
     watch::without_managed_fields,
 };
+use nave_source_controller::Watches;
 use nave_store::{Retention, Store, advertised_address};
 use nave_targets::{KubeconfigPolicy, Targets};
 
 use crate::{
     args::Arguments,
-    referenced::{Referenced, is_ours_to_apply},
+    referenced::{Referenced, is_ours_to_apply, is_ours_to_release},
 };
 
 /// How often a download of an artifact is tried (Flux's `--http-retry`).
@@ -53,6 +58,8 @@ pub struct Ports {
     pub external_artifacts: Watched<ExternalArtifact>,
     /// Kustomizations; those for other clusters are the hub's.
     pub kustomizations: Watched<Kustomization>,
+    /// Charts for many clusters, and what they are made of.
+    pub charts: ChartPorts,
     /// Events of the hub itself.
     pub events: EventRecorder,
     /// Sources that fleet objects name.
@@ -62,6 +69,7 @@ pub struct Ports {
     remote_bases: RemoteBases,
     source_events: EventRecorder,
     kustomize_events: EventRecorder,
+    helm_events: EventRecorder,
     metrics: Metrics,
     hints: Hints,
     tasks: Tasks,
@@ -111,14 +119,22 @@ impl Ports {
             EventRecorder::new(client.clone(), controller, instance.clone(), address, tasks)
         };
         let fleets = watched(&client, tasks);
+        let charts = ChartPorts {
+            fleets: watched(&client, tasks),
+            helm_releases: watched(&client, tasks),
+            helm_repositories: watched(&client, tasks),
+            oci_repositories: watched(&client, tasks),
+            helm_charts: watched(&client, tasks),
+        };
         let ports = Ports {
             clusters: watched(&client, tasks),
             tokens: watched(&client, tasks),
             git_repositories: watched(&client, tasks),
             external_artifacts: watched(&client, tasks),
             kustomizations: watched(&client, tasks),
-            referenced: Referenced::new(fleets.clone()),
+            referenced: Referenced::new(fleets.clone(), charts.fleets.clone(), charts.helm_charts.clone()),
             fleets,
+            charts,
             targets: Arc::new(Targets::new(client.clone(), policy)),
             reader: Arc::new(StoreOrHttp::new(
                 Some(store.clone()),
@@ -128,6 +144,7 @@ impl Ports {
             events: events("nave-hub"),
             source_events: events("source-controller"),
             kustomize_events: events("kustomize-controller"),
+            helm_events: events("helm-controller"),
             key_services,
             remote_bases,
             git,
@@ -145,8 +162,16 @@ impl Ports {
             ports.external_artifacts.ready(),
             ports.kustomizations.ready(),
         );
+        let charts = tokio::join!(
+            ports.charts.fleets.ready(),
+            ports.charts.helm_releases.ready(),
+            ports.charts.helm_repositories.ready(),
+            ports.charts.oci_repositories.ready(),
+            ports.charts.helm_charts.ready(),
+        );
         ports.referenced.load();
-        Ok((ready == (true, true, true, true, true, true)).then_some(ports))
+        let is_ready = ready == (true, true, true, true, true, true) && charts == (true, true, true, true, true);
+        Ok(is_ready.then_some(ports))
     }
 
     /// For the source controller.
@@ -158,10 +183,13 @@ impl Ports {
             events: self.source_events.clone(),
             metrics: self.metrics.clone(),
             watched: self.git_repositories.clone(),
-            registries: nave_oci::Registries::default(),
-            repositories: nave_chart_repo::Repositories::default(),
-            // Fleet objects refer to git only.
-            others: None,
+            registries: Registries::default(),
+            repositories: Repositories::default(),
+            others: Some(Watches {
+                oci_repositories: self.charts.oci_repositories.clone(),
+                helm_repositories: self.charts.helm_repositories.clone(),
+                helm_charts: self.charts.helm_charts.clone(),
+            }),
             tasks: self.tasks.clone(),
         }
     }
@@ -174,18 +202,17 @@ impl Ports {
             requeue_dependency: arguments.requeue_dependency,
             min_retry_delay: arguments.min_retry_delay,
             max_retry_delay: arguments.max_retry_delay,
-            filter: self.referenced.filter(),
+            filter: self.referenced.git_filter(),
+            kind_filter: self.referenced.filter(),
+            wakes: self.referenced.wakes(),
             ..nave_source_controller::Options::default()
         }
     }
 
-    /// Repositories that hints name, and those that became the hub's.
+    /// Repositories that hints name.
     pub fn source_triggers(&self) -> BoxStream<'static, ObjectRef<GitRepository>> {
-        let hinted = self
-            .hints
-            .objects(self.git_repositories.clone(), |source| &source.spec.url);
-        // A stream that ended would end the controller.
-        stream::select(hinted, self.referenced.triggers().chain(stream::pending())).boxed()
+        self.hints
+            .objects(self.git_repositories.clone(), |source| &source.spec.url)
     }
 
     /// For the kustomize controller: kubeconfig clusters only, whose policy is their own RBAC.
@@ -220,6 +247,40 @@ impl Ports {
             no_remote_bases: arguments.no_remote_bases,
             filter: Arc::new(is_ours_to_apply),
             ..nave_kustomize_controller::Options::default()
+        }
+    }
+}
+
+impl Ports {
+    /// For the helm controller: kubeconfig clusters only, whose policy is their own RBAC.
+    pub fn helm(&self, permits: Arc<dyn PrunePermits>) -> nave_helm_controller::Ports {
+        nave_helm_controller::Ports {
+            client: self.client.clone(),
+            targets: self.targets.clone(),
+            artifacts: ChartArtifacts::new(Some(self.store.clone()), reqwest::Client::new(), DOWNLOAD_TRIES),
+            events: self.helm_events.clone(),
+            metrics: self.metrics.clone(),
+            helm_releases: self.charts.helm_releases.clone(),
+            external_artifacts: self.external_artifacts.clone(),
+            permits,
+            policy: Arc::new(AllowAll),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Flags of the helm controller: of all HelmReleases, only the hub's.
+    pub fn helm_options(&self, arguments: &Arguments) -> nave_helm_controller::Options {
+        nave_helm_controller::Options {
+            concurrent: arguments.concurrent,
+            concurrent_requests: arguments.concurrent_ssa,
+            requeue_dependency: arguments.requeue_dependency,
+            interval_jitter: arguments.interval_jitter_percentage,
+            min_retry_delay: arguments.min_retry_delay,
+            max_retry_delay: arguments.max_retry_delay,
+            // A workspace must not reach another's sources on the hub.
+            no_cross_namespace_refs: true,
+            filter: Arc::new(is_ours_to_release),
+            ..nave_helm_controller::Options::default()
         }
     }
 }

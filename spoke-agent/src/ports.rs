@@ -37,7 +37,8 @@ pub struct Ports {
     pub store: Store,
     /// The Kustomizations of the cluster.
     pub kustomizations: Watched<Kustomization>,
-    helm_releases: Watched<HelmRelease>,
+    /// The HelmReleases of the cluster.
+    pub helm_releases: Watched<HelmRelease>,
     git: Git,
     key_services: KeyServices,
     remote_bases: RemoteBases,

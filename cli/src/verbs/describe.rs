@@ -7,10 +7,11 @@ mod text;
 use anyhow::Result;
 use clap::Subcommand;
 
+use super::target::find_first;
 use crate::{
     api,
     connection::ConnectionArguments,
-    kinds::{CLUSTER, FLEET_KUSTOMIZATION},
+    kinds::{CLUSTER, FLEET, FLEET_HELM_RELEASE, Kind},
     output,
 };
 
@@ -28,6 +29,9 @@ enum What {
     /// A fleet object
     #[command(visible_alias = "fleetkustomization")]
     Fleet(Name),
+    /// A fleet object, if another one has the same name
+    #[command(name = "fleethelmrelease", visible_alias = "fhr")]
+    FleetHelmRelease(Name),
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -40,15 +44,17 @@ struct Name {
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     let connection = to.connect().await?;
     let workspace = to.workspace_filter(&connection);
+    let fleet = async |kinds: &[&'static Kind], name: &str| {
+        let (kind, object) = find_first(&connection.client, kinds, workspace.as_deref(), name).await?;
+        fleet::describe(&connection, kind, &object).await
+    };
     let text = match arguments.what {
         What::Cluster(Name { name }) => {
             let object = api::find(&connection.client, &CLUSTER, workspace.as_deref(), &name).await?;
             cluster::describe(&connection, &object).await?
         }
-        What::Fleet(Name { name }) => {
-            let object = api::find(&connection.client, &FLEET_KUSTOMIZATION, workspace.as_deref(), &name).await?;
-            fleet::describe(&connection, &object).await?
-        }
+        What::Fleet(Name { name }) => fleet(&FLEET, &name).await?,
+        What::FleetHelmRelease(Name { name }) => fleet(&[&FLEET_HELM_RELEASE], &name).await?,
     };
     output::print_text(&text)
 }

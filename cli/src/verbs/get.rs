@@ -43,19 +43,27 @@ enum What {
     /// Clusters of the fleet
     #[command(visible_alias = "cluster")]
     Clusters(Name),
-    /// Fleet objects: Kustomizations for many clusters
-    #[command(visible_aliases = ["fleetkustomizations", "fks"])]
+    /// Fleet objects: Kustomizations and HelmReleases for many clusters
     Fleet(Name),
+    /// Fleet objects that are Kustomizations
+    #[command(name = "fleetkustomizations", visible_alias = "fks")]
+    FleetKustomizations(Name),
+    /// Fleet objects that are HelmReleases
+    #[command(name = "fleethelmreleases", visible_alias = "fhr")]
+    FleetHelmReleases(Name),
     /// Flux Kustomizations
     #[command(visible_aliases = ["kustomization", "ks"])]
     Kustomizations(Name),
+    /// Flux HelmReleases
+    #[command(name = "helmreleases", visible_aliases = ["helmrelease", "hr"])]
+    HelmReleases(Name),
     /// Sources
     #[command(visible_alias = "source")]
     Sources {
         #[command(subcommand)]
         source: Source,
     },
-    /// Everything: fleet objects, sources, Kustomizations
+    /// Everything: fleet objects, sources, Kustomizations, HelmReleases
     All,
 }
 
@@ -79,7 +87,7 @@ enum Source {
 struct Name {
     /// Only the object of this name
     name: Option<String>,
-    /// Show the source of each object (Kustomizations)
+    /// Show the source of each object (Kustomizations, HelmReleases)
     #[arg(long)]
     show_source: bool,
 }
@@ -143,15 +151,20 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         let params = options.params(request.name.as_deref());
         let objects = match api::list_if_known(&connection.client, kind, namespace.as_deref(), &params).await? {
             Some(objects) => objects,
-            None if request.mixed => continue,
+            None if request.kinds.len() > 1 => continue,
             None => return Err(unknown_kind(kind)),
         };
         let objects: Vec<_> = objects.into_iter().filter(|object| options.selects(object)).collect();
         if !objects.is_empty() {
             found.push((*kind, namespace, objects));
-        } else if !request.mixed {
+        } else if request.kinds.len() == 1 {
             return Err(nothing_found(kind, namespace.as_deref(), request.name.as_deref()));
         }
+    }
+    if found.is_empty() && !request.mixed {
+        let kind = request.kinds[0];
+        let namespace = options.namespace(kind, &connection, to);
+        return Err(nothing_found(kind, namespace.as_deref(), request.name.as_deref()));
     }
     if found.is_empty() {
         return Err(advised(
@@ -173,7 +186,8 @@ fn print_tables(found: &[Found], request: &Request, options: &Options) -> Result
         if index > 0 {
             output::print_text("\n")?;
         }
-        let columns = request.columns(kind, namespace.as_deref(), options);
+        let mut columns = request.columns(kind, namespace.as_deref(), options);
+        columns.prefixed |= found.len() > 1;
         let mut table = columns.table();
         for object in objects {
             table.row(columns.row(object, now));
@@ -212,8 +226,11 @@ impl Request {
     fn of(what: What) -> Request {
         let (kinds, name): (Vec<&'static Kind>, _) = match what {
             What::Clusters(name) => (vec![&kinds::CLUSTER], Some(name)),
-            What::Fleet(name) => (vec![&kinds::FLEET_KUSTOMIZATION], Some(name)),
+            What::Fleet(name) => (kinds::FLEET.to_vec(), Some(name)),
+            What::FleetKustomizations(name) => (vec![&kinds::FLEET_KUSTOMIZATION], Some(name)),
+            What::FleetHelmReleases(name) => (vec![&kinds::FLEET_HELM_RELEASE], Some(name)),
             What::Kustomizations(name) => (vec![&kinds::KUSTOMIZATION], Some(name)),
+            What::HelmReleases(name) => (vec![&kinds::HELM_RELEASE], Some(name)),
             What::Sources {
                 source: Source::Git(name),
             } => (vec![&kinds::GIT_REPOSITORY], Some(name)),

@@ -3,9 +3,10 @@
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use kube::{ResourceExt, api::DynamicObject};
-use serde_json::json;
+use nave_crds::annotations;
+use serde_json::{Value, json};
 
-use super::target::{ReconcileTarget, namespace_of};
+use super::target::{ReconcileTarget, find_first, namespace_of};
 use crate::{
     api,
     connection::{Connection, ConnectionArguments},
@@ -23,11 +24,12 @@ or failed.
 
 Examples:
   nave reconcile kustomization apps --with-source
+  nave reconcile helmrelease web --with-source --force
   nave reconcile source git flux-system
   nave reconcile fleet apps --timeout 10m")]
 pub struct Arguments {
     #[command(subcommand)]
-    target: ReconcileTarget<Name, NameAndSource>,
+    target: ReconcileTarget<Name, NameAndSource, ReleaseName>,
 }
 
 /// The name of an object.
@@ -47,24 +49,52 @@ pub struct NameAndSource {
     with_source: bool,
 }
 
+/// The name of a HelmRelease, and what may be asked of it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ReleaseName {
+    /// Name of the object
+    name: String,
+    /// Reconcile its chart first, and what the chart comes from before that
+    #[arg(long)]
+    with_source: bool,
+    /// Install or upgrade once, even if nothing changed or all retries failed
+    #[arg(long)]
+    force: bool,
+    /// Forget failures, so that there are as many retries as at the start
+    #[arg(long)]
+    reset: bool,
+}
+
 /// Reconciles an object, and its source before it when asked to.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     let connection = to.connect().await?;
-    let (kind, name, with_source) = match arguments.target {
-        ReconcileTarget::Kustomization(typed) => (&kinds::KUSTOMIZATION, typed.name, typed.with_source),
-        ReconcileTarget::Fleet(typed) => (&kinds::FLEET_KUSTOMIZATION, typed.name, false),
+    let mut also = Vec::new();
+    let (kinds, name, with_source): (&[&'static Kind], _, _) = match arguments.target {
+        ReconcileTarget::Kustomization(typed) => (&[&kinds::KUSTOMIZATION], typed.name, typed.with_source),
+        ReconcileTarget::HelmRelease(typed) => {
+            for (asked, annotation) in [
+                (typed.force, annotations::FORCE_AT),
+                (typed.reset, annotations::RESET_AT),
+            ] {
+                also.extend(asked.then_some(annotation));
+            }
+            (&[&kinds::HELM_RELEASE], typed.name, typed.with_source)
+        }
+        ReconcileTarget::Fleet(typed) => (&kinds::FLEET, typed.name, false),
+        ReconcileTarget::FleetHelmRelease(typed) => (&[&kinds::FLEET_HELM_RELEASE], typed.name, false),
         ReconcileTarget::Source { source } => {
             let (kind, typed) = source.split();
-            (kind, typed.name, false)
+            (&[kind], typed.name, false)
         }
     };
-    let namespace = namespace_of(kind, to, &connection);
-    let object = api::find(&connection.client, kind, namespace.as_deref(), &name).await?;
+    let namespace = namespace_of(kinds[0], to, &connection);
+    let (kind, object) = find_first(&connection.client, kinds, namespace.as_deref(), &name).await?;
     if with_source {
-        let (kind, source) = source_of(&connection, &object).await?;
-        reconcile(&connection, kind, &source, to).await?;
+        for (kind, source) in sources_of(&connection, kind, &object).await? {
+            reconcile(&connection, kind, &source, to, &[]).await?;
+        }
     }
-    reconcile(&connection, kind, &object, to).await
+    reconcile(&connection, kind, &object, to, &also).await
 }
 
 async fn reconcile(
@@ -72,6 +102,7 @@ async fn reconcile(
     kind: &'static Kind,
     object: &DynamicObject,
     to: &ConnectionArguments,
+    also: &[&str],
 ) -> Result<()> {
     let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
     if fields::flag(object, "/spec/suspend") {
@@ -82,8 +113,12 @@ async fn reconcile(
     }
     say::action(&format!("annotating {} {name} in {namespace} namespace", kind.kind));
     let previous = fields::text(object, "/status/lastHandledReconcileAt").to_owned();
-    let patch =
-        json!({"metadata": {"annotations": {nave_crds::annotations::REQUESTED_AT: Timestamp::now().to_string()}}});
+    // The same word in all of them: that is how a controller knows that they belong to this request.
+    let now = Timestamp::now().to_string();
+    let mut patch = json!({"metadata": {"annotations": {annotations::REQUESTED_AT: now}}});
+    for annotation in also {
+        patch["metadata"]["annotations"][*annotation] = Value::String(now.clone());
+    }
     api::merge(&connection.client, kind, object, &patch).await?;
     say::success(&format!("{} annotated", kind.kind));
     let what = format!("waiting for {} reconciliation", kind.kind);
@@ -112,29 +147,66 @@ async fn revision(connection: &Connection, kind: &Kind, namespace: &str, name: &
     };
     let (verb, pointer) = match kind.kind {
         "Kustomization" => ("applied", "/status/lastAppliedRevision"),
-        "FleetKustomization" => ("placed", "/status/targetRevision"),
+        "HelmRelease" => ("applied", "/status/history/0/chartVersion"),
+        "FleetKustomization" | "FleetHelmRelease" => ("placed", "/status/targetRevision"),
         _ => ("fetched", "/status/artifact/revision"),
     };
     let revision = fields::text(&object, pointer);
     (!revision.is_empty()).then(|| format!("{verb} revision {}", fields::shorten(revision)))
 }
 
-/// The source that a Kustomization builds from.
-async fn source_of(connection: &Connection, object: &DynamicObject) -> Result<(&'static Kind, DynamicObject)> {
-    let (kind, name) = (
-        fields::text(object, "/spec/sourceRef/kind"),
-        fields::text(object, "/spec/sourceRef/name"),
-    );
-    let namespace = match fields::text(object, "/spec/sourceRef/namespace") {
-        "" => object.namespace().unwrap_or_default(),
-        namespace => namespace.to_owned(),
+/// What has to be reconciled before an object: the source that a Kustomization builds from; the chart of a HelmRelease,
+/// and before it what that chart comes from.
+async fn sources_of(
+    connection: &Connection,
+    kind: &Kind,
+    object: &DynamicObject,
+) -> Result<Vec<(&'static Kind, DynamicObject)>> {
+    if *kind != kinds::HELM_RELEASE {
+        return Ok(vec![source_of(connection, object, "/spec/sourceRef").await?]);
+    }
+    let chart = match fields::text(object, "/status/helmChart").split_once('/') {
+        Some((namespace, name)) => {
+            let chart = api::get(&connection.client, &kinds::HELM_CHART, namespace, name).await?;
+            (&kinds::HELM_CHART, chart)
+        }
+        None if object.data.pointer("/spec/chart").is_some() => {
+            bail!("--with-source: HelmRelease {} has no HelmChart yet", object.name_any())
+        }
+        None => source_of(connection, object, "/spec/chartRef").await?,
     };
-    let fetched = [&kinds::GIT_REPOSITORY, &kinds::OCI_REPOSITORY];
+    if *chart.0 != kinds::HELM_CHART {
+        return Ok(vec![chart]);
+    }
+    let source = source_of(connection, &chart.1, "/spec/sourceRef").await?;
+    // Those of registries have nothing to fetch: it is the chart that asks them.
+    let is_static = *source.0 == kinds::HELM_REPOSITORY && fields::text(&source.1, "/spec/type") == "oci";
+    Ok(if is_static { vec![chart] } else { vec![source, chart] })
+}
+
+/// The source that an object refers to under `pointer`.
+async fn source_of(
+    connection: &Connection,
+    object: &DynamicObject,
+    pointer: &str,
+) -> Result<(&'static Kind, DynamicObject)> {
+    let text = |field: &str| fields::text(object, &format!("{pointer}/{field}")).to_owned();
+    let (kind, name) = (text("kind"), text("name"));
+    let namespace = match text("namespace") {
+        namespace if namespace.is_empty() => object.namespace().unwrap_or_default(),
+        namespace => namespace,
+    };
+    let fetched = [
+        &kinds::GIT_REPOSITORY,
+        &kinds::OCI_REPOSITORY,
+        &kinds::HELM_REPOSITORY,
+        &kinds::HELM_CHART,
+    ];
     let Some(known) = fetched.into_iter().find(|known| known.kind == kind) else {
         bail!(
             "--with-source: the source of {} is {kind} {namespace}/{name}, which cannot be reconciled from here",
             object.name_any()
         );
     };
-    Ok((known, api::get(&connection.client, known, &namespace, name).await?))
+    Ok((known, api::get(&connection.client, known, &namespace, &name).await?))
 }

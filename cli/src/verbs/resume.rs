@@ -36,15 +36,15 @@ pub struct Arguments {
 /// Clears `spec.suspend` on each object and waits.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     let connection = to.connect().await?;
-    let (kind, names) = arguments.target.split();
+    let (targets, names) = arguments.target.split();
     let mut failed = false;
     let mut resumed = Vec::new();
-    for object in select(&connection, kind, &names, to).await? {
-        match object {
-            Ok(object) => {
+    for found in select(&connection, &targets, &names, to).await? {
+        match found {
+            Ok((kind, object)) => {
                 let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
                 say::action(&format!("resuming {} {name} in {namespace} namespace", kind.kind));
-                resumed.push(api::set_suspend(&connection.client, kind, &object, false).await?);
+                resumed.push((kind, api::set_suspend(&connection.client, kind, &object, false).await?));
                 say::success(&format!("{} {name} resumed", kind.kind));
             }
             Err(error) => {
@@ -55,9 +55,12 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     }
     // A cluster has no reconcile of its own to wait for.
     let single = !names.all && names.names.len() == 1;
+    let kind = targets[0];
     if (arguments.wait || single) && *kind != kinds::CLUSTER && !resumed.is_empty() {
         say::waiting(&format!("waiting for {} reconciliation", kind.kind));
-        let waits = resumed.iter().map(|object| wait_for(&connection, kind, object, to));
+        let waits = resumed
+            .iter()
+            .map(|(kind, object)| wait_for(&connection, kind, object, to));
         for outcome in join_all(waits).await {
             match outcome {
                 Ok(message) => say::success(&message),

@@ -6,7 +6,7 @@ use kube::{
     api::{DynamicObject, ListParams},
 };
 
-use super::target::{Names, SuspendTarget, namespace_of};
+use super::target::{Names, SuspendTarget, find_first, namespace_of};
 use crate::{
     api,
     connection::{Connection, ConnectionArguments},
@@ -32,10 +32,10 @@ pub struct Arguments {
 /// Sets `spec.suspend` on each object.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     let connection = to.connect().await?;
-    let (kind, names) = arguments.target.split();
-    for object in select(&connection, kind, &names, to).await? {
-        let object = match object {
-            Ok(object) => object,
+    let (kinds, names) = arguments.target.split();
+    for found in select(&connection, &kinds, &names, to).await? {
+        let (kind, object) = match found {
+            Ok(found) => found,
             Err(error) => {
                 say::failure(&hints::describe(&error));
                 continue;
@@ -52,25 +52,34 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
 /// The objects that were meant; each name that does not exist is an error of its own.
 pub async fn select(
     connection: &Connection,
-    kind: &'static Kind,
+    kinds: &[&'static Kind],
     names: &Names,
     to: &ConnectionArguments,
-) -> Result<Vec<Result<DynamicObject>>> {
-    let namespace = namespace_of(kind, to, connection);
+) -> Result<Vec<Result<(&'static Kind, DynamicObject)>>> {
+    let namespace = namespace_of(kinds[0], to, connection);
     if names.all {
         // "All" is never "all workspaces": that has to be said with a namespace.
         let namespace = namespace.unwrap_or_else(|| to.workspace(connection));
-        let objects = api::list(&connection.client, kind, Some(&namespace), &ListParams::default()).await?;
+        let mut found = Vec::new();
+        for (position, kind) in kinds.iter().enumerate() {
+            let params = ListParams::default();
+            let objects = match api::list(&connection.client, kind, Some(&namespace), &params).await {
+                // A hub of an earlier version may not know the others.
+                Err(error) if position > 0 && api::is_not_found(&error) => continue,
+                objects => objects?,
+            };
+            found.extend(objects.into_iter().map(|object| Ok((*kind, object))));
+        }
         anyhow::ensure!(
-            !objects.is_empty(),
+            !found.is_empty(),
             "no {} objects found in {namespace:?} namespace",
-            kind.kind
+            kinds[0].kind
         );
-        return Ok(objects.into_iter().map(Ok).collect());
+        return Ok(found);
     }
     let mut objects = Vec::new();
     for name in &names.names {
-        match api::find(&connection.client, kind, namespace.as_deref(), name).await {
+        match find_first(&connection.client, kinds, namespace.as_deref(), name).await {
             Err(error) if api::api_code(&error).is_some() => return Err(error),
             found => objects.push(found),
         }

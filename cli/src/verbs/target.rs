@@ -1,8 +1,13 @@
 //! `kustomization NAME`, `source git NAME`, …: the objects that several verbs act on.
 
+use anyhow::Result;
 use clap::Subcommand;
+use kube::api::DynamicObject;
 
-use crate::kinds::{self, Home, Kind};
+use crate::{
+    api,
+    kinds::{self, Home, Kind},
+};
 
 /// What a source is.
 #[derive(Debug, Clone, Subcommand)]
@@ -31,13 +36,19 @@ impl<Names: clap::Args> SourceTarget<Names> {
 
 /// What can be reconciled.
 #[derive(Debug, Clone, Subcommand)]
-pub enum ReconcileTarget<Names: clap::Args, FluxNames: clap::Args> {
+pub enum ReconcileTarget<Names: clap::Args, FluxNames: clap::Args, ReleaseNames: clap::Args> {
     /// A Kustomization
     #[command(visible_alias = "ks")]
     Kustomization(FluxNames),
+    /// A HelmRelease
+    #[command(name = "helmrelease", visible_alias = "hr")]
+    HelmRelease(ReleaseNames),
     /// A fleet object, on the hub
     #[command(visible_alias = "fleetkustomization")]
     Fleet(Names),
+    /// A fleet object, on the hub, if another one has the same name
+    #[command(name = "fleethelmrelease", visible_alias = "fhr")]
+    FleetHelmRelease(Names),
     /// A source
     Source {
         #[command(subcommand)]
@@ -51,9 +62,15 @@ pub enum SuspendTarget<Names: clap::Args> {
     /// Kustomizations
     #[command(visible_alias = "ks")]
     Kustomization(Names),
+    /// HelmReleases
+    #[command(name = "helmrelease", visible_alias = "hr")]
+    HelmRelease(Names),
     /// Fleet objects, on the hub
     #[command(visible_alias = "fleetkustomization")]
     Fleet(Names),
+    /// Fleet objects, on the hub, if others have the same names
+    #[command(name = "fleethelmrelease", visible_alias = "fhr")]
+    FleetHelmRelease(Names),
     /// Clusters, on the hub: their desired state is frozen
     Cluster(Names),
     /// Sources
@@ -64,13 +81,18 @@ pub enum SuspendTarget<Names: clap::Args> {
 }
 
 impl<Names: clap::Args> SuspendTarget<Names> {
-    /// The kind and what was typed after it.
-    pub fn split(self) -> (&'static Kind, Names) {
+    /// The kinds that are meant, and what was typed after them.
+    pub fn split(self) -> (Vec<&'static Kind>, Names) {
         match self {
-            SuspendTarget::Kustomization(names) => (&kinds::KUSTOMIZATION, names),
-            SuspendTarget::Fleet(names) => (&kinds::FLEET_KUSTOMIZATION, names),
-            SuspendTarget::Cluster(names) => (&kinds::CLUSTER, names),
-            SuspendTarget::Source { source } => source.split(),
+            SuspendTarget::Kustomization(names) => (vec![&kinds::KUSTOMIZATION], names),
+            SuspendTarget::HelmRelease(names) => (vec![&kinds::HELM_RELEASE], names),
+            SuspendTarget::Fleet(names) => (kinds::FLEET.to_vec(), names),
+            SuspendTarget::FleetHelmRelease(names) => (vec![&kinds::FLEET_HELM_RELEASE], names),
+            SuspendTarget::Cluster(names) => (vec![&kinds::CLUSTER], names),
+            SuspendTarget::Source { source } => {
+                let (kind, names) = source.split();
+                (vec![kind], names)
+            }
         }
     }
 }
@@ -84,6 +106,30 @@ pub struct Names {
     /// Every object of the namespace
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
+}
+
+/// The object of this name of the first kind that has one.
+///
+/// # Errors
+/// None of the kinds has one, or several namespaces have.
+pub async fn find_first(
+    client: &kube::Client,
+    kinds: &[&'static Kind],
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<(&'static Kind, DynamicObject)> {
+    let mut first = None;
+    for kind in kinds {
+        match api::find(client, kind, namespace, name).await {
+            Ok(object) => return Ok((kind, object)),
+            // A hub of an earlier version may not know a kind.
+            Err(error) if api::api_code(&error).is_none() || api::is_not_found(&error) => {
+                first.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(first.expect("there is at least one kind"))
 }
 
 /// Where to look for objects of a kind.

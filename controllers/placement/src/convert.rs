@@ -1,9 +1,10 @@
 //! From API objects to what the planner takes.
 
 use kube::{Resource, ResourceExt};
+use nave_crds::fleet::FleetResource;
 use nave_crds::fleet::{ClusterMode, ClusterSelector as ApiSelector, Delivery as ApiDelivery, FleetDeletionPolicy};
 use nave_crds::meta::LabelSelector;
-use nave_crds::{Cluster, FleetKustomization, annotations};
+use nave_crds::{Cluster, annotations};
 use nave_placement as engine;
 use nave_placement::{ClusterKey, FleetObject, OwnerKey, Selector, SelectorError};
 use serde_json::{Map, Value, json};
@@ -23,13 +24,10 @@ pub(crate) enum ConvertError {
     Source,
 }
 
-/// Kind of the fleet objects that this controller handles.
-pub(crate) const KIND: &str = "FleetKustomization";
-
 /// Who a fleet object is.
-pub(crate) fn owner_of(fleet: &FleetKustomization) -> OwnerKey {
+pub(crate) fn owner_of<K: FleetResource>(fleet: &K) -> OwnerKey {
     OwnerKey {
-        kind: KIND.into(),
+        kind: K::KIND.into(),
         namespace: fleet.namespace().unwrap_or_default(),
         name: fleet.name_any(),
         uid: fleet.uid().unwrap_or_default(),
@@ -56,11 +54,11 @@ pub(crate) fn requested_at<K: Resource>(object: &K) -> Option<String> {
 
 /// A fleet object for the planner. `referenced` is the spec of the source that `spec.source.ref`
 /// names, where it is known.
-pub(crate) fn fleet_object(
-    fleet: &FleetKustomization,
+pub(crate) fn fleet_object<K: FleetResource>(
+    fleet: &K,
     referenced: Option<Map<String, Value>>,
 ) -> Result<FleetObject, ConvertError> {
-    let spec = &fleet.spec;
+    let spec = fleet.parts();
     let source = match (&spec.source.template, &spec.source.reference) {
         (Some(template), None) => engine::Source::Template {
             kind: template.kind.clone(),
@@ -102,7 +100,7 @@ pub(crate) fn fleet_object(
         owner: owner_of(fleet),
         suspend: spec.suspend,
         requested_at: requested_at(fleet),
-        spoke_namespace: Some(spec.spoke_namespace.clone()).filter(|name| !name.is_empty()),
+        spoke_namespace: Some(spec.spoke_namespace.to_owned()).filter(|name| !name.is_empty()),
         placement: engine::Placement {
             selector: selector(spec.placement.selector.as_ref(), "spec.placement.selector")?,
             names: spec.placement.names.clone(),
@@ -193,7 +191,7 @@ mod tests {
     /// The engine names no API crate, so it has these names a second time.
     #[test]
     fn engine_and_api_agree_on_names() {
-        use nave_crds::{kustomize, labels, source};
+        use nave_crds::{helm, kustomize, labels, source};
         use nave_placement::names;
         for (engine, api) in [
             (names::FLEET_PREFIX, labels::FLEET_PREFIX),
@@ -208,6 +206,11 @@ mod tests {
             (names::DISABLED, annotations::DISABLED),
             (names::KUSTOMIZE_NAME, labels::KUSTOMIZE_NAME),
             (names::KUSTOMIZE_NAMESPACE, labels::KUSTOMIZE_NAMESPACE),
+            (names::HELM_NAME, labels::HELM_NAME),
+            (names::HELM_NAMESPACE, labels::HELM_NAMESPACE),
+            (names::FLEET_KUSTOMIZATION, nave_crds::FleetKustomization::KIND),
+            (names::FLEET_HELM_RELEASE, nave_crds::FleetHelmRelease::KIND),
+            (names::HELM_API, helm::API_VERSION),
             (names::REQUESTED_AT, annotations::REQUESTED_AT),
             (names::KUSTOMIZE_API, kustomize::API_VERSION),
             (names::SOURCE_API, source::API_VERSION),

@@ -1,17 +1,18 @@
-//! The reconciler of FleetKustomization: observe, plan, act, status.
+//! The reconciler of fleet objects, one for each kind: observe, plan, act, status.
 
 mod act;
 mod observe;
 mod retire;
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
-use nave_crds::{FleetKustomization, conditions, finalizers, managers};
+use nave_crds::{conditions, finalizers, managers};
 use nave_placement::ClusterKey;
 use nave_runtime::schedule::{Backoff, jittered};
 use nave_runtime::{
@@ -20,6 +21,7 @@ use nave_runtime::{
 
 use crate::clusters::ClusterCache;
 use crate::convert;
+use crate::kind::{self, FleetKind};
 use crate::knowledge::Knowledge;
 use crate::ports::Ports;
 use crate::status::{self, Input, Problem, Row, Target};
@@ -28,13 +30,14 @@ use crate::{ClusterState, ClusterStatus};
 
 use observe::Inputs;
 
-/// Reconciles fleet objects.
-pub(crate) struct FleetReconciler {
+/// Reconciles fleet objects of one kind.
+pub(crate) struct FleetReconciler<K> {
     pub ports: Ports,
     pub knowledge: Knowledge,
     pub clusters: Arc<ClusterCache>,
     pub secrets: Watched<Secret>,
     pub definitions: Definitions,
+    kind: PhantomData<fn() -> K>,
     memory: Mutex<HashMap<String, Memory>>,
     backoff: Backoff<String>,
 }
@@ -46,7 +49,7 @@ struct Memory {
     inputs: Option<Inputs>,
     planned: Arc<Planned>,
     written: Option<Instant>,
-    /// Kustomizations applied on the hub: digest and generation afterwards.
+    /// Products and sources applied on the hub: digest and generation afterwards.
     applied: HashMap<String, (String, Option<i64>)>,
 }
 
@@ -67,7 +70,7 @@ enum Standing {
     Denied(&'static str, String),
     /// An agent has the item, or will have it.
     Spoke,
-    /// The Kustomization of this name on the hub is for it.
+    /// The product of this name on the hub is for it.
     Hub(String),
 }
 
@@ -101,7 +104,7 @@ fn doing(what: impl Into<String>) -> impl FnOnce(kube::Error) -> ReconcileError 
     }
 }
 
-impl FleetReconciler {
+impl<K: FleetKind> FleetReconciler<K> {
     pub fn new(ports: Ports, knowledge: Knowledge, clusters: Arc<ClusterCache>, secrets: Watched<Secret>) -> Self {
         Self {
             ports,
@@ -109,6 +112,7 @@ impl FleetReconciler {
             clusters,
             secrets,
             definitions: Definitions::new(),
+            kind: PhantomData,
             memory: Mutex::default(),
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),
         }
@@ -124,16 +128,16 @@ impl FleetReconciler {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn api(&self, fleet: &FleetKustomization) -> Api<FleetKustomization> {
+    fn api(&self, fleet: &K) -> Api<K> {
         let namespace = fleet.namespace().unwrap_or_default();
         Api::namespaced(self.ports.client.clone(), &namespace)
     }
 
-    async fn run(&self, fleet: &FleetKustomization) -> Result<Next, ReconcileError> {
+    async fn run(&self, fleet: &K) -> Result<Next, ReconcileError> {
         let owner = convert::owner_of(fleet);
-        let policy = convert::policy_of(fleet.spec.deletion.policy);
+        let policy = convert::policy_of(fleet.parts().deletion.policy);
         self.knowledge.exists(&owner.uid, policy);
-        if fleet.metadata.deletion_timestamp.is_some() {
+        if fleet.meta().deletion_timestamp.is_some() {
             if finalizer::has(fleet, finalizers::FLEET) {
                 self.retire(fleet).await?;
             }
@@ -151,22 +155,20 @@ impl FleetReconciler {
     }
 
     /// Writes the status if it changed, and at most once a second.
-    async fn report(&self, fleet: &FleetKustomization, planned: &Planned) -> Result<Next, ReconcileError> {
+    async fn report(&self, fleet: &K, planned: &Planned) -> Result<Next, ReconcileError> {
         let uid = fleet.uid().unwrap_or_default();
         let rows = self.rows(fleet, planned);
         // The shared watch may lag behind our own last write; then this repeats it, which is harmless.
-        let old = self
-            .ports
-            .fleets
+        let old = K::fleets(&self.ports)
             .get(&fleet.namespace().unwrap_or_default(), &fleet.name_any())
-            .and_then(|fleet| fleet.status.clone())
+            .and_then(|fleet| fleet.fleet_status().cloned())
             .unwrap_or_default();
         let requested_at = convert::requested_at(fleet);
         let new = status::fold(
             &old,
             &Input {
-                spec: &fleet.spec,
-                generation: fleet.metadata.generation.unwrap_or_default(),
+                spec: fleet.parts(),
+                generation: fleet.meta().generation.unwrap_or_default(),
                 requested_at: requested_at.as_deref(),
                 rows: &rows,
                 unknown_names: &planned.unknown_names,
@@ -204,7 +206,7 @@ impl FleetReconciler {
     }
 
     /// What the clusters say, together with what planning said about them.
-    fn rows(&self, fleet: &FleetKustomization, planned: &Planned) -> Vec<Row> {
+    fn rows(&self, fleet: &K, planned: &Planned) -> Vec<Row> {
         let owner = convert::owner_of(fleet);
         let mut said: HashMap<ClusterKey, _> = self
             .ports
@@ -228,14 +230,12 @@ impl FleetReconciler {
                         away: (!self.ports.statuses.connected(cluster)).then(status::Away::agent),
                     },
                     Standing::Hub(name) => {
-                        let status = self
-                            .ports
-                            .kustomizations
+                        let status = K::products(&self.ports)
                             .get(&owner.namespace, name)
-                            .map(|one| crate::on_hub::status(&one, cluster, target));
+                            .map(|one| kind::status(one.as_ref(), cluster, target));
                         let away = self
                             .unanswered(cluster)
-                            .map(|away| of_its_kustomization(away, status.as_ref()));
+                            .map(|away| of_its_product(away, status.as_ref()));
                         status::Standing::Placed { status, away }
                     }
                 };
@@ -263,7 +263,7 @@ impl FleetReconciler {
     }
 
     /// Records an event when Ready says something else than before.
-    fn tell(&self, fleet: &FleetKustomization, old: &[nave_crds::Condition], new: &[nave_crds::Condition]) {
+    fn tell(&self, fleet: &K, old: &[nave_crds::Condition], new: &[nave_crds::Condition]) {
         let ready = |list: &[nave_crds::Condition]| list.iter().find(|one| one.type_ == conditions::READY).cloned();
         let (old, Some(new)) = (ready(old), ready(new)) else {
             return;
@@ -286,9 +286,9 @@ impl FleetReconciler {
     }
 }
 
-/// The Kustomization on the hub knows what failed on the way to its cluster; the probe only that it failed.
-fn of_its_kustomization(away: status::Away, kustomization: Option<&ClusterStatus>) -> status::Away {
-    match kustomization.filter(|status| status.state == ClusterState::Failed && !status.message.is_empty()) {
+/// The product on the hub knows what failed on the way to its cluster; the probe only that it failed.
+fn of_its_product(away: status::Away, product: Option<&ClusterStatus>) -> status::Away {
+    match product.filter(|status| status.state == ClusterState::Failed && !status.message.is_empty()) {
         Some(status) => status::Away {
             reason: status.reason.clone(),
             message: status.message.clone(),
@@ -297,8 +297,8 @@ fn of_its_kustomization(away: status::Away, kustomization: Option<&ClusterStatus
     }
 }
 
-impl Reconciler<FleetKustomization> for FleetReconciler {
-    async fn reconcile(&self, object: Arc<FleetKustomization>) -> Next {
+impl<K: FleetKind> Reconciler<K> for FleetReconciler<K> {
+    async fn reconcile(&self, object: Arc<K>) -> Next {
         let uid = object.uid().unwrap_or_default();
         let result = self.run(&object).await;
         // Also when it failed: what could not be planned keeps what it has.
@@ -315,7 +315,7 @@ impl Reconciler<FleetKustomization> for FleetReconciler {
                     memory.inputs = None;
                 }
                 tracing::warn!(
-                    fleet = %convert::owner_of(&object),
+                    fleet = %convert::owner_of(object.as_ref()),
                     error = &error as &dyn std::error::Error,
                     "reconciling a fleet object"
                 );
@@ -346,10 +346,10 @@ mod tests {
             message: message.into(),
         };
         let failed = said(ClusterState::Failed, "Deployment/shop/web dry-run failed: x509");
-        assert_eq!(of_its_kustomization(probe(), Some(&failed)).message, failed.message);
+        assert_eq!(of_its_product(probe(), Some(&failed)).message, failed.message);
         // A Kustomization that still shows the last good state knows less than the probe.
         let ready = said(ClusterState::Ready, "Applied revision");
-        assert_eq!(of_its_kustomization(probe(), Some(&ready)), probe());
-        assert_eq!(of_its_kustomization(probe(), None), probe());
+        assert_eq!(of_its_product(probe(), Some(&ready)), probe());
+        assert_eq!(of_its_product(probe(), None), probe());
     }
 }

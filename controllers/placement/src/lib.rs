@@ -1,10 +1,11 @@
 //! Reconciles fleet objects: from a template and a placement to desired state per cluster, and health back.
 //!
 //! ```text
-//! FleetKustomization ─┐                                    ┌─► DesiredState   (agents)
-//! Cluster ────────────┼─► observe ─► plan ─► act ──────────┼─► Kustomization  (kubeconfig clusters)
-//! source's artifact ──┘                      │             └─► RetirementLog  (deletion on purpose)
-//! FleetStatus, Kustomization ────────────► status ─► FleetKustomization.status
+//! FleetKustomization ─┐                                 ┌─► DesiredState                (agents)
+//! FleetHelmRelease ───┤                                 │
+//! Cluster ────────────┼─► observe ─► plan ─► act ───────┼─► Kustomization, HelmRelease  (kubeconfig clusters)
+//! source's artifact ──┘                      │          └─► RetirementLog               (deletion on purpose)
+//! FleetStatus, Kustomization, HelmRelease ───┴► status ──► status of the fleet object
 //! Cluster (mode KubeConfig) ─► ClusterProbe ─► Cluster.status
 //! ```
 
@@ -12,6 +13,7 @@ mod clusters;
 mod convert;
 mod fleet;
 mod hub_source;
+mod kind;
 mod knowledge;
 mod kubeconfig_cluster;
 mod on_hub;
@@ -26,7 +28,7 @@ mod validate;
 
 pub use knowledge::Knowledge;
 pub use ports::{
-    ArtifactHandle, Artifacts, ClusterFacts, ClusterProbe, ClusterState, ClusterStatus, DeleteCause, DesiredItem,
-    DesiredState, FleetStatus, ItemArtifact, ItemHeader, Ports, ProbeError, SensitiveObject,
+    ArtifactHandle, Artifacts, ChartPorts, ClusterFacts, ClusterProbe, ClusterState, ClusterStatus, DeleteCause,
+    DesiredItem, DesiredState, FleetStatus, ItemArtifact, ItemHeader, Ports, ProbeError, SensitiveObject,
 };
 pub use run::{Options, PlacementController};

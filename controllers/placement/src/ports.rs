@@ -7,7 +7,10 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use nave_crds::{Cluster, ExternalArtifact, FleetKustomization, GitRepository, Kustomization};
+use nave_crds::{
+    Cluster, ExternalArtifact, FleetHelmRelease, FleetKustomization, GitRepository, HelmChart, HelmRelease,
+    HelmRepository, Kustomization, OCIRepository,
+};
 use nave_object::Object;
 use nave_placement::{Cause, ClusterKey, Grant, OwnerKey, Policy, SourceKey};
 use nave_runtime::{EventRecorder, Metrics, Tasks, Watched};
@@ -17,7 +20,7 @@ use nave_runtime::{EventRecorder, Metrics, Tasks, Watched};
 pub struct Ports {
     /// The hub's API server.
     pub client: Client,
-    /// Fleet objects of all workspaces.
+    /// Kustomizations for many clusters, of all workspaces.
     pub fleets: Watched<FleetKustomization>,
     /// Clusters of all workspaces.
     pub clusters: Watched<Cluster>,
@@ -27,6 +30,8 @@ pub struct Ports {
     pub external_artifacts: Watched<ExternalArtifact>,
     /// Kustomizations of the hub: those for kubeconfig clusters are ours.
     pub kustomizations: Watched<Kustomization>,
+    /// Charts for many clusters, and where they come from.
+    pub charts: ChartPorts,
     /// What agents are to have.
     pub desired: Arc<dyn DesiredState>,
     /// What agents say.
@@ -41,6 +46,21 @@ pub struct Ports {
     pub metrics: Metrics,
     /// Owner of the controller's tasks.
     pub tasks: Tasks,
+}
+
+/// What the controller needs for charts.
+#[derive(Clone)]
+pub struct ChartPorts {
+    /// HelmReleases for many clusters, of all workspaces.
+    pub fleets: Watched<FleetHelmRelease>,
+    /// HelmReleases of the hub: those for kubeconfig clusters are ours.
+    pub helm_releases: Watched<HelmRelease>,
+    /// Sources of the hub.
+    pub helm_repositories: Watched<HelmRepository>,
+    /// Sources of the hub.
+    pub oci_repositories: Watched<OCIRepository>,
+    /// Charts of the hub: those for fleet objects are ours.
+    pub helm_charts: Watched<HelmChart>,
 }
 
 /// The items that agents are to have: one for each fleet object and cluster.

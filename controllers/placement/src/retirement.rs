@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
-use nave_crds::fleet::{Retirement, RetirementLogSpec};
+use nave_crds::fleet::{FleetResource, Retirement, RetirementLogSpec};
 use nave_crds::meta::Time;
-use nave_crds::{FleetKustomization, RetirementLog, managers};
+use nave_crds::{RetirementLog, managers};
 use nave_placement::Policy;
 use nave_runtime::conditions::whole_seconds;
 
@@ -44,7 +44,7 @@ pub(crate) fn entries(log: &RetirementLog) -> HashMap<String, Policy> {
 }
 
 /// Notes a fleet object in the log of its namespace, by compare-and-swap.
-pub(crate) async fn write(client: &Client, fleet: &FleetKustomization, now: Timestamp) -> Result<(), RetireError> {
+pub(crate) async fn write<K: FleetResource>(client: &Client, fleet: &K, now: Timestamp) -> Result<(), RetireError> {
     let owner = convert::owner_of(fleet);
     let api: Api<RetirementLog> = Api::namespaced(client.clone(), &owner.namespace);
     let failed = |source| RetireError::Write {
@@ -55,7 +55,7 @@ pub(crate) async fn write(client: &Client, fleet: &FleetKustomization, now: Time
         kind: owner.kind.clone(),
         name: owner.name.clone(),
         uid: owner.uid.clone(),
-        policy: fleet.spec.deletion.policy,
+        policy: fleet.parts().deletion.policy,
         time: Time(whole_seconds(now)),
     };
     let parameters = PostParams {

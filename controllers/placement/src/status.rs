@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use nave_crds::conditions as types;
-use nave_crds::fleet::{FleetClusterCounts, FleetKustomizationSpec, FleetKustomizationStatus, UnhealthyCluster};
+use nave_crds::fleet::{FleetClusterCounts, FleetKustomizationStatus, FleetParts, UnhealthyCluster};
 use nave_crds::reasons::{self, fleet as because};
 use nave_runtime::{Conditions, Status};
 
@@ -68,7 +68,7 @@ pub(crate) struct Problem {
 
 /// Everything that goes into a status.
 pub(crate) struct Input<'a> {
-    pub spec: &'a FleetKustomizationSpec,
+    pub spec: FleetParts<'a>,
     pub generation: i64,
     pub requested_at: Option<&'a str>,
     pub rows: &'a [Row],
@@ -118,7 +118,7 @@ pub(crate) fn fold(old: &FleetKustomizationStatus, input: &Input<'_>) -> FleetKu
     } else {
         set(types::PROGRESSING, Status::False, reason, String::new());
     }
-    match held(&counts, input.spec) {
+    match held(&counts, &input.spec) {
         Some((reason, message)) => set(types::HELD, Status::True, reason, message),
         None => status.conditions.remove_condition(types::HELD),
     }
@@ -239,9 +239,9 @@ fn ready(counts: &FleetClusterCounts, input: &Input<'_>, revision: &str) -> (Sta
 }
 
 /// The Held condition, when there is something to say.
-fn held(counts: &FleetClusterCounts, spec: &FleetKustomizationSpec) -> Option<(&'static str, String)> {
+fn held(counts: &FleetClusterCounts, spec: &FleetParts<'_>) -> Option<(&'static str, String)> {
     let mut fields = Vec::new();
-    if let Some(rollout) = &spec.rollout {
+    if let Some(rollout) = spec.rollout {
         for (set, field) in [
             (!rollout.waves.is_empty(), "spec.rollout.waves"),
             (!rollout.windows.is_empty(), "spec.rollout.windows"),

@@ -1,5 +1,6 @@
 //! What wakes a fleet object besides its own changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
@@ -7,60 +8,102 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use nave_crds::{Cluster, FleetKustomization, labels};
-use nave_runtime::Watched;
+use nave_crds::{Cluster, labels};
+use nave_runtime::{Tasks, Watched};
+use tokio::sync::broadcast;
 
 use crate::clusters::ClusterCache;
 use crate::convert;
+use crate::kind::FleetKind;
 use crate::ports::Ports;
 
-type Ref = ObjectRef<FleetKustomization>;
+/// Clusters change one by one; who falls behind by more than this many looks at all fleet objects.
+const BEHIND: usize = 1024;
 
-/// Everything that wakes fleet objects. Waking one too many costs a comparison of versions.
-pub(crate) fn all(ports: &Ports, secrets: &Watched<Secret>, clusters: Arc<ClusterCache>) -> BoxStream<'static, Ref> {
+/// Changes of clusters that matter: the workspaces that may be concerned.
+#[derive(Clone)]
+pub(crate) struct ClusterChanges(broadcast::Sender<Arc<BTreeSet<String>>>);
+
+impl ClusterChanges {
+    /// Keeps the cache current from now on.
+    ///
+    /// The answers of a probe matter too, but only to the status of fleet objects on that cluster; a
+    /// change of the condition Connected wakes those of its own workspace.
+    pub fn follow(clusters: &Watched<Cluster>, cache: Arc<ClusterCache>, tasks: &Tasks) -> Self {
+        let (sender, watched) = (broadcast::channel(BEHIND).0, clusters.clone());
+        let (changes, shutdown) = (clusters.changes(), tasks.shutdown_token().clone());
+        let told: broadcast::Sender<Arc<BTreeSet<String>>> = sender.clone();
+        tasks.spawn("cluster-changes", async move {
+            let mut changes = std::pin::pin!(changes.take_until(shutdown.cancelled_owned()));
+            while let Some(object) = changes.next().await {
+                let mut concerned = take_in(&watched, &cache, &object);
+                if object.spec.mode == nave_crds::fleet::ClusterMode::KubeConfig {
+                    concerned.insert(object.namespace().unwrap_or_default());
+                }
+                if !concerned.is_empty() {
+                    let _ = told.send(Arc::new(concerned)); // nobody listens at the very end
+                }
+            }
+        });
+        ClusterChanges(sender)
+    }
+
+    /// The workspaces of each change; `None` for all of them.
+    fn listen(&self) -> BoxStream<'static, Option<Arc<BTreeSet<String>>>> {
+        stream::unfold(self.0.subscribe(), |mut receiver| async move {
+            match receiver.recv().await {
+                Ok(concerned) => Some((Some(concerned), receiver)),
+                Err(broadcast::error::RecvError::Lagged(_)) => Some((None, receiver)),
+                Err(broadcast::error::RecvError::Closed) => None,
+            }
+        })
+        .boxed()
+    }
+}
+
+/// Everything that wakes fleet objects of one kind. Waking one too many costs a comparison of versions.
+pub(crate) fn all<K: FleetKind>(
+    ports: &Ports,
+    secrets: &Watched<Secret>,
+    clusters: &ClusterChanges,
+) -> BoxStream<'static, ObjectRef<K>> {
+    let charts = &ports.charts;
     let streams = vec![
-        of_clusters(ports, clusters),
-        of_sources(ports, "GitRepository", ports.git_repositories.changes().boxed()),
-        of_sources(ports, "ExternalArtifact", ports.external_artifacts.changes().boxed()),
-        of_products(ports),
-        of_secrets(ports, secrets),
+        of_clusters::<K>(ports, clusters),
+        of_sources::<K, _>(ports, "GitRepository", ports.git_repositories.changes().boxed()),
+        of_sources::<K, _>(ports, "ExternalArtifact", ports.external_artifacts.changes().boxed()),
+        of_sources::<K, _>(ports, "HelmRepository", charts.helm_repositories.changes().boxed()),
+        of_sources::<K, _>(ports, "OCIRepository", charts.oci_repositories.changes().boxed()),
+        of_sources::<K, _>(ports, "HelmChart", charts.helm_charts.changes().boxed()),
+        of_products::<K>(ports),
+        of_secrets::<K>(ports, secrets),
         ports
             .statuses
             .changes()
-            .map(|owner| Ref::new(&owner.name).within(&owner.namespace))
+            .filter(|owner| std::future::ready(owner.kind == K::KIND))
+            .map(|owner| ObjectRef::new(&owner.name).within(&owner.namespace))
             .boxed(),
     ];
     stream::select_all(streams).boxed()
 }
 
 /// A cluster changed in a way that matters: fleet objects of all workspaces that may see it.
-///
-/// The answers of a probe matter too, but only to the status of fleet objects on that cluster; a
-/// change of the condition Connected wakes those of its own workspace.
-fn of_clusters(ports: &Ports, cache: Arc<ClusterCache>) -> BoxStream<'static, Ref> {
-    let (watched, fleets) = (ports.clusters.clone(), ports.fleets.clone());
-    ports
-        .clusters
-        .changes()
-        .boxed()
-        .flat_map(move |object| {
-            let mut concerned = take_in(&watched, &cache, &object);
-            if object.spec.mode == nave_crds::fleet::ClusterMode::KubeConfig {
-                concerned.insert(object.namespace().unwrap_or_default());
-            }
+fn of_clusters<K: FleetKind>(ports: &Ports, clusters: &ClusterChanges) -> BoxStream<'static, ObjectRef<K>> {
+    let fleets = K::fleets(ports).clone();
+    clusters
+        .listen()
+        .flat_map(move |concerned| {
             stream::iter(select(&fleets, |fleet| {
-                concerned.contains(&fleet.namespace().unwrap_or_default())
+                concerned
+                    .as_ref()
+                    .is_none_or(|concerned| concerned.contains(&fleet.namespace().unwrap_or_default()))
             }))
         })
         .boxed()
 }
 
 /// Updates the cache with a cluster that changed or went.
-pub(crate) fn take_in(
-    watched: &Watched<Cluster>,
-    cache: &ClusterCache,
-    object: &Cluster,
-) -> std::collections::BTreeSet<String> {
+fn take_in(watched: &Watched<Cluster>, cache: &ClusterCache, object: &Cluster) -> BTreeSet<String> {
     let key = convert::key_of(object);
     match watched.get(&key.namespace, &key.name) {
         Some(now) => cache.update(&now),
@@ -69,11 +112,16 @@ pub(crate) fn take_in(
 }
 
 /// A source changed: the fleet objects that use it.
-fn of_sources<K>(ports: &Ports, kind: &'static str, changes: BoxStream<'static, Arc<K>>) -> BoxStream<'static, Ref>
+fn of_sources<K, S>(
+    ports: &Ports,
+    kind: &'static str,
+    changes: BoxStream<'static, Arc<S>>,
+) -> BoxStream<'static, ObjectRef<K>>
 where
-    K: Resource<DynamicType = ()> + Send + Sync + 'static,
+    K: FleetKind,
+    S: Resource<DynamicType = ()> + Send + Sync + 'static,
 {
-    let fleets = ports.fleets.clone();
+    let fleets = K::fleets(ports).clone();
     changes
         .flat_map(move |source| {
             let (namespace, name) = nave_runtime::watch::key(source.as_ref());
@@ -84,17 +132,19 @@ where
         .boxed()
 }
 
-fn uses(fleet: &FleetKustomization, kind: &str, name: &str) -> bool {
-    match &fleet.spec.source.reference {
-        Some(reference) => reference.kind == kind && reference.name == name,
-        None => kind == "GitRepository" && fleet.name_any() == name,
-    }
+/// Whether a source is named by a fleet object, or made for it.
+fn uses<K: FleetKind>(fleet: &K, kind: &str, name: &str) -> bool {
+    let source = fleet.parts().source;
+    let is_named = source
+        .reference
+        .as_ref()
+        .is_some_and(|reference| reference.kind == kind && reference.name == name);
+    is_named || fleet.name_any() == name
 }
 
-/// A Kustomization on the hub changed: the fleet object that it was made from.
-fn of_products(ports: &Ports) -> BoxStream<'static, Ref> {
-    ports
-        .kustomizations
+/// A product on the hub changed: the fleet object that it was made from.
+fn of_products<K: FleetKind>(ports: &Ports) -> BoxStream<'static, ObjectRef<K>> {
+    K::products(ports)
         .changes()
         .boxed()
         .filter_map(|object| {
@@ -102,15 +152,15 @@ fn of_products(ports: &Ports) -> BoxStream<'static, Ref> {
             let owner = labels
                 .get(labels::FLEET_NAME)
                 .zip(labels.get(labels::FLEET_NAMESPACE))
-                .map(|(name, namespace)| Ref::new(name).within(namespace));
+                .map(|(name, namespace)| ObjectRef::new(name).within(namespace));
             std::future::ready(owner)
         })
         .boxed()
 }
 
 /// A Secret changed: the fleet objects that list it.
-fn of_secrets(ports: &Ports, secrets: &Watched<Secret>) -> BoxStream<'static, Ref> {
-    let fleets = ports.fleets.clone();
+fn of_secrets<K: FleetKind>(ports: &Ports, secrets: &Watched<Secret>) -> BoxStream<'static, ObjectRef<K>> {
+    let fleets = K::fleets(ports).clone();
     secrets
         .changes()
         .boxed()
@@ -118,18 +168,18 @@ fn of_secrets(ports: &Ports, secrets: &Watched<Secret>) -> BoxStream<'static, Re
             let (namespace, name) = nave_runtime::watch::key(secret.as_ref());
             stream::iter(select(&fleets, |fleet| {
                 fleet.namespace().as_deref() == Some(&namespace)
-                    && fleet.spec.secrets.iter().any(|one| one.name == name)
+                    && fleet.parts().secrets.iter().any(|one| one.name == name)
             }))
         })
         .boxed()
 }
 
-fn select(fleets: &Watched<FleetKustomization>, wanted: impl Fn(&FleetKustomization) -> bool) -> Vec<Ref> {
+fn select<K: FleetKind>(fleets: &Watched<K>, wanted: impl Fn(&K) -> bool) -> Vec<ObjectRef<K>> {
     fleets
         .store()
         .state()
         .iter()
         .filter(|fleet| wanted(fleet))
-        .map(|fleet| Ref::from_obj(fleet.as_ref()))
+        .map(|fleet| ObjectRef::from_obj(fleet.as_ref()))
         .collect()
 }

@@ -1,8 +1,9 @@
 //! Planned objects against the definitions, before they leave the hub.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use nave_crds::helm::HelmReleaseSpec;
 use nave_crds::kustomize::KustomizationSpec;
-use nave_crds::source::GitRepositorySpec;
+use nave_crds::source::{GitRepositorySpec, HelmChartSpec, HelmRepositorySpec, OciRepositorySpec};
 use nave_crds::{conform, definitions};
 use nave_placement::{Bundle, Denial};
 use serde::de::DeserializeOwned;
@@ -25,7 +26,7 @@ impl Definitions {
     pub fn check(&self, bundle: &Bundle) -> Result<(), Denial> {
         for object in &bundle.objects {
             let field = match object.kind() {
-                "Kustomization" => "spec.template",
+                "Kustomization" | "HelmRelease" => "spec.template",
                 "ExternalArtifact" => continue, // all of it is ours
                 _ => "spec.source.template",
             };
@@ -52,7 +53,11 @@ impl Definitions {
         let spec = object.get("spec").cloned().unwrap_or_default();
         match kind {
             "Kustomization" => readable::<KustomizationSpec>(spec),
+            "HelmRelease" => readable::<HelmReleaseSpec>(spec),
             "GitRepository" => readable::<GitRepositorySpec>(spec),
+            "HelmRepository" => readable::<HelmRepositorySpec>(spec),
+            "OCIRepository" => readable::<OciRepositorySpec>(spec),
+            "HelmChart" => readable::<HelmChartSpec>(spec),
             _ => Ok(()),
         }
         .map_err(|error| invalid(error.to_string()))

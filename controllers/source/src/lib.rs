@@ -22,4 +22,4 @@ mod run;
 mod source;
 mod summary;
 
-pub use run::{Filter, Options, Ports, Watches, run};
+pub use run::{Filter, KindFilter, Options, Ports, Wakes, Watches, run};

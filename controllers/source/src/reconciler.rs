@@ -83,7 +83,8 @@ pub(crate) struct SourceReconciler<K: Source, S> {
 
 impl<K: Source, S: Steps<K>> Reconciler<K> for SourceReconciler<K, S> {
     async fn reconcile(&self, object: Arc<K>) -> Next {
-        if !self.steps.is_ours(&object) {
+        let is_ours = &self.common.options.kind_filter;
+        if !self.steps.is_ours(&object) || !is_ours(&K::kind(&()), object.meta()) {
             return Next::Await;
         }
         let key = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream, stream::BoxStream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use nave_chart_repo::Repositories;
 use nave_crds::{GitRepository, HelmChart, HelmRepository, OCIRepository};
@@ -79,10 +80,18 @@ pub struct Options {
     /// Which GitRepositories are ours. Others are left alone entirely, finalizers included: on a hub those without a fleet owner
     /// belong to whoever else runs there.
     pub filter: Filter,
+    /// Which sources of any kind are ours.
+    pub kind_filter: KindFilter,
+    /// Names sources of a kind that should be looked at now, such as those that became ours.
+    pub wakes: Wakes,
 }
 
 /// Tells whether a source is ours.
 pub type Filter = Arc<dyn Fn(&GitRepository) -> bool + Send + Sync>;
+/// Tells whether a source of a kind is ours.
+pub type KindFilter = Arc<dyn Fn(&str, &ObjectMeta) -> bool + Send + Sync>;
+/// Namespaces and names of sources of a kind, as they come up.
+pub type Wakes = Arc<dyn Fn(&str) -> BoxStream<'static, (String, String)> + Send + Sync>;
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -108,6 +117,8 @@ impl Default for Options {
             helm_chart_max_size: 10 << 20,
             helm_chart_file_max_size: 5 << 20,
             filter: Arc::new(|_| true),
+            kind_filter: Arc::new(|_, _| true),
+            wakes: Arc::new(|_| stream::pending().boxed()),
         }
     }
 }
@@ -176,9 +187,10 @@ async fn run_kind<K: Source, S: Steps<K>>(
     triggers: BoxStream<'static, ObjectRef<K>>,
 ) {
     let reconciler = Arc::new(SourceReconciler::new(Common::new(ports, options.clone()), steps));
+    let wakes = (options.wakes)(&K::kind(&())).map(|(namespace, name)| ObjectRef::new(&name).within(&namespace));
     controller::run(
         watched,
-        triggers,
+        stream::select(triggers, wakes),
         options.concurrent,
         &ports.metrics,
         reconciler,

@@ -83,6 +83,23 @@ pub struct HelmReleaseStatus {
     pub last_handled_reconcile_at: String,
 }
 
+impl HelmReleaseStatus {
+    /// Whether `revision` of an artifact is the one that was last tried. A revision that carries a digest, as those of
+    /// registries do, is told by it: the version of the chart then has a part of the digest as build metadata.
+    pub fn has_attempted(&self, revision: &str) -> bool {
+        if self.last_attempted_revision == revision {
+            return true;
+        }
+        let digest = revision.split_once('@').map_or(revision, |(_, digest)| digest);
+        digest.contains(':') && self.last_attempted_revision_digest == digest
+    }
+
+    /// Whether a release stands and is the last one that was tried.
+    pub fn is_deployed(&self) -> bool {
+        self.history.first().is_some_and(|newest| newest.status == "deployed")
+    }
+}
+
 /// What a release is made by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -151,4 +168,32 @@ pub struct TestHookStatus {
     /// `Unknown`, `Running`, `Succeeded` or `Failed`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub phase: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_told_by_version_or_digest() {
+        let check = |version: &str, digest: &str, revision: &str, want: bool| {
+            let status = HelmReleaseStatus {
+                last_attempted_revision: version.into(),
+                last_attempted_revision_digest: digest.into(),
+                ..HelmReleaseStatus::default()
+            };
+            assert_eq!(
+                status.has_attempted(revision),
+                want,
+                "{version} {digest} against {revision}"
+            );
+        };
+        check("1.2.3", "", "1.2.3", true);
+        check("1.2.3", "", "1.2.4", false);
+        check("1.2.3+0123", "sha256:0123", "1.2.3@sha256:0123", true);
+        check("1.2.3+0123", "sha256:0123", "sha256:0123", true);
+        check("1.2.3+0123", "sha256:0123", "1.2.3@sha256:4567", false);
+        check("", "", "", true);
+        check("1.2.3", "", "", false);
+    }
 }

@@ -1,9 +1,12 @@
 //! The result, after overrides and variables, against what the workspace may do.
 
+mod release;
+
 use serde_json::{Map, Value};
 
 use crate::denial::Denial;
 use crate::grant::Grant;
+use crate::model::{FleetObject, Product};
 use crate::names;
 
 /// What the check needs to know besides the value.
@@ -14,19 +17,23 @@ pub(crate) struct Frame<'a> {
     pub grant: &'a Grant,
     /// Namespace of the Flux objects: on the spoke, or on the hub for a kubeconfig cluster.
     pub namespace: &'a str,
+    /// Namespace of the workspace on the cluster itself: that of a release, unless the template names another.
+    pub on_cluster: &'a str,
     /// Whether the objects stay on the hub.
     pub on_hub: bool,
     /// Names in `spec.secrets`.
     pub secrets: &'a [String],
+    /// The fleet object.
+    pub fleet: &'a FleetObject,
 }
 
 /// A template that may be placed.
 pub(crate) struct Checked {
-    /// Labels of the Kustomization.
+    /// Labels of the product.
     pub labels: Map<String, Value>,
-    /// Annotations of the Kustomization.
+    /// Annotations of the product.
     pub annotations: Map<String, Value>,
-    /// Spec of the Kustomization.
+    /// Spec of the product.
     pub spec: Map<String, Value>,
     /// Whether manifests get `cluster_*` variables.
     pub variables: bool,
@@ -91,11 +98,15 @@ fn check_spec(spec: &mut Map<String, Value>, frame: &Frame<'_>) -> Result<(), De
             why: "clusters are reached through Cluster objects only",
         });
     }
-    if spec.contains_key("sourceRef") {
-        return Err(Denial::ForbiddenField {
-            field: format!("{SPEC}.sourceRef"),
-            why: "it follows from spec.source",
-        });
+    match frame.fleet.owner.product() {
+        Product::Kustomization if spec.contains_key("sourceRef") => {
+            return Err(Denial::ForbiddenField {
+                field: format!("{SPEC}.sourceRef"),
+                why: "it follows from spec.source",
+            });
+        }
+        Product::Kustomization => {}
+        Product::HelmRelease => release::check_chart(spec, frame)?,
     }
     check_namespaces(spec, frame)?;
     account(spec, &format!("{SPEC}.serviceAccountName"), "serviceAccountName", frame)?;
@@ -130,6 +141,9 @@ fn check_spec(spec: &mut Map<String, Value>, frame: &Frame<'_>) -> Result<(), De
         }
     }
     check_depends_on(spec, frame)?;
+    if frame.fleet.owner.product() == Product::HelmRelease {
+        return release::check_values(spec, frame);
+    }
     if let Some(post_build) = child(spec, "postBuild")?
         && post_build
             .get("substitute")
@@ -162,15 +176,21 @@ fn check_namespaces(spec: &Map<String, Value>, frame: &Frame<'_>) -> Result<(), 
             outside("spec.spokeNamespace", frame.namespace)
         });
     }
-    if let Some(target) = string(spec, SPEC, "targetNamespace")?
-        && !frame.grant.allows_namespace(target)
-    {
-        return Err(outside(&format!("{SPEC}.targetNamespace"), target));
+    for field in ["targetNamespace", "storageNamespace"] {
+        if let Some(named) = string(spec, SPEC, field)?
+            && !frame.grant.allows_namespace(named)
+        {
+            return Err(outside(&format!("{SPEC}.{field}"), named));
+        }
+    }
+    let is_release = frame.fleet.owner.product() == Product::HelmRelease;
+    if is_release && frame.on_hub && !frame.grant.allows_namespace(frame.on_cluster) {
+        return Err(outside("spec.spokeNamespace", frame.on_cluster));
     }
     Ok(())
 }
 
-/// References to other Kustomizations.
+/// References to others of its kind.
 fn check_depends_on(spec: &Map<String, Value>, frame: &Frame<'_>) -> Result<(), Denial> {
     let wrong = || Denial::WrongType {
         field: format!("{SPEC}.dependsOn"),
@@ -198,7 +218,8 @@ fn check_depends_on(spec: &Map<String, Value>, frame: &Frame<'_>) -> Result<(), 
             return Err(Denial::Unsupported {
                 field: format!("{field}.namespace"),
                 message: format!(
-                    "a kubeconfig cluster has its Kustomizations in the hub's namespace {:?}; leave the namespace out",
+                    "a kubeconfig cluster has its {}s in the hub's namespace {:?}; leave the namespace out",
+                    frame.fleet.owner.product().kind(),
                     frame.namespace
                 ),
             });
@@ -231,7 +252,12 @@ fn check_hub_secrets(spec: &Map<String, Value>, frame: &Frame<'_>) -> Result<(),
             }
         }
     }
-    for (name, field) in &used {
+    consented(&used, frame, "postBuild.substituteFrom or decryption")
+}
+
+/// Secrets that are used are listed, and the listed ones are used: on the hub there is nothing else to do with them.
+fn consented(used: &[(&str, String)], frame: &Frame<'_>, places: &str) -> Result<(), Denial> {
+    for (name, field) in used {
         if !frame.secrets.iter().any(|listed| listed == name) {
             return Err(Denial::Unsupported {
                 field: field.clone(),
@@ -244,7 +270,7 @@ fn check_hub_secrets(spec: &Map<String, Value>, frame: &Frame<'_>) -> Result<(),
             return Err(Denial::Unsupported {
                 field: "spec.secrets".into(),
                 message: format!(
-                    "Secret {listed:?} is not copied to a kubeconfig cluster by this version; use it in postBuild.substituteFrom or decryption, or exclude the cluster"
+                    "Secret {listed:?} is not copied to a kubeconfig cluster by this version; use it in {places}, or exclude the cluster"
                 ),
             });
         }
@@ -272,9 +298,13 @@ fn account(map: &Map<String, Value>, field: &str, key: &str, frame: &Frame<'_>) 
 /// Labels or annotations that say who owns an object.
 fn not_forged(map: &Map<String, Value>, field: &str) -> Result<(), Denial> {
     for (key, value) in map {
-        let owner =
-            key.starts_with(names::FLEET_PREFIX) || key == names::KUSTOMIZE_NAME || key == names::KUSTOMIZE_NAMESPACE;
-        if owner {
+        let owners = [
+            names::KUSTOMIZE_NAME,
+            names::KUSTOMIZE_NAMESPACE,
+            names::HELM_NAME,
+            names::HELM_NAMESPACE,
+        ];
+        if key.starts_with(names::FLEET_PREFIX) || owners.contains(&key.as_str()) {
             return Err(Denial::ForgedOwner {
                 field: field.to_owned(),
                 key: key.clone(),

@@ -33,7 +33,7 @@ pub use denial::Denial;
 pub use grant::Grant;
 pub use model::{
     Access, Cluster, ClusterKey, ClusterSelector, Delivery, FleetObject, KubeConfigKey, Mode, Override, OwnerKey,
-    Placement, Policy, SecretUse, Source, SourceKey,
+    Placement, Policy, Product, SecretUse, Source, SourceKey,
 };
 pub use plan::{Outcome, Plan, PlanSet, Planner, SpecError};
 pub use render::name_on_hub;

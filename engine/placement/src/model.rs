@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::names;
 use crate::selector::Selector;
 
 /// A cluster of the hub.
@@ -37,7 +38,7 @@ impl fmt::Display for ClusterKey {
 /// The fleet object that owns something, and which life of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OwnerKey {
-    /// Kind, such as `FleetKustomization`.
+    /// `FleetKustomization` or `FleetHelmRelease`.
     pub kind: String,
     /// Workspace.
     pub namespace: String,
@@ -51,6 +52,33 @@ impl OwnerKey {
     /// Key of the owner's item on a cluster: `<kind>/<namespace>/<name>`.
     pub fn item_key(&self) -> String {
         format!("{}/{}/{}", self.kind, self.namespace, self.name)
+    }
+
+    /// What the fleet object is a template of.
+    pub fn product(&self) -> Product {
+        match self.kind.as_str() {
+            names::FLEET_HELM_RELEASE => Product::HelmRelease,
+            _ => Product::Kustomization,
+        }
+    }
+}
+
+/// What a fleet object is a template of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Product {
+    /// A Kustomization.
+    Kustomization,
+    /// A HelmRelease.
+    HelmRelease,
+}
+
+impl Product {
+    /// Its kind.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Product::Kustomization => "Kustomization",
+            Product::HelmRelease => "HelmRelease",
+        }
     }
 }
 
@@ -77,7 +105,7 @@ impl fmt::Display for SourceKey {
     }
 }
 
-/// A fleet object: a Kustomization for many clusters.
+/// A fleet object: a Kustomization or HelmRelease for many clusters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FleetObject {
     /// Who it is. The namespace is the workspace.
@@ -104,6 +132,27 @@ pub struct FleetObject {
     pub secrets: Vec<SecretUse>,
     /// What happens when a cluster is no longer selected.
     pub policy: Policy,
+}
+
+impl FleetObject {
+    /// The object of the hub whose artifact clusters get with delivery [`Delivery::Artifact`]: the source itself, or the
+    /// HelmChart that takes a chart out of it, which has the name of the fleet object.
+    pub fn artifact_source(&self) -> SourceKey {
+        let source = self.source.key(&self.owner);
+        if self.owner.product() == Product::HelmRelease && self.source.has_charts() {
+            return SourceKey {
+                kind: "HelmChart".to_owned(),
+                namespace: self.owner.namespace.clone(),
+                name: self.owner.name.clone(),
+            };
+        }
+        source
+    }
+
+    /// `spec.chart.spec` of a HelmRelease: which chart of the source.
+    pub fn chart(&self) -> Option<&Map<String, Value>> {
+        self.template.pointer("/spec/chart/spec")?.as_object()
+    }
 }
 
 /// Which clusters: the selector's and the named ones, less the excluded.
@@ -148,6 +197,18 @@ pub enum Source {
 }
 
 impl Source {
+    /// Its kind.
+    pub fn kind(&self) -> &str {
+        match self {
+            Source::Template { kind, .. } | Source::Reference { kind, .. } => kind,
+        }
+    }
+
+    /// Whether it holds charts and is none itself.
+    pub fn has_charts(&self) -> bool {
+        matches!(self.kind(), "GitRepository" | "HelmRepository" | "Bucket")
+    }
+
     /// The source object on the hub.
     pub fn key(&self, owner: &OwnerKey) -> SourceKey {
         let (kind, name) = match self {

@@ -62,8 +62,8 @@ pub enum SpecError {
     )]
     SharedSource,
     /// Only what a cluster can fetch itself can be its source.
-    #[error("spec.source.ref names an ExternalArtifact, which a cluster cannot fetch; use spec.delivery Artifact")]
-    UnfetchableSource,
+    #[error("spec.source.ref names an object of kind {0}, which a cluster cannot fetch; use spec.delivery Artifact")]
+    UnfetchableSource(String),
     /// Nothing is cut down when clusters fetch themselves.
     #[error("spec.source.include works with spec.delivery Artifact only")]
     IncludeWithoutArtifact,
@@ -108,8 +108,10 @@ impl<'a> Planner<'a> {
             return Err(SpecError::SharedSource);
         }
         if fleet.delivery == Delivery::Source {
-            if matches!(&fleet.source, Source::Reference { kind, .. } if kind == "ExternalArtifact") {
-                return Err(SpecError::UnfetchableSource);
+            if let Source::Reference { kind, .. } = &fleet.source
+                && matches!(kind.as_str(), "ExternalArtifact" | "HelmChart")
+            {
+                return Err(SpecError::UnfetchableSource(kind.clone()));
             }
             if !fleet.include.is_empty() {
                 return Err(SpecError::IncludeWithoutArtifact);
@@ -231,21 +233,20 @@ impl<'a> Planner<'a> {
     fn bundle(&self, cluster: &Cluster, grant: &Grant, value: Value) -> Result<Bundle, Denial> {
         let workspace = self.fleet.owner.namespace.as_str();
         let on_hub = matches!(cluster.mode, Mode::KubeConfig(_));
-        let namespace = if on_hub {
-            workspace
-        } else {
-            match (&self.fleet.spoke_namespace, grant.namespaces.first()) {
-                (Some(namespace), _) => namespace.as_str(),
-                (None, Some(first)) if !grant.admin => first.as_str(),
-                (None, _) => workspace,
-            }
+        let on_cluster = match (&self.fleet.spoke_namespace, grant.namespaces.first()) {
+            (Some(namespace), _) => namespace.as_str(),
+            (None, Some(first)) if !grant.admin => first.as_str(),
+            (None, _) => workspace,
         };
+        let namespace = if on_hub { workspace } else { on_cluster };
         let frame = Frame {
             workspace,
             grant,
             namespace,
+            on_cluster,
             on_hub,
             secrets: &self.secrets,
+            fleet: self.fleet,
         };
         let checked = check(value, &frame)?;
         if on_hub {
@@ -264,7 +265,7 @@ impl<'a> Planner<'a> {
                     message: "it depends on the cluster, but kubeconfig clusters share one source on the hub".into(),
                 });
             }
-            return render::for_kubeconfig(self.fleet, cluster, grant.clone(), checked);
+            return render::for_kubeconfig(self.fleet, cluster, grant.clone(), on_cluster, checked);
         }
         let source = self.source_spec(cluster)?;
         if let Some(spec) = &source {

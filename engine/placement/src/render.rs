@@ -1,5 +1,7 @@
 //! From a checked template to the objects that are placed.
 
+mod release;
+
 use nave_object::Object;
 use serde_json::{Map, Value, json};
 
@@ -7,7 +9,7 @@ use crate::bundle::{ArtifactRequest, Bundle, SecretRequest, canonical};
 use crate::check::Checked;
 use crate::denial::Denial;
 use crate::grant::Grant;
-use crate::model::{Cluster, Delivery, FleetObject, Mode, Source};
+use crate::model::{Cluster, Delivery, FleetObject, Mode, Product, Source};
 use crate::names;
 
 /// The bundle for an agent: its objects belong on the spoke.
@@ -26,7 +28,7 @@ pub(crate) fn for_agent(
             json!({
                 "apiVersion": names::SOURCE_API,
                 "kind": "ExternalArtifact",
-                "metadata": metadata(fleet, name, namespace, Map::new(), real_source(&fleet.source)),
+                "metadata": metadata(fleet, name, namespace, Map::new(), real_source(fleet)),
                 "spec": {"sourceRef": {
                     "apiVersion": names::FLEET_API,
                     "kind": fleet.owner.kind,
@@ -35,7 +37,7 @@ pub(crate) fn for_agent(
                 }},
             }),
             Some(ArtifactRequest {
-                source,
+                source: fleet.artifact_source(),
                 include: fleet.include.clone(),
                 namespace: namespace.to_owned(),
                 name: name.clone(),
@@ -62,10 +64,9 @@ pub(crate) fn for_agent(
             )
         }
     };
-    let reference = json!({"kind": source_kind, "name": name});
-    let kustomization = kustomization(fleet, cluster, name, namespace, checked, reference);
+    let product = product(fleet, cluster, name, namespace, checked, (&source_kind, name));
     Ok(Bundle {
-        objects: vec![valid(source_object)?, valid(kustomization)?],
+        objects: vec![valid(source_object)?, valid(product)?],
         artifact,
         secrets: fleet
             .secrets
@@ -82,11 +83,13 @@ pub(crate) fn for_agent(
     })
 }
 
-/// The bundle for a kubeconfig cluster: one Kustomization on the hub, next to its fleet object.
+/// The bundle for a kubeconfig cluster: one Kustomization or HelmRelease on the hub, next to its fleet object.
+/// `on_cluster` is the namespace of the workspace there.
 pub(crate) fn for_kubeconfig(
     fleet: &FleetObject,
     cluster: &Cluster,
     grant: Grant,
+    on_cluster: &str,
     mut checked: Checked,
 ) -> Result<Bundle, Denial> {
     let Mode::KubeConfig(kubeconfig) = &cluster.mode else {
@@ -98,12 +101,13 @@ pub(crate) fn for_kubeconfig(
         return Err(Denial::Unsupported {
             field: "metadata.name".into(),
             message: format!(
-                "the Kustomization for this cluster would be named {name:?}, longer than the {} characters of its owner label",
+                "the {} for this cluster would be named {name:?}, longer than the {} characters of its owner label",
+                fleet.owner.product().kind(),
                 names::LABEL_VALUE_LIMIT
             ),
         });
     }
-    // On a spoke, one fleet object is one Kustomization of its name; here it is one per cluster.
+    // On a spoke, one fleet object is one object of its name; here it is one per cluster.
     if let Some(Value::Array(list)) = checked.spec.get_mut("dependsOn") {
         for one in list {
             if let Some(Value::String(dependency)) = one.get_mut("name") {
@@ -119,14 +123,16 @@ pub(crate) fn for_kubeconfig(
         secret["key"] = Value::String(kubeconfig.key.clone());
     }
     checked.spec.insert("kubeConfig".into(), json!({"secretRef": secret}));
-    let source = fleet.source.key(&fleet.owner);
-    let reference = json!({"kind": source.kind, "name": source.name});
-    let mut kustomization = kustomization(fleet, cluster, &name, namespace, checked, reference);
-    let labels = &mut kustomization["metadata"]["labels"];
+    if fleet.owner.product() == Product::HelmRelease {
+        release::as_on_spoke(&mut checked.spec, &fleet.owner.name, on_cluster);
+    }
+    let source = fleet.artifact_source();
+    let mut product = product(fleet, cluster, &name, namespace, checked, (&source.kind, &source.name));
+    let labels = &mut product["metadata"]["labels"];
     labels[names::FLEET_CLUSTER] = json!(cluster.key.name);
     labels[names::FLEET_CLUSTER_NAMESPACE] = json!(cluster.key.namespace);
     Ok(Bundle {
-        objects: vec![valid(kustomization)?],
+        objects: vec![valid(product)?],
         artifact: None,
         secrets: Vec::new(),
         grant,
@@ -135,18 +141,19 @@ pub(crate) fn for_kubeconfig(
     })
 }
 
-/// Name of the Kustomization on the hub that stands for one fleet object on one kubeconfig cluster.
+/// Name of the Kustomization or HelmRelease on the hub that stands for one fleet object on one kubeconfig cluster.
 pub fn name_on_hub(fleet: &str, cluster: &str) -> String {
     format!("{fleet}-{cluster}")
 }
 
-fn kustomization(
+/// The Kustomization or HelmRelease. `source` is kind and name of what it reads.
+fn product(
     fleet: &FleetObject,
     cluster: &Cluster,
     name: &str,
     namespace: &str,
     checked: Checked,
-    source: Value,
+    source: (&str, &str),
 ) -> Value {
     let Checked {
         labels,
@@ -155,16 +162,26 @@ fn kustomization(
         variables,
     } = checked;
     annotations.extend(requested(fleet));
-    spec.insert("sourceRef".into(), source);
     if fleet.suspend {
         spec.insert("suspend".into(), Value::Bool(true));
     }
-    if variables {
-        add_variables(&mut spec, cluster);
-    }
+    let product = fleet.owner.product();
+    let api = match product {
+        Product::Kustomization => {
+            spec.insert("sourceRef".into(), json!({"kind": source.0, "name": source.1}));
+            if variables {
+                add_variables(&mut spec, cluster);
+            }
+            names::KUSTOMIZE_API
+        }
+        Product::HelmRelease => {
+            release::set_chart(&mut spec, source);
+            names::HELM_API
+        }
+    };
     json!({
-        "apiVersion": names::KUSTOMIZE_API,
-        "kind": "Kustomization",
+        "apiVersion": api,
+        "kind": product.kind(),
         "metadata": metadata(fleet, name, namespace, labels, annotations),
         "spec": spec,
     })
@@ -199,8 +216,8 @@ fn requested(fleet: &FleetObject) -> Map<String, Value> {
 
 /// Where the files are from, so that a cluster which leaves its hub can fetch them itself. The names of secrets are told,
 /// and nothing of what is in them: an address that carries a password is told without.
-fn real_source(source: &Source) -> Map<String, Value> {
-    let (kind, spec) = match source {
+fn real_source(fleet: &FleetObject) -> Map<String, Value> {
+    let (kind, spec) = match &fleet.source {
         Source::Template { kind, spec } => (kind, spec),
         Source::Reference {
             kind, spec: Some(spec), ..
@@ -214,7 +231,13 @@ fn real_source(source: &Source) -> Map<String, Value> {
     }
     let mut text = Vec::new();
     // The same bytes in every build, or every cluster of the fleet would be sent its items again.
-    canonical(&mut text, &json!({"kind": kind, "spec": spec}));
+    let mut told = json!({"kind": kind, "spec": spec});
+    if fleet.owner.product() == Product::HelmRelease
+        && let Some(chart) = fleet.chart()
+    {
+        told["chart"] = Value::Object(chart.clone());
+    }
+    canonical(&mut text, &told);
     let text = String::from_utf8(text).expect("JSON is text");
     Map::from_iter([(names::REAL_SOURCE.to_owned(), Value::String(text))])
 }
@@ -262,31 +285,4 @@ fn valid(value: Value) -> Result<Object, Denial> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_do_not_travel_in_addresses() {
-        for (given, told) in [
-            ("https://git.example.com/fleet.git", "https://git.example.com/fleet.git"),
-            ("https://bot:secret@git.example.com/a@b", "https://git.example.com/a@b"),
-            ("https://token@git.example.com", "https://git.example.com"),
-            ("ssh://git@git.example.com/fleet", "ssh://git@git.example.com/fleet"),
-            ("nonsense", "nonsense"),
-        ] {
-            let spec = json!({"url": given, "suspend": true, "secretRef": {"name": "git"}});
-            let Value::Object(spec) = spec else {
-                unreachable!("it is an object")
-            };
-            let source = Source::Template {
-                kind: "GitRepository".into(),
-                spec,
-            };
-            let told = json!({"kind": "GitRepository", "spec": {"secretRef": {"name": "git"}, "url": told}});
-            assert_eq!(
-                real_source(&source)[names::REAL_SOURCE],
-                Value::String(told.to_string())
-            );
-        }
-    }
-}
+mod tests;

@@ -17,7 +17,7 @@ use super::{
 /// An item that may be applied.
 #[derive(Debug, Clone)]
 pub struct Unpacked {
-    /// The Flux objects, sources before Kustomizations.
+    /// The Flux objects, sources before what reads them.
     pub objects: Vec<Object>,
     /// The Secrets.
     pub secrets: Vec<Object>,
@@ -30,9 +30,9 @@ pub struct Unpacked {
 }
 
 impl Unpacked {
-    /// The Kustomization among the objects.
-    pub fn kustomization(&self) -> Option<&Object> {
-        self.objects.iter().find(|object| object.kind() == "Kustomization")
+    /// The Kustomization or HelmRelease among the objects.
+    pub fn product(&self) -> Option<&Object> {
+        self.objects.iter().find(|object| is_product(object.kind()))
     }
 
     /// The ExternalArtifact among the objects.
@@ -42,11 +42,19 @@ impl Unpacked {
 }
 
 /// The kinds that an item may hold, with the order they are applied in.
-const KINDS: [(&str, &str); 3] = [
+const KINDS: [(&str, &str); 6] = [
     ("source.toolkit.fluxcd.io", "ExternalArtifact"),
     ("source.toolkit.fluxcd.io", "GitRepository"),
+    ("source.toolkit.fluxcd.io", "HelmRepository"),
+    ("source.toolkit.fluxcd.io", "OCIRepository"),
     ("kustomize.toolkit.fluxcd.io", "Kustomization"),
+    ("helm.toolkit.fluxcd.io", "HelmRelease"),
 ];
+
+/// Whether a kind is what a fleet object is a template of.
+pub fn is_product(kind: &str) -> bool {
+    matches!(kind, "Kustomization" | "HelmRelease")
+}
 
 /// Takes `payload`, sent for `owner`, apart.
 pub fn unpack(payload: Bytes, owner: &OwnerRef, policy: &SpokePolicy) -> Result<Unpacked, Refusal> {
@@ -137,26 +145,30 @@ fn check(object: &Object, owner: &OwnerRef, grant: &Grant, policy: &SpokePolicy)
             grant.workspace
         ));
     }
-    if object.kind() != "Kustomization" {
+    if !is_product(object.kind()) {
         return Ok(());
     }
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     if object.pointer("/spec/kubeConfig").is_some_and(|value| !value.is_null()) {
         return denied("spec.kubeConfig would leave this cluster".to_owned());
     }
-    let target = text("/spec/targetNamespace");
-    if !target.is_empty() && !within(target) {
-        return denied(format!(
-            "spec.targetNamespace: workspace {} has no grant for {target}",
-            grant.workspace
-        ));
+    for field in ["targetNamespace", "storageNamespace"] {
+        let named = text(&format!("/spec/{field}"));
+        if !named.is_empty() && !within(named) {
+            return denied(format!(
+                "spec.{field}: workspace {} has no grant for {named}",
+                grant.workspace
+            ));
+        }
     }
     if !grant.admin && (grant.service_account.is_empty() || text("/spec/serviceAccountName") != grant.service_account) {
         return denied(format!("spec.serviceAccountName must be {:?}", grant.service_account));
     }
-    let source = text("/spec/sourceRef/namespace");
-    if !source.is_empty() && source != namespace && (!grant.admin || grant.lockdown) {
-        return denied(format!("spec.sourceRef.namespace {source} is another namespace"));
+    for field in ["sourceRef", "chartRef", "chart.spec.sourceRef"] {
+        let source = text(&format!("/spec/{}/namespace", field.replace('.', "/")));
+        if !source.is_empty() && source != namespace && (!grant.admin || grant.lockdown) {
+            return denied(format!("spec.{field}.namespace {source} is another namespace"));
+        }
     }
     Ok(())
 }
@@ -272,6 +284,33 @@ mod tests {
         check_bundle(vec![kustomization(json!({}))], vec![], None, Some("grant"));
         let not_a_secret = kustomization(json!({}));
         check_bundle(vec![], vec![not_a_secret], Some(tenant()), Some("among the secrets"));
+    }
+
+    #[test]
+    fn a_release_is_checked_like_a_kustomization() {
+        let release = |spec: Value| {
+            let mut object = kustomization(json!({
+                "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "spec": spec,
+            }));
+            let fields = object["spec"].as_object_mut().expect("it is an object");
+            fields.remove("sourceRef");
+            object
+        };
+        let artifact = json!({"chartRef": {"kind": "ExternalArtifact", "name": "apps"}});
+        check_bundle(vec![release(artifact)], vec![], Some(tenant()), None);
+        for (spec, named) in [
+            (json!({"storageNamespace": "kube-system"}), "storageNamespace"),
+            (json!({"targetNamespace": "kube-system"}), "targetNamespace"),
+            (json!({"serviceAccountName": "default"}), "serviceAccountName"),
+            (json!({"kubeConfig": {"secretRef": {"name": "x"}}}), "kubeConfig"),
+            (json!({"chartRef": {"namespace": "flux-system"}}), "spec.chartRef"),
+            (
+                json!({"chart": {"spec": {"sourceRef": {"namespace": "flux-system"}}}}),
+                "spec.chart.spec.sourceRef",
+            ),
+        ] {
+            check_bundle(vec![release(spec)], vec![], Some(tenant()), Some(named));
+        }
     }
 
     #[test]

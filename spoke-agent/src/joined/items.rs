@@ -25,9 +25,9 @@ pub struct StoredItem {
     pub owner: StoredOwner,
     /// What its workspace may do.
     pub grant: Grant,
-    /// Namespace of its Kustomization.
+    /// Namespace of its Kustomization or HelmRelease.
     pub namespace: String,
-    /// Name of its Kustomization.
+    /// Name of its Kustomization or HelmRelease.
     pub name: String,
     /// Manifest digest, hexadecimal; empty without an artifact.
     pub manifest: String,
@@ -51,7 +51,7 @@ pub enum Leaving {
 /// A fleet object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StoredOwner {
-    /// `FleetKustomization`.
+    /// `FleetKustomization` or `FleetHelmRelease`.
     pub kind: String,
     /// The workspace.
     pub namespace: String,
@@ -62,6 +62,14 @@ pub struct StoredOwner {
 }
 
 impl StoredItem {
+    /// Kind of the Flux object that the fleet object is a template of.
+    pub fn product(&self) -> &'static str {
+        match self.owner.kind.as_str() {
+            "FleetHelmRelease" => "HelmRelease",
+            _ => "Kustomization",
+        }
+    }
+
     /// What reports on it need.
     pub fn applied(&self) -> Applied {
         Applied {
@@ -116,11 +124,11 @@ impl Items {
         self.lock().get(key).cloned()
     }
 
-    /// The item whose Kustomization has that namespace and name.
-    pub fn of_kustomization(&self, namespace: &str, name: &str) -> Option<(String, StoredItem)> {
+    /// The item whose product is of that kind and has that namespace and name.
+    pub fn of_product(&self, kind: &str, namespace: &str, name: &str) -> Option<(String, StoredItem)> {
         self.lock()
             .iter()
-            .find(|(_, item)| item.namespace == namespace && item.name == name)
+            .find(|(_, item)| item.product() == kind && item.namespace == namespace && item.name == name)
             .map(|(key, item)| (key.clone(), item.clone()))
     }
 
@@ -200,7 +208,9 @@ mod tests {
         items.remove("b").unwrap();
         let again = Items::open(folder.path()).unwrap();
         assert_eq!(again.all().len(), 1);
-        assert_eq!(again.of_kustomization("flux-system", "apps"), Some(("a".into(), item)));
+        let found = again.of_product("Kustomization", "flux-system", "apps");
+        assert_eq!(found, Some(("a".into(), item)));
+        assert_eq!(again.of_product("HelmRelease", "flux-system", "apps"), None);
         std::fs::write(folder.path().join("items.json"), "{oops").unwrap();
         assert!(Items::open(folder.path()).unwrap().all().is_empty());
     }

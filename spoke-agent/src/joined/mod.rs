@@ -174,6 +174,7 @@ impl Joined {
         let reporter = Reporter::new(
             self.items.clone(),
             ports.kustomizations.clone(),
+            ports.helm_releases.clone(),
             Arc::new(LinkStatus(link.clone())),
         );
         let worker = Worker {

@@ -16,12 +16,15 @@ use super::report::Refusal;
 /// Field manager of what the agent writes for the hub.
 pub const MANAGER: &str = "nave-agent";
 
-/// The kinds that an item may leave in the cluster, in the order they are taken away: a Kustomization first, so that it
-/// still finds its source while it prunes.
-const KINDS: [(&str, &str, &str); 4] = [
+/// The kinds that an item may leave in the cluster, in the order they are taken away: what reads a source first, so that
+/// it still finds its source while it prunes.
+const KINDS: [(&str, &str, &str); 7] = [
     ("kustomize.toolkit.fluxcd.io", "v1", "Kustomization"),
+    ("helm.toolkit.fluxcd.io", "v2", "HelmRelease"),
     ("source.toolkit.fluxcd.io", "v1", "ExternalArtifact"),
     ("source.toolkit.fluxcd.io", "v1", "GitRepository"),
+    ("source.toolkit.fluxcd.io", "v1", "HelmRepository"),
+    ("source.toolkit.fluxcd.io", "v1", "OCIRepository"),
     ("", "v1", "Secret"),
 ];
 
@@ -132,22 +135,43 @@ impl FleetObjects {
         Ok(others)
     }
 
-    /// Deletes one object; gone already is fine. A Kustomization whose objects are to stay is told so first.
+    /// Deletes one object; gone already is fine. A Kustomization or HelmRelease whose objects are to stay is told so first.
     pub async fn delete(&self, resource: &ApiResource, object: &DynamicObject, orphan: bool) -> Result<()> {
         let namespace = object.namespace().unwrap_or_default();
         let name = object.name_any();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, resource);
-        if orphan && resource.kind == "Kustomization" {
-            let patch = json!({"spec": {"deletionPolicy": "Orphan"}});
+        if let Some(patch) = leave_objects(&resource.kind).filter(|_| orphan) {
             not_found_is_fine(
                 api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
                     .await
                     .map(drop),
             )
             .with_context(|| format!("telling {}/{namespace}/{name} to leave its objects", resource.kind))?;
+            if resource.kind == "HelmRelease" {
+                self.delete_chart_of(&api, &namespace, &name).await?;
+            }
         }
         not_found_is_fine(api.delete(&name, &DeleteParams::default()).await.map(drop))
             .with_context(|| format!("deleting {}/{namespace}/{name}", resource.kind))
+    }
+
+    /// Deletes the HelmChart of a HelmRelease that is suspended and therefore leaves it.
+    async fn delete_chart_of(&self, releases: &Api<DynamicObject>, namespace: &str, name: &str) -> Result<()> {
+        let reading = || format!("reading HelmRelease {namespace}/{name}");
+        let Some(release) = releases.get_opt(name).await.with_context(reading)? else {
+            return Ok(());
+        };
+        let chart = release
+            .data
+            .pointer("/status/helmChart")
+            .and_then(|chart| chart.as_str());
+        let Some((namespace, name)) = chart.and_then(|chart| chart.split_once('/')) else {
+            return Ok(());
+        };
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("source.toolkit.fluxcd.io", "v1", "HelmChart"));
+        let charts: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        not_found_is_fine(charts.delete(name, &DeleteParams::default()).await.map(drop))
+            .with_context(|| format!("deleting HelmChart {namespace}/{name}"))
     }
 
     /// Whether an object of that kind and name is still there.
@@ -161,6 +185,16 @@ impl FleetObjects {
         let gvk = object.gvk();
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(&gvk.group, &gvk.version, &gvk.kind));
         Api::namespaced_with(self.client.clone(), object.namespace().unwrap_or_default(), &resource)
+    }
+}
+
+/// The change after which the deletion of an object leaves what it applied.
+fn leave_objects(kind: &str) -> Option<serde_json::Value> {
+    match kind {
+        "Kustomization" => Some(json!({"spec": {"deletionPolicy": "Orphan"}})),
+        // A suspended one is deleted without uninstalling its release.
+        "HelmRelease" => Some(json!({"spec": {"suspend": true}})),
+        _ => None,
     }
 }
 

@@ -95,7 +95,7 @@ impl LinkPermits {
         let Some((key, _)) = self
             .inner
             .items
-            .of_kustomization(&plan.owner.namespace, &plan.owner.name)
+            .of_product(&plan.owner.kind, &plan.owner.namespace, &plan.owner.name)
         else {
             return held("it belongs to a fleet object that this agent has no item of");
         };

@@ -1,13 +1,14 @@
-//! What a Kustomization made from an item says to the hub. A pure fold: the hub judges by what stands here and nothing else.
+//! What a Kustomization or HelmRelease made from an item says to the hub. A pure fold: the hub judges by what stands here and nothing else.
 
-use nave_crds::Kustomization;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use nave_crds::{HelmRelease, Kustomization, kustomize::ResourceInventory};
 use nave_proto::wire::{Condition, StatusPayload};
 use nave_runtime::Conditions;
 
 /// Longest message of a condition on the link.
 const MAX_MESSAGE: usize = 1024;
 
-/// What the agent knows of the item behind a Kustomization.
+/// What the agent knows of the item behind a Kustomization or HelmRelease.
 #[derive(Debug, Clone, Default)]
 pub struct Applied {
     /// Leaf digest of the item that was applied to the cluster.
@@ -53,31 +54,109 @@ pub fn of_kustomization(kustomization: &Kustomization, applied: &Applied) -> Sta
     } else {
         "progressing"
     };
-    let inventory = status
-        .inventory
-        .as_ref()
-        .map(|inventory| inventory.entries.as_slice())
-        .unwrap_or_default();
-    let mut ids: Vec<&str> = inventory.iter().map(|entry| entry.id.as_str()).collect();
-    ids.sort_unstable();
-    StatusPayload {
-        observed_payload: applied.payload.clone(),
-        observed_manifest: if current { applied.manifest.clone() } else { Vec::new() },
+    Said {
+        state,
+        current,
         revision: status.last_applied_revision.clone(),
-        state: state.to_owned(),
-        conditions: status.conditions.iter().map(condition).take(16).collect(),
-        inventory_count: inventory.len() as u64,
-        inventory_digest: digest(&ids.join("\n")),
-        prune_digest: Vec::new(),
-        object: if state == "failed" {
-            name(kustomization)
-        } else {
-            String::new()
+        conditions: &status.conditions,
+        inventory: status.inventory.as_ref(),
+        object: name("Kustomization", &kustomization.metadata),
+    }
+    .payload(applied)
+}
+
+/// The report on a HelmRelease that came from `applied`.
+pub fn of_release(release: &HelmRelease, applied: &Applied) -> StatusPayload {
+    let status = release.status.clone().unwrap_or_default();
+    let generation = release.metadata.generation.unwrap_or_default();
+    let ready = status.conditions.get_condition("Ready");
+    let attempted = applied.revision.is_empty() || status.has_attempted(&applied.revision);
+    let current = status.observed_generation == generation
+        && attempted
+        && status.is_deployed()
+        && (applied.requested_at.is_empty() || status.last_handled_reconcile_at == applied.requested_at);
+    let held = status
+        .conditions
+        .iter()
+        .any(|condition| condition.reason == "PruneHeld");
+    // A chart that cannot be fetched or does not fit was never tried, and there is no other that could be waited for.
+    let is_before = matches!(
+        status.conditions.reason_of("Ready"),
+        Some("ArtifactFailed" | "AccessDenied" | "ChartMutateError" | "ValuesError")
+    );
+    let failed = ready.is_some_and(|condition| {
+        condition.status == "False" && condition.observed_generation.unwrap_or_default() == generation
+    }) && (attempted || is_before);
+    let state = if release.spec.suspend {
+        "suspended"
+    } else if held {
+        "held"
+    } else if current && ready.is_some_and(|condition| condition.status == "True") {
+        "ready"
+    } else if failed && status.conditions.reason_of("Ready") != Some("DependencyNotReady") {
+        "failed"
+    } else {
+        "progressing"
+    };
+    let newest = status.history.first().filter(|_| status.is_deployed());
+    Said {
+        state,
+        current,
+        // The hub compares it with what it sent, which knows nothing of build metadata.
+        revision: match newest {
+            Some(_) if attempted && !applied.revision.is_empty() => applied.revision.clone(),
+            Some(newest) => newest.chart_version.clone(),
+            None => String::new(),
         },
+        conditions: &status.conditions,
+        inventory: status.inventory.as_ref(),
+        object: name("HelmRelease", &release.metadata),
+    }
+    .payload(applied)
+}
+
+/// What a product says, whichever kind it is.
+struct Said<'a> {
+    state: &'static str,
+    /// Whether the item is what is there.
+    current: bool,
+    revision: String,
+    conditions: &'a [nave_runtime::Condition],
+    inventory: Option<&'a ResourceInventory>,
+    object: String,
+}
+
+impl Said<'_> {
+    fn payload(self, applied: &Applied) -> StatusPayload {
+        let inventory = self
+            .inventory
+            .map(|inventory| inventory.entries.as_slice())
+            .unwrap_or_default();
+        let mut ids: Vec<&str> = inventory.iter().map(|entry| entry.id.as_str()).collect();
+        ids.sort_unstable();
+        StatusPayload {
+            observed_payload: applied.payload.clone(),
+            observed_manifest: if self.current {
+                applied.manifest.clone()
+            } else {
+                Vec::new()
+            },
+            revision: self.revision,
+            state: self.state.to_owned(),
+            conditions: self.conditions.iter().map(condition).take(16).collect(),
+            inventory_count: inventory.len() as u64,
+            inventory_digest: digest(&ids.join("\n")),
+            prune_digest: Vec::new(),
+            object: if self.state == "failed" {
+                self.object
+            } else {
+                String::new()
+            },
+        }
     }
 }
 
-/// The report on an item that never became a Kustomization.
+/// The report on an item that never became a Kustomization or HelmRelease.
 pub fn of_refusal(refusal: &Refusal, applied: &Applied, object: &str) -> StatusPayload {
     StatusPayload {
         observed_payload: applied.payload.clone(),
@@ -130,10 +209,9 @@ fn cut(message: &str) -> String {
     format!("{}…", &message[..end])
 }
 
-fn name(kustomization: &Kustomization) -> String {
-    let metadata = &kustomization.metadata;
+fn name(kind: &str, metadata: &ObjectMeta) -> String {
     format!(
-        "Kustomization/{}/{}",
+        "{kind}/{}/{}",
         metadata.namespace.as_deref().unwrap_or_default(),
         metadata.name.as_deref().unwrap_or_default()
     )
@@ -220,6 +298,53 @@ mod tests {
             json!({"lastAttemptedRevision": "main@sha1:b", "conditions": ready("False", "BuildFailed", 1)}),
             "progressing",
         );
+    }
+
+    #[track_caller]
+    fn check_release(attempted: &str, release: &str, conditions: Value, state: &str) -> StatusPayload {
+        let mut history = json!({
+            "name": "web", "namespace": "shop", "version": 1, "digest": "sha256:0", "status": release,
+            "chartName": "web", "chartVersion": "1.0.0", "configDigest": "sha256:0",
+            "firstDeployed": "2026-01-01T00:00:00Z", "lastDeployed": "2026-01-01T00:00:00Z",
+        });
+        history = if release.is_empty() {
+            json!([])
+        } else {
+            json!([history])
+        };
+        let object = json!({
+            "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+            "metadata": {"name": "web", "namespace": "shop", "generation": 2},
+            "spec": {"interval": "1m", "chartRef": {"kind": "ExternalArtifact", "name": "web"}},
+            "status": {
+                "observedGeneration": 2, "lastAttemptedRevision": attempted, "conditions": conditions, "history": history,
+            },
+        });
+        let applied = Applied {
+            revision: "1.1.0".into(),
+            ..applied()
+        };
+        let report = of_release(&serde_json::from_value(object).unwrap(), &applied);
+        assert_eq!(report.state, state);
+        report
+    }
+
+    #[test]
+    fn a_release_is_ready_with_the_chart_of_the_item() {
+        let report = check_release("1.1.0", "deployed", ready("True", "UpgradeSucceeded", 2), "ready");
+        assert_eq!(report.observed_manifest, vec![2; 32]);
+        assert_eq!(report.revision, "1.1.0");
+        let older = check_release("1.0.0", "deployed", ready("True", "InstallSucceeded", 2), "progressing");
+        assert!(older.observed_manifest.is_empty());
+        assert_eq!(older.revision, "1.0.0");
+        check_release("1.1.0", "deployed", ready("Unknown", "Progressing", 2), "progressing");
+        check_release("1.1.0", "failed", ready("False", "UpgradeFailed", 1), "progressing");
+        let failed = check_release("1.1.0", "failed", ready("False", "UpgradeFailed", 2), "failed");
+        assert_eq!(failed.object, "HelmRelease/shop/web");
+        check_release("1.0.0", "deployed", ready("False", "UpgradeFailed", 2), "progressing");
+        check_release("", "", ready("False", "ArtifactFailed", 2), "failed");
+        check_release("", "", ready("False", "DependencyNotReady", 2), "progressing");
+        check_release("1.1.0", "deployed", ready("False", "PruneHeld", 2), "held");
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Tells the hub what became of its items: from the Kustomizations' own status, the moment it changes.
+//! Tells the hub what became of its items: from the Kustomizations' and HelmReleases' own status, the moment it changes.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use kube::ResourceExt;
-use nave_crds::{Kustomization, labels};
+use kube::{Resource, ResourceExt};
+use nave_crds::{HelmRelease, Kustomization, labels};
 use nave_proto::wire::{OwnerRef, StatusPayload};
 use nave_runtime::{Tasks, Watched};
 use prost::Message;
@@ -23,39 +23,49 @@ pub trait StatusSink: Send + Sync {
     fn remove(&self, key: &str, owner: &OwnerRef);
 }
 
-/// Folds Kustomizations into reports. Cheap to clone.
+/// Folds Kustomizations and HelmReleases into reports. Cheap to clone.
 #[derive(Clone)]
 pub struct Reporter {
     items: Items,
     kustomizations: Watched<Kustomization>,
+    releases: Watched<HelmRelease>,
     sink: Arc<dyn StatusSink>,
 }
 
 impl Reporter {
     /// Reports to `sink` on the items in `items`.
-    pub fn new(items: Items, kustomizations: Watched<Kustomization>, sink: Arc<dyn StatusSink>) -> Self {
+    pub fn new(
+        items: Items,
+        kustomizations: Watched<Kustomization>,
+        releases: Watched<HelmRelease>,
+        sink: Arc<dyn StatusSink>,
+    ) -> Self {
         Reporter {
             items,
             kustomizations,
+            releases,
             sink,
         }
     }
 
-    /// Reports every change of a Kustomization that belongs to an item.
+    /// Reports every change of what belongs to an item.
     pub fn start(&self, tasks: &Tasks) {
         let reporter = self.clone();
         let shutdown = tasks.shutdown_token().clone();
         tasks.spawn("status-reports", async move {
-            let changes = reporter.kustomizations.changes();
-            futures::pin_mut!(changes);
+            let mut kustomizations = std::pin::pin!(reporter.kustomizations.changes());
+            let mut releases = std::pin::pin!(reporter.releases.changes());
             loop {
-                let object = tokio::select! {
+                tokio::select! {
                     _ = shutdown.cancelled() => return,
-                    object = changes.next() => object,
-                };
-                let Some(object) = object else { return };
-                if object.labels().contains_key(labels::FLEET_UID) {
-                    reporter.report(&object);
+                    object = kustomizations.next() => match object {
+                        Some(object) => reporter.report(object.as_ref(), report::of_kustomization),
+                        None => return,
+                    },
+                    object = releases.next() => match object {
+                        Some(object) => reporter.report(object.as_ref(), report::of_release),
+                        None => return,
+                    },
                 }
             }
         });
@@ -64,8 +74,13 @@ impl Reporter {
     /// Reports on an item whose objects were just applied.
     pub fn look_again(&self, key: &str) {
         let Some(item) = self.items.get(key) else { return };
-        if let Some(object) = self.kustomizations.get(&item.namespace, &item.name) {
-            self.report(&object);
+        let (namespace, name) = (&item.namespace, &item.name);
+        if item.product() == "HelmRelease" {
+            if let Some(object) = self.releases.get(namespace, name) {
+                self.report(object.as_ref(), report::of_release);
+            }
+        } else if let Some(object) = self.kustomizations.get(namespace, name) {
+            self.report(object.as_ref(), report::of_kustomization);
         }
     }
 
@@ -80,9 +95,13 @@ impl Reporter {
         self.sink.remove(key, owner);
     }
 
-    fn report(&self, object: &Kustomization) {
+    fn report<K: Resource<DynamicType = ()>>(&self, object: &K, fold: fn(&K, &Applied) -> StatusPayload) {
+        if !object.labels().contains_key(labels::FLEET_UID) {
+            return;
+        }
         let namespace = object.namespace().unwrap_or_default();
-        let Some((key, item)) = self.items.of_kustomization(&namespace, &object.name_any()) else {
+        let found = self.items.of_product(&K::kind(&()), &namespace, &object.name_any());
+        let Some((key, item)) = found else {
             return;
         };
         if object.labels().get(labels::FLEET_UID) != Some(&item.owner.uid) {
@@ -94,7 +113,7 @@ impl Reporter {
             name: item.owner.name.clone(),
             uid: item.owner.uid.clone(),
         };
-        self.send(&key, &owner, report::of_kustomization(object, &item.applied()));
+        self.send(&key, &owner, fold(object, &item.applied()));
     }
 
     fn send(&self, key: &str, owner: &OwnerRef, payload: StatusPayload) {

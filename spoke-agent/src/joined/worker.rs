@@ -23,7 +23,7 @@ use super::{
     reporter::Reporter,
 };
 
-/// How long a deleted Kustomization may take to prune before the rest of its item goes.
+/// How long a deleted Kustomization or HelmRelease may take to prune before the rest of its item goes.
 const PRUNED_WITHIN: Duration = Duration::from_secs(120);
 /// Between two looks whether it is gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -146,7 +146,7 @@ impl Worker {
             }
         }
         self.remove_others(owner, &unpacked.objects, &unpacked.secrets).await?;
-        let kustomization = unpacked.kustomization();
+        let product = unpacked.product();
         let stored = StoredItem {
             digest: hex(digest),
             owner: StoredOwner {
@@ -156,8 +156,8 @@ impl Worker {
                 uid: owner.uid.clone(),
             },
             grant: unpacked.grant.clone(),
-            namespace: kustomization.and_then(Object::namespace).unwrap_or_default().to_owned(),
-            name: kustomization.map(Object::name).unwrap_or_default().to_owned(),
+            namespace: product.and_then(Object::namespace).unwrap_or_default().to_owned(),
+            name: product.map(Object::name).unwrap_or_default().to_owned(),
             manifest: unpacked
                 .artifact
                 .as_ref()
@@ -235,8 +235,8 @@ impl Worker {
         }
     }
 
-    /// The Kustomization first, which prunes or leaves what it applied, then its sources and secrets. Waits for the
-    /// Kustomization as long as it takes: while a prune is held, it stays, and so does the grant that it works under.
+    /// The Kustomization or HelmRelease first, which prunes or leaves what it applied, then its sources and secrets. Waits
+    /// for it as long as it takes: while a prune is held, it stays, and so does the grant that it works under.
     async fn remove(&self, key: &str, item: &StoredItem) -> anyhow::Result<()> {
         let orphan = item.leaving == Some(Leaving::Orphan);
         let owner = OwnerRef {
@@ -248,12 +248,13 @@ impl Worker {
         let others = self.objects.others_of(&owner.uid, &[]).await?;
         for (resource, object) in &others {
             self.objects.delete(resource, object, orphan).await?;
-            if resource.kind == "Kustomization" {
+            if bundle::is_product(&resource.kind) {
                 let deadline = tokio::time::Instant::now() + PRUNED_WITHIN;
                 while self.objects.exists(resource, object).await? {
                     anyhow::ensure!(
                         tokio::time::Instant::now() < deadline,
-                        "its Kustomization is still there after {PRUNED_WITHIN:?}"
+                        "its {} is still there after {PRUNED_WITHIN:?}",
+                        resource.kind
                     );
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }

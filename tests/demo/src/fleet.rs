@@ -235,6 +235,34 @@ impl Fleet {
         Ok(())
     }
 
+    /// The example's chart: one more fleet object, which [`Fleet::start_whole`] leaves out.
+    pub async fn apply_chart(&self) -> Result<()> {
+        let path = examples::folder().join("platform/fleet/status-page.yaml");
+        for object in examples::objects(&path)? {
+            apply(&self.hub_plane.client(), &object).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the example's chart is released on every cluster that is there; gives back its version.
+    pub async fn wait_released(&self, deadline: Duration) -> Result<String> {
+        eventually(deadline, "status-page released on every cluster", || async move {
+            let client = self.hub_plane.client();
+            let (version, kind) = ("fleet.nave.dev/v1alpha1", "FleetHelmRelease");
+            let object = get(&client, version, kind, WORKSPACE, "status-page").await?;
+            let status = &object["status"];
+            let clusters = &status["clusters"];
+            anyhow::ensure!(
+                clusters["ready"] == self.spokes.len()
+                    && clusters["selected"] == self.spokes.len()
+                    && is_ready(&object),
+                "{status:#}"
+            );
+            Ok(status["currentRevision"].as_str().unwrap_or_default().to_owned())
+        })
+        .await
+    }
+
     /// One fleet object.
     pub async fn fleet_kustomization(&self, name: &str) -> Result<Value> {
         get(

@@ -87,6 +87,20 @@ async fn demo(arguments: &Arguments) -> Result<bool> {
     print!("{}", fleet.nave.run(&["get", "fleet", "-A"]).await?);
     println!();
 
+    screen.step("a chart");
+    let applied = Instant::now();
+    fleet.apply_chart().await?;
+    let version = fleet
+        .wait_released(HEALTHY_WITHIN)
+        .await
+        .context("the chart was not released everywhere")?;
+    screen.done(&format!(
+        "status-page {version} released on three clusters after {:.2} s",
+        applied.elapsed().as_secs_f64()
+    ));
+    print!("{}", fleet.nave.run(&["get", "fleet", "-A"]).await?);
+    println!();
+
     screen.step("a commit");
     let rollouts: Vec<Rollout> = SPOKES
         .iter()

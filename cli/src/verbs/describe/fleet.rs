@@ -9,18 +9,22 @@ use super::text::Description;
 use crate::{
     connection::Connection,
     fields::{self, field, flag, number, text, title},
-    kinds::FLEET_KUSTOMIZATION,
+    kinds::{FLEET_HELM_RELEASE, Kind},
     table::Table,
 };
 
-pub(super) async fn describe(connection: &Connection, object: &DynamicObject) -> Result<String> {
+pub(super) async fn describe(connection: &Connection, kind: &'static Kind, object: &DynamicObject) -> Result<String> {
     let now = Timestamp::now();
     let mut description = Description::of(object, now);
     description.line("Suspended", &title(flag(object, "/spec/suspend")));
     description.line("Placement", &placement(object));
     description.line("Source", &source(object));
     description.line("Delivery", text(object, "/spec/delivery"));
-    description.line("Path", text(object, "/spec/template/spec/path"));
+    if *kind == FLEET_HELM_RELEASE {
+        description.line("Chart", &chart(object));
+    } else {
+        description.line("Path", text(object, "/spec/template/spec/path"));
+    }
     description.line("Spoke namespace", text(object, "/spec/spokeNamespace"));
     description.line("Target revision", text(object, "/status/targetRevision"));
     description.line("Current revision", text(object, "/status/currentRevision"));
@@ -29,10 +33,8 @@ pub(super) async fn describe(connection: &Connection, object: &DynamicObject) ->
     description.table("Waves", waves(object));
     description.table("Unhealthy clusters (first ten)", unhealthy(object));
     description.conditions(object, now);
-    description
-        .events(connection, &FLEET_KUSTOMIZATION, object, now)
-        .await?;
-    plan(&mut description, object);
+    description.events(connection, kind, object, now).await?;
+    plan(&mut description, kind, object);
     Ok(description.finish())
 }
 
@@ -114,6 +116,15 @@ fn source(object: &DynamicObject) -> String {
     }
 }
 
+/// Which chart of its source, and which version; nothing where the source is the chart.
+fn chart(object: &DynamicObject) -> String {
+    let text = |field: &str| text(object, &format!("/spec/template/spec/chart/spec/{field}"));
+    match (text("chart"), text("version")) {
+        (chart, "") => chart.to_owned(),
+        (chart, version) => format!("{chart} {version}"),
+    }
+}
+
 fn counts(object: &DynamicObject) -> Table {
     let mut table = Table::new(["Selected", "Updated", "Healthy", "Failed", "Unknown", "Held", "Denied"]);
     table.row(
@@ -153,7 +164,7 @@ fn unhealthy(object: &DynamicObject) -> Table {
 }
 
 /// Deletions that wait for a yes, and how to give it.
-fn plan(description: &mut Description, object: &DynamicObject) {
+fn plan(description: &mut Description, kind: &Kind, object: &DynamicObject) {
     let Some(plan) = object.data.pointer("/status/plan") else {
         return;
     };
@@ -167,8 +178,9 @@ fn plan(description: &mut Description, object: &DynamicObject) {
     ]);
     description.table("Deletions that wait for approval", table);
     description.note(&format!(
-        "hint: to approve exactly this plan:\n  kubectl -n {} patch fleetkustomization {} --type=merge -p '{{\"spec\":{{\"deletion\":{{\"approvedPlan\":\"{}\"}}}}}}'",
+        "hint: to approve exactly this plan:\n  kubectl -n {} patch {} {} --type=merge -p '{{\"spec\":{{\"deletion\":{{\"approvedPlan\":\"{}\"}}}}}}'",
         object.namespace().unwrap_or_default(),
+        kind.kind.to_lowercase(),
         object.name_any(),
         field(plan, "digest")
     ));

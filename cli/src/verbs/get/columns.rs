@@ -57,10 +57,12 @@ impl Columns {
         cells.push(("Name", if self.prefixed { self.kind.prefixed(&name) } else { name }));
         if *self.kind == kinds::CLUSTER {
             cells.extend(cluster(object));
-        } else if *self.kind == kinds::FLEET_KUSTOMIZATION {
+        } else if kinds::FLEET.contains(&self.kind) {
             cells.extend(fleet(object, self.wide));
         } else if *self.kind == kinds::KUSTOMIZATION {
             cells.extend(kustomization(object, self.source || self.wide));
+        } else if *self.kind == kinds::HELM_RELEASE {
+            cells.extend(helm_release(object, self.source || self.wide));
         } else if *self.kind == kinds::EXTERNAL_ARTIFACT {
             cells.extend(external_artifact(object));
         } else {
@@ -138,6 +140,30 @@ fn kustomization(object: &DynamicObject, source: bool) -> Vec<Cell> {
         cells.push(("Source", format!("{}/{name}", reference("kind").to_lowercase())));
     }
     cells.push(("Revision", shorten(text(object, "/status/lastAppliedRevision"))));
+    cells.push(("Suspended", title(flag(object, "/spec/suspend"))));
+    cells
+}
+
+fn helm_release(object: &DynamicObject, source: bool) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    if source {
+        let reference = match object.data.pointer("/spec/chartRef") {
+            Some(_) => "/spec/chartRef",
+            None => "/spec/chart/spec/sourceRef",
+        };
+        let reference = |field: &str| text(object, &format!("{reference}/{field}"));
+        let name = match reference("namespace") {
+            "" => reference("name").to_owned(),
+            namespace => format!("{namespace}/{}", reference("name")),
+        };
+        cells.push(("Source", format!("{}/{name}", reference("kind").to_lowercase())));
+    }
+    // What is released; without a release, what was tried.
+    let revision = match text(object, "/status/history/0/chartVersion") {
+        "" => text(object, "/status/lastAttemptedRevision"),
+        released => released,
+    };
+    cells.push(("Revision", revision.to_owned()));
     cells.push(("Suspended", title(flag(object, "/spec/suspend"))));
     cells
 }
@@ -225,6 +251,29 @@ mod tests {
             &[kustomization()],
             "NAMESPACE     NAME                 SOURCE                   REVISION             SUSPENDED   READY   MESSAGE\n\
              flux-system   kustomization/apps   gitrepository/platform   main@sha1:aaaaaaaa   False       True    Applied revision: main@sha1:aaaaaaaa\n",
+        );
+    }
+
+    #[test]
+    fn releases_have_the_columns_of_flux() {
+        let released = json!({
+            "metadata": {"name": "web"},
+            "spec": {"chartRef": {"kind": "ExternalArtifact", "name": "web"}},
+            "status": {"history": [{"chartVersion": "1.2.3"}], "lastAttemptedRevision": "1.3.0",
+                "conditions": [ready("False", "upgrade failed")]}
+        });
+        let tried = json!({
+            "metadata": {"name": "db"},
+            "spec": {"suspend": true, "chart": {"spec": {"sourceRef": {"kind": "HelmRepository", "name": "r", "namespace": "n"}}}},
+            "status": {"lastAttemptedRevision": "2.0.0", "conditions": [ready("False", "install failed")]}
+        });
+        check(
+            &kinds::HELM_RELEASE,
+            |columns| columns.source = true,
+            &[released, tried],
+            "NAME   SOURCE                 REVISION   SUSPENDED   READY   MESSAGE\n\
+             web    externalartifact/web   1.2.3      False       False   upgrade failed\n\
+             db     helmrepository/n/r     2.0.0      True        False   install failed\n",
         );
     }
 

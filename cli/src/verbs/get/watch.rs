@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, io::Write};
 
 use anyhow::{Context, Result};
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kube::{
     ResourceExt,
-    api::DynamicObject,
+    api::{DynamicObject, ListParams},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -16,6 +16,7 @@ use kube::{
 
 use super::{Columns, Options, Request};
 use crate::{
+    api,
     connection::{Connection, ConnectionArguments},
     hints,
     output::{self, DataFormat, Format},
@@ -30,24 +31,40 @@ pub(super) async fn run(
     connection: &Connection,
     to: &ConnectionArguments,
 ) -> Result<()> {
-    let [kind] = request.kinds[..] else {
-        anyhow::bail!("--watch works on one kind at a time");
-    };
-    let namespace = options.namespace(kind, connection, to);
-    let mut config = watcher::Config::default();
-    if let Some(name) = &request.name {
-        config = config.fields(&format!("metadata.name={name}"));
+    let mut shown = Vec::new();
+    let mut streams = Vec::new();
+    for kind in &request.kinds {
+        let namespace = options.namespace(kind, connection, to);
+        if request.kinds.len() > 1 {
+            // A hub of an earlier version may not know all of them.
+            let one = ListParams::default().limit(1);
+            if api::list_if_known(&connection.client, kind, namespace.as_deref(), &one)
+                .await?
+                .is_none()
+            {
+                continue;
+            }
+        }
+        let mut config = watcher::Config::default();
+        if let Some(name) = &request.name {
+            config = config.fields(&format!("metadata.name={name}"));
+        }
+        if let Some(selector) = &options.label_selector {
+            config = config.labels(selector);
+        }
+        let api = kind.api_in(&connection.client, namespace.as_deref());
+        let mut columns = request.columns(kind, namespace.as_deref(), options);
+        columns.prefixed |= request.kinds.len() > 1;
+        let index = shown.len();
+        let headers = !options.no_header && index == 0;
+        shown.push((*kind, Printer::new(columns, options.output, headers), Vec::new()));
+        let events = watcher::watcher(api, config).default_backoff();
+        streams.push(events.map(move |event| (index, event)).boxed());
     }
-    if let Some(selector) = &options.label_selector {
-        config = config.labels(selector);
-    }
-    let api = kind.api_in(&connection.client, namespace.as_deref());
-    let columns = request.columns(kind, namespace.as_deref(), options);
-    let mut printer = Printer::new(columns, options.output, !options.no_header);
-    let mut initial = Vec::new();
-    let mut events = std::pin::pin!(watcher::watcher(api, config).default_backoff());
+    let mut events = stream::select_all(streams);
     let mut away = false;
-    while let Some(event) = events.next().await {
+    while let Some((index, event)) = events.next().await {
+        let (kind, printer, initial) = &mut shown[index];
         let event = match event {
             Ok(event) => event,
             // Before the first table there is nobody to go on for.

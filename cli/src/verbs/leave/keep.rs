@@ -17,17 +17,17 @@ use crate::{
     fields::{self, field, text},
     fleet_owned::{self, FleetOwned},
     hints,
-    kinds::{EXTERNAL_ARTIFACT, GIT_REPOSITORY, KUSTOMIZATION, Kind},
+    kinds::{EXTERNAL_ARTIFACT, GIT_REPOSITORY, HELM_RELEASE, HELM_REPOSITORY, Kind, OCI_REPOSITORY},
     progress::Progress,
     say, wait,
 };
 
-/// On a Kustomization that was suspended when its cluster left a hub: why, and what to do.
+/// On a Kustomization or HelmRelease that was suspended when its cluster left a hub: why, and what to do.
 pub const SUSPENDED_BECAUSE: &str = "nave.dev/suspended-because";
 /// A source that cannot be fetched within this time counts as out of reach.
 const REACH: Duration = Duration::from_secs(60);
 
-/// What becomes of a Kustomization.
+/// What becomes of a Kustomization or HelmRelease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Fate {
     /// Its source is on this cluster and stays.
@@ -41,32 +41,29 @@ enum Fate {
 /// Says what will be done.
 pub(super) fn show(owned: &FleetOwned) {
     let sources = real_sources(owned);
-    for kustomization in &owned.kustomizations {
-        let name = fields::full_name(kustomization);
-        say::action(&match fate(kustomization, &sources) {
-            Fate::Unchanged => format!("Kustomization {name}: stays as it is"),
+    for (kind, product) in owned.products() {
+        let name = format!("{} {}", kind.kind, fields::full_name(product));
+        say::action(&match fate(kind, product, &sources) {
+            Fate::Unchanged => format!("{name}: stays as it is"),
             Fate::Converted(source) => {
-                format!("Kustomization {name}: fetches from {} itself", url_of(&source))
+                format!("{name}: fetches from {} itself", url_of(&source))
             }
-            Fate::Suspended => format!("Kustomization {name}: is suspended until it is given a source"),
+            Fate::Suspended => format!("{name}: is suspended until it is given a source"),
         });
     }
-    let others = owned.sources.len() + owned.secrets.len();
-    say::detail(&format!(
-        "labels of the fleet come off {} objects",
-        others + owned.kustomizations.len()
-    ));
+    say::detail(&format!("labels of the fleet come off {} objects", owned.len()));
 }
 
 /// Converts or suspends, then takes the labels off. Each step can be repeated.
 pub(super) async fn execute(connection: &Connection, owned: &FleetOwned, to: &ConnectionArguments) -> Result<()> {
     let sources = real_sources(owned);
-    // Several Kustomizations may share one source: it is tried once.
+    // Several of them may share one source: it is tried once.
     let mut tried: BTreeMap<String, Result<(), String>> = BTreeMap::new();
-    for kustomization in &owned.kustomizations {
-        let name = fields::full_name(kustomization);
-        let artifact = source_name(kustomization);
-        let outcome = match fate(kustomization, &sources) {
+    for (kind, product) in owned.products() {
+        let name = format!("{} {}", kind.kind, fields::full_name(product));
+        let artifact = source_name(kind, product);
+        let mut patch = Value::Null;
+        let outcome = match fate(kind, product, &sources) {
             Fate::Unchanged => continue,
             Fate::Suspended => {
                 Err("its files came over the link, and the hub did not say where they are from".to_owned())
@@ -76,24 +73,27 @@ pub(super) async fn execute(connection: &Connection, owned: &FleetOwned, to: &Co
                     let reached = reach(connection, &artifact, &source, to).await?;
                     tried.insert(artifact.clone(), reached);
                 }
+                patch = conversion(kind, &source, &artifact);
                 tried[&artifact].clone()
             }
         };
         match outcome {
             Ok(()) => {
-                let patch = json!({"spec": {"sourceRef": {"kind": GIT_REPOSITORY.kind}}});
-                api::merge(&connection.client, &KUSTOMIZATION, kustomization, &patch).await?;
-                say::success(&format!("Kustomization {name} fetches from GitRepository {artifact}"));
+                api::merge(&connection.client, kind, product, &patch).await?;
+                let source = sources.get(&artifact).map_or("", |source| field(source, "kind"));
+                say::success(&format!("{name} fetches from {source} {artifact}"));
             }
             Err(reason) => {
-                let advice =
-                    format!("{reason}; set spec.sourceRef to a source that this cluster can reach, then resume");
+                let advice = format!(
+                    "{reason}; set {} to a source that this cluster can reach, then resume",
+                    reference_of(kind).replace('/', ".")
+                );
                 let patch = json!({
                     "metadata": {"annotations": {SUSPENDED_BECAUSE: advice}},
                     "spec": {"suspend": true},
                 });
-                api::merge(&connection.client, &KUSTOMIZATION, kustomization, &patch).await?;
-                say::warning(&format!("Kustomization {name} suspended: {reason}"));
+                api::merge(&connection.client, kind, product, &patch).await?;
+                say::warning(&format!("{name} suspended: {reason}"));
             }
         }
     }
@@ -101,12 +101,10 @@ pub(super) async fn execute(connection: &Connection, owned: &FleetOwned, to: &Co
 }
 
 async fn take_labels_off(connection: &Connection, owned: &FleetOwned) -> Result<()> {
-    let total = owned.kustomizations.len() + owned.sources.len() + owned.secrets.len();
-    let progress = Progress::bar(total, "taking labels off");
+    let progress = Progress::bar(owned.len(), "taking labels off");
     let mut changed = 0;
-    let kustomizations = owned.kustomizations.iter().map(|object| (&KUSTOMIZATION, object));
     let sources = owned.sources.iter().map(|(kind, object)| (*kind, object));
-    for (kind, object) in kustomizations.chain(sources) {
+    for (kind, object) in owned.products().chain(sources) {
         if let Some(patch) = fleet_owned::unlabel(object) {
             api::merge(&connection.client, kind, object, &patch).await?;
             changed += 1;
@@ -144,15 +142,17 @@ async fn reach(
     to: &ConnectionArguments,
 ) -> Result<Result<(), String>> {
     let (namespace, name) = full_name.split_once('/').unwrap_or_default();
-    let sources = GIT_REPOSITORY.api(&connection.client, namespace);
+    let kind = kind_of(source).expect("only known kinds are converted to");
+    let sources = kind.api(&connection.client, namespace);
     if sources
         .get_opt(name)
         .await
-        .with_context(|| format!("looking for GitRepository {full_name}"))?
+        .with_context(|| format!("looking for {} {full_name}", kind.kind))?
         .is_some()
     {
         return Ok(Err(format!(
-            "a GitRepository {full_name} of another origin exists already"
+            "a {} {full_name} of another origin exists already",
+            kind.kind
         )));
     }
     if let Some(reason) = needs_more(connection, namespace, source).await? {
@@ -163,8 +163,8 @@ async fn reach(
         fields.remove("suspend");
     }
     let object = json!({
-        "apiVersion": GIT_REPOSITORY.api_version(),
-        "kind": GIT_REPOSITORY.kind,
+        "apiVersion": kind.api_version(),
+        "kind": kind.kind,
         "metadata": {"name": name, "namespace": namespace},
         "spec": spec,
     });
@@ -172,7 +172,10 @@ async fn reach(
     sources
         .patch(name, &params, &Patch::Apply(&object))
         .await
-        .with_context(|| format!("creating GitRepository {full_name}"))?;
+        .with_context(|| format!("creating {} {full_name}", kind.kind))?;
+    if source.pointer("/spec/type").and_then(Value::as_str) == Some("oci") {
+        return Ok(Ok(())); // there is nothing that it would fetch by itself
+    }
     let what = format!("trying {}", url_of(source));
     match wait::until(sources.clone(), name, &what, REACH.min(to.timeout), wait::observed).await {
         Ok(_) => Ok(Ok(())),
@@ -180,7 +183,7 @@ async fn reach(
             sources
                 .delete(name, &Default::default())
                 .await
-                .with_context(|| format!("removing GitRepository {full_name}, which cannot be fetched"))?;
+                .with_context(|| format!("removing {} {full_name}, which cannot be fetched", kind.kind))?;
             Ok(Err(format!(
                 "its source cannot be fetched from here: {}",
                 hints::describe(&error)
@@ -210,11 +213,12 @@ async fn needs_more(connection: &Connection, namespace: &str, source: &Value) ->
         .then(|| "its source includes others, which are on the hub only".to_owned()))
 }
 
-/// Names of the Secrets that a GitRepository refers to.
+/// Names of the Secrets that a source refers to.
 fn credentials(source: &Value) -> impl Iterator<Item = &str> {
     [
         "/spec/secretRef/name",
         "/spec/proxySecretRef/name",
+        "/spec/certSecretRef/name",
         "/spec/verify/secretRef/name",
     ]
     .into_iter()
@@ -227,28 +231,68 @@ fn real_sources(owned: &FleetOwned) -> BTreeMap<String, Value> {
     artifacts
         .filter_map(|(_, artifact)| {
             let source: Value = serde_json::from_str(artifact.annotations().get(annotations::FLEET_SOURCE)?).ok()?;
-            (field(&source, "kind") == GIT_REPOSITORY.kind).then(|| (fields::full_name(artifact), source))
+            kind_of(&source)?;
+            Some((fields::full_name(artifact), source))
         })
         .collect()
 }
 
-fn fate(kustomization: &DynamicObject, sources: &BTreeMap<String, Value>) -> Fate {
-    let kind: &Kind = &EXTERNAL_ARTIFACT;
-    if text(kustomization, "/spec/sourceRef/kind") != kind.kind {
+/// The kind of a source that can be made here.
+fn kind_of(source: &Value) -> Option<&'static Kind> {
+    [&GIT_REPOSITORY, &HELM_REPOSITORY, &OCI_REPOSITORY]
+        .into_iter()
+        .find(|kind| kind.kind == field(source, "kind"))
+}
+
+/// Where an object refers to what it reads.
+fn reference_of(kind: &Kind) -> &'static str {
+    match *kind == HELM_RELEASE {
+        true => "spec/chartRef",
+        false => "spec/sourceRef",
+    }
+}
+
+/// The change after which an object reads the source instead of the artifact, which has the same name.
+fn conversion(kind: &Kind, source: &Value, artifact: &str) -> Value {
+    let of = field(source, "kind");
+    if *kind != HELM_RELEASE {
+        return json!({"spec": {"sourceRef": {"kind": of}}});
+    }
+    if of == OCI_REPOSITORY.kind {
+        return json!({"spec": {"chartRef": {"kind": of}}});
+    }
+    let mut chart = source["chart"].clone();
+    let name = artifact.split_once('/').map_or(artifact, |(_, name)| name);
+    chart["sourceRef"] = json!({"kind": of, "name": name});
+    json!({"spec": {"chartRef": null, "chart": {"spec": chart}}})
+}
+
+fn fate(kind: &Kind, product: &DynamicObject, sources: &BTreeMap<String, Value>) -> Fate {
+    let reference = text(product, &format!("/{}/kind", reference_of(kind)));
+    if reference != EXTERNAL_ARTIFACT.kind {
         return Fate::Unchanged;
     }
-    match sources.get(&source_name(kustomization)) {
+    match sources.get(&source_name(kind, product)) {
+        // Without knowing which chart of it, a source of charts is of no use.
+        Some(source)
+            if *kind == HELM_RELEASE
+                && field(source, "kind") != OCI_REPOSITORY.kind
+                && !source["chart"].is_object() =>
+        {
+            Fate::Suspended
+        }
         Some(source) => Fate::Converted(source.clone()),
         None => Fate::Suspended,
     }
 }
 
-fn source_name(kustomization: &DynamicObject) -> String {
-    let namespace = match text(kustomization, "/spec/sourceRef/namespace") {
-        "" => kustomization.namespace().unwrap_or_default(),
+fn source_name(kind: &Kind, product: &DynamicObject) -> String {
+    let reference = reference_of(kind);
+    let namespace = match text(product, &format!("/{reference}/namespace")) {
+        "" => product.namespace().unwrap_or_default(),
         namespace => namespace.to_owned(),
     };
-    format!("{namespace}/{}", text(kustomization, "/spec/sourceRef/name"))
+    format!("{namespace}/{}", text(product, &format!("/{reference}/name")))
 }
 
 fn url_of(source: &Value) -> &str {
@@ -261,6 +305,39 @@ fn url_of(source: &Value) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::KUSTOMIZATION;
+
+    #[test]
+    fn a_release_takes_its_chart_from_where_the_hub_took_it() {
+        let helm = json!({"kind": "HelmRepository", "spec": {"url": "https://charts"}, "chart": {"chart": "web", "version": "1.x"}});
+        assert_eq!(
+            conversion(&HELM_RELEASE, &helm, "team/apps"),
+            json!({"spec": {"chartRef": null, "chart": {"spec": {
+                "chart": "web", "version": "1.x", "sourceRef": {"kind": "HelmRepository", "name": "apps"}}}}})
+        );
+        let oci = json!({"kind": "OCIRepository", "spec": {"url": "oci://registry/web"}});
+        assert_eq!(
+            conversion(&HELM_RELEASE, &oci, "team/apps"),
+            json!({"spec": {"chartRef": {"kind": "OCIRepository"}}})
+        );
+        let release = object(
+            "HelmRelease",
+            json!({"chartRef": {"kind": "ExternalArtifact", "name": "apps"}}),
+            None,
+        );
+        let fate_with = |source: Value| {
+            fate(
+                &HELM_RELEASE,
+                &release,
+                &BTreeMap::from([("team/apps".to_owned(), source)]),
+            )
+        };
+        assert_eq!(fate_with(helm.clone()), Fate::Converted(helm));
+        assert_eq!(
+            fate_with(json!({"kind": "HelmRepository", "spec": {}})),
+            Fate::Suspended
+        );
+    }
 
     fn object(kind: &str, spec: Value, annotation: Option<&str>) -> DynamicObject {
         let mut object: DynamicObject = serde_json::from_value(json!({
@@ -290,7 +367,7 @@ mod tests {
                 ..FleetOwned::default()
             };
             let kustomization = object("Kustomization", json!({"sourceRef": reference}), None);
-            let fate = match fate(&kustomization, &real_sources(&owned)) {
+            let fate = match fate(&KUSTOMIZATION, &kustomization, &real_sources(&owned)) {
                 Fate::Unchanged => "unchanged".to_owned(),
                 Fate::Suspended => "suspended".to_owned(),
                 Fate::Converted(source) => url_of(&source).to_owned(),

@@ -16,7 +16,7 @@ use crate::{
     connection::{Connection, ConnectionArguments},
     fields,
     fleet_owned::{self, Applied, FleetOwned, deletes_its_objects, inventory},
-    kinds::{KUSTOMIZATION, Kind},
+    kinds::{HELM_RELEASE, KUSTOMIZATION, Kind},
     progress::Progress,
     say,
     server_apply::Applier,
@@ -31,6 +31,8 @@ const FINALIZER_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Plan<'a> {
     owned: &'a FleetOwned,
     rows: Vec<Row>,
+    /// Objects of releases, which go when these are uninstalled.
+    released: Vec<Row>,
 }
 
 /// One applied object.
@@ -71,19 +73,27 @@ impl<'a> Plan<'a> {
             }
             progress.step();
         }
-        Ok(Plan { owned, rows })
+        let mut released = Vec::new();
+        for release in &owned.releases {
+            released.extend(inventory(release)?.into_iter().map(|applied| Row {
+                applied,
+                owner: fields::full_name(release),
+                kept: None,
+            }));
+        }
+        Ok(Plan { owned, rows, released })
     }
 
     /// How many objects go.
     pub(super) fn deletes(&self) -> usize {
         let applied = self.rows.iter().filter(|row| row.kept.is_none()).count();
-        applied + self.owned.kustomizations.len() + self.owned.sources.len() + self.owned.secrets.len()
+        applied + self.released.len() + self.owned.len()
     }
 
     /// The preview, to stdout.
     pub(super) fn show(&self) -> Result<()> {
         let mut table = Table::new(["Action", "Kind", "Namespace", "Name", "Of", "Because"]);
-        for row in &self.rows {
+        for row in self.rows.iter().chain(&self.released) {
             let id = &row.applied.id;
             let action = if row.kept.is_some() { "keep" } else { "delete" };
             table.row([
@@ -95,14 +105,10 @@ impl<'a> Plan<'a> {
                 row.kept.unwrap_or_default().to_owned(),
             ]);
         }
-        let kustomizations = self
-            .owned
-            .kustomizations
-            .iter()
-            .map(|object| (KUSTOMIZATION.kind, object));
+        let products = self.owned.products().map(|(kind, object)| (kind.kind, object));
         let sources = self.owned.sources.iter().map(|(kind, object)| (kind.kind, object));
         let secrets = self.owned.secrets.iter().map(|object| ("Secret", object));
-        for (kind, object) in kustomizations.chain(sources).chain(secrets) {
+        for (kind, object) in products.chain(sources).chain(secrets) {
             table.row([
                 "delete".to_owned(),
                 kind.to_owned(),
@@ -120,6 +126,9 @@ impl<'a> Plan<'a> {
     pub(super) async fn execute(&self, connection: &Connection, to: &ConnectionArguments) -> Result<()> {
         for kustomization in &self.owned.kustomizations {
             api::set_suspend(&connection.client, &KUSTOMIZATION, kustomization, true).await?;
+        }
+        for release in &self.owned.releases {
+            uninstall(connection, release, to).await?;
         }
         self.delete_applied(connection, to).await?;
         for kustomization in &self.owned.kustomizations {
@@ -258,6 +267,25 @@ fn deletion_order(a: &Applied, b: &Applied) -> std::cmp::Ordering {
         // An inventory id always has a kind and a name; without them there is no order to keep.
         _ => std::cmp::Ordering::Equal,
     }
+}
+
+/// Deletes a HelmRelease, whose controller uninstalls the release. Without one it stays, and so does what it installed.
+async fn uninstall(connection: &Connection, release: &DynamicObject, to: &ConnectionArguments) -> Result<()> {
+    let (name, namespace) = (release.name_any(), release.namespace().unwrap_or_default());
+    let api = HELM_RELEASE.api(&connection.client, &namespace);
+    if fields::flag(release, "/spec/suspend") {
+        // A suspended one would leave its release.
+        api::set_suspend(&connection.client, &HELM_RELEASE, release, false).await?;
+    }
+    ignore_missing(api.delete(&name, &DeleteParams::default()).await.map(drop))
+        .with_context(|| format!("deleting HelmRelease {namespace}/{name}"))?;
+    match wait::until_gone(api, &name, to.timeout).await? {
+        true => say::success(&format!("HelmRelease {namespace}/{name} uninstalled")),
+        false => say::warning(&format!(
+            "HelmRelease {namespace}/{name} is being uninstalled, but is still there"
+        )),
+    }
+    Ok(())
 }
 
 /// Deletes a suspended Flux object. A running controller takes its finalizer off, and nothing else, because the object

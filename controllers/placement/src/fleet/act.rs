@@ -3,28 +3,29 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kube::ResourceExt;
-use nave_crds::FleetKustomization;
+use kube::{Resource, ResourceExt};
 use nave_crds::reasons::fleet as because;
 use nave_object::digest::sha256;
 use nave_placement::{
     Bundle, ClusterKey, Delivery, Denial, FleetObject, Outcome, OwnerKey, Place, PlanSet, Planner, name_on_hub,
 };
 
-use super::observe::source_key;
+use serde_json::Value;
+
 use super::{FleetReconciler, Planned, ReconcileError, Standing, doing};
 use crate::clusters::Snapshot;
 use crate::convert;
 use crate::hub_source::{self, SourceState};
+use crate::kind::FleetKind;
 use crate::on_hub;
 use crate::plan::{Action, Seen, plan};
 use crate::ports::{ArtifactHandle, DeleteCause, DesiredItem, ItemArtifact, ItemHeader};
 use crate::secrets::{self, Listed};
 use crate::status::{Problem, Target};
 
-impl FleetReconciler {
+impl<K: FleetKind> FleetReconciler<K> {
     /// Plans and carries out, unless nothing changed since the last time.
-    pub(super) async fn bring(&self, fleet: &FleetKustomization) -> Result<Arc<Planned>, ReconcileError> {
+    pub(super) async fn bring(&self, fleet: &K) -> Result<Arc<Planned>, ReconcileError> {
         let uid = fleet.uid().unwrap_or_default();
         let (last, last_inputs) = match self.memory().get(&uid) {
             Some(memory) => (memory.planned.clone(), memory.inputs.clone()),
@@ -45,7 +46,7 @@ impl FleetReconciler {
         Ok(planned)
     }
 
-    async fn plan_and_act(&self, fleet: &FleetKustomization, last: &Planned) -> Result<Planned, ReconcileError> {
+    async fn plan_and_act(&self, fleet: &K, last: &Planned) -> Result<Planned, ReconcileError> {
         let owner = convert::owner_of(fleet);
         let invalid = |message: String| Planned {
             // What was placed stays, and so does what is known about it.
@@ -96,7 +97,7 @@ impl FleetReconciler {
                 Some((cluster.key.clone(), mine))
             })
             .collect();
-        let hub = on_hub::observe(&self.ports.kustomizations, &owner);
+        let hub = on_hub::observe(K::products(&self.ports), &owner);
         let existing = snapshot.keys();
         let actions = plan(&Seen {
             plans: &set,
@@ -135,9 +136,9 @@ impl FleetReconciler {
                     }
                 }
                 Action::DeleteOnHub { name, policy } => {
-                    on_hub::delete(&self.ports, &owner.namespace, name, policy)
+                    on_hub::delete::<K::Product>(&self.ports.client, &owner.namespace, name, policy)
                         .await
-                        .map_err(doing(format!("deleting Kustomization {name}")))?;
+                        .map_err(doing(format!("deleting {} {name}", K::PRODUCT)))?;
                     if let Some(memory) = self.memory().get_mut(&owner.uid) {
                         memory.applied.remove(name);
                     }
@@ -178,69 +179,106 @@ impl FleetReconciler {
         set
     }
 
-    /// Makes the template's source on the hub where it is needed, and says how the source stands.
+    /// Makes on the hub what the fleet object needs there, and says how that stands whose artifact clusters get: the
+    /// template's source, or the chart taken out of a source.
     async fn bring_source(
         &self,
-        fleet: &FleetKustomization,
+        fleet: &K,
         object: &FleetObject,
         set: &PlanSet,
     ) -> Result<SourceState, ReconcileError> {
-        let key = source_key(fleet);
-        let needed = object.delivery == Delivery::Artifact || set.plans.iter().any(|plan| plan.place == Place::Hub);
-        let Some(template) = &fleet.spec.source.template else {
-            return Ok(hub_source::observe(&self.ports, &key));
-        };
-        if !needed {
-            hub_source::delete(&self.ports, &object.owner)
-                .await
-                .map_err(doing(format!("deleting {key}")))?;
+        let key = object.artifact_source();
+        let source = object.source.key(&object.owner);
+        let is_needed = object.delivery == Delivery::Artifact || set.plans.iter().any(|plan| plan.place == Place::Hub);
+        let template = fleet.parts().source.template.as_ref();
+        let has_chart = key != source;
+        let mut wanted = Vec::new();
+        if is_needed {
+            let definitions = &self.definitions;
+            wanted.extend(template.map(|one| {
+                let object = hub_source::desired(fleet, &one.kind, &one.spec, definitions);
+                (one.kind.as_str(), "spec.source.template", object)
+            }));
+            if has_chart {
+                let chart = hub_source::desired_chart(fleet, object, definitions);
+                wanted.push(("HelmChart", "spec.template.spec.chart", chart));
+            }
+        }
+        let kinds: Vec<&str> = wanted.iter().map(|(kind, ..)| *kind).collect();
+        hub_source::delete_all_but(&self.ports, &object.owner, &kinds)
+            .await
+            .map_err(doing(format!("deleting what was made for {}", object.owner)))?;
+        if !is_needed {
             return Ok(SourceState::default());
         }
-        let broken = |problem| SourceState {
-            problem: Some(problem),
-            ..SourceState::default()
-        };
-        if let Some(problem) = hub_source::taken(&self.ports, &object.owner) {
-            return Ok(broken(problem));
-        }
-        let desired = match hub_source::desired(fleet, template, &self.definitions) {
-            Ok(desired) => desired,
-            Err(problem) => return Ok(broken(problem)),
-        };
-        let digest = sha256(desired.to_string());
-        let seen = hub_source::observe(&self.ports, &key);
-        // The source is remembered like a Kustomization on the hub; `/` keeps the names apart.
-        let name = format!("source/{}", key.name);
-        let unchanged = seen.made_for.is_some()
-            && self
-                .memory()
-                .get(&object.owner.uid)
-                .is_some_and(|memory| memory.applied.get(&name) == Some(&(digest.clone(), seen.generation)));
-        if !unchanged {
-            match hub_source::apply(&self.ports, &object.owner, &desired).await {
-                Ok(generation) => {
-                    let mut memory = self.memory();
-                    let memory = memory.entry(object.owner.uid.clone()).or_default();
-                    memory.applied.insert(name, (digest, generation));
-                }
-                Err(kube::Error::Api(status)) if matches!(status.code, 400 | 422) => {
-                    return Ok(broken(Problem {
-                        reason: because::INVALID_SPEC,
-                        message: format!("spec.source.template: {}", status.message),
-                    }));
-                }
-                Err(error) => return Err(doing(format!("applying {key}"))(error)),
+        let is_made = !wanted.is_empty();
+        for (kind, field, desired) in wanted {
+            if let Some(problem) = self.make(&object.owner, kind, field, desired).await? {
+                return Ok(SourceState {
+                    problem: Some(problem),
+                    ..SourceState::default()
+                });
             }
         }
         let mut seen = hub_source::observe(&self.ports, &key);
-        if let Some(problem) = &mut seen.problem
-            && problem.reason == because::SOURCE_NOT_FOUND
-        {
-            // It was applied a moment ago; the watch will bring it.
-            problem.reason = because::SOURCE_NOT_READY;
-            problem.message = format!("{key} has no artifact yet");
+        if let Some(problem) = &mut seen.problem {
+            if is_made && problem.reason == because::SOURCE_NOT_FOUND {
+                // It was applied a moment ago; the watch will bring it.
+                problem.reason = because::SOURCE_NOT_READY;
+                problem.message = format!("{key} has no artifact yet");
+            }
+            // What is wrong with the source says more than that there is no chart of it.
+            if has_chart && let Some(behind) = hub_source::observe_behind(&self.ports, &source).problem {
+                let just_made = template.is_some() && behind.reason == because::SOURCE_NOT_FOUND;
+                if !just_made {
+                    *problem = behind;
+                }
+            }
         }
         Ok(seen)
+    }
+
+    /// Applies one object that is made for a fleet object, unless it is as it was left. The answer is why it cannot be.
+    async fn make(
+        &self,
+        owner: &OwnerKey,
+        kind: &str,
+        field: &str,
+        desired: Result<Value, Problem>,
+    ) -> Result<Option<Problem>, ReconcileError> {
+        if let Some(problem) = hub_source::taken(&self.ports, owner, kind) {
+            return Ok(Some(problem));
+        }
+        let desired = match desired {
+            Ok(desired) => desired,
+            Err(problem) => return Ok(Some(problem)),
+        };
+        let key = hub_source::key_of_made(owner, kind);
+        let digest = sha256(desired.to_string());
+        let seen = hub_source::observe(&self.ports, &key);
+        // It is remembered like a product on the hub; `/` keeps the names apart.
+        let name = format!("{kind}/{}", key.name);
+        let unchanged = seen.made_for.is_some()
+            && self
+                .memory()
+                .get(&owner.uid)
+                .is_some_and(|memory| memory.applied.get(&name) == Some(&(digest.clone(), seen.generation)));
+        if unchanged {
+            return Ok(None);
+        }
+        match hub_source::apply(&self.ports, owner, kind, &desired).await {
+            Ok(generation) => {
+                let mut memory = self.memory();
+                let memory = memory.entry(owner.uid.clone()).or_default();
+                memory.applied.insert(name, (digest, generation));
+                Ok(None)
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 422) => Ok(Some(Problem {
+                reason: because::INVALID_SPEC,
+                message: format!("{field}: {}", status.message),
+            })),
+            Err(error) => Err(doing(format!("applying {key}"))(error)),
+        }
     }
 
     /// The target, the files of it, and why there is none.
@@ -274,7 +312,7 @@ impl FleetReconciler {
         if !on_spokes {
             return (Some(target), None, source.problem.clone());
         }
-        let key = object.source.key(&object.owner);
+        let key = object.artifact_source();
         match self.ports.artifacts.manifest(&key, &object.include).await {
             Ok(handle) => {
                 target.revision = handle.revision.clone();
@@ -293,9 +331,9 @@ impl FleetReconciler {
         }
     }
 
-    async fn listed_secrets(&self, fleet: &FleetKustomization) -> Result<Result<Listed, Problem>, ReconcileError> {
+    async fn listed_secrets(&self, fleet: &K) -> Result<Result<Listed, Problem>, ReconcileError> {
         let namespace = fleet.namespace().unwrap_or_default();
-        let (listed, missing) = secrets::observe(&self.secrets, &namespace, &fleet.spec.secrets);
+        let (listed, missing) = secrets::observe(&self.secrets, &namespace, fleet.parts().secrets);
         if missing.is_empty() {
             return Ok(Ok(listed));
         }
@@ -308,19 +346,19 @@ impl FleetReconciler {
         })
     }
 
-    /// Applies a Kustomization on the hub, unless it is as it was left.
+    /// Applies a product on the hub, unless it is as it was left.
     async fn apply_on_hub(&self, owner: &OwnerKey, bundle: &Bundle) -> Result<Result<(), Denial>, ReconcileError> {
         for object in &bundle.objects {
             let name = object.name();
-            if on_hub::is_foreign(&self.ports.kustomizations, owner, name) {
+            if on_hub::is_foreign(K::products(&self.ports), owner, name) {
                 return Ok(Err(Denial::Conflict {
                     object: object.id().to_string(),
                     owner: "someone else".into(),
                 }));
             }
             let digest = bundle.digest();
-            let live = self.ports.kustomizations.get(&owner.namespace, name);
-            let generation = live.as_ref().and_then(|one| one.metadata.generation);
+            let live = K::products(&self.ports).get(&owner.namespace, name);
+            let generation = live.as_ref().and_then(|one| one.meta().generation);
             let unchanged = live.is_some()
                 && self
                     .memory()
@@ -329,7 +367,7 @@ impl FleetReconciler {
             if unchanged {
                 continue;
             }
-            match on_hub::apply(&self.ports, object).await {
+            match on_hub::apply::<K::Product>(&self.ports.client, object).await {
                 Ok(generation) => {
                     let mut memory = self.memory();
                     let memory = memory.entry(owner.uid.clone()).or_default();
@@ -341,7 +379,7 @@ impl FleetReconciler {
                         message: status.message.clone(),
                     }));
                 }
-                Err(error) => return Err(doing(format!("applying Kustomization {name}"))(error)),
+                Err(error) => return Err(doing(format!("applying {} {name}", K::PRODUCT))(error)),
             }
         }
         Ok(Ok(()))

@@ -2,24 +2,25 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use nave_crds::{FleetKustomization, finalizers, managers};
+use nave_crds::{finalizers, managers};
 use nave_placement::Cause;
 use nave_runtime::finalizer;
 
 use super::act::change_id;
 use super::{FleetReconciler, ReconcileError, doing};
 use crate::convert;
+use crate::kind::FleetKind;
 use crate::ports::DeleteCause;
 use crate::{hub_source, on_hub, retirement};
 
-impl FleetReconciler {
+impl<K: FleetKind> FleetReconciler<K> {
     /// Writes the retirement log, deletes what was placed, and lets the object go.
     ///
     /// The log comes first: from then on a cluster that is away learns of the deletion when it comes
     /// back, whatever happens to this process. Nothing waits for any cluster.
-    pub(super) async fn retire(&self, fleet: &FleetKustomization) -> Result<(), ReconcileError> {
+    pub(super) async fn retire(&self, fleet: &K) -> Result<(), ReconcileError> {
         let owner = convert::owner_of(fleet);
-        let policy = convert::policy_of(fleet.spec.deletion.policy);
+        let policy = convert::policy_of(fleet.parts().deletion.policy);
         retirement::write(&self.ports.client, fleet, Timestamp::now()).await?;
         {
             let mut state = self.knowledge.lock();
@@ -44,12 +45,12 @@ impl FleetReconciler {
                 self.ports.desired.delete(&cluster.key, &owner, cause);
             }
         }
-        for name in on_hub::observe(&self.ports.kustomizations, &owner).into_keys() {
-            on_hub::delete(&self.ports, &owner.namespace, &name, policy)
+        for name in on_hub::observe(K::products(&self.ports), &owner).into_keys() {
+            on_hub::delete::<K::Product>(&self.ports.client, &owner.namespace, &name, policy)
                 .await
-                .map_err(doing(format!("deleting Kustomization {name}")))?;
+                .map_err(doing(format!("deleting {} {name}", K::PRODUCT)))?;
         }
-        hub_source::delete(&self.ports, &owner)
+        hub_source::delete_all_but(&self.ports, &owner, &[])
             .await
             .map_err(doing("deleting the source"))?;
         finalizer::remove(&self.api(fleet), fleet, finalizers::FLEET, managers::FLEET)
@@ -57,9 +58,7 @@ impl FleetReconciler {
             .map_err(doing("removing the finalizer"))?;
         self.knowledge.gone(&owner.uid);
         self.forget(&owner.uid);
-        self.ports
-            .metrics
-            .forget(convert::KIND, &owner.namespace, &fleet.name_any());
+        self.ports.metrics.forget(K::KIND, &owner.namespace, &fleet.name_any());
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Statuses as tables.
 
 use super::*;
-use nave_crds::fleet::{Deletion, DeletionBudget, Rollout};
+use nave_crds::fleet::{Deletion, DeletionBudget, FleetKustomizationSpec, Rollout};
 use nave_placement::ClusterKey;
 
 /// A row written as `<cluster>:<standing>`.
@@ -61,7 +61,7 @@ fn folded(
     fold(
         &old,
         &Input {
-            spec,
+            spec: spec.into(),
             generation: 7,
             requested_at: Some("then"),
             rows: &rows,
@@ -225,7 +225,7 @@ fn nothing_changes_when_nothing_changed() {
     let again = fold(
         &once,
         &Input {
-            spec: &spec,
+            spec: (&spec).into(),
             generation: 7,
             requested_at: Some("then"),
             rows: &rows,

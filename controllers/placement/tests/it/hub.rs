@@ -168,7 +168,12 @@ impl Artifacts for FakeHub {
         Box::pin(async move {
             Ok(ArtifactHandle {
                 manifest_digest: nave_object::digest::sha256(format!("{include:?}")),
-                revision: "main@sha1:1".into(),
+                revision: if source.kind == "HelmChart" {
+                    "1.2.3"
+                } else {
+                    "main@sha1:1"
+                }
+                .into(),
                 origin: source.to_string(),
                 size: 1,
             })

@@ -5,4 +5,5 @@ mod agents;
 mod definitions;
 mod hub;
 mod kubeconfig;
+mod releases;
 mod stage;

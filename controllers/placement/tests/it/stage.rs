@@ -11,9 +11,10 @@ use kube::core::NamespaceResourceScope;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use nave_bed::{Plane, PlaneOptions, eventually};
+use nave_crds::fleet::FleetResource;
 use nave_crds::{Cluster, ExternalArtifact, FleetKustomization, GitRepository, Kustomization};
 use nave_placement::ClusterKey;
-use nave_placement_controller::{DesiredItem, Knowledge, Options, PlacementController, Ports};
+use nave_placement_controller::{ChartPorts, DesiredItem, Knowledge, Options, PlacementController, Ports};
 use nave_runtime::{EventRecorder, Metrics, Tasks, Watched, definitions, watch::without_managed_fields};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -83,6 +84,13 @@ impl Stage {
             git_repositories: self.watch::<GitRepository>(),
             external_artifacts: self.watch::<ExternalArtifact>(),
             kustomizations: self.watch::<Kustomization>(),
+            charts: ChartPorts {
+                fleets: self.watch(),
+                helm_releases: self.watch(),
+                helm_repositories: self.watch(),
+                oci_repositories: self.watch(),
+                helm_charts: self.watch(),
+            },
             desired: self.hub.clone(),
             statuses: self.hub.clone(),
             artifacts: self.hub.clone(),
@@ -182,20 +190,31 @@ impl Stage {
             .await
     }
 
-    /// Waits for an agent's item.
+    /// Waits for an agent's item of a FleetKustomization.
     pub async fn item(&self, cluster: &str, fleet: &str) -> Result<DesiredItem> {
-        let key = format!("FleetKustomization/{}/{fleet}", self.namespace);
+        self.item_of::<FleetKustomization>(cluster, fleet).await
+    }
+
+    /// Waits for an agent's item.
+    pub async fn item_of<K: FleetResource>(&self, cluster: &str, fleet: &str) -> Result<DesiredItem> {
+        let key = format!("{}/{}/{fleet}", K::KIND, self.namespace);
         eventually(DEADLINE, &format!("the item of {fleet} on {cluster}"), || async {
             self.hub.item(&self.key(cluster), &key).context("there is none")
         })
         .await
     }
 
-    /// Waits until a fleet object's Ready condition is `<status> <reason>`; the answer is its message.
+    /// Waits until a FleetKustomization's Ready condition is `<status> <reason>`; the answer is its message.
     pub async fn ready(&self, fleet: &str, want: &str) -> Result<String> {
+        self.ready_of::<FleetKustomization>(fleet, want).await
+    }
+
+    /// The same for either kind of fleet object.
+    pub async fn ready_of<K: FleetResource>(&self, fleet: &str, want: &str) -> Result<String> {
         eventually(DEADLINE, &format!("{fleet} is {want}"), || async {
-            let found = self.api::<FleetKustomization>().get(fleet).await?;
-            let conditions = found.status.map(|status| status.conditions).unwrap_or_default();
+            let found = self.api::<K>().get(fleet).await?;
+            let status = found.fleet_status().cloned();
+            let conditions = status.map(|status| status.conditions).unwrap_or_default();
             let ready = conditions
                 .into_iter()
                 .find(|one| one.type_ == "Ready")

@@ -143,3 +143,20 @@ pub fn denied(fleet: &FleetObject, cluster: &Cluster) -> Denial {
         other => panic!("not denied: {other:?}"),
     }
 }
+
+/// A fleet object `apps` that places a chart of a HelmRepository on every cluster.
+pub fn fleet_release(workspace: &str, change: impl FnOnce(&mut FleetObject)) -> FleetObject {
+    fleet(workspace, |fleet| {
+        fleet.owner.kind = "FleetHelmRelease".into();
+        fleet.source = Source::Template {
+            kind: "HelmRepository".into(),
+            spec: map(json!({"url": "https://charts.example.com", "interval": "1m"})),
+        };
+        fleet.template = json!({"spec": {
+            "interval": "5m",
+            "chart": {"spec": {"chart": "web", "version": "1.x"}},
+            "values": {"host": "${cluster.name}.example.com", "replicas": 1},
+        }});
+        change(fleet);
+    })
+}

@@ -61,6 +61,7 @@ fn every_example_has_a_readme_and_fleet_objects_that_parse() -> Result<()> {
             if version.starts_with("fleet.nave.dev/") {
                 match kind.as_str() {
                     "FleetKustomization" => check::<nave_crds::FleetKustomization>(path, object)?,
+                    "FleetHelmRelease" => check::<nave_crds::FleetHelmRelease>(path, object)?,
                     "Cluster" => check::<nave_crds::Cluster>(path, object)?,
                     other => anyhow::bail!("{path}: {other} is not checked here"),
                 }
@@ -68,7 +69,35 @@ fn every_example_has_a_readme_and_fleet_objects_that_parse() -> Result<()> {
             }
         }
     }
-    assert_eq!(kinds.len(), 2, "{kinds:?}");
+    assert_eq!(kinds.len(), 3, "{kinds:?}");
+    Ok(())
+}
+
+#[test]
+fn every_chart_of_the_examples_renders() -> Result<()> {
+    let files = examples::files(&examples::folder())?;
+    let mut rendered = 0;
+    for (path, _) in files.iter().filter(|(path, _)| path.ends_with("/Chart.yaml")) {
+        let folder = path.trim_end_matches("Chart.yaml");
+        let inside = files
+            .iter()
+            .filter_map(|(path, text)| Some((path.strip_prefix(folder)?.to_owned(), text.clone().into_bytes())));
+        let chart = nave_chart::load_folder(inside.collect::<Vec<_>>(), &nave_chart::LoadLimits::default())
+            .with_context(|| format!("loading {folder}"))?;
+        let host = serde_json::json!({"host": "status.example.com", "components": [{"name": "a", "url": "http://a"}]});
+        for values in [serde_json::json!({}), host] {
+            let values = values.as_object().expect("it is a map").clone();
+            let request = nave_chart::RenderRequest::install("example", "default", values);
+            let found = nave_chart::render(&chart, &request).with_context(|| format!("rendering {folder}"))?;
+            assert!(
+                !found.manifests.is_empty() && found.warnings.is_empty(),
+                "{folder}: {:?}",
+                found.warnings
+            );
+        }
+        rendered += 1;
+    }
+    assert!(rendered >= 1, "no chart found");
     Ok(())
 }
 

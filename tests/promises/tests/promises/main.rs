@@ -1,5 +1,6 @@
 //! What must hold, each a module named for its promise.
 
+mod a_chart_reaches_every_cluster;
 mod a_commit_reaches_every_cluster;
 mod a_copied_identity_is_quarantined;
 mod a_tutorial_runs_on_a_lone_agent;
