@@ -28,6 +28,10 @@ pub const KUSTOMIZE_FORCE: &str = "kustomize.toolkit.fluxcd.io/force";
 pub const KUSTOMIZE_SUBSTITUTE: &str = "kustomize.toolkit.fluxcd.io/substitute";
 /// `disabled`: the object is not decrypted.
 pub const KUSTOMIZE_DECRYPT: &str = "kustomize.toolkit.fluxcd.io/decrypt";
+/// On an ArtifactGenerator: `disabled` suspends it.
+pub const GENERATOR_RECONCILE: &str = "source.extensions.fluxcd.io/reconcile";
+/// Key in an artifact's metadata: the revision of what it was made from.
+pub const ORIGIN_REVISION: &str = "org.opencontainers.image.revision";
 /// The value that switches a feature off.
 pub const DISABLED: &str = "disabled";
 /// The value that switches a feature on.

@@ -4,11 +4,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::json;
 
+use crate::extensions::ArtifactGenerator;
 use crate::fleet::{Cluster, FleetHelmRelease, FleetKustomization, HubState, JoinToken, RetirementLog};
 use crate::helm::HelmRelease;
 use crate::kustomize::Kustomization;
 use crate::schema::{Finish, finish};
-use crate::source::{ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
+use crate::source::{Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
 
 /// Every definition in the order of installation: Flux's, then the fleet's.
 pub fn all() -> Vec<CustomResourceDefinition> {
@@ -34,7 +35,9 @@ pub fn flux() -> Vec<CustomResourceDefinition> {
         finish(OCIRepository::crd(), &with_status_default()),
         finish(HelmRepository::crd(), &with_status_default()),
         finish(HelmChart::crd(), &with_status_default()),
+        finish(Bucket::crd(), &with_status_default()),
         finish(ExternalArtifact::crd(), &plain),
+        finish(ArtifactGenerator::crd(), &plain),
         finish(Kustomization::crd(), &with_status_default()),
         finish(HelmRelease::crd(), &with_status_default()),
     ]

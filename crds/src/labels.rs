@@ -12,6 +12,10 @@ pub const HELM_NAMESPACE: &str = "helm.toolkit.fluxcd.io/namespace";
 pub const WATCH: &str = "reconcile.fluxcd.io/watch";
 /// The value of [`WATCH`] that Flux's default selector looks for.
 pub const WATCH_ENABLED: &str = "Enabled";
+/// On an ExternalArtifact: UID of the ArtifactGenerator that makes it.
+pub const GENERATOR: &str = "source.extensions.fluxcd.io/generator";
+/// Which program keeps an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Shard of a Flux object.
 pub const SHARDING_KEY: &str = "sharding.fluxcd.io/key";
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! meta ──┬─► source     GitRepository, OCIRepository, HelmRepository,
-//!        │              HelmChart, ExternalArtifact            (source.toolkit.fluxcd.io/v1)
+//!        │              HelmChart, Bucket, ExternalArtifact    (source.toolkit.fluxcd.io/v1)
+//!        ├─► extensions ArtifactGenerator                      (source.extensions.fluxcd.io/v1beta1)
 //!        ├─► kustomize  Kustomization                          (kustomize.toolkit.fluxcd.io/v1)
 //!        ├─► helm       HelmRelease                            (helm.toolkit.fluxcd.io/v2)
 //!        └─► fleet      Cluster, JoinToken, FleetKustomization,
@@ -18,6 +19,7 @@ pub mod annotations;
 pub mod conditions;
 pub mod conform;
 pub mod definitions;
+pub mod extensions;
 pub mod finalizers;
 pub mod fleet;
 pub mod helm;
@@ -31,9 +33,10 @@ mod schema;
 pub mod source;
 
 pub use definitions::all;
+pub use extensions::ArtifactGenerator;
 pub use fleet::{Cluster, FleetHelmRelease, FleetKustomization, HubState, JoinToken, RetirementLog};
 pub use helm::HelmRelease;
 pub use kustomize::Kustomization;
 pub use meta::{Artifact, Condition, Duration};
 pub use render::{file_name, render};
-pub use source::{ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
+pub use source::{Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};

@@ -81,6 +81,10 @@ pub mod source {
     pub const OCI_PULL_FAILED: &str = "OCIArtifactPullFailed";
     /// A layer could not be unpacked or copied.
     pub const OCI_LAYER_OPERATION_FAILED: &str = "OCIArtifactLayerOperationFailed";
+    /// Objects of a bucket could not be listed or read.
+    pub const BUCKET_OPERATION_FAILED: &str = "BucketOperationFailed";
+    /// `spec.sts` and the rest of the spec do not fit together.
+    pub const INVALID_STS_CONFIGURATION: &str = "InvalidSTSConfiguration";
     /// The index of a chart repository could not be read.
     pub const INDEXATION_FAILED: &str = "IndexationFailed";
     /// The source of a chart does not exist.
@@ -109,6 +113,20 @@ pub mod source {
     pub const INVALID_TAG_SIGNATURE: &str = "InvalidTagSignature";
     /// The commit's signature is wrong.
     pub const INVALID_COMMIT_SIGNATURE: &str = "InvalidCommitSignature";
+}
+
+/// Reasons of ArtifactGenerator.
+pub mod generator {
+    /// The annotation that suspends it is set.
+    pub const RECONCILIATION_DISABLED: &str = "ReconciliationDisabled";
+    /// Fields of the spec contradict each other.
+    pub const VALIDATION_FAILED: &str = "ValidationFailed";
+    /// A source is missing, not ready, or its artifact cannot be read.
+    pub const SOURCE_FETCH_FAILED: &str = "SourceFetchFailed";
+    /// An artifact could not be put together or stored.
+    pub const BUILD_FAILED: &str = "BuildFailed";
+    /// An ExternalArtifact could not be written.
+    pub const RECONCILIATION_FAILED: &str = "ReconciliationFailed";
 }
 
 /// Reasons of Kustomization.

@@ -1,5 +1,6 @@
 //! `source.toolkit.fluxcd.io/v1`: where content comes from.
 
+mod bucket;
 mod external_artifact;
 mod git_repository;
 mod helm_chart;
@@ -7,6 +8,7 @@ mod helm_repository;
 mod oci_repository;
 mod verification;
 
+pub use bucket::{Bucket, BucketProvider, BucketSpec, BucketStatus, BucketSts, StsProvider};
 pub use external_artifact::{ExternalArtifact, ExternalArtifactSpec, ExternalArtifactStatus, ExternalSourceRef};
 pub use git_repository::{
     GitProvider, GitRepository, GitRepositoryInclude, GitRepositoryRef, GitRepositorySpec, GitRepositoryStatus,

@@ -49,6 +49,16 @@ fn helm_chart_is_flux_s() {
 }
 
 #[test]
+fn bucket_is_flux_s() {
+    check("Bucket", "source.toolkit.fluxcd.io.buckets");
+}
+
+#[test]
+fn artifact_generator_is_flux_s() {
+    check("ArtifactGenerator", "source.extensions.fluxcd.io.artifactgenerators");
+}
+
+#[test]
 fn external_artifact_is_flux_s() {
     check("ExternalArtifact", "source.toolkit.fluxcd.io.externalartifacts");
 }
