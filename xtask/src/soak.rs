@@ -18,6 +18,12 @@ const SOAKS: &[(&str, &str, &str, &str)] = &[
         "soak_apply",
         "a reconciler that is killed at random moments between applying and writing its inventory",
     ),
+    (
+        "store",
+        "nave-store",
+        "soak_store",
+        "a process that stores, collects and serves artifacts is killed at random moments",
+    ),
 ];
 
 /// Runs one soak; a failing round prints the seed that replays it.

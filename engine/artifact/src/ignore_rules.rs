@@ -41,26 +41,24 @@ impl Ignore {
     /// Without a single pattern the defaults hold (version control, archives and images, CI files); with any, only the
     /// version control part of them. A pattern that is no valid glob matches nothing and is told by [`Ignore::invalid`].
     pub fn new<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>, spec: Option<&str>) -> Self {
-        let mut texts: Vec<(String, String)> = files
-            .into_iter()
-            .map(|(path, text)| {
-                let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-                (directory.to_owned(), String::from_utf8_lossy(text).into_owned())
-            })
-            .collect();
-        // A parent's rules are weaker than those of the directories below it; unrelated directories never meet.
-        texts.sort_by(|a, b| a.0.cmp(&b.0));
-        texts.push((String::new(), spec.unwrap_or_default().to_owned()));
-        texts.retain(|(_, text)| patterns(text).next().is_some());
-
+        let texts = texts(files, spec);
         let base = if texts.is_empty() {
             [VCS, EXTENSIONS, CI, EXTRA].join(" ")
         } else {
             VCS.to_owned()
         };
+        Self::of(&base, &texts)
+    }
+
+    /// [`Ignore::new`] with nothing but what is given: the rules of a bucket.
+    pub fn without_defaults<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>, spec: Option<&str>) -> Self {
+        Self::of("", &texts(files, spec))
+    }
+
+    fn of(base: &str, texts: &[(String, String)]) -> Self {
         let mut invalid = Vec::new();
         let mut groups = vec![Group::new("", &base.replace(' ', "\n"), &mut invalid)];
-        for (directory, text) in &texts {
+        for (directory, text) in texts {
             groups.push(Group::new(directory, text, &mut invalid));
         }
         Ignore { groups, invalid }
@@ -79,6 +77,22 @@ impl Ignore {
     pub fn invalid(&self) -> &[String] {
         &self.invalid
     }
+}
+
+/// The texts with patterns by directory, weakest first.
+fn texts<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>, spec: Option<&str>) -> Vec<(String, String)> {
+    let mut texts: Vec<(String, String)> = files
+        .into_iter()
+        .map(|(path, text)| {
+            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+            (directory.to_owned(), String::from_utf8_lossy(text).into_owned())
+        })
+        .collect();
+    // A parent's rules are weaker than those of the directories below it; unrelated directories never meet.
+    texts.sort_by(|a, b| a.0.cmp(&b.0));
+    texts.push((String::new(), spec.unwrap_or_default().to_owned()));
+    texts.retain(|(_, text)| patterns(text).next().is_some());
+    texts
 }
 
 impl Group {

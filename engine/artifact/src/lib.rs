@@ -22,6 +22,6 @@ pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use ignore_rules::{FILE_NAME as IGNORE_FILE, Ignore};
 pub use include::{Include, IncludeError};
 pub use manifest::{AssembleError, Manifest, ManifestError, ManifestFile};
-pub use tarball::{MODE_DIRECTORY, MODE_EXECUTABLE, MODE_FILE, pack, write_tarball};
+pub use tarball::{MODE_DIRECTORY, MODE_EXECUTABLE, MODE_FILE, Tarball, pack, write_tarball};
 pub use tree::{File, FileTree, Limits, PathError};
 pub use untar::{UnpackError, unpack};

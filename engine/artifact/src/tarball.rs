@@ -4,7 +4,7 @@
 //! directories 0750, files 0600, executable files 0700. The bytes depend on the files alone, so the digest is the same
 //! on every machine that runs the same version of the compressor.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use tar::{Builder, EntryType, Header};
 
@@ -27,36 +27,120 @@ pub fn pack(tree: &FileTree) -> Vec<u8> {
 /// # Errors
 /// Only those of the writer.
 pub fn write_tarball<W: Write>(tree: &FileTree, writer: W) -> io::Result<W> {
-    let mut archive = Builder::new(GzipWriter::new(writer)?);
-    let mut open: Vec<&str> = Vec::new();
+    let mut tarball = Tarball::new(writer)?;
     for (path, file) in tree.iter() {
+        tarball.file(path, file.executable, file.data.len() as u64, &*file.data)?;
+    }
+    tarball.finish()
+}
+
+/// A tarball written file by file, for trees that do not fit into memory. Nothing is complete before [`Tarball::finish`].
+pub struct Tarball<W: Write> {
+    archive: Builder<GzipWriter<W>>,
+    /// The directory of the last file, segment by segment.
+    open: Vec<String>,
+    last: String,
+}
+
+impl<W: Write> Tarball<W> {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// Only those of the writer.
+    pub fn new(writer: W) -> io::Result<Self> {
+        Ok(Tarball {
+            archive: Builder::new(GzipWriter::new(writer)?),
+            open: Vec::new(),
+            last: String::new(),
+        })
+    }
+
+    /// Adds a file with its directories. Paths are plain, as in a [`FileTree`], and come in ascending order.
+    ///
+    /// # Errors
+    /// Those of reader and writer, a reader that does not give `size` bytes, and a path out of order.
+    pub fn file(&mut self, path: &str, executable: bool, size: u64, content: impl Read) -> io::Result<()> {
+        if path <= self.last.as_str() {
+            return Err(io::Error::other(format!(
+                "'{path}' comes after '{}' in an archive, whose entries are sorted",
+                self.last
+            )));
+        }
+        path.clone_into(&mut self.last);
         let mut segments: Vec<&str> = path.split('/').collect();
         segments.pop();
-        let shared = open
+        let shared = self
+            .open
             .iter()
             .zip(&segments)
-            .take_while(|(before, now)| before == now)
+            .take_while(|(before, now)| before == *now)
             .count();
         for depth in shared..segments.len() {
             let directory = segments[..=depth].join("/") + "/";
-            append(&mut archive, EntryType::Directory, &directory, MODE_DIRECTORY, &[])?;
+            append(
+                &mut self.archive,
+                EntryType::Directory,
+                &directory,
+                MODE_DIRECTORY,
+                0,
+                io::empty(),
+            )?;
         }
-        open = segments;
-        let mode = if file.executable { MODE_EXECUTABLE } else { MODE_FILE };
-        append(&mut archive, EntryType::Regular, path, mode, &file.data)?;
+        self.open = segments.into_iter().map(str::to_owned).collect();
+        let mode = if executable { MODE_EXECUTABLE } else { MODE_FILE };
+        let mut content = Exactly {
+            inner: content.take(size),
+            left: size,
+        };
+        append(&mut self.archive, EntryType::Regular, path, mode, size, &mut content)?;
+        if content.left > 0 {
+            return Err(io::Error::other(format!(
+                "'{path}' has {} bytes less than it should",
+                content.left
+            )));
+        }
+        Ok(())
     }
-    archive.into_inner()?.finish()
+
+    /// Writes the end, and hands the writer back, not flushed.
+    ///
+    /// # Errors
+    /// Only those of the writer.
+    pub fn finish(self) -> io::Result<W> {
+        self.archive.into_inner()?.finish()
+    }
 }
 
-fn append<W: Write>(archive: &mut Builder<W>, kind: EntryType, path: &str, mode: u32, data: &[u8]) -> io::Result<()> {
+/// Counts what a reader still owes.
+struct Exactly<R> {
+    inner: io::Take<R>,
+    left: u64,
+}
+
+impl<R: Read> Read for Exactly<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+fn append<W: Write>(
+    archive: &mut Builder<W>,
+    kind: EntryType,
+    path: &str,
+    mode: u32,
+    size: u64,
+    content: impl Read,
+) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(0);
-    header.set_size(data.len() as u64);
-    archive.append_data(&mut header, path, data)
+    header.set_size(size);
+    archive.append_data(&mut header, path, content)
 }
 
 #[cfg(test)]
@@ -124,6 +208,16 @@ mod tests {
         let packed = pack(&sample());
         assert_eq!(packed, pack(&sample()));
         assert_eq!(unpack(packed.as_slice(), &Limits::default()).unwrap(), sample());
+    }
+
+    #[test]
+    fn a_file_that_shrank_or_comes_late_is_an_error() {
+        let mut tarball = Tarball::new(Vec::new()).unwrap();
+        tarball.file("b", false, 2, &b"xy"[..]).unwrap();
+        let late = tarball.file("a", false, 0, io::empty()).unwrap_err();
+        assert!(late.to_string().contains("sorted"), "{late}");
+        let short = tarball.file("c", false, 3, &b"xy"[..]).unwrap_err();
+        assert!(short.to_string().contains("1 bytes less"), "{short}");
     }
 
     /// A change of this value changes the digest of every artifact of every user: it must be meant, and said in the

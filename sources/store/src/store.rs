@@ -146,9 +146,13 @@ fn remove_temporary(directory: &Path, depth: usize) -> io::Result<usize> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let kind = entry.file_type()?;
-        if kind.is_dir() && depth < DEPTH {
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        if kind.is_dir() && is_temporary && depth == 0 {
+            fs::remove_dir_all(entry.path())?;
+            removed += 1;
+        } else if kind.is_dir() && depth < DEPTH {
             removed += remove_temporary(&entry.path(), depth + 1)?;
-        } else if kind.is_file() && entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+        } else if kind.is_file() && is_temporary {
             fs::remove_file(entry.path())?;
             removed += 1;
         }

@@ -150,6 +150,16 @@ impl Store {
         blocking(move || tempfile::tempfile_in(directory)).await
     }
 
+    /// A directory on the store's disk for what has to be looked at before it is stored, not served. It is removed when it
+    /// is dropped, or when the store is next opened.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn scratch_directory(&self) -> io::Result<tempfile::TempDir> {
+        let directory = self.directory().to_owned();
+        blocking(move || tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(directory)).await
+    }
+
     async fn write(
         &self,
         owner: &Owner,

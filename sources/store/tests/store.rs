@@ -1,5 +1,8 @@
 //! The store against a real directory and a real HTTP client.
 
+#[path = "store/soak.rs"]
+mod soak;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
