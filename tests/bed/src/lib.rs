@@ -5,6 +5,7 @@
 //!     ├──► Proc ───► nave-hub, nave-agent, … (binary())
 //!     ├──► GitServer ─► git http-backend             all of them ─► keeper: ended with us, however we end
 //!     ├──► Registry (Go, built once), RegistryFront: one that lies
+//!     ├──► Sigstore: signs as cosign does, with roots of its own
 //!     └──► TcpRelay, UdpRelay: a network that can be cut, slow and lossy
 //! ```
 
@@ -24,6 +25,7 @@ mod process;
 mod program;
 mod registry;
 mod registry_front;
+mod sigstore;
 mod tls;
 mod wait;
 
@@ -39,5 +41,6 @@ pub use process::{Launch, Proc};
 pub use program::build_controlplane;
 pub use registry::{Registry, RegistryOptions};
 pub use registry_front::{RegistryFault, RegistryFront, RegistryRequest};
+pub use sigstore::{CosignKey, Signatory, Sigstore, TagSignature};
 pub use tls::{Authority, Issued, install_crypto_provider};
 pub use wait::eventually;
