@@ -1,4 +1,5 @@
-//! What every outward call needs: TLS with custom roots and client certificates, proxies, redaction of secrets.
+//! What every outward call needs: TLS with custom roots and client certificates, proxies, redaction of secrets, and
+//! identities in clouds.
 //!
 //! ```text
 //! Secret keys ─► BasicAuth, bearer_token, TlsOptions, ProxyOptions ─► rustls config, HTTP client
@@ -7,6 +8,7 @@
 
 mod auth;
 mod client;
+pub mod cloud;
 mod explain;
 mod local;
 mod proxy;

@@ -1,37 +1,35 @@
-//! AWS Key Management Service, with static keys.
+//! AWS Key Management Service, with static keys or the identity of a service account or of this process.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
+use nave_net::cloud::{AwsCredentials, Cloud, Signed, sign};
 use nave_sops::Answer;
 use serde_json::{Map, Value, json};
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::{
-    Credentials,
-    services::send,
-    sigv4::{Post, sign},
-};
+use crate::{Credentials, KeyServices, services::send};
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 const TARGET: &str = "TrentService.Decrypt";
 
+/// A key, as a file names it.
+pub(crate) struct Key<'a> {
+    pub arn: &'a str,
+    /// A role to assume first.
+    pub role: &'a str,
+    pub context: &'a [(String, String)],
+}
+
 pub(crate) async fn decrypt(
-    client: &reqwest::Client,
+    services: &KeyServices,
     endpoint: Option<&str>,
-    arn: &str,
-    role: &str,
-    context: &[(String, String)],
+    key: Key<'_>,
     ciphertext: &str,
     credentials: &Credentials,
 ) -> Answer {
-    let Some(key) = &credentials.aws else {
-        return Err("there is no access key for AWS; workload identity is not supported by this version".to_owned());
-    };
-    if !role.is_empty() {
-        return Err("assuming a role is not supported by this version".to_owned());
-    }
-    let (region, suffix) = region_of(arn).ok_or("the ARN is not one of a KMS key")?;
+    let (region, suffix) = region_of(key.arn).ok_or("the ARN is not one of a KMS key")?;
+    let signer = signer(&services.exchange, key.role, region, credentials).await?;
     let endpoint = match endpoint {
         Some(endpoint) => endpoint.to_owned(),
         None => format!("https://kms.{region}.{suffix}/"),
@@ -43,24 +41,27 @@ pub(crate) async fn decrypt(
         (None, _) => return Err("the endpoint has no host".to_owned()),
     };
     let mut body = json!({"CiphertextBlob": ciphertext});
-    if !context.is_empty() {
-        let context: Map<String, Value> = context
+    if !key.context.is_empty() {
+        let context: Map<String, Value> = key
+            .context
             .iter()
             .map(|(name, value)| (name.clone(), json!(value)))
             .collect();
         body["EncryptionContext"] = Value::Object(context);
     }
     let body = body.to_string();
-    let post = Post {
+    let signed = Signed {
+        method: "POST",
         host: &host,
+        path: "/",
+        query: &[],
+        headers: &[("content-type", CONTENT_TYPE), ("x-amz-target", TARGET)],
+        body: body.as_bytes(),
         region,
         service: "kms",
-        target: TARGET,
-        content_type: CONTENT_TYPE,
-        body: &body,
     };
-    let mut request = client.post(url);
-    for (name, value) in sign(&post, key, Timestamp::now()) {
+    let mut request = services.client.post(url);
+    for (name, value) in sign(&signed, &signer, Timestamp::now()) {
         request = request.header(name, value);
     }
     let (status, answer) = send(request.body(body.clone())).await?;
@@ -76,6 +77,34 @@ pub(crate) async fn decrypt(
         Some(plain) => Ok(Zeroizing::new(plain)),
         None => Err("the answer of AWS KMS has no plain text".to_owned()),
     }
+}
+
+/// Static keys come first, as in Flux.
+async fn signer(
+    exchange: &Cloud,
+    role: &str,
+    region: &str,
+    credentials: &Credentials,
+) -> Result<AwsCredentials, String> {
+    let own = match (&credentials.aws, &credentials.ambient) {
+        (Some(key), _) => AwsCredentials {
+            id: key.id.clone(),
+            secret: key.secret.clone(),
+            session_token: key.session_token.clone(),
+            expires: None,
+        },
+        (None, Some((cloud, identity))) => cloud
+            .aws_credentials(identity, Some(region))
+            .await
+            .map_err(|error| error.to_string())?,
+        (None, None) => return Err("there is no access key for AWS".to_owned()),
+    };
+    if role.is_empty() {
+        return Ok(own);
+    }
+    let cloud = credentials.ambient.as_ref().map_or(exchange, |(cloud, _)| cloud);
+    let assumed = cloud.aws_assume_role(&own, role, region).await;
+    assumed.map_err(|error| error.to_string())
 }
 
 /// `arn:aws:kms:REGION:ACCOUNT:key/…`: the region, and the domain of its partition.
@@ -103,7 +132,7 @@ mod tests {
     use nave_sops::{KeyService, Request};
 
     use super::*;
-    use crate::{AwsKey, KeyServices};
+    use crate::AwsKey;
 
     #[test]
     fn arns_name_their_region() {
@@ -150,18 +179,29 @@ mod tests {
                 .and_then(|time| time.to_zoned(jiff::tz::TimeZone::UTC))
                 .expect("the date is in its format")
                 .timestamp();
-            let post = Post {
+            let signed = Signed {
+                method: "POST",
                 host: header("host"),
+                path: "/",
+                query: &[],
+                headers: &[
+                    ("content-type", header("content-type")),
+                    ("x-amz-target", header("x-amz-target")),
+                ],
+                body: text.as_bytes(),
                 region: "eu-west-1",
                 service: "kms",
-                target: header("x-amz-target"),
-                content_type: header("content-type"),
-                body: text,
             };
-            let wanted = sign(&post, &key(), at);
+            let key = AwsCredentials {
+                id: key().id,
+                secret: key().secret,
+                session_token: key().session_token,
+                expires: None,
+            };
+            let wanted = sign(&signed, &key, at);
             let wanted = wanted
                 .iter()
-                .find(|(name, _)| *name == "authorization")
+                .find(|(name, _)| name == "authorization")
                 .map(|(_, value)| value.as_str());
             if wanted != Some(header("authorization")) || header("x-amz-security-token") != "session" {
                 let text = r#"{"__type":"InvalidSignatureException","message":"The request signature does not match"}"#;
@@ -227,8 +267,8 @@ mod tests {
             error,
             "AWS KMS answered 400: InvalidSignatureException The request signature does not match"
         );
-        let error = ask(&[], "arn:aws:iam::1:role/r", Some(key())).await.unwrap_err();
-        assert_eq!(error, "assuming a role is not supported by this version");
+        let error = ask(&[], "arn:aws:iam::1:user/u", Some(key())).await.unwrap_err();
+        assert_eq!(error, "'arn:aws:iam::1:user/u' is no ARN of a role");
         let error = ask(&[], "", None).await.unwrap_err();
         assert!(error.starts_with("there is no access key for AWS"), "{error}");
     }
@@ -236,20 +276,24 @@ mod tests {
     #[test]
     fn a_signature_is_what_the_algorithm_gives() {
         // Computed apart from this code, with the algorithm as AWS describes it.
-        let post = Post {
+        let signed = Signed {
+            method: "POST",
             host: "kms.eu-west-1.amazonaws.com",
+            path: "/",
+            query: &[],
+            headers: &[("content-type", CONTENT_TYPE), ("x-amz-target", TARGET)],
+            body: br#"{"CiphertextBlob":"AQ=="}"#,
             region: "eu-west-1",
             service: "kms",
-            target: TARGET,
-            content_type: CONTENT_TYPE,
-            body: r#"{"CiphertextBlob":"AQ=="}"#,
         };
-        let key = AwsKey {
+        let key = AwsCredentials {
+            id: key().id,
+            secret: key().secret,
             session_token: None,
-            ..key()
+            expires: None,
         };
         let at = "2024-01-15T10:20:30Z".parse().expect("a point in time");
-        let headers = sign(&post, &key, at);
+        let headers = sign(&signed, &key, at);
         let (_, authorization) = headers.last().expect("it is the last");
         assert_eq!(authorization, WANTED);
     }

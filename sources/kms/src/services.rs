@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use nave_net::{ClientError, TlsOptions, http_client, redact};
+use nave_net::{
+    ClientError, TlsOptions,
+    cloud::{CacheLimits, Cloud, Settings},
+    http_client, redact,
+};
 use nave_sops::{Answer, KeyService, Request};
 use serde_json::Value;
 use url::{Host, Url};
 
-use crate::{Credentials, aws, vault};
+use crate::{Credentials, aws, azure, gcp, vault};
 
 /// One request, from its first byte to the last of the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -17,9 +21,15 @@ const LARGEST_ANSWER: usize = 64 * 1024;
 /// Clients of the services. Cloning shares their connections.
 #[derive(Debug, Clone)]
 pub struct KeyServices {
-    client: reqwest::Client,
+    pub(crate) client: reqwest::Client,
+    /// Where keys of Secrets are exchanged for tokens. It has no identity of its own.
+    pub(crate) exchange: Cloud,
     /// In place of the region's own endpoint.
     aws_endpoint: Option<String>,
+    /// In place of Google's own.
+    gcp_endpoint: Option<String>,
+    /// In place of what a file says, with its scope.
+    azure_endpoint: Option<String>,
     /// Loopback and link-local addresses may be asked.
     allow_local: bool,
 }
@@ -39,9 +49,13 @@ impl KeyServices {
 
     /// With a client of the caller's; it should follow no redirects.
     pub fn with_client(client: reqwest::Client) -> KeyServices {
+        let exchange = Cloud::with_client(client.clone(), Settings::default(), None, CacheLimits::default());
         KeyServices {
             client,
+            exchange,
             aws_endpoint: None,
+            gcp_endpoint: None,
+            azure_endpoint: None,
             allow_local: false,
         }
     }
@@ -50,6 +64,22 @@ impl KeyServices {
     pub fn with_aws_endpoint(self, endpoint: impl Into<String>) -> KeyServices {
         KeyServices {
             aws_endpoint: Some(endpoint.into()),
+            ..self
+        }
+    }
+
+    /// With an endpoint that stands for Google's.
+    pub fn with_gcp_endpoint(self, endpoint: impl Into<String>) -> KeyServices {
+        KeyServices {
+            gcp_endpoint: Some(endpoint.into()),
+            ..self
+        }
+    }
+
+    /// With an endpoint that stands for every vault of Azure.
+    pub fn with_azure_endpoint(self, endpoint: impl Into<String>) -> KeyServices {
+        KeyServices {
+            azure_endpoint: Some(endpoint.into()),
             ..self
         }
     }
@@ -80,10 +110,26 @@ impl KeyServices {
             }
             KeyService::AwsKms { arn, role, context, .. } => {
                 let endpoint = self.aws_endpoint.as_deref();
-                aws::decrypt(&self.client, endpoint, arn, role, context, ciphertext, credentials).await
+                let key = aws::Key { arn, role, context };
+                aws::decrypt(self, endpoint, key, ciphertext, credentials).await
             }
-            KeyService::GcpKms { .. } => Err("GCP KMS is not supported by this version".to_owned()),
-            KeyService::AzureKeyVault { .. } => Err("Azure Key Vault is not supported by this version".to_owned()),
+            KeyService::GcpKms { resource_id } => {
+                let endpoint = self.gcp_endpoint.as_deref();
+                gcp::decrypt(self, endpoint, resource_id, ciphertext, credentials).await
+            }
+            KeyService::AzureKeyVault {
+                vault_url,
+                name,
+                version,
+            } => {
+                let endpoint = self.azure_endpoint.as_deref();
+                let key = azure::Key {
+                    vault_url,
+                    name,
+                    version,
+                };
+                azure::decrypt(self, endpoint, key, ciphertext, credentials).await
+            }
         }
     }
 }

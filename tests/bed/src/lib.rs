@@ -6,6 +6,7 @@
 //!     ├──► GitServer ─► git http-backend             all of them ─► keeper: ended with us, however we end
 //!     ├──► Registry (Go, built once), RegistryFront: one that lies
 //!     ├──► S3Server (SeaweedFS, fetched once)
+//!     ├──► Sigstore: signs as cosign does, with roots of its own
 //!     └──► TcpRelay, UdpRelay: a network that can be cut, slow and lossy
 //! ```
 
@@ -26,6 +27,7 @@ mod program;
 mod registry;
 mod registry_front;
 mod s3;
+mod sigstore;
 mod tls;
 mod wait;
 
@@ -42,5 +44,6 @@ pub use program::build_controlplane;
 pub use registry::{Registry, RegistryOptions};
 pub use registry_front::{RegistryFault, RegistryFront, RegistryRequest};
 pub use s3::{S3Options, S3Server};
+pub use sigstore::{CosignKey, Signatory, Sigstore, TagSignature};
 pub use tls::{Authority, Issued, install_crypto_provider};
 pub use wait::eventually;

@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use nave_kms::{AwsKey, Credentials};
-use nave_net::SecretText;
+use nave_net::{
+    SecretText,
+    cloud::{CacheLimits, Cloud, Identity, Settings},
+};
 use nave_sops::Keys;
 
 use crate::say;
@@ -69,7 +72,14 @@ pub fn credentials() -> Credentials {
     Credentials {
         vault_token: token.map(|token| SecretText::new(token.trim())),
         aws: aws(),
+        // Keys and identities of the person at the terminal, as the clouds' own libraries find them.
+        ambient: cloud().map(|cloud| (cloud, Identity::Process)),
+        ..Credentials::default()
     }
+}
+
+fn cloud() -> Option<Cloud> {
+    Cloud::new(Settings::of_process(), None, CacheLimits::default()).ok()
 }
 
 fn variable(name: &str) -> Option<PathBuf> {

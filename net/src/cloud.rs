@@ -1,0 +1,181 @@
+//! Who we are in a cloud: credentials of the process or of a service account, and what they are exchanged for.
+//!
+//! ```text
+//! environment, metadata servers ─┐
+//! token of a service account ────┴► Cloud ─► AWS credentials, GCP and Azure access tokens ─► logins of registries,
+//!                                     │                                                     tokens of clusters
+//!                                     └ kept until most of their time is over
+//! ```
+
+mod accounts;
+mod aws;
+mod azure;
+mod cache;
+mod clusters;
+mod error;
+mod gcp;
+mod google_key;
+mod http;
+mod registries;
+mod settings;
+mod sigv4;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+pub use accounts::{AccountAnswer, AccountToken, Accounts, Identity};
+pub use aws::{AwsCredentials, partition_suffix};
+pub use azure::AzureKey;
+pub use clusters::{ClusterPlace, ClusterRequest};
+pub use error::CloudError;
+pub use google_key::GoogleKey;
+pub use registries::is_registry_of;
+pub use settings::{Service, Settings};
+pub use sigv4::{Signed, presign, sign};
+
+use cache::Cache;
+
+use crate::{BasicAuth, ClientError, SecretText, TlsOptions, http_client};
+
+/// A cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Provider {
+    /// Amazon Web Services.
+    Aws,
+    /// Microsoft Azure.
+    Azure,
+    /// Google Cloud.
+    Gcp,
+}
+
+/// A token with its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudToken {
+    /// The token.
+    pub value: SecretText,
+    /// When it is no longer taken.
+    pub expires: jiff::Timestamp,
+}
+
+/// How many credentials are kept, and how long at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// Zero keeps nothing (`--token-cache-max-size`).
+    pub entries: usize,
+    /// Whatever the credentials say (`--token-cache-max-duration`).
+    pub duration: Duration,
+}
+
+impl Default for CacheLimits {
+    fn default() -> Self {
+        CacheLimits {
+            entries: 100,
+            duration: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// The clouds as one process sees them. Cheap to clone; clones share what is kept.
+#[derive(Clone)]
+pub struct Cloud {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: reqwest::Client,
+    settings: Settings,
+    accounts: Option<Arc<dyn Accounts>>,
+    aws: Cache<AwsCredentials>,
+    tokens: Cache<CloudToken>,
+    logins: Cache<(BasicAuth, jiff::Timestamp)>,
+    places: Cache<ClusterPlace>,
+}
+
+impl fmt::Debug for Cloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cloud").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Provider {
+    /// As it is written in a spec.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Provider::Aws => "aws",
+            Provider::Azure => "azure",
+            Provider::Gcp => "gcp",
+        }
+    }
+}
+
+/// One request to a service of a cloud.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+impl Cloud {
+    /// With the settings of the environment. Without `accounts` only the process itself has an identity.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be made.
+    pub fn new(settings: Settings, accounts: Option<Arc<dyn Accounts>>, limits: CacheLimits) -> Result<Cloud, ClientError> {
+        let client = http_client(&TlsOptions::default(), None)?
+            .timeout(DEADLINE)
+            // Credentials go to who was named and to nobody else.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(ClientError::Build)?;
+        Ok(Cloud::with_client(client, settings, accounts, limits))
+    }
+
+    /// With a client of the caller's; it should follow no redirects.
+    pub fn with_client(
+        client: reqwest::Client,
+        settings: Settings,
+        accounts: Option<Arc<dyn Accounts>>,
+        limits: CacheLimits,
+    ) -> Cloud {
+        Cloud {
+            inner: Arc::new(Inner {
+                client,
+                settings,
+                accounts,
+                aws: Cache::new(limits),
+                tokens: Cache::new(limits),
+                logins: Cache::new(limits),
+                places: Cache::new(limits),
+            }),
+        }
+    }
+
+    /// The account of an object: the one that its spec names, else the default one, else the process itself.
+    ///
+    /// # Errors
+    /// An account is named and the feature gate for it is closed.
+    pub fn identity_of(
+        namespace: &str,
+        named: &str,
+        default: &str,
+        is_gate_open: bool,
+    ) -> Result<Identity, CloudError> {
+        let name = match (named, default) {
+            ("", "") => return Ok(Identity::Process),
+            ("", default) => default,
+            (named, _) if !is_gate_open => {
+                return Err(CloudError::Gate {
+                    account: named.to_owned(),
+                });
+            }
+            (named, _) => named,
+        };
+        Ok(Identity::Account {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
