@@ -219,11 +219,11 @@ pub async fn run(apps: usize) -> Result<()> {
     table::row("install until all Ready", &table::seconds(install), "<= 4 s");
     table::row("  against floor+", &table::ratio(install, floor_plus), "<= 2 x");
     table::row("  write requests per app", &per_app(install_writes.len()), "<= 14");
-    table::row("  our CPU per app", &millis(install_cpu, apps), "<= 10 ms");
+    table::row("  our CPU per app", &per_app_millis(install_cpu, apps), "<= 10 ms");
     table::row("upgrade until all Ready", &table::seconds(upgrade), "<= 4 s");
     table::row("  against floor+", &table::ratio(upgrade, floor_plus_upgrade), "<= 2 x");
     table::row("  write requests per app", &per_app(upgrade_writes.len()), "<= 14");
-    table::row("  our CPU per app", &millis(upgrade_cpu, apps), "<= 10 ms");
+    table::row("  our CPU per app", &per_app_millis(upgrade_cpu, apps), "<= 10 ms");
     table::row(
         "no-op of all by requestedAt",
         &table::seconds(requested),
@@ -278,7 +278,7 @@ async fn cpu_over(bench: &Bench, window: Duration) -> Result<Duration> {
 }
 
 /// Queued events are written within this time.
-async fn settle() {
+pub async fn settle() {
     tokio::time::sleep(Duration::from_secs(2)).await;
 }
 
@@ -375,7 +375,8 @@ fn is_ready(object: &Kustomization, commit: &str) -> bool {
     })
 }
 
-fn by_kind(writes: &[Write]) -> Vec<(String, usize)> {
+/// How many writes there are of each kind.
+pub fn by_kind(writes: &[Write]) -> Vec<(String, usize)> {
     let mut counts = std::collections::BTreeMap::new();
     for write in writes {
         let (path, query) = write.uri.split_once('?').unwrap_or((&write.uri, ""));
@@ -394,7 +395,8 @@ fn by_kind(writes: &[Write]) -> Vec<(String, usize)> {
     counts.into_iter().collect()
 }
 
-fn millis(total: Duration, apps: usize) -> String {
+/// A share of a time, in milliseconds.
+pub fn per_app_millis(total: Duration, apps: usize) -> String {
     format!("{:.1} ms", total.as_secs_f64() * 1000.0 / apps as f64)
 }
 
@@ -402,7 +404,8 @@ fn name(app: usize) -> String {
     format!("app-{app:04}")
 }
 
-fn namespace(name: &str) -> Value {
+/// A namespace of this name.
+pub fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 

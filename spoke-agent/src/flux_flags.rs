@@ -53,7 +53,6 @@ const FIXED: &[(&str, bool)] = &[
     ("AdoptLegacyReleases", false),
     ("AllowDNSLookups", false),
     ("OOMWatch", false),
-    ("UseHelm3Defaults", false),
 ];
 
 /// Why a flag of Flux among these arguments is not there, if one is.
@@ -88,7 +87,7 @@ pub fn gates(texts: &[String]) -> Result<FeatureGates, String> {
             "AdditiveCELDependencyCheck" => gates.additive_cel_dependency_check = value,
             "DisableConfigWatchers" => gates.disable_config_watchers = value,
             "ObjectLevelWorkloadIdentity" => gates.object_level_workload_identity = value,
-            "DisableChartDigestTracking" | "DefaultToRetryOnFailure" => {} // see `helm_gates`
+            "DisableChartDigestTracking" | "DefaultToRetryOnFailure" | "UseHelm3Defaults" => {} // see `helm_gates`
             _ => match FIXED.iter().find(|(fixed, _)| *fixed == name) {
                 Some((_, fixed)) if *fixed == value => {}
                 Some((_, fixed)) => return Err(format!("feature gate {name} can only be {fixed} here")),
