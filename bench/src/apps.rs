@@ -187,11 +187,11 @@ pub async fn run(apps: usize) -> Result<()> {
     table::row("install until all Ready", &table::seconds(install), "<= 4 s");
     table::row("  against floor+", &table::ratio(install, floor_plus), "<= 2 x");
     table::row("  write requests per app", &per_app(install_writes.len()), "<= 14");
-    table::row("  our CPU per app", &millis(install_cpu, apps), "<= 10 ms");
+    table::row("  our CPU per app", &per_app_millis(install_cpu, apps), "<= 10 ms");
     table::row("upgrade until all Ready", &table::seconds(upgrade), "<= 4 s");
     table::row("  against floor+", &table::ratio(upgrade, floor_plus_upgrade), "<= 2 x");
     table::row("  write requests per app", &per_app(upgrade_writes.len()), "<= 14");
-    table::row("  our CPU per app", &millis(upgrade_cpu, apps), "<= 10 ms");
+    table::row("  our CPU per app", &per_app_millis(upgrade_cpu, apps), "<= 10 ms");
     table::row(
         "no-op of all by requestedAt",
         &table::seconds(requested),
@@ -375,6 +375,7 @@ pub fn is_ready(object: &Kustomization, commit: &str) -> bool {
     })
 }
 
+/// How many writes there are of each kind.
 pub fn by_kind(writes: &[Write]) -> Vec<(String, usize)> {
     let mut counts = std::collections::BTreeMap::new();
     for write in writes {
@@ -394,7 +395,8 @@ pub fn by_kind(writes: &[Write]) -> Vec<(String, usize)> {
     counts.into_iter().collect()
 }
 
-pub fn millis(total: Duration, apps: usize) -> String {
+/// A share of a time, in milliseconds.
+pub fn per_app_millis(total: Duration, apps: usize) -> String {
     format!("{:.1} ms", total.as_secs_f64() * 1000.0 / apps as f64)
 }
 
@@ -402,6 +404,7 @@ pub fn name(app: usize) -> String {
     format!("app-{app:04}")
 }
 
+/// A namespace of this name.
 pub fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }

@@ -7,7 +7,7 @@
 //! ```
 //! Before anything is measured, both build the trees, and the text has to be the same.
 
-mod cold;
+pub mod cold;
 mod peer;
 mod trees;
 mod warm;
@@ -99,20 +99,23 @@ pub fn run(runs: usize, overlays: usize) -> Result<()> {
     Ok(())
 }
 
-fn millis(time: Duration) -> String {
+/// Milliseconds with two decimals.
+pub fn millis(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
-fn times(ratio: f64) -> String {
+/// A ratio.
+pub fn times(ratio: f64) -> String {
     format!("{ratio:.2} x")
 }
 
-fn mib(kib: u64) -> String {
+/// MiB with one decimal.
+pub fn mib(kib: u64) -> String {
     format!("{:.1}", kib as f64 / 1024.0)
 }
 
 /// The middle of some figures.
-fn median<T: Copy + PartialOrd>(figures: &mut [T]) -> T {
+pub fn median<T: Copy + PartialOrd>(figures: &mut [T]) -> T {
     figures.sort_by(|a, b| a.partial_cmp(b).expect("times and ratios are numbers"));
     figures[figures.len() / 2]
 }

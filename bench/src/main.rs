@@ -3,6 +3,7 @@
 mod apps;
 mod commit;
 mod floor;
+mod helm;
 mod kustomize;
 mod memory;
 mod mttp;
@@ -52,6 +53,18 @@ enum Bench {
         #[arg(long, default_value_t = 1000)]
         overlays: usize,
     },
+    /// The chart engine beside Helm: cold and warm; N HelmReleases of one chart in a registry: install and upgrade
+    Helm {
+        /// How many pairs of cold runs
+        #[arg(long, default_value_t = 40)]
+        runs: usize,
+        /// How many HelmReleases
+        #[arg(long, default_value_t = 100)]
+        releases: usize,
+        /// Only the engine, without a control plane
+        #[arg(long)]
+        only_engine: bool,
+    },
     /// Run a command and print the peak of its memory in KiB
     #[command(hide = true)]
     Peak {
@@ -75,6 +88,7 @@ async fn main() -> Result<()> {
             println!("mttp       N apps as OCI artifacts with a source and a waiting Kustomization each (N=100)");
             println!("memory     resident memory of an agent: idle, and with N Kustomizations");
             println!("kustomize  the kustomize engine beside kubectl and kustomize's library: cold, warm, a monorepo");
+            println!("helm       the chart engine beside Helm: cold, warm; N HelmReleases of one chart in a registry");
             println!("commit     from a commit to three healthy clusters, beside applying the change by hand");
             Ok(())
         }
@@ -82,6 +96,11 @@ async fn main() -> Result<()> {
         Bench::Mttp { apps } => mttp::run(apps).await,
         Bench::Memory { apps } => memory::run(apps).await,
         Bench::Kustomize { runs, overlays } => kustomize::run(runs, overlays),
+        Bench::Helm {
+            runs,
+            releases,
+            only_engine,
+        } => helm::run(runs, releases, only_engine).await,
         Bench::Peak { line } => kustomize::run_once_and_tell_peak(&line),
         Bench::Commit { rounds } => commit::run(rounds).await,
     }

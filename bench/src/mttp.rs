@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     apps::{
-        AGENT, WRITERS, bare_floor, by_kind, interval_cost, is_ready, millis, name, namespace, request, settle,
+        AGENT, WRITERS, bare_floor, by_kind, interval_cost, is_ready, per_app_millis, name, namespace, request, settle,
         wait_all,
     },
     floor::{self, Write},
@@ -110,7 +110,7 @@ pub async fn run(apps: usize) -> Result<()> {
     table::row("  write requests per app", &per_app(install_writes.len()), "<= 14");
     table::row(
         "  our CPU per app",
-        &millis(install_cpu, apps),
+        &per_app_millis(install_cpu, apps),
         "<= 10 ms  (Flux: 96-113 ms)",
     );
     table::row(
@@ -121,7 +121,7 @@ pub async fn run(apps: usize) -> Result<()> {
     table::row("upgrade until all Ready", &table::seconds(upgrade), bound);
     table::row("  against floor+", &table::ratio(upgrade, floor_plus_upgrade), "<= 2 x");
     table::row("  write requests per app", &per_app(upgrade_writes.len()), "<= 14");
-    table::row("  our CPU per app", &millis(upgrade_cpu, apps), "<= 10 ms");
+    table::row("  our CPU per app", &per_app_millis(upgrade_cpu, apps), "<= 10 ms");
     table::row(
         "no-op of all by requestedAt",
         &table::seconds(requested),

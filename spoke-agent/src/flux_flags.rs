@@ -49,7 +49,6 @@ const FIXED: &[(&str, bool)] = &[
     ("AdoptLegacyReleases", false),
     ("AllowDNSLookups", false),
     ("OOMWatch", false),
-    ("UseHelm3Defaults", false),
 ];
 
 /// Why a flag of Flux among these arguments is not there, if one is.
@@ -88,7 +87,7 @@ pub fn gates(texts: &[String]) -> Result<FeatureGates, String> {
             "GroupChangeLog" => gates.group_change_log = value,
             "CancelHealthCheckOnNewRevision" => gates.cancel_health_check_on_new_revision = value,
             "MigrateAPIVersion" => gates.migrate_api_version = value,
-            "DisableChartDigestTracking" | "DefaultToRetryOnFailure" => {} // see `helm_gates`
+            "DisableChartDigestTracking" | "DefaultToRetryOnFailure" | "UseHelm3Defaults" => {} // see `helm_gates`
             _ => match FIXED.iter().find(|(fixed, _)| *fixed == name) {
                 Some((_, fixed)) if *fixed == value => {}
                 Some((_, fixed)) => return Err(format!("feature gate {name} can only be {fixed} here")),

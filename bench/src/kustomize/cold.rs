@@ -28,16 +28,20 @@ const PEAKS: usize = 5;
 /// Runs both in turn, ours first and theirs first alternately.
 pub fn compare(nave: &Path, tool: &Tool, dir: &Path, runs: usize) -> Result<Pair> {
     let ours: Vec<PathBuf> = vec![nave.to_owned(), "build".into(), "kustomization".into(), dir.to_owned()];
-    let theirs = tool.command(dir);
+    compare_lines(&ours, &tool.command(dir), runs)
+}
+
+/// The same for any two commands.
+pub fn compare_lines(ours: &[PathBuf], theirs: &[PathBuf], runs: usize) -> Result<Pair> {
     let (mut our_times, mut their_times, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     // The first pair only brings both programs and the files into memory.
     for run in 0..=runs.max(1) {
         let (our, their) = if run % 2 == 0 {
-            let our = time(&ours)?;
-            (our, time(&theirs)?)
+            let our = time(ours)?;
+            (our, time(theirs)?)
         } else {
-            let their = time(&theirs)?;
-            (time(&ours)?, their)
+            let their = time(theirs)?;
+            (time(ours)?, their)
         };
         if run > 0 {
             our_times.push(our);
@@ -49,8 +53,8 @@ pub fn compare(nave: &Path, tool: &Tool, dir: &Path, runs: usize) -> Result<Pair
         ours: median(&mut our_times),
         theirs: median(&mut their_times),
         ratio: median(&mut ratios),
-        our_peak: peak(&ours)?,
-        their_peak: peak(&theirs)?,
+        our_peak: peak(ours)?,
+        their_peak: peak(theirs)?,
     })
 }
 

@@ -516,7 +516,13 @@ impl Job {
         if self.status.inventory.is_none() || refresh {
             match inventory_of(&mut act, stored, ready).await {
                 Ok(inventory) => self.status.inventory = Some(inventory),
-                Err(failed) => return state_error(&failed.message),
+                Err(failed) => {
+                    return Ended::Failed {
+                        reason: reasons::helm::INVENTORY_BUILD_FAILED,
+                        message: failed.message,
+                        after: None,
+                    };
+                }
             }
         }
         let drifted = match act.find_drift(release, &ready.ignore).await {

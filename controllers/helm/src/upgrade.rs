@@ -85,7 +85,9 @@ impl Act<'_> {
                 method: wanted.method,
                 is_strict: !upgrade.disable_open_api_validation,
                 respect_owners: upgrade.disable_take_ownership,
-                take_over_fields: !current.is_server_side(),
+                // Costs nothing where there is nothing: what a client's merge or a correction of drift wrote, and whoever
+                // `--override-manager` names.
+                take_over_fields: true,
                 notice_created: upgrade.cleanup_on_fail,
             },
             clean_up: upgrade.cleanup_on_fail,

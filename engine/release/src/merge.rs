@@ -147,7 +147,7 @@ impl<'p> Merge<'_, 'p> {
         matches!(self.path.as_slice(), ["spec", "strategy"]) || self.path.last() == Some(&"volumes")
     }
 
-    /// Elements in the order of the modified list; those that only the live one has, at its end.
+    /// Elements in the order of the modified list, those that only the live one has among them.
     fn list(&mut self, original: &[Value], modified: &'p [Value], current: &[Value], keys: &[String]) -> Vec<Value> {
         let mut left: Vec<&Value> = current.iter().collect();
         let mut result = Vec::with_capacity(current.len().max(modified.len()));
@@ -160,8 +160,9 @@ impl<'p> Merge<'_, 'p> {
             });
         }
         let stays = |live: &&&Value| !original.iter().any(|before| is_same(before, live, keys));
-        result.extend(left.iter().filter(stays).map(|live| (*live).clone()));
-        result
+        let server_only = left.iter().filter(stays).map(|live| (*live).clone()).collect();
+        let place = |element: &Value| current.iter().position(|live| is_same(live, element, keys));
+        in_order(server_only, result, place)
     }
 }
 
@@ -176,12 +177,27 @@ fn is_same(one: &Value, other: &Value, keys: &[String]) -> bool {
 }
 
 fn union(original: &[Value], modified: &[Value], current: &[Value]) -> Vec<Value> {
-    let mut result = modified.to_vec();
     let others = current
         .iter()
         .filter(|live| !modified.contains(live) && !original.contains(live));
-    result.extend(others.cloned());
-    result
+    let place = |element: &Value| current.iter().position(|live| live == element);
+    in_order(others.cloned().collect(), modified.to_vec(), place)
+}
+
+/// What only the live list has comes first, but after what stands before it there: as the API server sorts a strategic merge
+/// patch.
+fn in_order(server_only: Vec<Value>, wanted: Vec<Value>, place: impl Fn(&Value) -> Option<usize>) -> Vec<Value> {
+    let mut result = Vec::with_capacity(server_only.len() + wanted.len());
+    let (mut left, mut right) = (server_only.into_iter().peekable(), wanted.into_iter().peekable());
+    loop {
+        let is_left_first = match (left.peek(), right.peek()) {
+            (None, None) => return result,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (Some(one), Some(other)) => !matches!((place(one), place(other)), (Some(one), Some(other)) if other < one),
+        };
+        result.extend(if is_left_first { left.next() } else { right.next() });
+    }
 }
 
 /// An explicit null deletes, also where there is nothing.
@@ -248,8 +264,8 @@ mod tests {
             json!({"spec": {"containers": [{"name": "b", "image": "1"}, {"name": "a", "image": "2"}]}}),
             json!({"spec": {"containers": [{"name": "a", "image": "9", "terminationMessagePath": "/x"},
                 {"name": "gone", "image": "1"}, {"name": "injected", "image": "7"}]}}),
-            json!({"spec": {"containers": [{"name": "b", "image": "1"},
-                {"name": "a", "image": "2", "terminationMessagePath": "/x"}, {"name": "injected", "image": "7"}]}}),
+            json!({"spec": {"containers": [{"name": "injected", "image": "7"}, {"name": "b", "image": "1"},
+                {"name": "a", "image": "2", "terminationMessagePath": "/x"}]}}),
         );
         // The protocol is a default of the server; two that say it are two.
         let ports = |list: Value| json!({"spec": {"containers": [{"name": "a", "ports": list}]}});
@@ -270,12 +286,27 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_others_stays_before_them() {
+        let list = |names: &[&str]| {
+            let items: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+            json!({"spec": {"containers": items}})
+        };
+        for (modified, current, wanted) in [
+            (&["a"][..], &["first", "a", "last"][..], &["first", "a", "last"][..]),
+            (&["b", "a"], &["a", "x", "b"], &["x", "b", "a"]),
+            (&["new", "a"], &["x", "a"], &["x", "new", "a"]),
+        ] {
+            check(list(&["a", "b"]), list(modified), list(current), list(wanted));
+        }
+    }
+
+    #[test]
     fn other_lists_are_united_or_replaced() {
         check(
             json!({"metadata": {"finalizers": ["a", "b"]}, "spec": {"args": ["1"]}}),
             json!({"metadata": {"finalizers": ["a", "c"]}, "spec": {"args": ["2"]}}),
             json!({"metadata": {"finalizers": ["b", "a", "x"]}, "spec": {"args": ["1", "3"]}}),
-            json!({"metadata": {"finalizers": ["a", "c", "x"]}, "spec": {"args": ["2"]}}),
+            json!({"metadata": {"finalizers": ["a", "x", "c"]}, "spec": {"args": ["2"]}}),
         );
     }
 

@@ -57,7 +57,7 @@ pub fn labels(release: &Release, custom: &BTreeMap<String, String>) -> BTreeMap<
 
 /// The value of the Secret's key `release`.
 pub fn encode(release: &Release) -> String {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     go_json::write(&mut packed, release).expect("JSON values can always be written to memory");
     packed.flush().expect("memory takes everything");
     let packed = packed.finish().expect("memory takes everything");

@@ -233,3 +233,132 @@ async fn what_helm_installed_is_taken_over_and_goes_back_to_helm() -> Result<()>
     }
     stage.stop().await
 }
+
+/// A Deployment and a Service whose lists are merged by keys, and a ConfigMap.
+fn shapes(version: &str) -> Vec<(&'static str, String)> {
+    let (ports, more, key) = match version {
+        "1.0.0" => (
+            "[{containerPort: 80, name: http}, {containerPort: 81, name: admin}]",
+            "- {name: old, image: 'example.com/old:1'}",
+            "gone",
+        ),
+        _ => (
+            "[{containerPort: 80, name: web}, {containerPort: 82, name: admin}]",
+            "- {name: new, image: 'example.com/new:1'}",
+            "new",
+        ),
+    };
+    let deployment = format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  labels: {{version: '{version}', {key}: x}}\nspec:\n  replicas: 0\n  \
+         selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata:\n      labels: {{app: web}}\n    spec:\n      containers:\n      \
+         {more}\n      - name: app\n        image: 'example.com/app:{version}'\n        args: [--version, '{version}']\n        ports: {ports}\n        \
+         env:\n        - {{name: VERSION, value: '{version}'}}\n        - {{name: {}, value: x}}\n        volumeMounts: [{{name: data, mountPath: /data}}]\n      \
+         volumes: [{{name: data, emptyDir: {{}}}}]\n",
+        key.to_uppercase()
+    );
+    let port = if version == "1.0.0" { 80 } else { 8080 };
+    let service = format!(
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  selector: {{app: web}}\n  ports:\n  - {{port: {port}, name: http}}\n  \
+         - {{port: 443, name: https}}\n"
+    );
+    let map =
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: map\ndata:\n  {key}: x\n  version: '{version}'\n");
+    vec![
+        ("templates/deployment.yaml", deployment),
+        ("templates/service.yaml", service),
+        ("templates/map.yaml", map),
+    ]
+}
+
+/// What the objects of a namespace have come to, without what every object and each of the two tools has of its own.
+async fn outcome(stage: &Stage, namespace: &str) -> Result<Value> {
+    let mut all = json!({});
+    for (path, name) in [
+        ("/apis/apps/v1/namespaces/NS/deployments/web", "deployment"),
+        ("/api/v1/namespaces/NS/services/web", "service"),
+        ("/api/v1/namespaces/NS/configmaps/map", "map"),
+    ] {
+        let request = http::Request::get(path.replace("NS", namespace)).body(Vec::new())?;
+        let mut found: Value = stage.client.request(request).await?;
+        for field in ["clusterIP", "clusterIPs"] {
+            if let Some(spec) = found["spec"].as_object_mut() {
+                spec.remove(field);
+            }
+        }
+        let mut labels = found["metadata"]["labels"].clone();
+        if let Some(labels) = labels.as_object_mut() {
+            labels.retain(|key, _| !key.starts_with("helm.toolkit.fluxcd.io/"));
+        }
+        all[name] = json!({"labels": labels, "spec": found["spec"], "data": found["data"]});
+    }
+    Ok(all)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_side_merges_come_to_what_helm_s_come_to() -> Result<()> {
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::{
+        Api,
+        api::{Patch, PatchParams, PostParams},
+    };
+
+    let stage = Stage::start("merges").await?;
+    let theirs = format!("{}-helm", stage.namespace);
+    let object = serde_json::from_value(json!({"metadata": {"name": theirs}}))?;
+    Api::<Namespace>::all(stage.client.clone())
+        .create(&PostParams::default(), &object)
+        .await?;
+    let mut helm = Helm::new(&stage).await?;
+    helm.namespace.clone_from(&theirs);
+    let chart = helm.chart("1.0.0", &shapes("1.0.0"))?;
+    helm.run(&["install", "shop", &chart, "--server-side=false"]).await?;
+    stage.publish("1.0.0", &shapes("1.0.0")).await?;
+    stage.apply(json!({"install": {"serverSideApply": false}})).await?;
+    stage.ready("1.0.0").await?;
+    assert_eq!(
+        outcome(&stage, &stage.namespace).await?,
+        outcome(&stage, &theirs).await?
+    );
+
+    // The same hands on both.
+    for namespace in [&stage.namespace, &theirs] {
+        for (path, change) in [
+            (
+                "/apis/apps/v1/namespaces/NS/deployments/web",
+                json!({"metadata": {"labels": {"hand": "1"}}, "spec": {"replicas": 2, "template": {"spec": {"containers": [
+                    {"name": "injected", "image": "example.com/injected:1"},
+                    {"name": "app", "image": "example.com/hand:1", "env": [{"name": "HAND", "value": "1"}]}]}}}}),
+            ),
+            (
+                "/api/v1/namespaces/NS/services/web",
+                json!({"spec": {"selector": {"hand": "1"}, "ports": [{"port": 9, "name": "hand"}]}}),
+            ),
+            (
+                "/api/v1/namespaces/NS/configmaps/map",
+                json!({"data": {"hand": "1", "version": "hand"}}),
+            ),
+        ] {
+            let parameters = PatchParams::default();
+            let patch = Patch::Strategic(&change);
+            let request = kube::core::Request::new(path.replace("NS", namespace).rsplit_once('/').context("a path")?.0);
+            let name = path.rsplit('/').next().context("a name")?;
+            let request = request.patch(name, &parameters, &patch)?;
+            let _: Value = stage.client.request(request).await?;
+        }
+    }
+    let chart = helm.chart("2.0.0", &shapes("2.0.0"))?;
+    helm.run(&["upgrade", "shop", &chart, "--server-side=auto"]).await?;
+    stage.publish("2.0.0", &shapes("2.0.0")).await?;
+    stage.ready("2.0.0").await?;
+    let (ours, theirs) = (
+        outcome(&stage, &stage.namespace).await?,
+        outcome(&stage, &theirs).await?,
+    );
+    assert_eq!(ours, theirs);
+    assert_eq!(
+        ours["map"]["data"],
+        json!({"hand": "1", "new": "x", "version": "2.0.0"})
+    );
+    assert_eq!(ours["deployment"]["labels"]["hand"], "1");
+    stage.stop().await
+}

@@ -7,6 +7,7 @@ mod failures;
 mod interop;
 mod lifecycle;
 mod methods;
+mod rules;
 mod stage;
 mod values;
 mod wakes;
