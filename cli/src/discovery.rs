@@ -83,11 +83,8 @@ impl Discovery {
 
     /// Whether objects of a kind live in namespaces; none for a kind that the cluster does not know.
     pub fn is_namespaced(&self, group: &str, kind: &str) -> Option<bool> {
-        let mut found = self
-            .kinds
-            .iter()
-            .filter(|known| known.resource.group == group && known.resource.kind == kind);
-        found.next().map(|known| known.namespaced)
+        let is = |known: &&Known| known.resource.group == group && known.resource.kind == kind;
+        self.kinds.iter().find(is).map(|known| known.namespaced)
     }
 }
 

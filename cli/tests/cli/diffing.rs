@@ -425,3 +425,39 @@ fn a_cluster_that_does_not_answer_ends_with_2() {
         .fails(2);
     assert!(error.contains("refused") && error.contains("hint: "), "{error}");
 }
+
+#[test]
+fn what_is_odd_is_said_and_the_rest_is_compared() {
+    RUNTIME.block_on(async {
+        let file = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: same}\ndata: {a: '1', b: '1'}\n";
+        let world = World::new("diff-odd", &[("app/same.yaml", file)]).await;
+        let same = world
+            .applied("configmaps", config("same", json!({"a": "2", "b": "1"})))
+            .await;
+        let ignore = json!({"ignore": [{"paths": ["/data/a"]}]});
+        world
+            .kustomization(ignore, &[same.clone(), "nonsense".to_owned()])
+            .await;
+        let outcome = world.diff("").await;
+        assert!(
+            outcome
+                .stderr
+                .contains("⚠️ the inventory entry \"nonsense\" cannot be read"),
+            "{}",
+            outcome.stderr
+        );
+        assert_eq!(outcome.ok(), "", "what is ignored is no difference");
+        world
+            .kustomization(json!({"ignore": null}), std::slice::from_ref(&same))
+            .await;
+        let text = world.diff("").await.differs();
+        assert!(text.contains("ConfigMap/diff-odd/same drifted\n"), "{text}");
+        let far = json!({"ignore": null, "kubeConfig": {"configMapRef": {"name": "far"}}});
+        world.kustomization(far, &[same]).await;
+        let error = world.diff("").await.fails(2);
+        assert!(
+            error.contains("spec.kubeConfig.configMapRef is not supported by this version"),
+            "{error}"
+        );
+    });
+}

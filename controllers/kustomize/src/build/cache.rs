@@ -108,24 +108,4 @@ mod tests {
         cache.put("huge".into(), objects(3_000));
         assert!(cache.get("huge").is_none());
     }
-
-    #[test]
-    fn variables_change_the_input() {
-        let artifact: Artifact = serde_json::from_value(serde_json::json!({"path": "p", "url": "u", "revision": "r",
-            "digest": "sha256:0", "lastUpdateTime": "2026-01-01T00:00:00Z"}))
-        .expect("it is complete");
-        let one = input_digest(&artifact, 1, &Variables::from_iter([("a", "1")]), None);
-        assert_eq!(
-            one,
-            input_digest(&artifact, 1, &Variables::from_iter([("a", "1")]), None)
-        );
-        assert_ne!(
-            one,
-            input_digest(&artifact, 1, &Variables::from_iter([("a", "2")]), None)
-        );
-        assert_ne!(
-            one,
-            input_digest(&artifact, 2, &Variables::from_iter([("a", "1")]), None)
-        );
-    }
 }

@@ -31,7 +31,7 @@ async fn sources_are_read_directly_when_that_is_wanted() -> Result<()> {
         let reads = audit.since(mark)?.only(|request| {
             request.namespace == ns && request.verb == "get" && request.resource.starts_with("gitrepositories")
         });
-        assert!(reads.len() > 0, "the source was not asked for");
+        assert!(!reads.is_empty(), "the source was not asked for");
     }
     stage
         .apply(
