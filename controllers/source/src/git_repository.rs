@@ -5,6 +5,8 @@ mod include;
 mod observe;
 mod plan;
 mod status;
+mod tokens;
+mod verify;
 
 use std::sync::Arc;
 
@@ -21,9 +23,21 @@ use crate::{
 
 /// What is particular to a GitRepository.
 pub(crate) struct GitRepositorySteps {
-    pub git: Arc<Git>,
-    pub watched: Watched<GitRepository>,
-    pub filter: Filter,
+    git: Arc<Git>,
+    watched: Watched<GitRepository>,
+    filter: Filter,
+    tokens: tokens::Tokens,
+}
+
+impl GitRepositorySteps {
+    pub fn new(git: Arc<Git>, watched: Watched<GitRepository>, filter: Filter) -> Self {
+        GitRepositorySteps {
+            git,
+            watched,
+            filter,
+            tokens: tokens::Tokens::default(),
+        }
+    }
 }
 
 impl Steps<GitRepository> for GitRepositorySteps {

@@ -137,11 +137,7 @@ pub async fn run(ports: Ports, options: Options, extra_triggers: BoxStream<'stat
             _ = tokio::time::sleep(SWEEP_AFTER) => git.sweep(),
         }
     });
-    let steps = GitRepositorySteps {
-        git: ports.git.clone(),
-        watched: ports.watched.clone(),
-        filter: options.filter.clone(),
-    };
+    let steps = GitRepositorySteps::new(ports.git.clone(), ports.watched.clone(), options.filter.clone());
     let repositories = run_kind(&ports, &options, &ports.watched, steps, extra_triggers);
     let others = async {
         let Some(watches) = &ports.others else { return };

@@ -65,6 +65,32 @@ pub enum GitError {
         /// Why.
         detail: String,
     },
+    /// The SSH server's key is not the one that is known, or not known at all.
+    #[error("host key of {url} is not accepted: {detail}")]
+    HostKey {
+        /// The remote.
+        url: String,
+        /// Which host and key, and what to do.
+        detail: String,
+    },
+    /// The SSH server does not let us in.
+    #[error("{url} refused access: {detail}")]
+    Denied {
+        /// The remote.
+        url: String,
+        /// Which key and user, and what to do.
+        detail: String,
+    },
+    /// What the program at the other end says before it ends.
+    #[error("{what} {url}: the server says: {detail}")]
+    Said {
+        /// `listing references of`, `fetching from` or `pushing to`.
+        what: &'static str,
+        /// The remote.
+        url: String,
+        /// Its words.
+        detail: String,
+    },
     /// Not done in time.
     #[error("{what} {url} took longer than the timeout of {timeout:?}")]
     Timeout {
@@ -111,6 +137,25 @@ pub enum GitError {
         /// What is there instead.
         hint: String,
     },
+    /// No tag within a range of versions.
+    #[error("no tag of {url} is a version that matches '{range}'{hint}")]
+    NoVersion {
+        /// The range.
+        range: String,
+        /// The remote.
+        url: String,
+        /// Versions that are there instead.
+        hint: String,
+    },
+    /// A range of versions that cannot be read.
+    #[error("semver '{range}' is not a range of versions")]
+    Range {
+        /// As given.
+        range: String,
+        /// What is wrong.
+        #[source]
+        source: nave_version::RangeError,
+    },
     /// The commit is not there.
     #[error("commit {commit} not found in {url}")]
     CommitNotFound {
@@ -118,6 +163,44 @@ pub enum GitError {
         commit: String,
         /// The remote.
         url: String,
+    },
+    /// A repository that is part of this one cannot be read.
+    #[error("submodule '{path}' of {url}: {detail}")]
+    Submodule {
+        /// Where it belongs.
+        path: String,
+        /// The repository that it is part of.
+        url: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A commit that cannot be made.
+    #[error("making a commit: {what}")]
+    InvalidCommit {
+        /// What is wrong.
+        what: String,
+    },
+    /// Somebody else wrote to the reference.
+    #[error("{reference} of {url} is {actual}, expected it {expected}")]
+    Moved {
+        /// The reference.
+        reference: String,
+        /// The remote.
+        url: String,
+        /// `absent` or `at` a commit.
+        expected: String,
+        /// Likewise.
+        actual: String,
+    },
+    /// The remote does not take what is pushed.
+    #[error("{url} does not take {reference}: {detail}")]
+    Rejected {
+        /// The reference.
+        reference: String,
+        /// The remote.
+        url: String,
+        /// What it says.
+        detail: String,
     },
     /// The reference leads to something else.
     #[error("{reference} of {url} is a {kind}, expected a commit")]
@@ -196,6 +279,18 @@ impl GitError {
 
     /// Trying again cannot help before somebody changes the object.
     pub fn is_terminal(&self) -> bool {
-        matches!(self, GitError::InvalidReference { .. })
+        matches!(self, GitError::InvalidReference { .. } | GitError::Range { .. })
     }
+}
+
+/// An error with what caused it, in one line.
+pub(crate) fn told(error: &GitError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

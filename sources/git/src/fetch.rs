@@ -21,19 +21,24 @@ use crate::{
 };
 
 /// Brings `commit` into the store: by its hash, and where a server gives out only what its references name, by
-/// fetching the whole history of `reference`, or of everything advertised.
+/// fetching the whole history of `reference`, or of everything advertised. The annotated tag that leads to it comes along.
 pub(crate) fn fetch_commit(
     store: &mut ObjectStore,
     session: &mut Session,
     commit: &ObjectId,
+    tag: Option<ObjectId>,
     reference: Option<&str>,
     interrupt: &Interrupt,
 ) -> Result<(), GitError> {
-    if store.has(commit) {
-        return Ok(());
-    }
+    // A tag brings its commit, and servers of the first protocol version give out a commit only where a reference leads
+    // to it directly.
+    let wants = match tag {
+        Some(tag) => [tag],
+        None if store.has(commit) => return Ok(()),
+        None => [*commit],
+    };
     let shallow = Shallow::DepthAtRemote(NonZeroU32::MIN);
-    match receive(store, session, &[*commit], &shallow, interrupt) {
+    match receive(store, session, &wants, &shallow, interrupt) {
         Ok(()) => {}
         Err(GitError::Protocol { detail, .. }) if gives_any_commit(session, &detail) => {
             return Err(not_found(session, commit));
@@ -53,6 +58,9 @@ pub(crate) fn fetch_commit(
     store.refresh()?;
     if store.repository().find_header(*commit).is_err() {
         return Err(not_found(session, commit));
+    }
+    if store.has(commit) {
+        return Ok(());
     }
     store.complete(*commit)
 }

@@ -12,7 +12,7 @@ use nave_net::SecretText;
 use rand::RngCore;
 use tokio::{runtime::Handle, sync::Semaphore};
 
-use crate::{Auth, GitError, Remote, RemoteHandle, wire::redirect_policy};
+use crate::{Auth, GitError, Remote, RemoteHandle, SshOptions, wire::redirect_policy};
 
 /// How git is read in this process.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Options {
     pub limits: Limits,
     /// How much a remote may send in one response, in bytes.
     pub max_response: u64,
+    /// Algorithms of SSH.
+    pub ssh: SshOptions,
 }
 
 impl Options {
@@ -35,6 +37,7 @@ impl Options {
             concurrent: 4,
             limits: Limits::default(),
             max_response: 4 << 30,
+            ssh: SshOptions::default(),
         }
     }
 }
@@ -161,6 +164,7 @@ impl Git {
         }
         Ok(RemoteHandle {
             git: self.clone(),
+            user: user.to_owned(),
             remote: Arc::new(remote),
             shared,
             client,
@@ -169,6 +173,26 @@ impl Git {
 
     /// `user` is gone; objects that nobody else uses go with it.
     pub fn release(&self, user: &str) {
+        self.keep_parts(user, &[]);
+        self.release_one(user);
+    }
+
+    /// Of the parts of a user's repository only `kept` are in use still.
+    pub(crate) fn keep_parts(&self, user: &str, kept: &[String]) {
+        let prefix = format!("{user}\0");
+        let gone: Vec<String> = self
+            .state()
+            .users
+            .keys()
+            .filter(|name| name.starts_with(&prefix) && !kept.contains(name))
+            .cloned()
+            .collect();
+        for name in gone {
+            self.release_one(&name);
+        }
+    }
+
+    fn release_one(&self, user: &str) {
         let mut state = self.state();
         let Some(before) = state.users.remove(user) else { return };
         let used = state.users.values().any(|shared| shared.key == before.key);
@@ -232,8 +256,16 @@ impl Git {
         let mut key = self.key();
         key.add(transport.bytes());
         key.add(remote.url.as_str().as_bytes());
-        if let Some(value) = authorization(&remote.auth) {
+        if let Some(identity) = &remote.identity {
+            key.add(b"identity");
+            key.add(identity.as_bytes());
+        } else if let Some(value) = authorization(&remote.auth) {
             key.add(value.expose().as_bytes());
+        }
+        if let Auth::Ssh(auth) = &remote.auth {
+            for part in auth.tell_apart() {
+                key.add(&part);
+            }
         }
         key.0.finish()
     }
@@ -256,7 +288,7 @@ impl Key {
 
 pub(crate) fn authorization(auth: &Auth) -> Option<SecretText> {
     match auth {
-        Auth::None => None,
+        Auth::None | Auth::Ssh(_) => None,
         Auth::Basic(basic) => Some(basic.header()),
         Auth::Bearer(token) => Some(SecretText::new(format!("Bearer {}", token.expose()))),
     }

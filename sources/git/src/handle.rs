@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gix::ObjectId;
+use gix::{ObjectId, protocol::transport::Service};
 use reqwest::header::HeaderValue;
 use tokio::runtime::Handle;
 
@@ -27,6 +27,7 @@ use crate::{
 #[derive(Clone)]
 pub struct RemoteHandle {
     pub(crate) git: Git,
+    pub(crate) user: String,
     pub(crate) remote: Arc<Remote>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) client: reqwest::Client,
@@ -38,6 +39,11 @@ impl RemoteHandle {
         self.remote.url()
     }
 
+    /// As given with [`Remote::with_identity`].
+    pub fn identity(&self) -> Option<&str> {
+        self.remote.identity.as_deref()
+    }
+
     /// The commit that a reference means now. Costs a greeting and one listing, no objects.
     ///
     /// # Errors
@@ -45,8 +51,9 @@ impl RemoteHandle {
     pub async fn resolve(&self, wanted: &Wanted, timeout: Duration) -> Result<Resolved, GitError> {
         wanted.check()?;
         let wanted = wanted.clone();
+        let remote = self.remote.clone();
         self.run(session::LISTING, timeout, None, move |call| {
-            Session::open(call.wire, timeout)?.resolve(&wanted)
+            Session::open(call.wire, &remote, Service::UploadPack, timeout)?.resolve(&wanted)
         })
         .await
     }
@@ -66,20 +73,26 @@ impl RemoteHandle {
             reference: resolved.commit.chars().take(256).collect(),
             what: "a commit is forty hexadecimal digits",
         })?;
+        let tag = resolved
+            .tag
+            .as_ref()
+            .and_then(|tag| ObjectId::from_hex(tag.as_bytes()).ok());
         let turn = self.shared.lock.clone().lock_owned().await;
         let resolved = resolved.clone();
         let selection = selection.clone();
         let directory = self.shared.directory.clone();
         let limits = self.git.inner.options.limits;
         let url = self.remote.url.to_string();
+        let remote = self.remote.clone();
         self.run(session::FETCHING, timeout, Some(turn), move |call| {
             let mut store = ObjectStore::open(&directory)?;
             let mut again = false;
             loop {
-                if !store.has(&commit) {
-                    let mut session = Session::open(call.wire.clone(), timeout)?;
+                let missing = tag.filter(|tag| store.repository().find_header(*tag).is_err());
+                if !store.has(&commit) || missing.is_some() {
+                    let mut session = Session::open(call.wire.clone(), &remote, Service::UploadPack, timeout)?;
                     let reference = resolved.reference.as_deref();
-                    fetch::fetch_commit(&mut store, &mut session, &commit, reference, &call.interrupt)?;
+                    fetch::fetch_commit(&mut store, &mut session, &commit, missing, reference, &call.interrupt)?;
                 }
                 let read = tree::read(&store, &url, &resolved, &commit, &selection, &limits, &call.interrupt);
                 match read {
@@ -104,7 +117,7 @@ impl RemoteHandle {
     }
 
     /// Runs `work` on a thread where it may block, with a deadline, and with a bound on how many do so at once.
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         what: &'static str,
         timeout: Duration,
@@ -135,6 +148,7 @@ impl RemoteHandle {
             max_bytes: self.git.inner.options.max_response,
             failures: FailureSlot::default(),
             redirected: None,
+            ssh: Arc::new(self.git.inner.options.ssh.clone()),
         };
         let call = Call {
             wire,
@@ -161,9 +175,9 @@ impl RemoteHandle {
 }
 
 /// What one piece of blocking work is given.
-struct Call {
-    wire: Wire,
-    interrupt: Arc<AtomicBool>,
+pub(crate) struct Call {
+    pub wire: Wire,
+    pub interrupt: Arc<AtomicBool>,
 }
 
 struct StopOnDrop(Arc<AtomicBool>);

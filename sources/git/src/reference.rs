@@ -16,6 +16,8 @@ pub enum Wanted {
         /// The branch that the revision names.
         branch: Option<String>,
     },
+    /// The tag with the highest version within a range, as Masterminds' semver reads both.
+    Semver(String),
     /// Any reference by full name, `refs/…` or `HEAD`; `^{}` at the end is allowed.
     Name(String),
 }
@@ -27,6 +29,8 @@ pub struct Resolved {
     pub commit: String,
     /// The full name of the reference on the remote; none for a commit without branch.
     pub reference: Option<String>,
+    /// The hash of the annotated tag that leads to the commit, where there is one.
+    pub tag: Option<String>,
     /// As Flux writes it: `main@sha1:…`, `v1.0.0@sha1:…`, `refs/pull/1/head@sha1:…`, `sha1:…`.
     pub revision: String,
 }
@@ -37,6 +41,8 @@ pub(crate) struct Advertised {
     pub name: String,
     /// What it points to, annotated tags peeled.
     pub commit: String,
+    /// The annotated tag that it points to.
+    pub tag: Option<String>,
 }
 
 impl Wanted {
@@ -45,6 +51,7 @@ impl Wanted {
         match self {
             Wanted::Branch(name) => vec![format!("refs/heads/{name}")],
             Wanted::Tag(name) => vec![format!("refs/tags/{name}")],
+            Wanted::Semver(_) => vec!["refs/tags/".to_owned()],
             Wanted::Name(name) => vec![name.strip_suffix("^{}").unwrap_or(name).to_owned()],
             Wanted::Commit { branch, .. } => match branch {
                 Some(branch) => vec![format!("refs/heads/{branch}")],
@@ -55,7 +62,7 @@ impl Wanted {
 
     fn full_name(&self) -> Option<String> {
         match self {
-            Wanted::Commit { branch: None, .. } => None,
+            Wanted::Commit { branch: None, .. } | Wanted::Semver(_) => None,
             Wanted::Commit { branch: Some(_), .. } | Wanted::Branch(_) | Wanted::Tag(_) | Wanted::Name(_) => {
                 self.prefixes().into_iter().next()
             }
@@ -77,7 +84,8 @@ impl Wanted {
                     None => return Ok(()),
                 }
             }
-            other => other.full_name().expect("only a commit has no reference"),
+            Wanted::Semver(range) => return parse_range(range).map(|_| ()),
+            other => other.full_name().expect("only commits and ranges have no reference"),
         };
         let bad = text.is_empty()
             || text.len() > 1024
@@ -96,15 +104,16 @@ impl Wanted {
     /// Finds the reference among what the remote advertises; none when it is not there.
     pub(crate) fn find(&self, advertised: &[Advertised]) -> Option<Resolved> {
         let find = |name: &str| advertised.iter().find(|reference| reference.name == name);
-        let resolved = |short: &str, name: String, commit: &str| Resolved {
+        let resolved = |short: &str, name: String, commit: &str, tag: &Option<String>| Resolved {
             revision: format!("{short}@sha1:{commit}"),
             commit: commit.to_owned(),
             reference: Some(name),
+            tag: tag.clone(),
         };
         match self {
             Wanted::Branch(short) | Wanted::Tag(short) => {
                 let name = self.full_name()?;
-                find(&name).map(|found| resolved(short, name, &found.commit))
+                find(&name).map(|found| resolved(short, name, &found.commit, &found.tag))
             }
             Wanted::Name(short) => {
                 let name = self.full_name()?;
@@ -113,11 +122,23 @@ impl Wanted {
                     short.strip_suffix("^{}").unwrap_or(short),
                     name,
                     &found.commit,
+                    &found.tag,
                 ))
+            }
+            Wanted::Semver(range) => {
+                let range = parse_range(range).ok()?;
+                let tags = advertised
+                    .iter()
+                    .filter_map(|reference| reference.name.strip_prefix("refs/tags/"));
+                let short = *nave_version::sort_descending(Some(&range), tags).first()?;
+                let name = format!("refs/tags/{short}");
+                let found = find(&name)?;
+                Some(resolved(short, name, &found.commit, &found.tag))
             }
             Wanted::Commit { id, branch: None } => Some(Resolved {
                 commit: id.clone(),
                 reference: None,
+                tag: None,
                 revision: format!("sha1:{id}"),
             }),
             Wanted::Commit {
@@ -125,7 +146,7 @@ impl Wanted {
                 branch: Some(branch),
             } => {
                 let name = self.full_name()?;
-                find(&name).map(|_| resolved(branch, name, id))
+                find(&name).map(|_| resolved(branch, name, id, &None))
             }
         }
     }
@@ -137,6 +158,7 @@ impl Wanted {
             Wanted::Tag(name) => format!("tag '{name}'"),
             Wanted::Name(name) => format!("reference '{name}'"),
             Wanted::Commit { id, .. } => format!("commit '{id}'"),
+            Wanted::Semver(range) => format!("a tag within '{range}'"),
         }
     }
 
@@ -144,7 +166,7 @@ impl Wanted {
     pub(crate) fn alternatives(&self, advertised: &[Advertised]) -> Vec<String> {
         let prefix = match self {
             Wanted::Branch(_) | Wanted::Commit { .. } => "refs/heads/",
-            Wanted::Tag(_) => "refs/tags/",
+            Wanted::Tag(_) | Wanted::Semver(_) => "refs/tags/",
             Wanted::Name(_) => "",
         };
         let names = advertised
@@ -154,6 +176,13 @@ impl Wanted {
             .map(str::to_owned);
         names.take(5).collect()
     }
+}
+
+fn parse_range(range: &str) -> Result<nave_version::Range, GitError> {
+    nave_version::Range::parse(range).map_err(|source| GitError::Range {
+        range: range.chars().take(256).collect(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -172,10 +201,16 @@ mod tests {
             ("refs/heads/main-2", B),
             ("refs/pull/1/head", B),
             ("refs/tags/v1.0.0", B),
+            ("refs/tags/1.10.0", A),
+            ("refs/tags/v1.9.9", B),
+            ("refs/tags/v2.0.0-rc.1", B),
+            ("refs/tags/3.0", B),
+            ("refs/tags/nightly", B),
         ]
         .map(|(name, commit)| Advertised {
             name: name.to_owned(),
             commit: commit.to_owned(),
+            tag: None,
         });
         wanted.check().unwrap();
         assert_eq!(
@@ -203,6 +238,10 @@ mod tests {
             Wanted::Name("refs/tags/v1.0.0^{}".into()),
             Some(&text("refs/tags/v1.0.0", B)),
         );
+        check(Wanted::Semver(">=1.0.0".into()), Some(&text("1.10.0", A)));
+        check(Wanted::Semver("1.9.x".into()), Some(&text("v1.9.9", B)));
+        check(Wanted::Semver(">=2.0.0-0".into()), Some(&text("v2.0.0-rc.1", B)));
+        check(Wanted::Semver(">=3".into()), None);
         check(
             Wanted::Commit {
                 id: B.into(),
@@ -234,6 +273,7 @@ mod tests {
             Wanted::Tag("v1\n0000".into()),
             Wanted::Name(String::new()),
             Wanted::Branch(String::new()),
+            Wanted::Semver("not a range".into()),
             Wanted::Commit {
                 id: "abc".into(),
                 branch: None,

@@ -5,6 +5,8 @@
 pub struct Selection {
     sparse: Vec<String>,
     ignore: Option<String>,
+    /// Ignore rules are not applied, because that is done later.
+    everything: bool,
 }
 
 /// A directory that cannot be in a repository.
@@ -47,7 +49,31 @@ impl Selection {
         Ok(Selection {
             sparse: directories,
             ignore,
+            everything: false,
         })
+    }
+
+    /// The same directories, and in them what ignore rules would exclude.
+    pub(crate) fn with_everything(mut self) -> Self {
+        self.everything = true;
+        self
+    }
+
+    pub(crate) fn is_everything(&self) -> bool {
+        self.everything
+    }
+
+    /// The same as seen from within a directory that is entered.
+    pub(crate) fn below(&self, directory: &str) -> Self {
+        let whole = self.sparse.iter().any(|wanted| is_below(directory, wanted));
+        let sparse = self.sparse.iter().filter(|_| !whole);
+        Selection {
+            sparse: sparse
+                .filter_map(|wanted| wanted.strip_prefix(directory)?.strip_prefix('/'))
+                .map(str::to_owned)
+                .collect(),
+            ..self.clone()
+        }
     }
 
     /// The directories, normalised.
@@ -96,6 +122,15 @@ mod tests {
                 .unwrap()
                 .holds("README.md")
         );
+    }
+
+    #[test]
+    fn a_submodule_sees_what_is_wanted_of_it() {
+        let selection = Selection::new(&["apps/a".into(), "lib/deep/x".into()], None).unwrap();
+        assert_eq!(selection.below("apps/a/sub").sparse(), [""; 0]);
+        assert_eq!(selection.below("apps/a").sparse(), [""; 0]);
+        assert_eq!(selection.below("lib").sparse(), ["deep/x"]);
+        assert_eq!(Selection::default().below("lib"), Selection::default());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! One conversation with a remote: greeting, and listing references.
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use gix::{
     bstr::{BString, ByteSlice},
@@ -9,13 +12,17 @@ use gix::{
         Handshake, LsRefsCommand,
         handshake::Ref,
         ls_refs::RefPrefixes,
-        transport::{Protocol, Service, client::blocking_io::http::Transport},
+        transport::{
+            Protocol, Service,
+            client::blocking_io::{Transport, http},
+        },
     },
 };
 
 use crate::{
-    GitError, Wanted,
+    Auth, GitError, Remote, Wanted,
     reference::{Advertised, Resolved},
+    ssh,
     wire::{Failure, FailureSlot, Wire},
 };
 
@@ -24,9 +31,11 @@ pub(crate) const AGENT: &str = concat!("nave/", env!("CARGO_PKG_VERSION"));
 
 /// An open conversation.
 pub(crate) struct Session {
-    pub transport: Transport<Wire>,
+    pub transport: Box<dyn Transport + Send>,
     pub handshake: Handshake,
     wire: Wire,
+    remote: Arc<Remote>,
+    service: Service,
     url: String,
     timeout: Duration,
     failures: FailureSlot,
@@ -38,35 +47,48 @@ pub(crate) type Interrupt = AtomicBool;
 
 impl Session {
     /// Greets the remote and learns what it can do; over HTTP that is one request.
-    pub fn open(wire: Wire, timeout: Duration) -> Result<Self, GitError> {
+    pub fn open(wire: Wire, remote: &Arc<Remote>, service: Service, timeout: Duration) -> Result<Self, GitError> {
         let url = wire.origin.to_string();
         let failures = wire.failures.clone();
         let authorized = wire.authorization.is_some();
-        let parsed = gix::Url::try_from(url.as_str()).map_err(|error| GitError::Protocol {
-            what: LISTING,
-            url: url.clone(),
-            detail: error.to_string(),
-        })?;
-        let mut transport = Transport::new_http(wire.clone(), parsed, Protocol::V2, false);
-        let greeting = gix::protocol::handshake(
-            &mut transport,
-            Service::UploadPack,
-            // Credentials go with the first request; there is nobody to ask for others.
-            |_action| Ok(None),
-            Vec::new(),
-            &mut Discard,
-        );
         let explain = Explain {
             url: &url,
             timeout,
             failures: &failures,
             authorized,
         };
-        let handshake = greeting.map_err(|error| explain.error(LISTING, &error))?;
+        // The second version has no pushing.
+        let (version, what) = match service {
+            Service::UploadPack => (Protocol::V2, LISTING),
+            Service::ReceivePack => (Protocol::V1, PUSHING),
+        };
+        let mut transport: Box<dyn Transport + Send> = match &remote.auth {
+            Auth::Ssh(auth) => ssh::connect(&wire, auth, service, version)
+                .map_err(|error| explain.error(what, &gix::Error::from_error(error)))?,
+            Auth::None | Auth::Basic(_) | Auth::Bearer(_) => {
+                let parsed = gix::Url::try_from(url.as_str()).map_err(|error| GitError::Protocol {
+                    what,
+                    url: url.clone(),
+                    detail: error.to_string(),
+                })?;
+                Box::new(http::Transport::new_http(wire.clone(), parsed, version, false))
+            }
+        };
+        let greeting = gix::protocol::handshake(
+            &mut transport,
+            service,
+            // Credentials go with the first request; there is nobody to ask for others.
+            |_action| Ok(None),
+            Vec::new(),
+            &mut Discard,
+        );
+        let handshake = greeting.map_err(|error| explain.error(what, &error))?;
         Ok(Session {
             transport,
             handshake,
             wire,
+            remote: remote.clone(),
+            service,
             url,
             timeout,
             failures,
@@ -102,6 +124,9 @@ impl Session {
         if let Some(resolved) = wanted.find(&listed) {
             return Ok(resolved);
         }
+        if let Wanted::Semver(range) = wanted {
+            return Err(no_version(range, &self.url, &listed));
+        }
         // Only now is it worth a look at everything: to tell an empty repository from a misspelt branch.
         let all = self.list(&[])?;
         if all.is_empty() {
@@ -119,6 +144,10 @@ impl Session {
         })
     }
 
+    pub fn service(&self) -> Service {
+        self.service
+    }
+
     /// The remote, without credentials.
     pub fn url(&self) -> &str {
         &self.url
@@ -126,8 +155,7 @@ impl Session {
 
     /// Greets again: after a refusal the conversation is over.
     pub fn greet_again(&mut self) -> Result<(), GitError> {
-        let wire = self.wire.clone();
-        *self = Session::open(wire, self.timeout)?;
+        *self = Session::open(self.wire.clone(), &self.remote, self.service, self.timeout)?;
         Ok(())
     }
 
@@ -144,6 +172,7 @@ impl Session {
 
 pub(crate) const LISTING: &str = "listing references of";
 pub(crate) const FETCHING: &str = "fetching from";
+pub(crate) const PUSHING: &str = "pushing to";
 
 /// What is needed to say what went wrong.
 pub(crate) struct Explain<'a> {
@@ -176,6 +205,9 @@ impl Explain<'_> {
             Some(Failure::Tls(detail)) => GitError::Tls { url, detail },
             Some(Failure::Connect(detail)) => GitError::Connect { url, detail },
             Some(Failure::Redirect { target, why }) => GitError::Redirect { url, target, why },
+            Some(Failure::HostKey(detail)) => GitError::HostKey { url, detail },
+            Some(Failure::Denied(detail)) => GitError::Denied { url, detail },
+            Some(Failure::Said(detail)) => GitError::Said { what, url, detail },
             Some(Failure::TooLarge(limit)) => GitError::TooLarge {
                 url,
                 limit,
@@ -203,18 +235,40 @@ pub(crate) fn chain(error: &gix::Error) -> String {
 }
 
 fn advertised(reference: &Ref) -> Option<Advertised> {
-    let (name, commit) = match reference {
+    let (name, commit, tag) = match reference {
         Ref::Peeled {
-            full_ref_name, object, ..
-        }
-        | Ref::Direct { full_ref_name, object }
-        | Ref::Symbolic {
-            full_ref_name, object, ..
-        } => (full_ref_name, object),
+            full_ref_name,
+            tag,
+            object,
+        } => (full_ref_name, object, Some(tag)),
+        Ref::Direct { full_ref_name, object } => (full_ref_name, object, None),
+        Ref::Symbolic {
+            full_ref_name,
+            object,
+            tag,
+            ..
+        } => (full_ref_name, object, tag.as_ref()),
         Ref::Unborn { .. } => return None,
     };
     Some(Advertised {
         name: name.to_str_lossy().into_owned(),
         commit: commit.to_string(),
+        tag: tag.map(ToString::to_string),
     })
+}
+
+fn no_version(range: &str, url: &str, listed: &[Advertised]) -> GitError {
+    let tags = listed
+        .iter()
+        .filter_map(|reference| reference.name.strip_prefix("refs/tags/"));
+    let highest: Vec<&str> = nave_version::sort_descending(None, tags).into_iter().take(3).collect();
+    GitError::NoVersion {
+        range: range.to_owned(),
+        url: url.to_owned(),
+        hint: if highest.is_empty() {
+            "; it has no tag that is a version".to_owned()
+        } else {
+            format!("; the highest are {}", highest.join(", "))
+        },
+    }
 }

@@ -27,8 +27,17 @@ pub struct Commit {
 pub struct Checkout {
     /// The commit.
     pub commit: Commit,
+    /// The commit as git stores it, with its signature.
+    pub commit_object: Vec<u8>,
+    /// The annotated tag that led to it, likewise.
+    pub tag_object: Option<Vec<u8>>,
     /// Its files. Symbolic links and submodules are left out, as artifacts leave them out.
     pub tree: FileTree,
+    /// Files that stand for content in Git LFS, which is not fetched.
+    pub lfs_pointers: Vec<String>,
+    pub(crate) gitmodules: Option<Vec<u8>>,
+    /// Where commits of other repositories belong.
+    pub(crate) links: Vec<(String, ObjectId)>,
     /// The rules that left files out; whatever is added to the tree should be asked of them too.
     pub ignore: Ignore,
 }
@@ -72,6 +81,11 @@ pub(crate) fn read(
             kind: object.kind.to_string(),
         }));
     }
+    let commit_object = object.data.clone();
+    let tag_object = match &resolved.tag {
+        None => None,
+        Some(tag) => Some(tag_object(repository, url, resolved, commit, tag)?),
+    };
     let found = object.try_into_commit()?;
     let subject = found
         .message_raw_sloppy()
@@ -92,9 +106,16 @@ pub(crate) fn read(
         interrupt,
         visited: 0,
         entries: Vec::new(),
+        links: Vec::new(),
     };
-    walk.tree(found.tree_id()?.detach(), "", 0)?;
-    let entries = walk.entries;
+    let root = found.tree_id()?.detach();
+    walk.tree(root, "", 0)?;
+    let (entries, links) = (walk.entries, walk.links);
+    let gitmodules = if links.is_empty() {
+        None
+    } else {
+        gitmodules(repository, root)?
+    };
 
     for directory in selection.sparse() {
         let inside = |entry: &Entry| {
@@ -103,7 +124,15 @@ pub(crate) fn read(
                 .strip_prefix(directory.as_bytes())
                 .is_some_and(|rest| rest.starts_with(b"/"))
         };
-        if !entries.iter().any(inside) {
+        // Whether it is within a submodule, or a submodule is within it.
+        let below = |path: &str, place: &str| {
+            path.strip_prefix(place)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let in_submodule = |(path, _): &(String, ObjectId)| {
+            selection.is_everything() && (below(directory, path) || below(path, directory))
+        };
+        if !entries.iter().any(inside) && !links.iter().any(in_submodule) {
             return Err(ReadError::Git(GitError::SparsePath {
                 path: directory.clone(),
                 revision: resolved.revision.clone(),
@@ -124,7 +153,7 @@ pub(crate) fn read(
     );
     let mut tree = FileTree::new();
     for entry in &entries {
-        if ignore.excludes(&entry.path.to_str_lossy()) {
+        if !selection.is_everything() && ignore.excludes(&entry.path.to_str_lossy()) {
             continue;
         }
         check_interrupt(interrupt)?;
@@ -165,9 +194,63 @@ pub(crate) fn read(
             subject,
             seconds,
         },
+        commit_object,
+        tag_object,
+        lfs_pointers: lfs_pointers(&tree),
         tree,
+        gitmodules,
+        links,
         ignore,
     })
+}
+
+/// How a pointer file begins, and how large one is at most (git-lfs, docs/spec.md).
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+const MAX_LFS_POINTER: usize = 1024;
+
+pub(crate) fn lfs_pointers(tree: &FileTree) -> Vec<String> {
+    tree.iter()
+        .filter(|(_, file)| file.data.len() < MAX_LFS_POINTER && file.data.starts_with(LFS_POINTER))
+        .map(|(path, _)| path.to_owned())
+        .collect()
+}
+
+fn gitmodules(repository: &gix::Repository, root: ObjectId) -> Result<Option<Vec<u8>>, ReadError> {
+    for entry in repository.find_tree(root)?.iter() {
+        let entry = entry?;
+        if entry.filename() == ".gitmodules" && entry.mode().is_blob() {
+            let size = repository.find_header(entry.object_id())?.size();
+            return Ok(if size <= crate::submodule::MAX_GITMODULES {
+                Some(repository.find_object(entry.object_id())?.detach().data)
+            } else {
+                None
+            });
+        }
+    }
+    Ok(None)
+}
+
+fn tag_object(
+    repository: &gix::Repository,
+    url: &str,
+    resolved: &Resolved,
+    commit: &ObjectId,
+    tag: &str,
+) -> Result<Vec<u8>, ReadError> {
+    let id = ObjectId::from_hex(tag.as_bytes()).map_err(|error| ReadError::Damaged(error.to_string()))?;
+    let object = repository.find_object(id)?;
+    // The remote says which tag leads to which commit; whoever signed the tag signed what stands in it.
+    let leads = object.kind == Kind::Tag
+        && gix::objs::TagRef::from_bytes(&object.data, gix::hash::Kind::Sha1)
+            .is_ok_and(|tag| tag.target_kind == Kind::Tag || tag.target() == *commit);
+    if !leads {
+        return Err(ReadError::Git(GitError::NotACommit {
+            reference: resolved.reference.clone().unwrap_or_else(|| tag.to_owned()),
+            url: url.to_owned(),
+            kind: format!("tag {tag} of something else than commit {}", resolved.commit),
+        }));
+    }
+    Ok(object.detach().data)
 }
 
 struct Entry {
@@ -185,6 +268,7 @@ struct Walk<'a> {
     interrupt: &'a Interrupt,
     visited: usize,
     entries: Vec<Entry>,
+    links: Vec<(String, ObjectId)>,
 }
 
 impl Walk<'_> {
@@ -224,6 +308,9 @@ impl Walk<'_> {
                         executable: kind == EntryKind::BlobExecutable,
                         path,
                     });
+                }
+                EntryKind::Commit if self.selection.enters(&shown) => {
+                    self.links.push((shown.into_owned(), entry.object_id()));
                 }
                 _ => {}
             }

@@ -18,6 +18,8 @@ use reqwest::{
 };
 use tokio::runtime::Handle;
 
+use crate::ssh::SshOptions;
+
 /// What went wrong on the wire, before gix wraps it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
@@ -33,6 +35,12 @@ pub(crate) enum Failure {
     Redirect { target: String, why: &'static str },
     #[error("the server sends more than {0} bytes")]
     TooLarge(u64),
+    #[error("{0}")]
+    HostKey(String),
+    #[error("{0}")]
+    Denied(String),
+    #[error("the server says: {0}")]
+    Said(String),
 }
 
 /// The first failure of a session; later ones only follow from it.
@@ -44,7 +52,7 @@ impl FailureSlot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn record(&self, failure: Failure) -> io::Error {
+    pub fn record(&self, failure: Failure) -> io::Error {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         slot.get_or_insert_with(|| failure.clone());
         io::Error::other(failure)
@@ -65,6 +73,8 @@ pub(crate) struct Wire {
     pub failures: FailureSlot,
     /// Set once the server has redirected the first request.
     pub redirected: Option<String>,
+    /// Algorithms of SSH.
+    pub ssh: Arc<SshOptions>,
 }
 
 /// Where a redirect of the client library may lead; it drops credentials by itself when the host changes.

@@ -1,21 +1,26 @@
 //! Doing what the plan says: resolve, fetch, pack, store.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use nave_crds::{
     Artifact, GitRepository,
-    conditions::{FETCH_FAILED, INCLUDE_UNAVAILABLE},
+    conditions::{FETCH_FAILED, INCLUDE_UNAVAILABLE, SOURCE_VERIFIED},
+    meta::LocalRef,
     reasons::source as reasons,
 };
-use nave_git::{Checkout, GitError, RemoteHandle, Resolved};
+use nave_git::{Auth, Checkout, GitError, Remote, RemoteHandle, Resolved, TrustedKeys};
+use nave_net::BasicAuth;
 use nave_runtime::Severity;
 
 use super::{
-    GitRepositorySteps, include, plan,
+    GitRepositorySteps, include,
+    plan::{self, Access},
     status::{is_made_of, made_of},
+    verify,
 };
 use crate::{
-    common::{Common, artifact, not_stored},
+    common::{Common, artifact, not_stored, refused},
     failure::{Failure, Retry, chain},
     reconciler::{Done, Told, Work},
 };
@@ -31,15 +36,21 @@ impl GitRepositorySteps {
         let namespace = work.namespace.clone();
         common.check_stored(object, work).await?;
         let planned = plan::plan(&object.spec)?;
-        // A plan verifies nothing yet.
-        work.draft.status.source_verification_mode = None;
+        let keys = match (&planned.verify, &object.spec.verification) {
+            (Some(_), Some(verification)) => Some(self.trusted(common, &namespace, &verification.secret_ref).await?),
+            _ => {
+                work.draft.status.source_verification_mode = None;
+                None
+            }
+        };
         let secret = common
             .secret(&namespace, "secretRef", object.spec.secret_ref.as_ref())
             .await?;
         let proxy = common
             .secret(&namespace, "proxySecretRef", object.spec.proxy_secret_ref.as_ref())
             .await?;
-        let remote = plan::remote(&object.spec, secret.as_ref(), proxy.as_ref())?;
+        let access = plan::access(&object.spec, secret.as_ref(), proxy.as_ref())?;
+        let remote = self.remote(object, access, planned.timeout).await?;
         let remote = self.git.remote(&work.key(), remote).map_err(git_failure)?;
         let included = self.included(&namespace, object)?;
 
@@ -47,13 +58,21 @@ impl GitRepositorySteps {
         let resolved = common
             .with_progress(object, work, resolving)
             .await
+            .inspect_err(|error| self.tokens.refused(remote.identity(), error))
             .map_err(git_failure)?;
         let status = &work.draft.status;
         let current = status
             .artifact
             .as_ref()
             .is_some_and(|artifact| same_revision(&artifact.revision, &resolved.revision));
-        if current && is_made_of(status, &object.spec, &included) {
+        let made = current && is_made_of(status, &object.spec, &included);
+        let verified = planned.verify.is_none_or(|verify| {
+            work.draft.was_verified() && status.source_verification_mode.as_deref() == Some(verify.mode)
+        });
+        if made && verified {
+            if planned.verify.is_some() {
+                work.draft.still_verified();
+            }
             // A poll by interval that finds nothing new writes nothing at all; Flux writes an event each time.
             if work.is_asked {
                 let message = format!(
@@ -65,7 +84,9 @@ impl GitRepositorySteps {
             }
             return Ok(Done::UpToDate);
         }
-        if !current {
+        if made {
+            work.draft.progressing(false, "verifying signatures");
+        } else if !current {
             let message = format!("new upstream revision '{}'", resolved.revision);
             work.draft.outdated(reasons::NEW_REVISION, &message);
         } else if work.draft.status.included_artifacts != included {
@@ -79,6 +100,15 @@ impl GitRepositorySteps {
         }
         let fetching = self.fetch(common, object, &remote, &resolved, &planned, &included);
         let (checkout, subject) = common.with_progress(object, work, fetching).await?;
+        if let (Some(verify), Some(keys)) = (&planned.verify, &keys) {
+            let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+            let message = verify::verify(verify, keys, &resolved, &checkout, now)?;
+            work.draft.verified(&message);
+            work.draft.status.source_verification_mode = Some(verify.mode.to_owned());
+        }
+        if made {
+            return Ok(Done::UpToDate);
+        }
         let stored = common
             .store
             .put_tree(&work.owner, &file_name(&resolved), Arc::new(checkout.tree))
@@ -103,10 +133,24 @@ impl GitRepositorySteps {
         planned: &plan::Plan,
         included: &[Artifact],
     ) -> Result<(Checkout, String), Failure> {
-        let mut checkout = remote
-            .checkout(resolved, &planned.selection, planned.timeout)
-            .await
+        let checkout = if planned.recurse {
+            Box::pin(remote.checkout_recursive(resolved, &planned.selection, planned.timeout)).await
+        } else {
+            remote.checkout(resolved, &planned.selection, planned.timeout).await
+        };
+        let mut checkout = checkout
+            .inspect_err(|error| self.tokens.refused(remote.identity(), error))
             .map_err(git_failure)?;
+        if !checkout.lfs_pointers.is_empty() {
+            let message = lfs_message(&checkout.lfs_pointers);
+            common.record(
+                object,
+                Severity::Error,
+                reasons::GIT_OPERATION_FAILED,
+                &message,
+                BTreeMap::new(),
+            );
+        }
         if !checkout.ignore.invalid().is_empty() {
             let message = format!(
                 "ignore patterns that cannot be read: {}",
@@ -146,6 +190,55 @@ impl GitRepositorySteps {
         let subject = checkout.commit.subject.clone();
         Ok((checkout, subject))
     }
+}
+
+impl GitRepositorySteps {
+    async fn trusted(
+        &self,
+        common: &Common<GitRepository>,
+        namespace: &str,
+        reference: &LocalRef,
+    ) -> Result<TrustedKeys, Failure> {
+        let secret = common
+            .secret(namespace, "verify.secretRef", Some(reference))
+            .await
+            .map_err(|failure| Failure {
+                condition: SOURCE_VERIFIED,
+                reason: reasons::VERIFICATION_ERROR,
+                ..failure
+            })?
+            .expect("a secret that is named is found or missed");
+        plan::trusted(&secret)
+    }
+
+    async fn remote(&self, object: &GitRepository, access: Access, timeout: Duration) -> Result<Remote, Failure> {
+        match access {
+            Access::Remote(remote) => Ok(remote),
+            Access::GitHubApp { app, tls, proxy } => {
+                let token = self
+                    .tokens
+                    .token(&app, &tls, proxy.as_ref(), timeout)
+                    .await
+                    .map_err(|error| refused(format!("spec.provider 'github': {}", chain(&error))))?;
+                let auth = Auth::Basic(BasicAuth {
+                    username: "x-access-token".to_owned(),
+                    password: token,
+                });
+                Ok(plan::remote(&object.spec, auth, tls, proxy)?.with_identity(app.identity()))
+            }
+        }
+    }
+}
+
+/// Files that nobody downstream can use are said, not served in silence.
+fn lfs_message(pointers: &[String]) -> String {
+    let shown: Vec<&str> = pointers.iter().take(3).map(String::as_str).collect();
+    let more = if pointers.len() > shown.len() { ", …" } else { "" };
+    format!(
+        "{} files are pointers of Git LFS, whose content is not fetched: {}{more}; exclude them with spec.ignore",
+        pointers.len(),
+        shown.join(", ")
+    )
 }
 
 fn file_name(resolved: &Resolved) -> String {
@@ -195,6 +288,15 @@ mod tests {
         assert!(!same_revision("feature/x/0b", now));
         assert!(!same_revision("feature/y@sha1:0a", now));
         assert!(!same_revision("", now));
+    }
+
+    #[test]
+    fn pointers_are_named_and_counted() {
+        let all: Vec<String> = (0..5).map(|number| format!("f{number}")).collect();
+        assert!(
+            lfs_message(&all)
+                .starts_with("5 files are pointers of Git LFS, whose content is not fetched: f0, f1, f2, …;")
+        );
     }
 
     #[test]

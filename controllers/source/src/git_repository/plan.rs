@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use nave_crds::{
-    conditions::FETCH_FAILED,
+    conditions::{FETCH_FAILED, SOURCE_VERIFIED},
     reasons::source as reasons,
-    source::{GitProvider, GitRepositorySpec},
+    source::{GitProvider, GitRepositorySpec, GitVerificationMode},
 };
-use nave_git::{Auth, Remote, RemoteError, Selection, Wanted};
-use nave_net::{BasicAuth, ProxyOptions, TlsOptions, bearer_token};
+use nave_git::{Auth, GitHubApp, Remote, RemoteError, Selection, SshAuth, TrustedKeys, Wanted};
+use nave_net::{BasicAuth, ProxyOptions, SecretData, SecretText, TlsOptions, bearer_token};
 
 use crate::{
-    common::NamedSecret,
+    common::{NamedSecret, refused},
     failure::{Failure, Retry, chain},
 };
 
@@ -20,7 +20,18 @@ use crate::{
 pub(crate) struct Plan {
     pub wanted: Wanted,
     pub selection: Selection,
+    pub recurse: bool,
+    pub verify: Option<Verify>,
     pub timeout: Duration,
+}
+
+/// What has to be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verify {
+    pub commit: bool,
+    pub tag: bool,
+    /// As `status.sourceVerificationMode` tells it.
+    pub mode: &'static str,
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -29,24 +40,27 @@ const DEFAULT_BRANCH: &str = "master";
 
 /// Reads a spec.
 ///
-/// Whatever this version does not do yet stalls the object with the field's name: a source that silently left out a
-/// signature check or a submodule would be worse than none.
+/// Whatever this version does not do yet stalls the object with the field's name: a source that silently left something
+/// out would be worse than none.
 pub(crate) fn plan(spec: &GitRepositorySpec) -> Result<Plan, Failure> {
     let stalled = |reason, message: String| Err(Failure::new(Retry::Stalled, FETCH_FAILED, reason, message));
-    if spec.url.starts_with("ssh://") {
-        return stalled(
-            reasons::URL_INVALID,
-            "spec.url: ssh is not supported by this version, use http or https".to_owned(),
-        );
-    }
     match spec.provider.unwrap_or_default() {
         GitProvider::Generic => {}
-        provider => {
-            let name = match provider {
-                GitProvider::Aws => "aws",
-                GitProvider::Azure => "azure",
-                _ => "github",
-            };
+        GitProvider::Github if spec.secret_ref.is_none() => {
+            return stalled(
+                reasons::INVALID_PROVIDER_CONFIGURATION,
+                "spec.secretRef: provider 'github' needs a secret with the keys of a GitHub App".to_owned(),
+            );
+        }
+        GitProvider::Github if !spec.url.starts_with("https://") && !spec.url.starts_with("http://") => {
+            return stalled(
+                reasons::INVALID_PROVIDER_CONFIGURATION,
+                "spec.url: provider 'github' works with https only".to_owned(),
+            );
+        }
+        GitProvider::Github => {}
+        provider @ (GitProvider::Aws | GitProvider::Azure) => {
+            let name = if provider == GitProvider::Aws { "aws" } else { "azure" };
             return stalled(
                 reasons::INVALID_PROVIDER_CONFIGURATION,
                 format!("spec.provider: '{name}' is not supported by this version, use 'generic' with a secret"),
@@ -59,37 +73,53 @@ pub(crate) fn plan(spec: &GitRepositorySpec) -> Result<Plan, Failure> {
             "spec.serviceAccountName: cloud identities are not supported by this version".to_owned(),
         );
     }
-    if spec.verification.is_some() {
-        return stalled(
-            reasons::VERIFICATION_ERROR,
-            "spec.verify: verifying signatures is not supported by this version, and nothing is fetched unverified"
-                .to_owned(),
-        );
-    }
-    if spec.recurse_submodules {
-        return stalled(
-            reasons::GIT_OPERATION_FAILED,
-            "spec.recurseSubmodules: submodules are not supported by this version".to_owned(),
-        );
-    }
-    let wanted = wanted(spec)?;
+    let wanted = wanted(spec);
     let selection = Selection::new(&spec.sparse_checkout, spec.ignore.clone()).map_err(|error| {
         let message = format!("spec.{error}");
         Failure::new(Retry::Stalled, FETCH_FAILED, reasons::GIT_OPERATION_FAILED, message)
     })?;
     let timeout = spec.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.get());
     Ok(Plan {
+        verify: verify(spec, &wanted)?,
         wanted,
         selection,
+        recurse: spec.recurse_submodules,
         timeout,
     })
 }
 
+fn verify(spec: &GitRepositorySpec, wanted: &Wanted) -> Result<Option<Verify>, Failure> {
+    let Some(verification) = &spec.verification else {
+        return Ok(None);
+    };
+    let (commit, tag, mode) = match verification.mode.unwrap_or_default() {
+        GitVerificationMode::LowerHead | GitVerificationMode::Head => (true, false, "HEAD"),
+        GitVerificationMode::Tag => (false, true, "Tag"),
+        GitVerificationMode::TagAndHead => (true, true, "TagAndHEAD"),
+    };
+    let is_tag = match wanted {
+        Wanted::Tag(_) | Wanted::Semver(_) => true,
+        Wanted::Name(name) => name.starts_with("refs/tags/"),
+        Wanted::Branch(_) | Wanted::Commit { .. } => false,
+    };
+    if tag && !is_tag {
+        return Err(Failure::new(
+            Retry::Stalled,
+            SOURCE_VERIFIED,
+            reasons::INVALID_VERIFICATION_MODE,
+            format!(
+                "spec.verify.mode: '{mode}' needs a tag, but spec.ref names none; set ref.tag, ref.semver or ref.name"
+            ),
+        ));
+    }
+    Ok(Some(Verify { commit, tag, mode }))
+}
+
 /// Commit before name before tag before semver before branch, as Flux's code has it (its documentation differs).
-fn wanted(spec: &GitRepositorySpec) -> Result<Wanted, Failure> {
+fn wanted(spec: &GitRepositorySpec) -> Wanted {
     let reference = spec.reference.clone().unwrap_or_default();
     let given = |text: &String| !text.is_empty();
-    Ok(if given(&reference.commit) {
+    if given(&reference.commit) {
         Wanted::Commit {
             id: reference.commit,
             branch: Some(reference.branch).filter(given),
@@ -99,30 +129,71 @@ fn wanted(spec: &GitRepositorySpec) -> Result<Wanted, Failure> {
     } else if given(&reference.tag) {
         Wanted::Tag(reference.tag)
     } else if given(&reference.semver) {
-        let message = "spec.ref.semver: version ranges are not supported by this version, use tag or branch";
-        return Err(Failure::new(
-            Retry::Stalled,
-            FETCH_FAILED,
-            reasons::GIT_OPERATION_FAILED,
-            message,
-        ));
+        Wanted::Semver(reference.semver)
     } else if given(&reference.branch) {
         Wanted::Branch(reference.branch)
     } else {
         Wanted::Branch(DEFAULT_BRANCH.to_owned())
-    })
+    }
+}
+
+/// How to reach the repository.
+pub(crate) enum Access {
+    Remote(Remote),
+    /// A token is to be asked for first.
+    GitHubApp {
+        app: GitHubApp,
+        tls: TlsOptions,
+        proxy: Option<ProxyOptions>,
+    },
 }
 
 /// How to reach the repository, from the spec and the Secrets that it names.
-pub(crate) fn remote(
+pub(crate) fn access(
     spec: &GitRepositorySpec,
     secret: Option<&NamedSecret>,
     proxy: Option<&NamedSecret>,
-) -> Result<Remote, Failure> {
-    let refused = |message: String| Failure::new(Retry::Backoff, FETCH_FAILED, reasons::AUTHENTICATION_FAILED, message);
+) -> Result<Access, Failure> {
+    let proxy = match proxy {
+        None => None,
+        Some(NamedSecret { name, data }) => Some(
+            ProxyOptions::from_secret(data)
+                .map_err(|error| refused(format!("proxy secret '{name}': {}", chain(&error))))?,
+        ),
+    };
+    let misplaced = |message: String| {
+        Failure::new(
+            Retry::Backoff,
+            FETCH_FAILED,
+            reasons::INVALID_PROVIDER_CONFIGURATION,
+            message,
+        )
+    };
+    let is_github = spec.provider == Some(GitProvider::Github);
     let mut auth = Auth::None;
     let mut tls = TlsOptions::default();
     if let Some(NamedSecret { name, data }) = secret {
+        let wrong = |error: &(dyn std::error::Error + 'static)| refused(format!("secret '{name}': {}", chain(error)));
+        let tls_of = |data| -> Result<TlsOptions, Failure> {
+            let tls = TlsOptions::from_secret(data).map_err(|error| wrong(&error))?;
+            // Found now, so that the message names the Secret.
+            tls.client_config().map_err(|error| wrong(&error))?;
+            Ok(tls)
+        };
+        if is_github {
+            if !GitHubApp::is_in(data) {
+                return Err(misplaced(format!(
+                    "secret '{name}' holds no keys of a GitHub App, which provider 'github' needs"
+                )));
+            }
+            let app = GitHubApp::from_secret(data)
+                .map_err(|error| misplaced(format!("secret '{name}': {}", chain(&error))))?;
+            return Ok(Access::GitHubApp {
+                app,
+                tls: tls_of(data)?,
+                proxy,
+            });
+        }
         if data.contains_key("githubAppID") {
             return Err(Failure::new(
                 Retry::Stalled,
@@ -131,39 +202,75 @@ pub(crate) fn remote(
                 format!("secret '{name}' holds GitHub App credentials, but spec.provider is not 'github'"),
             ));
         }
-        let wrong = |error: &(dyn std::error::Error + 'static)| refused(format!("secret '{name}': {}", chain(error)));
-        let bearer = bearer_token(data).map_err(|error| wrong(&error))?;
-        let basic = BasicAuth::from_secret(data).map_err(|error| wrong(&error))?;
-        auth = match (bearer, basic) {
-            (Some(_), Some(_)) => {
-                return Err(refused(format!(
-                    "secret '{name}' holds both a bearer token and a user name, only one of them can be sent"
-                )));
-            }
-            (Some(token), None) => Auth::Bearer(token),
-            (None, Some(basic)) => Auth::Basic(basic),
-            (None, None) => Auth::None,
-        };
-        tls = TlsOptions::from_secret(data).map_err(|error| wrong(&error))?;
-        // Found now, so that the message names the Secret.
-        tls.client_config().map_err(|error| wrong(&error))?;
+        if spec.url.starts_with("ssh://") {
+            auth = Auth::Ssh(ssh_auth(data).map_err(|message| refused(format!("secret '{name}': {message}")))?);
+        } else {
+            let bearer = bearer_token(data).map_err(|error| wrong(&error))?;
+            let basic = BasicAuth::from_secret(data).map_err(|error| wrong(&error))?;
+            auth = match (bearer, basic) {
+                (Some(_), Some(_)) => {
+                    return Err(refused(format!(
+                        "secret '{name}' holds both a bearer token and a user name, only one of them can be sent"
+                    )));
+                }
+                (Some(token), None) => Auth::Bearer(token),
+                (None, Some(basic)) => Auth::Basic(basic),
+                (None, None) => Auth::None,
+            };
+            tls = tls_of(data)?;
+        }
     }
-    let proxy = match proxy {
-        None => None,
-        Some(NamedSecret { name, data }) => Some(
-            ProxyOptions::from_secret(data)
-                .map_err(|error| refused(format!("proxy secret '{name}': {}", chain(&error))))?,
-        ),
-    };
+    remote(spec, auth, tls, proxy).map(Access::Remote)
+}
+
+/// The repository with what opens it.
+pub(crate) fn remote(
+    spec: &GitRepositorySpec,
+    auth: Auth,
+    tls: TlsOptions,
+    proxy: Option<ProxyOptions>,
+) -> Result<Remote, Failure> {
+    let stalled = |reason, message| Failure::new(Retry::Stalled, FETCH_FAILED, reason, message);
     Remote::new(&spec.url, auth, tls, proxy).map_err(|error| match error {
         RemoteError::TwoIdentities => refused(format!("spec.url and the secret: {error}")),
-        RemoteError::Token => refused(format!("spec.secretRef: {error}")),
-        RemoteError::Url { .. } | RemoteError::Scheme { .. } => Failure::new(
-            Retry::Stalled,
-            FETCH_FAILED,
-            reasons::URL_INVALID,
-            format!("spec.url: {}", chain(&error)),
+        RemoteError::Token | RemoteError::Key(_) => refused(format!("spec.secretRef: {error}")),
+        RemoteError::SshProxy => stalled(
+            reasons::INVALID_PROVIDER_CONFIGURATION,
+            format!("spec.proxySecretRef: {error}"),
         ),
+        RemoteError::Url { .. } | RemoteError::Scheme { .. } | RemoteError::ScpLike { .. } => {
+            stalled(reasons::URL_INVALID, format!("spec.url: {}", chain(&error)))
+        }
+    })
+}
+
+fn ssh_auth(data: &SecretData) -> Result<SshAuth, String> {
+    let get = |key: &str| {
+        data.get(key)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| format!("key \"{key}\" is missing, ssh needs \"identity\" and \"known_hosts\""))
+    };
+    let (identity, known_hosts) = (get("identity")?, get("known_hosts")?);
+    let passphrase = match data.get("password") {
+        None => None,
+        Some(bytes) => {
+            let text = std::str::from_utf8(bytes).map_err(|_| "key \"password\" is not valid UTF-8".to_owned())?;
+            // Files that are put into a Secret end with a line break, passphrases do not.
+            Some(SecretText::new(text.trim_end_matches(['\r', '\n'])))
+        }
+    };
+    SshAuth::new(identity, passphrase.as_ref(), known_hosts).map_err(|error| chain(&error))
+}
+
+/// Keys that a Secret in `spec.verify.secretRef` trusts.
+pub(crate) fn trusted(secret: &NamedSecret) -> Result<TrustedKeys, Failure> {
+    TrustedKeys::from_secret(&secret.data).map_err(|error| {
+        Failure::new(
+            Retry::Backoff,
+            SOURCE_VERIFIED,
+            reasons::VERIFICATION_ERROR,
+            format!("spec.verify.secretRef: secret '{}': {error}", secret.name),
+        )
     })
 }
 
@@ -199,17 +306,17 @@ mod tests {
             id: "c".into(),
             branch: Some("b".into()),
         };
-        assert_eq!(of(&reference), Ok(commit));
+        assert_eq!(of(&reference), commit);
         reference.commit.clear();
-        assert_eq!(of(&reference), Ok(Wanted::Name("refs/heads/n".into())));
+        assert_eq!(of(&reference), Wanted::Name("refs/heads/n".into()));
         reference.name.clear();
-        assert_eq!(of(&reference), Ok(Wanted::Tag("t".into())));
+        assert_eq!(of(&reference), Wanted::Tag("t".into()));
         reference.tag.clear();
-        assert!(of(&reference).is_err());
+        assert_eq!(of(&reference), Wanted::Semver(">=1".into()));
         reference.semver.clear();
-        assert_eq!(of(&reference), Ok(Wanted::Branch("b".into())));
+        assert_eq!(of(&reference), Wanted::Branch("b".into()));
         reference.branch.clear();
-        assert_eq!(of(&reference), Ok(Wanted::Branch("master".into())));
+        assert_eq!(of(&reference), Wanted::Branch("master".into()));
     }
 
     #[track_caller]
@@ -221,11 +328,25 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_stalls_and_is_named() {
-        check_stalled(json!({"url": "ssh://git@host/a"}), "URLInvalid", "spec.url");
         check_stalled(
             json!({"provider": "github"}),
             "InvalidProviderConfiguration",
-            "spec.provider: 'github'",
+            "spec.secretRef: provider 'github' needs a secret",
+        );
+        check_stalled(
+            json!({"provider": "github", "url": "ssh://git@host/a", "secretRef": {"name": "s"}}),
+            "InvalidProviderConfiguration",
+            "spec.url",
+        );
+        check_stalled(
+            json!({"provider": "azure"}),
+            "InvalidProviderConfiguration",
+            "spec.provider: 'azure'",
+        );
+        check_stalled(
+            json!({"verify": {"mode": "Tag", "secretRef": {"name": "k"}}, "ref": {"branch": "main"}}),
+            "InvalidVerificationMode",
+            "spec.verify.mode: 'Tag' needs a tag",
         );
         check_stalled(
             json!({"serviceAccountName": "x"}),
@@ -233,24 +354,34 @@ mod tests {
             "spec.serviceAccountName",
         );
         check_stalled(
-            json!({"verify": {"secretRef": {"name": "k"}}}),
-            "VerificationError",
-            "spec.verify",
-        );
-        check_stalled(
-            json!({"recurseSubmodules": true}),
-            "GitOperationFailed",
-            "spec.recurseSubmodules",
-        );
-        check_stalled(
-            json!({"ref": {"semver": "1.x"}}),
-            "GitOperationFailed",
-            "spec.ref.semver",
-        );
-        check_stalled(
             json!({"sparseCheckout": ["a", "../b"]}),
             "GitOperationFailed",
             "spec.sparseCheckout[1] '../b'",
+        );
+    }
+
+    #[test]
+    fn what_has_to_be_signed() {
+        let of = |fields| plan(&spec(fields)).unwrap().verify;
+        let found = |commit, tag, mode| Some(Verify { commit, tag, mode });
+        let key = json!({"name": "k"});
+        assert_eq!(of(json!({})), None);
+        assert_eq!(of(json!({"verify": {"secretRef": key}})), found(true, false, "HEAD"));
+        assert_eq!(
+            of(json!({"verify": {"mode": "head", "secretRef": key}})),
+            found(true, false, "HEAD")
+        );
+        let reference = json!({"semver": "*"});
+        let verify = json!({"mode": "Tag", "secretRef": key});
+        assert_eq!(
+            of(json!({"verify": verify, "ref": reference})),
+            found(false, true, "Tag")
+        );
+        let reference = json!({"name": "refs/tags/v1"});
+        let verify = json!({"mode": "TagAndHEAD", "secretRef": key});
+        assert_eq!(
+            of(json!({"verify": verify, "ref": reference})),
+            found(true, true, "TagAndHEAD")
         );
     }
 
@@ -279,7 +410,10 @@ mod tests {
     #[track_caller]
     fn check_remote(url: &str, keys: &[(&str, &str)], expected: Result<Auth, (Retry, &str, &str)>) {
         let secret = secret("ns/s", keys);
-        let found = remote(&spec(json!({"url": url})), Some(&secret), None);
+        let found = access(&spec(json!({"url": url})), Some(&secret), None).map(|access| match access {
+            Access::Remote(remote) => remote,
+            Access::GitHubApp { .. } => panic!("there is no App"),
+        });
         match (found, expected) {
             (Ok(found), Ok(auth)) => {
                 let again = Remote::new("https://h/a", auth, TlsOptions::default(), None).unwrap();
@@ -296,7 +430,7 @@ mod tests {
 
     #[test]
     fn credentials_of_secrets() {
-        let token = nave_net::SecretText::new("hunter2");
+        let token = SecretText::new("hunter2");
         let basic = Auth::Basic(BasicAuth {
             username: "me".into(),
             password: token.clone(),
@@ -334,6 +468,22 @@ mod tests {
             &[("githubAppID", "1")],
             Err((Retry::Stalled, "InvalidProviderConfiguration", "GitHub App")),
         );
+        check_remote("ssh://h/a", &[], failed("key \"identity\" is missing"));
+        check_remote(
+            "ssh://h/a",
+            &[("identity", "x")],
+            failed("key \"known_hosts\" is missing"),
+        );
+        check_remote(
+            "ssh://h/a",
+            &[("identity", "hunter2"), ("known_hosts", "x")],
+            failed("secret 'ns/s': identity is not a private key"),
+        );
+        check_remote(
+            "git@h:a.git",
+            &[],
+            Err((Retry::Stalled, "URLInvalid", "write it as \"ssh://git@h/a.git\"")),
+        );
         check_remote(
             "https://me:hunter2@h:port/",
             &[],
@@ -344,13 +494,45 @@ mod tests {
     #[test]
     fn a_broken_proxy_secret_is_named() {
         let proxy = secret("ns/p", &[("address", "ftp://p")]);
-        let failure = remote(&spec(json!({})), None, Some(&proxy)).unwrap_err();
+        let Err(failure) = access(&spec(json!({})), None, Some(&proxy)) else {
+            panic!("it is broken");
+        };
         assert!(
             failure
                 .message
                 .starts_with("proxy secret 'ns/p': key \"address\" has scheme"),
             "{}",
             failure.message
+        );
+    }
+
+    #[test]
+    fn apps_of_github_need_their_keys() {
+        let github = spec(json!({"provider": "github", "secretRef": {"name": "s"}}));
+        let said = |keys: &[(&str, &str)]| {
+            let secret = secret("ns/s", keys);
+            let Err(failure) = access(&github, Some(&secret), None) else {
+                panic!("{keys:?} are not enough");
+            };
+            assert_eq!(failure.reason, "InvalidProviderConfiguration");
+            failure.message
+        };
+        assert!(said(&[("username", "x")]).starts_with("secret 'ns/s' holds no keys of a GitHub App"));
+        assert_eq!(
+            said(&[("githubAppID", "1")]),
+            "secret 'ns/s': key \"githubAppInstallationID\" or \"githubAppInstallationOwner\" is missing"
+        );
+        let both = [
+            ("githubAppID", "1"),
+            ("githubAppInstallationID", "2"),
+            ("githubAppInstallationOwner", "o"),
+        ];
+        assert!(said(&both).contains("are both set"));
+        assert!(said(&both[..2]).contains("key \"githubAppPrivateKey\" is missing"));
+        let broken = [both[0], both[1], ("githubAppPrivateKey", "hunter2")];
+        assert_eq!(
+            said(&broken),
+            "secret 'ns/s': key \"githubAppPrivateKey\" is not an RSA private key in PEM"
         );
     }
 }

@@ -107,7 +107,6 @@ async fn what_this_version_cannot_do_stalls_until_the_spec_changes() -> Result<(
     let commit = repository.commit_files(&[("a", "1")]).await?;
     let mut stage = Stage::start("stalled").await?;
     for (name, url, fields, reason, field) in [
-        ("ssh", "ssh://git@example.com/a", json!({}), "URLInvalid", "spec.url"),
         (
             "port",
             "https://me:x@example.com:port/a",
@@ -118,9 +117,9 @@ async fn what_this_version_cannot_do_stalls_until_the_spec_changes() -> Result<(
         (
             "verify",
             repository.url(),
-            json!({"verify": {"secretRef": {"name": "k"}}}),
-            "VerificationError",
-            "spec.verify",
+            json!({"verify": {"mode": "Tag", "secretRef": {"name": "k"}}}),
+            "InvalidVerificationMode",
+            "spec.verify.mode",
         ),
         (
             "provider",
@@ -132,16 +131,9 @@ async fn what_this_version_cannot_do_stalls_until_the_spec_changes() -> Result<(
         (
             "semver",
             repository.url(),
-            json!({"ref": {"semver": ">=1"}}),
+            json!({"ref": {"semver": "not a range"}}),
             "GitOperationFailed",
-            "spec.ref.semver",
-        ),
-        (
-            "modules",
-            repository.url(),
-            json!({"recurseSubmodules": true}),
-            "GitOperationFailed",
-            "spec.recurseSubmodules",
+            "semver 'not a range' is not a range of versions",
         ),
         (
             "branch",

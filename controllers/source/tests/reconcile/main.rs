@@ -5,6 +5,7 @@ mod access;
 mod artifacts;
 mod chart_server;
 mod external;
+mod git;
 mod helm;
 mod lifecycle;
 mod objects;

@@ -3,5 +3,10 @@
 mod access;
 mod caching;
 mod files;
+mod github_app;
+mod push;
 mod references;
 mod server;
+mod ssh;
+mod ssh_server;
+mod submodules;
