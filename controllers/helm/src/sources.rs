@@ -181,11 +181,13 @@ fn problem<S: Source>(found: &S) -> Option<String> {
         })
 }
 
-/// What has to change for its HelmReleases to be woken: the artifact, and whether it can be used.
+/// What has to change for its HelmReleases to be woken. None while it cannot be used: nobody is told then, and everybody
+/// once it can be again.
 pub(crate) fn version_of<S: Source>(found: &S) -> Option<Version> {
     let artifact = found.artifact()?;
-    let is_usable = problem(found).is_none();
-    Some((format!("{} {is_usable}", artifact.revision), artifact.digest.clone()))
+    problem(found)
+        .is_none()
+        .then(|| (artifact.revision.clone(), artifact.digest.clone()))
 }
 
 #[cfg(test)]
@@ -242,7 +244,8 @@ mod tests {
             serde_json::from_value(found).expect("it is complete")
         };
         assert_eq!(version_of(&repository(2, false)), None);
-        let (before, after) = (version_of(&repository(1, true)), version_of(&repository(2, true)));
-        assert!(before.is_some() && before != after);
+        assert_eq!(version_of(&repository(1, true)), None);
+        let usable = Some(("1".to_owned(), "sha256:0".to_owned()));
+        assert_eq!(version_of(&repository(2, true)), usable);
     }
 }
