@@ -126,7 +126,14 @@ async fn nothing_new_writes_nothing_but_the_status() -> Result<()> {
         Ok(())
     })
     .await?;
-    let writes = audit.since(mark)?.only(|request| ours(request)).writes();
+    // A request is logged once it is over, which may be a moment after its effect is seen.
+    let writes = eventually(DEADLINE, "begin and end are in the audit log", || async {
+        let writes = audit.since(mark)?.only(|request| ours(request)).writes();
+        let statuses = writes.only(|request| request.subresource == "status");
+        ensure!(statuses.len() >= 2, "{}", writes.summary());
+        Ok(writes)
+    })
+    .await?;
     let objects = writes.only(|request| request.resource.starts_with("configmaps"));
     assert_eq!(objects.len(), 0, "{}", objects.summary());
     let statuses = writes.only(|request| request.subresource == "status");
