@@ -45,6 +45,9 @@ enum Verb {
     Reconcile(verbs::reconcile::Arguments),
     Suspend(verbs::suspend::Arguments),
     Resume(verbs::resume::Arguments),
+    Create(verbs::create::Arguments),
+    Export(verbs::export::Arguments),
+    Delete(verbs::delete::Arguments),
     Events(verbs::events::Arguments),
     Build(verbs::build::Arguments),
     Diff(verbs::diff::Arguments),
@@ -81,6 +84,9 @@ impl CommandLine {
             Verb::Reconcile(arguments) => Box::pin(verbs::reconcile::run(arguments, &connection)).await,
             Verb::Suspend(arguments) => Box::pin(verbs::suspend::run(arguments, &connection)).await,
             Verb::Resume(arguments) => Box::pin(verbs::resume::run(arguments, &connection)).await,
+            Verb::Create(arguments) => Box::pin(verbs::create::run(arguments, &connection)).await,
+            Verb::Export(arguments) => Box::pin(verbs::export::run(arguments, &connection)).await,
+            Verb::Delete(arguments) => Box::pin(verbs::delete::run(arguments, &connection)).await,
             Verb::Events(arguments) => Box::pin(verbs::events::run(arguments, &connection)).await,
             Verb::Build(arguments) => Box::pin(verbs::build::run(arguments, &connection)).await,
             Verb::Diff(arguments) => Box::pin(verbs::diff::run(arguments, &connection)).await,
@@ -155,6 +161,14 @@ mod tests {
             "nave suspend cluster eu-1",
             "nave suspend ks a b",
             "nave resume source git --all --wait",
+            "nave create source git app --url https://host/app --branch main --export",
+            "nave create source git app --url ssh://git@host/app --tag-semver 1.x --interval 10m --label a=b -s",
+            "nave create secret git app --url https://host/app -u me -p secret --export",
+            "nave create secret githubapp app --app-id 1 --app-installation-id 2 --app-private-key key.pem",
+            "nave create secret proxy p --address http://proxy:3128",
+            "nave export source git app --with-credentials",
+            "nave export source oci --all",
+            "nave delete source git app -s",
             "nave events --for Kustomization/apps --types Warning,Normal -A",
             "nave build kustomization ./apps --kustomization-file ks.yaml --dry-run",
             "nave build ks ./apps",
@@ -191,6 +205,13 @@ mod tests {
         check_refused("nave hub token create x --access team-a", ErrorKind::ValueValidation);
         check_refused("nave get clusters -o xml", ErrorKind::InvalidValue);
         check_refused("nave get ks --status-selector ready", ErrorKind::ValueValidation);
+        check_refused("nave create source git app", ErrorKind::MissingRequiredArgument);
+        check_refused(
+            "nave create source git app --url a --provider gitlab",
+            ErrorKind::InvalidValue,
+        );
+        check_refused("nave export source git", ErrorKind::MissingRequiredArgument);
+        check_refused("nave delete source git", ErrorKind::MissingRequiredArgument);
         check_refused("nave suspend ks", ErrorKind::MissingRequiredArgument);
         check_refused("nave suspend ks a --all", ErrorKind::ArgumentConflict);
         check_refused("nave diff ks apps", ErrorKind::MissingRequiredArgument);
