@@ -169,6 +169,14 @@ mod tests {
             "nave suspend cluster eu-1",
             "nave suspend ks a b",
             "nave resume source git --all --wait",
+            "nave create source git app --url https://host/app --branch main --export",
+            "nave create source git app --url ssh://git@host/app --tag-semver 1.x --interval 10m --label a=b -s",
+            "nave create secret git app --url https://host/app -u me -p secret --export",
+            "nave create secret githubapp app --app-id 1 --app-installation-id 2 --app-private-key key.pem",
+            "nave create secret proxy p --address http://proxy:3128",
+            "nave export source git app --with-credentials",
+            "nave export source oci --all",
+            "nave delete source git app -s",
             "nave events --for Kustomization/apps --types Warning,Normal -A",
             "nave build kustomization ./apps --kustomization-file ks.yaml --dry-run",
             "nave build ks ./apps",
@@ -221,6 +229,13 @@ mod tests {
         );
         check_refused("nave export ks", ErrorKind::MissingRequiredArgument);
         check_refused("nave trace web --kind Pod", ErrorKind::MissingRequiredArgument);
+        check_refused("nave create source git app", ErrorKind::MissingRequiredArgument);
+        check_refused(
+            "nave create source git app --url a --provider gitlab",
+            ErrorKind::InvalidValue,
+        );
+        check_refused("nave export source git", ErrorKind::MissingRequiredArgument);
+        check_refused("nave delete source git", ErrorKind::MissingRequiredArgument);
         check_refused("nave suspend ks", ErrorKind::MissingRequiredArgument);
         check_refused("nave suspend ks a --all", ErrorKind::ArgumentConflict);
         check_refused("nave diff ks apps", ErrorKind::MissingRequiredArgument);

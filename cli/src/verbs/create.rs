@@ -1,6 +1,9 @@
 //! `nave create`: objects from flags, written to the cluster or to stdout.
 
+mod helmrelease;
 mod kustomization;
+pub mod secret;
+pub mod source;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,6 +35,13 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Subcommand)]
 enum What {
+    /// A HelmRelease
+    #[command(name = "helmrelease", visible_alias = "hr", after_help = helmrelease::EXAMPLES)]
+    HelmRelease(Box<helmrelease::Arguments>),
+    /// A source
+    Source(source::Arguments),
+    /// A Secret with credentials
+    Secret(secret::Arguments),
     /// A Kustomization
     #[command(visible_alias = "ks", after_help = kustomization::EXAMPLES)]
     Kustomization(Box<kustomization::Arguments>),
@@ -54,6 +64,9 @@ pub struct Common {
 /// Creates what was asked for.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     match arguments.what {
+        What::HelmRelease(typed) => helmrelease::run(*typed, &arguments.common, to).await,
+        What::Source(typed) => source::run(typed, &arguments.common, to).await,
+        What::Secret(typed) => secret::run(typed, &arguments.common, to).await,
         What::Kustomization(typed) => kustomization::run(*typed, &arguments.common, to).await,
     }
 }
@@ -131,7 +144,7 @@ pub fn go(time: Duration) -> Value {
     duration::format(time).into()
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     if name.len() >= 2 && connection::is_dns_label(name) {
         return Ok(());
     }

@@ -1,11 +1,14 @@
 //! `nave delete`: an object, after a question.
 
+mod helmrelease;
 mod kustomization;
+mod source;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use kube::api::DeleteParams;
 
+use super::target::SourceTarget;
 use crate::{api, confirm::confirm, connection::ConnectionArguments, kinds::Kind, say};
 
 /// Delete objects
@@ -20,6 +23,15 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Subcommand)]
 enum What {
+    /// A HelmRelease, with what it has installed
+    #[command(name = "helmrelease", visible_alias = "hr", after_help = helmrelease::EXAMPLES)]
+    HelmRelease(Name),
+    /// A source, with its artifact
+    #[command(after_help = source::EXAMPLES)]
+    Source {
+        #[command(subcommand)]
+        source: SourceTarget<Name>,
+    },
     /// A Kustomization, with what it has applied if its spec says so
     #[command(visible_alias = "ks", after_help = kustomization::EXAMPLES)]
     Kustomization(Name),
@@ -35,6 +47,8 @@ pub struct Name {
 /// Asks and deletes.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     match arguments.what {
+        What::HelmRelease(name) => helmrelease::run(name, arguments.silent, to).await,
+        What::Source { source } => source::run(source, arguments.silent, to).await,
         What::Kustomization(name) => kustomization::run(name, arguments.silent, to).await,
     }
 }

@@ -1,6 +1,8 @@
 //! `nave export`: objects as somebody could have written them.
 
+mod helmrelease;
 mod kustomization;
+mod source;
 
 use anyhow::{Result, ensure};
 use clap::Subcommand;
@@ -19,6 +21,12 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Subcommand)]
 enum What {
+    /// HelmReleases
+    #[command(name = "helmrelease", visible_alias = "hr", after_help = helmrelease::EXAMPLES)]
+    HelmRelease(NameOrAll),
+    /// Sources
+    #[command(after_help = source::EXAMPLES)]
+    Source(source::Arguments),
     /// Kustomizations
     #[command(visible_alias = "ks", after_help = kustomization::EXAMPLES)]
     Kustomization(NameOrAll),
@@ -38,6 +46,8 @@ pub struct NameOrAll {
 /// Reads and prints.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     match arguments.what {
+        What::HelmRelease(which) => helmrelease::run(which, to).await,
+        What::Source(which) => source::run(which, to).await,
         What::Kustomization(which) => kustomization::run(which, to).await,
     }
 }
@@ -68,7 +78,7 @@ pub fn document(value: &Value) -> String {
 }
 
 /// The object without status, and of its metadata only what a person writes.
-fn exported(object: &DynamicObject, kind: &Kind) -> Value {
+pub(crate) fn exported(object: &DynamicObject, kind: &Kind) -> Value {
     let metadata = serde_json::to_value(&object.metadata).unwrap_or_default();
     let kept: Map<String, Value> = ["name", "namespace", "labels", "annotations"]
         .into_iter()

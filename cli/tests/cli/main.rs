@@ -12,5 +12,6 @@ mod objects;
 mod offline;
 mod parting;
 mod remote_bases;
+mod sources;
 mod support;
 mod templating;
