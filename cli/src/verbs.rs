@@ -3,12 +3,15 @@
 pub mod build;
 pub mod check;
 pub mod completion;
+pub mod create;
 pub mod decrypt;
+pub mod delete;
 pub mod describe;
 pub mod diff;
 pub mod docgen;
 pub mod envsubst;
 pub mod events;
+pub mod export;
 pub mod forget;
 pub mod get;
 pub mod hub;

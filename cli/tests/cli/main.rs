@@ -9,6 +9,7 @@ mod installation;
 mod objects;
 mod offline;
 mod parting;
+mod releases;
 mod remote_bases;
 mod support;
 mod templating;

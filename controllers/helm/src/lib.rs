@@ -26,6 +26,7 @@ mod observe;
 mod options;
 mod plan;
 mod post_render;
+mod preview;
 mod reconcile;
 mod render;
 mod report;
@@ -46,6 +47,9 @@ mod waits;
 
 pub use artifacts::{ChartArtifacts, ReadError};
 pub use options::{FeatureGates, Filter, Options, Ports};
+pub use preview::{
+    PreviewError, PreviewRequest, ReleasePreview, cluster_capabilities, preview_release, preview_values,
+};
 
 use std::sync::Arc;
 
