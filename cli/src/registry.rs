@@ -68,16 +68,41 @@ impl RegistryArguments {
                 }),
             });
         }
-        let Some(path) = docker_config() else {
-            return Ok(Credentials::Anonymous);
-        };
-        let Ok(text) = fs::read(&path) else {
-            return Ok(Credentials::Anonymous);
-        };
-        let data = SecretData::from([(".dockerconfigjson".to_owned(), text)]);
-        let config = DockerConfig::from_secret(&data).with_context(|| format!("reading {}", path.display()))?;
-        Ok(config.credentials_for(repository).cloned().unwrap_or_default())
+        of_config(docker_config(), repository).map(Option::unwrap_or_default)
     }
+}
+
+/// What `helm registry login` or `docker login` left for a registry.
+///
+/// # Errors
+/// A file of credentials that cannot be read.
+pub fn login(repository: &Repository) -> Result<Credentials> {
+    match of_config(helm_config(), repository)? {
+        Some(credentials) => Ok(credentials),
+        None => of_config(docker_config(), repository).map(Option::unwrap_or_default),
+    }
+}
+
+fn of_config(path: Option<PathBuf>, repository: &Repository) -> Result<Option<Credentials>> {
+    let Some((path, text)) = path.and_then(|path| fs::read(&path).ok().map(|text| (path, text))) else {
+        return Ok(None);
+    };
+    let data = SecretData::from([(".dockerconfigjson".to_owned(), text)]);
+    let config = DockerConfig::from_secret(&data).with_context(|| format!("reading {}", path.display()))?;
+    Ok(config.credentials_for(repository).cloned())
+}
+
+fn helm_config() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    if let Some(path) = set("HELM_REGISTRY_CONFIG") {
+        return Some(path);
+    }
+    let home = || Some(std::env::home_dir()?.join(".config"));
+    let folder = match set("HELM_CONFIG_HOME") {
+        Some(folder) => folder,
+        None => set("XDG_CONFIG_HOME").or_else(home)?.join("helm"),
+    };
+    Some(folder.join("registry/config.json"))
 }
 
 fn docker_config() -> Option<PathBuf> {

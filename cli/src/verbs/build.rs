@@ -1,6 +1,7 @@
 //! `nave build`: what would be applied, from the files on this machine.
 
 mod arguments;
+mod release;
 mod write;
 
 use anyhow::Result;
@@ -28,11 +29,17 @@ enum What {
     /// Build a directory with kustomize, or a Flux Kustomization from it
     #[command(visible_alias = "ks", after_help = arguments::EXAMPLES)]
     Kustomization(Kustomization),
+    /// Render a HelmRelease, from a file or of the cluster
+    #[command(name = "helmrelease", visible_alias = "hr", after_help = release::EXAMPLES)]
+    HelmRelease(release::Release),
 }
 
 /// Builds and prints YAML.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
-    let What::Kustomization(arguments) = arguments.what;
+    let arguments = match arguments.what {
+        What::Kustomization(arguments) => arguments,
+        What::HelmRelease(arguments) => return release::run(arguments, to).await,
+    };
     arguments.check()?;
     let objects = if arguments.is_flux() {
         let cluster = (!arguments.dry_run).then(|| Cluster::new(to));

@@ -1,6 +1,7 @@
 //! `nave diff`: what applying the files of this machine would change.
 
 mod compare;
+mod release;
 mod target;
 mod text;
 
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 
 use self::compare::{Found, compare};
+pub use self::target::target_for;
 use super::build::FluxArguments;
 use crate::{
     api,
@@ -35,6 +37,9 @@ enum What {
     /// Build a Flux Kustomization from a directory and compare the result with the cluster
     #[command(visible_alias = "ks", after_help = EXAMPLES)]
     Kustomization(Kustomization),
+    /// Render a HelmRelease and compare the result with the cluster
+    #[command(name = "helmrelease", visible_alias = "hr", after_help = release::EXAMPLES)]
+    HelmRelease(release::Release),
 }
 
 const EXAMPLES: &str = "\
@@ -74,8 +79,11 @@ struct Kustomization {
 
 /// Compares and prints.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
-    let What::Kustomization(arguments) = arguments.what;
-    match diff(&arguments, to).await {
+    let differs = match arguments.what {
+        What::Kustomization(arguments) => diff(&arguments, to).await,
+        What::HelmRelease(arguments) => release::diff(&arguments, to).await,
+    };
+    match differs {
         Ok(false) => Ok(()),
         Ok(true) => {
             say::warning("identified at least one change, exiting with non-zero exit code");

@@ -4,23 +4,36 @@ use std::{
     fs,
     io::{self, Read},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use nave_chart::{Chart, KubeVersion, Printing, RenderRequest, check_release_name, render, values::ValueFlags};
 
-use crate::{build::read_chart, connection::ConnectionArguments, failure::advised, output, say};
+use crate::{
+    build::read_chart,
+    charts::{ChartArguments, from_address, from_registry, from_repository, with_dependencies},
+    connection::ConnectionArguments,
+    failure::advised,
+    output, say,
+};
 
 const EXAMPLES: &str = "\
 Prints what `helm template` prints. No cluster is asked: --kube-version and --api-versions say what there is, and the
 template function lookup finds nothing. Functions with random results give other ones each time.
 
+A chart is a folder or archive of this machine, a name in the repository of --repo, an address of an archive, or a
+repository of a registry; registries get the credentials of `helm registry login` or `docker login` unless --username says
+another. --dependency-update fetches what Chart.yaml asks for into memory; charts/ stays as it is.
+
 Examples:
   nave template ./charts/web
   nave template shop ./charts/web -n shop -f values.yaml --set image.tag=1.2.3
   nave template shop web-1.0.0.tgz --show-only templates/deployment.yaml
-  nave template shop ./charts/web --kube-version 1.33 --api-versions monitoring.coreos.com/v1";
+  nave template shop ./charts/web --kube-version 1.33 --api-versions monitoring.coreos.com/v1
+  nave template podinfo podinfo --repo https://stefanprodan.github.io/podinfo --version 6.x
+  nave template podinfo oci://ghcr.io/stefanprodan/charts/podinfo --version 6.9.0";
 
 /// What a release is called that nobody names.
 const NAME: &str = "release-name";
@@ -29,7 +42,7 @@ const NAME: &str = "release-name";
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Name of the release, which may be left out, and the chart: a folder or a .tgz file
+    /// Name of the release, which may be left out, and the chart: a folder, a .tgz file, an address, or a name with --repo
     #[arg(value_name = "[NAME] CHART", required = true, num_args = 1..=2)]
     name_and_chart: Vec<String>,
     /// File with values, - for stdin; may be given several times, later ones win
@@ -74,16 +87,18 @@ pub struct Arguments {
     /// Do not look at values.schema.json
     #[arg(long)]
     skip_schema_validation: bool,
-    /// Download charts that are missing in charts/; this version cannot
+    /// Fetch what Chart.yaml asks for when it is missing in charts/
     #[arg(long)]
     dependency_update: bool,
+    #[command(flatten)]
+    from: ChartArguments,
     /// Check against the cluster; this version cannot
     #[arg(long, hide = true)]
     validate: bool,
 }
 
 /// Renders and prints YAML.
-pub fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
+pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     if arguments.validate {
         return Err(advised(
             "--validate is not supported: no cluster is asked",
@@ -96,7 +111,7 @@ pub fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         _ => unreachable!("clap takes one or two"),
     };
     check_release_name(name).with_context(|| format!("release name {name:?}"))?;
-    let chart = load(path, arguments.dependency_update)?;
+    let chart = load(path, &arguments, to.timeout).await?;
     let namespace = to.namespace.as_deref().unwrap_or("default");
     let mut request = RenderRequest::install(name, namespace, values(&arguments)?);
     if let Some(version) = &arguments.kube_version {
@@ -122,37 +137,51 @@ pub fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     output::print_data(text.as_bytes())
 }
 
-fn load(path: &str, update: bool) -> Result<Chart> {
+async fn load(path: &str, arguments: &Arguments, timeout: Duration) -> Result<Chart> {
+    let way = arguments.from.way()?;
     let file = Path::new(path);
-    if !file.exists() {
-        let is_remote = path.contains("://") || (path.contains('/') && !path.starts_with('.') && !file.is_absolute());
-        return Err(match is_remote {
-            true => advised(
-                format!("chart {path:?} is not on this machine, and charts are not downloaded by this version"),
-                "`helm pull` downloads a chart",
-            ),
-            false => anyhow::anyhow!("path {path:?} not found"),
-        });
-    }
-    let chart = read_chart(file)?;
+    let wanted = arguments.from.wanted();
+    let chart = match &arguments.from.repo {
+        Some(repo) if repo.starts_with("oci://") => {
+            let url = format!("{}/{path}", repo.trim_end_matches('/'));
+            from_registry(&url, wanted, &way, timeout).await?.chart
+        }
+        Some(repo) => from_repository(repo, path, wanted, &way, timeout).await?,
+        None if path.starts_with("oci://") => from_registry(path, wanted, &way, timeout).await?.chart,
+        None if path.contains("://") => from_address(path, &way, timeout).await?,
+        None if file.exists() => read_chart(file)?,
+        None => return Err(not_there(path)),
+    };
     if !matches!(chart.metadata.kind.as_str(), "" | "application") {
         bail!("{} charts are not installable", chart.metadata.kind);
     }
     if chart.metadata.deprecated {
         say::warning("this chart is deprecated");
     }
-    let missing = chart.missing_dependencies();
-    if !missing.is_empty() {
-        let missing = missing.join(", ");
-        return Err(advised(
-            match update {
-                true => format!("--dependency-update: charts are not downloaded by this version: {missing}"),
-                false => format!("found in Chart.yaml, but missing in charts/ directory: {missing}"),
-            },
-            format!("`helm dependency build {path}` downloads them"),
-        ));
+    if chart.missing_dependencies().is_empty() {
+        return Ok(chart);
     }
-    Ok(chart)
+    if arguments.dependency_update {
+        return with_dependencies(chart, file.is_dir().then_some(file), &way, timeout).await;
+    }
+    Err(advised(
+        format!(
+            "found in Chart.yaml, but missing in charts/ directory: {}",
+            chart.missing_dependencies().join(", ")
+        ),
+        format!("--dependency-update fetches them for this once, `helm dependency build {path}` for good"),
+    ))
+}
+
+fn not_there(path: &str) -> anyhow::Error {
+    let names_repository = path.contains('/') && !path.starts_with('.') && !Path::new(path).is_absolute();
+    match names_repository {
+        true => advised(
+            format!("chart {path:?} is not on this machine, and names of helm's own repositories are not known"),
+            "name the repository's address with --repo, or the chart's with oci://",
+        ),
+        false => anyhow::anyhow!("path {path:?} not found"),
+    }
 }
 
 fn values(arguments: &Arguments) -> Result<nave_chart::Values> {

@@ -11,6 +11,7 @@ mod logs;
 mod objects;
 mod offline;
 mod parting;
+mod releases;
 mod remote_bases;
 mod sources;
 mod support;

@@ -117,12 +117,9 @@ fn what_a_chart_fails_with_is_said_with_its_place() {
     check(&[&lib], &["library charts are not installable"]);
     check(
         &[&needs],
-        &["missing in charts/ directory: db", "hint: `helm dependency build"],
+        &["missing in charts/ directory: db", "`helm dependency build"],
     );
-    check(
-        &[&needs, "--dependency-update"],
-        &["charts are not downloaded by this version: db"],
-    );
+    check(&[&needs, "--dependency-update"], &["dependency \"db\" of chart"]);
     check(&[&none], &[&none, "Chart.yaml file is missing"]);
     check(&["No_Name", &web], &["invalid release name"]);
     check(&[&web, "-f", &values], &["failed to parse", &values]);
@@ -132,8 +129,12 @@ fn what_a_chart_fails_with_is_said_with_its_place() {
     );
     check(&[&web, "--validate"], &["--validate is not supported"]);
     check(
-        &["oci://registry.example/web"],
-        &["charts are not downloaded by this version"],
+        &["bitnami/web"],
+        &[
+            "names of helm's own repositories are not known",
+            "hint: name the repository",
+        ],
     );
+    check(&[&web, "--verify"], &["--verify is not supported"]);
     check(&["./nothing"], &["path \"./nothing\" not found"]);
 }

@@ -477,7 +477,7 @@ impl Job {
 
 /// Charts that come with a digest in their revision carry it in their version, so that a tag that was pushed again is
 /// a new version. Gives the digest, too.
-fn with_digest(
+pub(crate) fn with_digest(
     chart: Arc<Chart>,
     kind: &str,
     revision: &str,

@@ -28,6 +28,7 @@ mod observe;
 mod options;
 mod plan;
 mod post_render;
+mod preview;
 mod reconcile;
 mod render;
 mod report;
@@ -49,6 +50,9 @@ mod write;
 
 pub use artifacts::{ChartArtifacts, ReadError};
 pub use options::{FeatureGates, Filter, Options, Ports};
+pub use preview::{
+    PreviewError, PreviewRequest, ReleasePreview, cluster_capabilities, preview_release, preview_values,
+};
 
 use std::sync::Arc;
 

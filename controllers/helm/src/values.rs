@@ -1,5 +1,7 @@
 //! The values of a release: from ConfigMaps and Secrets in order, then those in the spec, which win.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 use nave_chart::{
@@ -23,7 +25,7 @@ pub(crate) struct ValuesError {
 }
 
 /// What a reference holds: the content of its key, or why there is none.
-type Content = Result<Option<String>, String>;
+pub(crate) type Content = Result<Option<String>, String>;
 
 /// Reads what the spec refers to, and merges it.
 pub(crate) async fn values_of(release: &HelmRelease, client: &Client) -> Result<Values, ValuesError> {
@@ -32,11 +34,30 @@ pub(crate) async fn values_of(release: &HelmRelease, client: &Client) -> Result<
     for reference in &release.spec.values_from {
         contents.push(read(reference, &namespace, client).await);
     }
+    merged(release, contents)
+}
+
+/// Merges what was read for each reference.
+pub(crate) fn merged(release: &HelmRelease, contents: Vec<Content>) -> Result<Values, ValuesError> {
+    let namespace = release.metadata.namespace.clone().unwrap_or_default();
     let inline = match &release.spec.values {
         Some(Value::Object(values)) => values.clone(),
         _ => Values::new(),
     };
     merge(&inline, &release.spec.values_from, contents, &namespace)
+}
+
+/// What a reference means, in the data of its object.
+pub(crate) fn content_of(reference: &ValuesReference, data: Option<BTreeMap<String, Vec<u8>>>) -> Content {
+    let key = key_of(reference);
+    match data.map(|mut data| data.remove(key)) {
+        None => Ok(None),
+        Some(Some(bytes)) => String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| "it is not UTF-8 text".to_owned()),
+        Some(None) if reference.optional => Ok(None),
+        Some(None) => Err(format!("key not found: {key}")),
+    }
 }
 
 fn key_of(reference: &ValuesReference) -> &str {

@@ -115,15 +115,20 @@ fn report(object: &Object, preview: Preview) -> bool {
             if recreated {
                 println!("  an immutable field changes: it is deleted and created again");
             }
-            for line in lines {
-                match line {
-                    Change::Same(text) => println!("  {text}"),
-                    Change::Gap => println!("  {}", "…".dimmed()),
-                    Change::Removed(text) => println!("{}", format_args!("- {text}").red()),
-                    Change::Added(text) => println!("{}", format_args!("+ {text}").green()),
-                }
-            }
+            print_lines(lines);
             true
+        }
+    }
+}
+
+/// Prints the lines of a difference.
+pub fn print_lines(lines: Vec<Change>) {
+    for line in lines {
+        match line {
+            Change::Same(text) => println!("  {text}"),
+            Change::Gap => println!("  {}", "…".dimmed()),
+            Change::Removed(text) => println!("{}", format_args!("- {text}").red()),
+            Change::Added(text) => println!("{}", format_args!("+ {text}").green()),
         }
     }
 }
