@@ -54,17 +54,20 @@ pub static OCI_REPOSITORY: Kind = source("OCIRepository", "ocirepositories", "so
 pub static HELM_REPOSITORY: Kind = source("HelmRepository", "helmrepositories", "source helm");
 /// A Helm chart.
 pub static HELM_CHART: Kind = source("HelmChart", "helmcharts", "source chart");
+/// A bucket of an object storage.
+pub static BUCKET: Kind = source("Bucket", "buckets", "source bucket");
 /// An artifact that somebody else made.
 pub static EXTERNAL_ARTIFACT: Kind = source("ExternalArtifact", "externalartifacts", "source external");
 
 /// Every kind with a status to look at: fleet kinds, then sources, then what uses them.
-pub static ALL: [&Kind; 8] = [
+pub static ALL: [&Kind; 9] = [
     &CLUSTER,
     &FLEET_KUSTOMIZATION,
     &GIT_REPOSITORY,
     &OCI_REPOSITORY,
     &HELM_REPOSITORY,
     &HELM_CHART,
+    &BUCKET,
     &EXTERNAL_ARTIFACT,
     &KUSTOMIZATION,
 ];

@@ -155,6 +155,7 @@ impl Ports {
             watched: self.git_repositories.clone(),
             registries: nave_oci::Registries::default(),
             repositories: nave_chart_repo::Repositories::default(),
+            buckets: nave_bucket::Buckets::default(),
             // Fleet objects refer to git only.
             others: None,
             tasks: self.tasks.clone(),

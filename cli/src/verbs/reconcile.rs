@@ -129,7 +129,7 @@ async fn source_of(connection: &Connection, object: &DynamicObject) -> Result<(&
         "" => object.namespace().unwrap_or_default(),
         namespace => namespace.to_owned(),
     };
-    let fetched = [&kinds::GIT_REPOSITORY, &kinds::OCI_REPOSITORY];
+    let fetched = [&kinds::GIT_REPOSITORY, &kinds::OCI_REPOSITORY, &kinds::BUCKET];
     let Some(known) = fetched.into_iter().find(|known| known.kind == kind) else {
         bail!(
             "--with-source: the source of {} is {kind} {namespace}/{name}, which cannot be reconciled from here",
