@@ -167,6 +167,8 @@ mod tests {
             "nave get kustomizations --status-selector ready=false --no-header",
             "nave get sources git -l app=x",
             "nave get source external",
+            "nave get sources bucket -A -o wide",
+            "nave reconcile source bucket artifacts",
             "nave describe cluster eu-1",
             "nave describe fleet apps -n platform",
             "nave reconcile ks apps --with-source",

@@ -67,11 +67,13 @@ pub static OCI_REPOSITORY: Kind = source("OCIRepository", "ocirepositories", "so
 pub static HELM_REPOSITORY: Kind = source("HelmRepository", "helmrepositories", "source helm");
 /// A Helm chart.
 pub static HELM_CHART: Kind = source("HelmChart", "helmcharts", "source chart");
+/// A bucket of an object storage.
+pub static BUCKET: Kind = source("Bucket", "buckets", "source bucket");
 /// An artifact that somebody else made.
 pub static EXTERNAL_ARTIFACT: Kind = source("ExternalArtifact", "externalartifacts", "source external");
 
 /// Every kind with a status to look at: fleet kinds, then sources, then what uses them.
-pub static ALL: [&Kind; 10] = [
+pub static ALL: [&Kind; 11] = [
     &CLUSTER,
     &FLEET_KUSTOMIZATION,
     &FLEET_HELM_RELEASE,
@@ -79,6 +81,7 @@ pub static ALL: [&Kind; 10] = [
     &OCI_REPOSITORY,
     &HELM_REPOSITORY,
     &HELM_CHART,
+    &BUCKET,
     &EXTERNAL_ARTIFACT,
     &KUSTOMIZATION,
     &HELM_RELEASE,

@@ -60,7 +60,7 @@ impl Component {
     /// Whether a definition belongs to it. The hub needs the Flux kinds too: its own sources, and Kustomizations for
     /// clusters reached by kubeconfig.
     fn needs(self, group: &str) -> bool {
-        self == Component::Hub || group.ends_with(".toolkit.fluxcd.io")
+        self == Component::Hub || group.ends_with(".fluxcd.io")
     }
 }
 

@@ -185,6 +185,7 @@ impl Ports {
             watched: self.git_repositories.clone(),
             registries: Registries::default(),
             repositories: Repositories::default(),
+            buckets: nave_bucket::Buckets::default(),
             others: Some(Watches {
                 oci_repositories: self.charts.oci_repositories.clone(),
                 helm_repositories: self.charts.helm_repositories.clone(),

@@ -9,6 +9,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     runtime::{reflector::ObjectRef, watcher},
 };
+use nave_bucket::Buckets;
 use nave_chart_repo::Repositories;
 use nave_crds::{ExternalArtifact, GitRepository, HelmRelease, Kustomization};
 use nave_git::Git;
@@ -44,6 +45,7 @@ pub struct Ports {
     remote_bases: RemoteBases,
     registries: Registries,
     repositories: Repositories,
+    buckets: Buckets,
     git_repositories: Watched<GitRepository>,
     sources: Watches,
     /// Also those of other shards.
@@ -125,7 +127,26 @@ impl Ports {
                 tasks,
             )
         };
+        let external_artifacts = Watched::start(
+            api(arguments, &client),
+            watcher::Config::default(),
+            without_managed_fields,
+            tasks,
+        );
         let watched_sources = Watches {
+            buckets: Watched::start(
+                api(arguments, &client),
+                selected(arguments),
+                without_managed_fields,
+                tasks,
+            ),
+            artifact_generators: Watched::start(
+                api(arguments, &client),
+                selected(arguments),
+                without_managed_fields,
+                tasks,
+            ),
+            external_artifacts: external_artifacts.clone(),
             oci_repositories: Watched::start(
                 api(arguments, &client),
                 selected(arguments),
@@ -151,12 +172,8 @@ impl Ports {
             sources: watched_sources,
             registries: Registries::default(),
             repositories: Repositories::default(),
-            external_artifacts: Watched::start(
-                api(arguments, &client),
-                watcher::Config::default(),
-                without_managed_fields,
-                tasks,
-            ),
+            buckets: Buckets::default(),
+            external_artifacts,
             kustomizations: Watched::start(
                 api(arguments, &client),
                 selected(arguments),
@@ -194,11 +211,13 @@ impl Ports {
             self.sources.oci_repositories.ready(),
             self.sources.helm_repositories.ready(),
             self.sources.helm_charts.ready(),
+            self.sources.buckets.ready(),
+            self.sources.artifact_generators.ready(),
             self.external_artifacts.ready(),
             self.kustomizations.ready(),
             self.helm_releases.ready()
         );
-        ready == (true, true, true, true, true, true, true)
+        ready == (true, true, true, true, true, true, true, true, true)
     }
 
     /// For the source controller.
@@ -212,6 +231,7 @@ impl Ports {
             watched: self.git_repositories.clone(),
             registries: self.registries.clone(),
             repositories: self.repositories.clone(),
+            buckets: self.buckets.clone(),
             others: Some(self.sources.clone()),
             tasks: self.tasks.clone(),
         }
@@ -228,6 +248,7 @@ impl Ports {
             helm_index_max_size: arguments.helm_index_max_size,
             helm_chart_max_size: arguments.helm_chart_max_size,
             helm_chart_file_max_size: arguments.helm_chart_file_max_size,
+            no_cross_namespace_refs: arguments.no_cross_namespace_refs,
             ..nave_source_controller::Options::default()
         }
     }

@@ -77,6 +77,8 @@ enum Source {
     Helm(Name),
     /// HelmCharts
     Chart(Name),
+    /// Buckets
+    Bucket(Name),
     /// ExternalArtifacts
     External(Name),
     /// Every kind of source
@@ -243,6 +245,9 @@ impl Request {
             What::Sources {
                 source: Source::Chart(name),
             } => (vec![&kinds::HELM_CHART], Some(name)),
+            What::Sources {
+                source: Source::Bucket(name),
+            } => (vec![&kinds::BUCKET], Some(name)),
             What::Sources {
                 source: Source::External(name),
             } => (vec![&kinds::EXTERNAL_ARTIFACT], Some(name)),

@@ -201,6 +201,7 @@ async fn source_of(
         &kinds::OCI_REPOSITORY,
         &kinds::HELM_REPOSITORY,
         &kinds::HELM_CHART,
+        &kinds::BUCKET,
     ];
     let Some(known) = fetched.into_iter().find(|known| known.kind == kind) else {
         bail!(

@@ -20,6 +20,8 @@ pub enum SourceTarget<Names: clap::Args> {
     Helm(Names),
     /// A HelmChart
     Chart(Names),
+    /// A Bucket
+    Bucket(Names),
 }
 
 impl<Names: clap::Args> SourceTarget<Names> {
@@ -30,6 +32,7 @@ impl<Names: clap::Args> SourceTarget<Names> {
             SourceTarget::Oci(names) => (&kinds::OCI_REPOSITORY, names),
             SourceTarget::Helm(names) => (&kinds::HELM_REPOSITORY, names),
             SourceTarget::Chart(names) => (&kinds::HELM_CHART, names),
+            SourceTarget::Bucket(names) => (&kinds::BUCKET, names),
         }
     }
 }

@@ -132,7 +132,8 @@ fn rank(object: &Object) -> u8 {
 }
 
 fn is_flux_definition(object: &Object) -> bool {
-    object.name().ends_with(".toolkit.fluxcd.io")
+    let name = object.name();
+    name.ends_with(".toolkit.fluxcd.io") || name.ends_with(".extensions.fluxcd.io")
 }
 
 /// Deployments that need Flux's definitions after this component is gone: Flux's own, an agent, a hub.

@@ -130,7 +130,7 @@ pub async fn preview_release(release: &HelmRelease, request: PreviewRequest) -> 
         spec: &release.spec,
         name: &release.name_any(),
         namespace: &release.namespace().unwrap_or_default(),
-        strategy: crate::settings::post_render_strategy(&release.spec, &crate::Gates::default()),
+        strategy: crate::settings::post_render_strategy(&release.spec, &crate::FeatureGates::default()),
     };
     let sorted = renderer.run(&rendered.files)?;
     (rendered.manifests, rendered.hooks) = (sorted.manifests, sorted.hooks);

@@ -9,7 +9,7 @@ mod status;
 mod triggers;
 
 use nave_chart_repo::Repositories;
-use nave_crds::{GitRepository, HelmChart, HelmRepository};
+use nave_crds::{Bucket, GitRepository, HelmChart, HelmRepository};
 use nave_oci::Registries;
 use nave_runtime::Watched;
 
@@ -19,6 +19,7 @@ use crate::{
     reconciler::{Done, Steps, Work},
 };
 
+pub(crate) use package::merge as merge_maps;
 pub(crate) use triggers::triggers;
 
 /// What is particular to a HelmChart.
@@ -27,6 +28,7 @@ pub(crate) struct HelmChartSteps {
     pub repositories: Repositories,
     pub git_repositories: Watched<GitRepository>,
     pub helm_repositories: Watched<HelmRepository>,
+    pub buckets: Watched<Bucket>,
 }
 
 impl Steps<HelmChart> for HelmChartSteps {

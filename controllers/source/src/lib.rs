@@ -5,9 +5,13 @@
 //! OCIRepository ─┤
 //! HelmRepository ┼─► reconciler: begin ─► work ─► draft ─► status   (the sources that Nave fetches)
 //! HelmChart ─────┤                  each kind: observe ─► plan ─► act
+//! Bucket ────────┤
+//! ArtifactGenerator: observe ─► plan ─► compose ─► publish (ExternalArtifacts made of the artifacts of sources)
 //! publish ───────┴────────────────────────────────────► status   (ExternalArtifact: content that is here already)
 //! ```
 
+mod artifact_generator;
+mod bucket;
 mod common;
 mod draft;
 pub mod external_artifact;

@@ -5,14 +5,17 @@ use std::{sync::Arc, time::Duration};
 use futures::{StreamExt, stream, stream::BoxStream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
+use nave_bucket::Buckets;
 use nave_chart_repo::Repositories;
-use nave_crds::{GitRepository, HelmChart, HelmRepository, OCIRepository};
+use nave_crds::{ArtifactGenerator, Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
 use nave_git::Git;
 use nave_oci::Registries;
 use nave_runtime::{EventRecorder, Metrics, Tasks, Watched, controller};
 use nave_store::Store;
 
 use crate::{
+    artifact_generator,
+    bucket::BucketSteps,
     common::Common,
     git_repository::GitRepositorySteps,
     helm_chart::{self, HelmChartSteps},
@@ -35,6 +38,8 @@ pub struct Ports {
     pub registries: Registries,
     /// How chart repositories are read.
     pub repositories: Repositories,
+    /// How buckets are read.
+    pub buckets: Buckets,
     /// Where events go.
     pub events: EventRecorder,
     /// Where measurements go.
@@ -56,6 +61,12 @@ pub struct Watches {
     pub helm_repositories: Watched<HelmRepository>,
     /// Charts.
     pub helm_charts: Watched<HelmChart>,
+    /// Buckets.
+    pub buckets: Watched<Bucket>,
+    /// What is made of sources.
+    pub artifact_generators: Watched<ArtifactGenerator>,
+    /// What others made, and what is made of sources.
+    pub external_artifacts: Watched<ExternalArtifact>,
 }
 
 /// What may be configured; the defaults are Flux's.
@@ -77,6 +88,8 @@ pub struct Options {
     pub helm_chart_max_size: u64,
     /// How many bytes one file of a chart may have (`--helm-chart-file-max-size`).
     pub helm_chart_file_max_size: u64,
+    /// Whether an ArtifactGenerator may name sources of other namespaces (`--no-cross-namespace-refs` says no).
+    pub no_cross_namespace_refs: bool,
     /// Which GitRepositories are ours. Others are left alone entirely, finalizers included: on a hub those without a fleet owner
     /// belong to whoever else runs there.
     pub filter: Filter,
@@ -116,6 +129,7 @@ impl Default for Options {
             helm_index_max_size: 50 << 20,
             helm_chart_max_size: 10 << 20,
             helm_chart_file_max_size: 5 << 20,
+            no_cross_namespace_refs: false,
             filter: Arc::new(|_| true),
             kind_filter: Arc::new(|_, _| true),
             wakes: Arc::new(|_| stream::pending().boxed()),
@@ -152,6 +166,10 @@ pub async fn run(ports: Ports, options: Options, extra_triggers: BoxStream<'stat
             repositories: ports.repositories.clone(),
             git_repositories: ports.watched.clone(),
             helm_repositories: watches.helm_repositories.clone(),
+            buckets: watches.buckets.clone(),
+        };
+        let buckets = BucketSteps {
+            buckets: ports.buckets.clone(),
         };
         let chart_triggers = helm_chart::triggers(&ports.watched, watches);
         tokio::join!(
@@ -170,6 +188,8 @@ pub async fn run(ports: Ports, options: Options, extra_triggers: BoxStream<'stat
                 stream::pending().boxed()
             ),
             run_kind(&ports, &options, &watches.helm_charts, charts, chart_triggers),
+            run_kind(&ports, &options, &watches.buckets, buckets, stream::pending().boxed()),
+            artifact_generator::run(&ports, &options, watches),
         );
     };
     tokio::join!(repositories, others);

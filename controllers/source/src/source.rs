@@ -5,8 +5,8 @@ use std::{fmt::Debug, time::Duration};
 use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
 use nave_crds::{
-    Artifact, GitRepository, HelmChart, HelmRepository, OCIRepository,
-    source::{GitRepositoryStatus, HelmChartStatus, HelmRepositoryStatus, OciRepositoryStatus},
+    Artifact, Bucket, GitRepository, HelmChart, HelmRepository, OCIRepository,
+    source::{BucketStatus, GitRepositoryStatus, HelmChartStatus, HelmRepositoryStatus, OciRepositoryStatus},
 };
 use nave_runtime::Condition;
 use serde::{Serialize, de::DeserializeOwned};
@@ -130,3 +130,4 @@ source!(HelmRepository, HelmRepositoryStatus, |object| object
     .interval
     .map_or(HELM_REPOSITORY_INTERVAL, |interval| interval.get()));
 source!(HelmChart, HelmChartStatus, |object| object.spec.interval.get());
+source!(Bucket, BucketStatus, |object| object.spec.interval.get());

@@ -82,6 +82,9 @@ impl Columns {
             if has_url.contains(&self.kind) {
                 cells.push(("URL", text(object, "/spec/url").to_owned()));
             }
+            if *self.kind == kinds::BUCKET {
+                cells.push(("Endpoint", text(object, "/spec/endpoint").to_owned()));
+            }
             let created = object.metadata.creation_timestamp.as_ref();
             cells.push((
                 "Age",

@@ -248,7 +248,9 @@ fn is_protected(applied: &Applied, agent_namespace: &str) -> bool {
     let Applied { gvk, id } = applied;
     match gvk.kind.as_str() {
         "Namespace" => id.name == agent_namespace || id.name == "kube-system",
-        "CustomResourceDefinition" => id.name.ends_with(".toolkit.fluxcd.io"),
+        "CustomResourceDefinition" => {
+            id.name.ends_with(".toolkit.fluxcd.io") || id.name.ends_with(".extensions.fluxcd.io")
+        }
         "Deployment" | "ServiceAccount" => id.namespace == agent_namespace && id.name == "nave-agent",
         "ClusterRole" | "ClusterRoleBinding" => id.name.starts_with("nave-agent-"),
         _ => false,

@@ -154,14 +154,18 @@ impl HelmChartSteps {
         work: &mut Work<HelmChart>,
     ) -> Result<Option<Built>, Failure> {
         let (kind, name) = (object.spec.source_ref.kind.clone(), &object.spec.source_ref.name);
-        let source = self
-            .git_repositories
-            .get(&work.namespace, name)
-            .ok_or_else(|| unavailable(&kind, name))?;
-        let source: Artifact = source
-            .status
-            .as_ref()
-            .and_then(|status| status.artifact.clone())
+        let artifact = match kind.as_str() {
+            "Bucket" => self
+                .buckets
+                .get(&work.namespace, name)
+                .map(|source| source.status.as_ref().and_then(|status| status.artifact.clone())),
+            _ => self
+                .git_repositories
+                .get(&work.namespace, name)
+                .map(|source| source.status.as_ref().and_then(|status| status.artifact.clone())),
+        };
+        let source: Artifact = artifact
+            .ok_or_else(|| unavailable(&kind, name))?
             .ok_or_else(|| no_artifact(&kind, name))?;
         work.draft.status.observed_source_artifact_revision = source.revision.clone();
         let unreadable = |text: String| {

@@ -37,7 +37,7 @@ pub(crate) fn check(spec: &HelmChartSpec) -> Result<(), Failure> {
                 spec.chart
             ),
         ),
-        "HelmRepository" | "GitRepository" => Ok(()),
+        "HelmRepository" | "GitRepository" | "Bucket" => Ok(()),
         kind => stalled(
             reasons::UNSUPPORTED_SOURCE_KIND,
             format!("spec.sourceRef.kind: '{kind}' is not supported by this version"),
@@ -141,7 +141,7 @@ mod tests {
         check_stalled(json!({"chart": "App"}), "InvalidChartReference");
         check_stalled(json!({"chart": "../app"}), "InvalidChartReference");
         check_stalled(
-            json!({"sourceRef": {"kind": "Bucket", "name": "b"}}),
+            json!({"sourceRef": {"kind": "OCIRepository", "name": "b"}}),
             "UnsupportedSourceKind",
         );
         check_stalled(json!({"verify": {"provider": "cosign"}}), "VerificationError");

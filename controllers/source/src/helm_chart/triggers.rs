@@ -24,8 +24,16 @@ pub(crate) fn triggers(
     let by_git = git_repositories
         .changes()
         .flat_map(move |source| stream::iter(concerned(&charts, source.as_ref())));
+    let charts = watches.helm_charts.clone();
+    let by_bucket = watches
+        .buckets
+        .changes()
+        .flat_map(move |source| stream::iter(concerned(&charts, source.as_ref())));
+    let by_folder = stream::select(by_git, by_bucket);
     // A stream that ended would end the controller.
-    stream::select(by_repository, by_git).chain(stream::pending()).boxed()
+    stream::select(by_repository, by_folder)
+        .chain(stream::pending())
+        .boxed()
 }
 
 fn concerned<K: Source>(charts: &Watched<HelmChart>, source: &K) -> Vec<ObjectRef<HelmChart>> {

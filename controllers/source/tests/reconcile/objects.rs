@@ -19,9 +19,15 @@ impl Stage {
             "OCIRepository" => "ocirepositories",
             "HelmRepository" => "helmrepositories",
             "HelmChart" => "helmcharts",
+            "Bucket" => "buckets",
+            "ExternalArtifact" => "externalartifacts",
+            "ArtifactGenerator" => "artifactgenerators",
             _ => "gitrepositories",
         };
-        let kind = GroupVersionKind::gvk("source.toolkit.fluxcd.io", "v1", kind);
+        let kind = match kind {
+            "ArtifactGenerator" => GroupVersionKind::gvk("source.extensions.fluxcd.io", "v1beta1", kind),
+            _ => GroupVersionKind::gvk("source.toolkit.fluxcd.io", "v1", kind),
+        };
         let resource = ApiResource::from_gvk_with_plural(&kind, plural);
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
@@ -29,7 +35,10 @@ impl Stage {
     /// Creates or changes an object.
     pub async fn apply_object(&self, kind: &str, name: &str, spec: Value) -> Result<()> {
         let object = json!({
-            "apiVersion": nave_crds::source::API_VERSION,
+            "apiVersion": match kind {
+                "ArtifactGenerator" => nave_crds::extensions::API_VERSION,
+                _ => nave_crds::source::API_VERSION,
+            },
             "kind": kind,
             "metadata": {"name": name},
             "spec": spec,

@@ -133,6 +133,9 @@ impl Stage {
             oci_repositories: self.watch(&tasks),
             helm_repositories: self.watch(&tasks),
             helm_charts: self.watch(&tasks),
+            buckets: self.watch(&tasks),
+            artifact_generators: self.watch(&tasks),
+            external_artifacts: self.watch(&tasks),
         };
         let events = EventRecorder::new(self.client.clone(), "source-controller", "test".into(), None, &tasks);
         let ports = Ports {
@@ -145,6 +148,7 @@ impl Stage {
             // A layer that stops coming is given up soon here.
             registries: Registries::new(Duration::from_secs(1)),
             repositories: nave_chart_repo::Repositories::default(),
+            buckets: nave_bucket::Buckets::default(),
             others: Some(others),
             tasks: tasks.clone(),
         };

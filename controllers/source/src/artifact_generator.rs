@@ -1,0 +1,36 @@
+//! ArtifactGenerator: artifacts composed of, and split from, those of sources (source-watcher 2.2).
+//!
+//! ```text
+//! sources ─► observe ─► drift? ─► trees ─► pattern ─► compose ─► store ─► ExternalArtifact
+//! ```
+
+mod act;
+mod compose;
+mod glob;
+mod observe;
+mod output;
+mod pattern;
+mod plan;
+mod status;
+mod triggers;
+
+use std::sync::Arc;
+
+use nave_runtime::controller;
+
+use crate::run::{Options, Ports, Watches};
+
+/// Reconciles ArtifactGenerators until shutdown.
+pub(crate) async fn run(ports: &Ports, options: &Options, watches: &Watches) {
+    let reconciler = Arc::new(act::Generators::new(ports, options, watches));
+    let triggers = triggers::triggers(&ports.watched, watches);
+    controller::run(
+        &watches.artifact_generators,
+        triggers,
+        options.concurrent,
+        &ports.metrics,
+        reconciler,
+        &ports.tasks,
+    )
+    .await;
+}
