@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use kube::Client;
 use nave_crds::{helm::HelmRelease, source::ExternalArtifact};
+use nave_net::cloud::Cloud;
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
     ports::{ApplyPolicy, PrunePermits},
@@ -53,6 +54,10 @@ pub struct Options {
     pub max_retry_delay: Duration,
     /// `--default-service-account`; empty is none.
     pub default_service_account: String,
+    /// `--default-kubeconfig-service-account`; empty is none.
+    pub default_kubeconfig_service_account: String,
+    /// Identities in clouds; without, there are none.
+    pub cloud: Option<Cloud>,
     /// `--no-cross-namespace-refs`.
     pub no_cross_namespace_refs: bool,
     /// `--override-manager`.
@@ -90,6 +95,8 @@ pub struct FeatureGates {
     pub disable_chart_digest_tracking: bool,
     /// Without a strategy, failures are retried and not remedied.
     pub default_to_retry_on_failure: bool,
+    /// Objects may name the account whose identity they use towards others.
+    pub object_level_workload_identity: bool,
 }
 
 impl Default for Options {
@@ -102,6 +109,8 @@ impl Default for Options {
             min_retry_delay: Duration::from_millis(750),
             max_retry_delay: Duration::from_secs(15 * 60),
             default_service_account: String::new(),
+            default_kubeconfig_service_account: String::new(),
+            cloud: None,
             no_cross_namespace_refs: false,
             override_managers: Vec::new(),
             watch_configs_label_selector: "reconcile.fluxcd.io/watch=Enabled".to_owned(),
@@ -119,6 +128,7 @@ impl Default for FeatureGates {
             disable_config_watchers: false,
             disable_chart_digest_tracking: false,
             default_to_retry_on_failure: false,
+            object_level_workload_identity: false,
         }
     }
 }

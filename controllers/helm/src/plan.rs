@@ -111,10 +111,6 @@ pub(crate) fn plan(spec: &HelmReleaseSpec, seen: Observed, options: &Options) ->
 
 /// What the API accepts and this version does not do.
 fn unsupported(spec: &HelmReleaseSpec) -> Option<String> {
-    let kube_config = spec.kube_config.as_ref();
-    if kube_config.is_some_and(|reference| reference.config_map_ref.is_some()) {
-        return Some("spec.kubeConfig.configMapRef is not supported by this version, use secretRef".to_owned());
-    }
     if settings::waits_by_helm_3(spec) {
         return Some("spec.waitStrategy.name legacy is not supported by this version, use poller".to_owned());
     }
@@ -164,11 +160,6 @@ mod tests {
             json!({"chartRef": null}),
             seen(ready()),
             "Stall { reason: \"ReconcileError\"",
-        );
-        check_plan(
-            json!({"kubeConfig": {"configMapRef": {"name": "c"}}}),
-            seen(ready()),
-            "Stall { reason: \"FeatureGateDisabled\", message: \"spec.kubeConfig.configMapRef",
         );
         check_plan(
             json!({"waitStrategy": {"name": "legacy"}}),

@@ -21,6 +21,8 @@ pub(crate) struct Draft<S> {
     now: Timestamp,
     /// Reason and message of `ArtifactInStorage`, where they are not the usual ones.
     storage: Option<(String, String)>,
+    /// What `SourceVerified` says holds for this reconcile.
+    verified: bool,
 }
 
 impl<S: SourceStatus> Draft<S> {
@@ -31,6 +33,7 @@ impl<S: SourceStatus> Draft<S> {
             generation,
             now,
             storage: None,
+            verified: false,
         }
     }
 
@@ -113,10 +116,34 @@ impl<S: SourceStatus> Draft<S> {
             .map(|condition| (condition.reason.clone(), condition.message.clone()));
     }
 
+    /// The source was made by whom the spec says.
+    pub fn verified(&mut self, message: &str) {
+        self.set(SOURCE_VERIFIED, Status::True, reasons::SUCCEEDED, message);
+        self.verified = true;
+    }
+
+    /// As it was found before, for the same revision and the same spec.
+    pub fn still_verified(&mut self) {
+        self.verified = true;
+    }
+
+    /// Whether it was found before, for the same spec.
+    pub fn was_verified(&self) -> bool {
+        !self.is_new_generation() && self.status.conditions().is_true(SOURCE_VERIFIED)
+    }
+
+    /// It is not by whom the spec says; what failed for that reason is said apart.
+    pub fn unverified(&mut self, reason: &str, message: &str) {
+        self.set(SOURCE_VERIFIED, Status::False, reason, message);
+    }
+
     /// Everything is as the spec wants it.
     pub fn succeeded(&mut self) {
         self.drop(S::CONDITIONS.failures);
-        self.drop(&[ARTIFACT_OUTDATED, RECONCILING, STALLED, SOURCE_VERIFIED]);
+        self.drop(&[ARTIFACT_OUTDATED, RECONCILING, STALLED]);
+        if !self.verified {
+            self.drop(&[SOURCE_VERIFIED]);
+        }
         if let Some(artifact) = self.status.artifact() {
             let (reason, message) = match self.storage.take() {
                 Some(told) => told,
@@ -133,7 +160,9 @@ impl<S: SourceStatus> Draft<S> {
     /// Something failed; what was stored before stays.
     pub fn failed(&mut self, failure: &Failure) {
         self.drop((S::CONDITIONS.passed)(failure.condition));
-        self.set(failure.condition, Status::True, failure.reason, &failure.message);
+        let unverified = failure.condition == SOURCE_VERIFIED;
+        let status = if unverified { Status::False } else { Status::True };
+        self.set(failure.condition, status, failure.reason, &failure.message);
         match failure.retry {
             Retry::Stalled => {
                 self.set(STALLED, Status::True, failure.reason, &failure.message);
@@ -150,6 +179,10 @@ impl<S: SourceStatus> Draft<S> {
         S::CONDITIONS
             .summary
             .apply(self.status.conditions_mut(), self.generation, self.now);
+        // That it is not by whom it should be says more than that there is something new.
+        if unverified {
+            self.set(READY, Status::False, failure.reason, &failure.message);
+        }
     }
 
     /// The request that this reconcile answers.
@@ -305,6 +338,48 @@ mod tests {
         next.succeeded();
         assert!(recovered(&failed, &next.status));
         assert!(!recovered(&next.status, &next.status));
+    }
+
+    #[test]
+    fn what_is_not_verified_is_not_ready_and_keeps_the_artifact() {
+        let mut draft = Draft::new(ready(), 1, at(500));
+        draft.begin(None);
+        draft.outdated(source_reasons::NEW_REVISION, "new upstream revision 'b'");
+        let reason = source_reasons::INVALID_COMMIT_SIGNATURE;
+        draft.failed(&Failure::new(Retry::Backoff, SOURCE_VERIFIED, reason, "not signed"));
+        check(
+            &draft.status,
+            &[
+                "ArtifactInStorage=True/Succeeded",
+                "ArtifactOutdated=True/NewRevision",
+                "Ready=False/InvalidCommitSignature",
+                "Reconciling=True/ProgressingWithRetry",
+                "SourceVerified=False/InvalidCommitSignature",
+            ],
+        );
+        assert_eq!(draft.status.artifact.as_ref().unwrap().revision, "a");
+        let mut next = Draft::new(draft.status, 1, at(600));
+        assert!(!next.was_verified());
+        next.begin(None);
+        next.stored(artifact("b"));
+        next.verified("verified");
+        next.succeeded();
+        let expected = [
+            "ArtifactInStorage=True/Succeeded",
+            "Ready=True/Succeeded",
+            "SourceVerified=True/Succeeded",
+        ];
+        check(&next.status, &expected);
+        let mut kept = Draft::new(next.status.clone(), 1, at(700));
+        assert!(kept.was_verified());
+        kept.still_verified();
+        kept.succeeded();
+        assert_eq!(kept.status, next.status);
+        // Without `spec.verify` the condition goes.
+        let mut without = Draft::new(next.status, 2, at(800));
+        assert!(!without.was_verified());
+        without.succeeded();
+        check(&without.status, &expected[..2]);
     }
 
     #[test]

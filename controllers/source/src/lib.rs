@@ -8,6 +8,7 @@
 //! publish ───────┴────────────────────────────────────► status   (ExternalArtifact: content that is here already)
 //! ```
 
+mod cloud_login;
 mod common;
 mod draft;
 pub mod external_artifact;
@@ -21,5 +22,6 @@ mod reconciler;
 mod run;
 mod source;
 mod summary;
+mod verification;
 
 pub use run::{Filter, Options, Ports, Watches, run};

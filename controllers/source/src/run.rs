@@ -7,6 +7,7 @@ use kube::runtime::reflector::ObjectRef;
 use nave_chart_repo::Repositories;
 use nave_crds::{GitRepository, HelmChart, HelmRepository, OCIRepository};
 use nave_git::Git;
+use nave_net::cloud::Cloud;
 use nave_oci::Registries;
 use nave_runtime::{EventRecorder, Metrics, Tasks, Watched, controller};
 use nave_store::Store;
@@ -76,6 +77,12 @@ pub struct Options {
     pub helm_chart_max_size: u64,
     /// How many bytes one file of a chart may have (`--helm-chart-file-max-size`).
     pub helm_chart_file_max_size: u64,
+    /// Identities in clouds; without, there are none.
+    pub cloud: Option<Cloud>,
+    /// The feature gate `ObjectLevelWorkloadIdentity`.
+    pub object_level_workload_identity: bool,
+    /// The account whose identity is used where a spec names none (`--default-service-account`); empty is none.
+    pub default_service_account: String,
     /// Which GitRepositories are ours. Others are left alone entirely, finalizers included: on a hub those without a fleet owner
     /// belong to whoever else runs there.
     pub filter: Filter,
@@ -107,6 +114,9 @@ impl Default for Options {
             helm_index_max_size: 50 << 20,
             helm_chart_max_size: 10 << 20,
             helm_chart_file_max_size: 5 << 20,
+            cloud: None,
+            object_level_workload_identity: false,
+            default_service_account: String::new(),
             filter: Arc::new(|_| true),
         }
     }
