@@ -23,6 +23,8 @@ pub mod source {
     pub const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";
     /// A signature does not verify.
     pub const VERIFICATION_ERROR: &str = "VerificationError";
+    /// The signature of a chart does not hold.
+    pub const CHART_VERIFICATION_ERROR: &str = "ChartVerificationError";
     /// A directory could not be made.
     pub const DIRECTORY_CREATION_FAILED: &str = "DirectoryCreationFailed";
     /// A file could not be looked at.

@@ -190,6 +190,10 @@ impl Ports {
                 oci_repositories: self.charts.oci_repositories.clone(),
                 helm_repositories: self.charts.helm_repositories.clone(),
                 helm_charts: self.charts.helm_charts.clone(),
+                // Fleet objects do not refer to them.
+                buckets: None,
+                artifact_generators: None,
+                external_artifacts: self.external_artifacts.clone(),
             }),
             tasks: self.tasks.clone(),
         }

@@ -123,7 +123,11 @@ impl Cloud {
     ///
     /// # Errors
     /// The HTTP client cannot be made.
-    pub fn new(settings: Settings, accounts: Option<Arc<dyn Accounts>>, limits: CacheLimits) -> Result<Cloud, ClientError> {
+    pub fn new(
+        settings: Settings,
+        accounts: Option<Arc<dyn Accounts>>,
+        limits: CacheLimits,
+    ) -> Result<Cloud, ClientError> {
         let client = http_client(&TlsOptions::default(), None)?
             .timeout(DEADLINE)
             // Credentials go to who was named and to nobody else.

@@ -117,6 +117,15 @@ pub struct Arguments {
     /// The service account whose tokens are used for clusters of spec.kubeConfig.configMapRef that name none
     #[arg(long, default_value = "", value_name = "NAME")]
     pub default_kubeconfig_service_account: String,
+    /// The service account whose cloud identity is used for spec.decryption that names none
+    #[arg(long, default_value = "", value_name = "NAME")]
+    pub default_decryption_service_account: String,
+    /// How many tokens of clouds are kept; 0 keeps none
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    pub token_cache_max_size: usize,
+    /// How long a token of a cloud is kept at most, one hour or less
+    #[arg(long, default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    pub token_cache_max_duration: Duration,
     /// Refuse references to sources in other namespaces
     #[arg(long)]
     pub no_cross_namespace_refs: bool,
@@ -211,7 +220,17 @@ impl Arguments {
     /// # Errors
     /// A sentence for whoever typed them.
     pub fn check(&self) -> Result<(), String> {
-        flux_flags::gates(&self.feature_gates)?;
+        let gates = flux_flags::gates(&self.feature_gates)?;
+        if self.token_cache_max_duration > Duration::from_secs(3600) {
+            return Err("--token-cache-max-duration may be one hour at most".to_owned());
+        }
+        let needs_gate = !self.default_decryption_service_account.is_empty();
+        if needs_gate && !gates.object_level_workload_identity {
+            return Err(
+                "--default-decryption-service-account needs --feature-gates=ObjectLevelWorkloadIdentity=true"
+                    .to_owned(),
+            );
+        }
         let (lease, deadline, retry) = (
             self.leader_election_lease_duration,
             self.leader_election_renew_deadline,

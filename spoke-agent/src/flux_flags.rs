@@ -6,8 +6,7 @@
 use nave_kustomize_controller::FeatureGates;
 
 const NO_LIMIT: &str = "requests are not limited here; the API server's priority and fairness does it";
-const NO_CLOUD: &str = "there is no login to cloud providers yet, so there are no tokens to keep";
-const NO_WORKLOAD: &str = "key services are asked with static credentials of a Secret only";
+const NO_VAULT_LOGIN: &str = "Vault is asked with the token of a Secret only";
 const NO_SSH: &str = "git over SSH is not there yet";
 const NO_INDEX_CACHE: &str = "indexes of chart repositories are read from disk, chart by chart, and not kept in memory";
 const NO_TIMEOUT: &str = "a download has the timeout of its source";
@@ -18,10 +17,7 @@ const SHA256: &str = "releases are digested with sha256 only";
 const REFUSED: &[(&str, &str)] = &[
     ("kube-api-qps", NO_LIMIT),
     ("kube-api-burst", NO_LIMIT),
-    ("token-cache-max-size", NO_CLOUD),
-    ("token-cache-max-duration", NO_CLOUD),
-    ("default-decryption-service-account", NO_WORKLOAD),
-    ("sops-vault-configmap", NO_WORKLOAD),
+    ("sops-vault-configmap", NO_VAULT_LOGIN),
     ("ssh-kex-algos", NO_SSH),
     ("ssh-hostkey-algos", NO_SSH),
     ("helm-cache-max-size", NO_INDEX_CACHE),
@@ -114,6 +110,7 @@ pub fn helm_gates(texts: &[String]) -> nave_helm_controller::FeatureGates {
         disable_chart_digest_tracking: is_on("DisableChartDigestTracking"),
         default_to_retry_on_failure: is_on("DefaultToRetryOnFailure"),
         use_helm3_defaults: is_on("UseHelm3Defaults"),
+        object_level_workload_identity: shared.object_level_workload_identity,
     }
 }
 

@@ -16,6 +16,7 @@ use nave_git::Git;
 use nave_helm_controller::ChartArtifacts;
 use nave_kms::KeyServices;
 use nave_kustomize_controller::{ArtifactReader, RemoteBases, StoreOrHttp};
+use nave_net::cloud::{CacheLimits, Cloud, Settings};
 use nave_oci::Registries;
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
@@ -26,7 +27,7 @@ use nave_runtime::{
 };
 use nave_source_controller::Watches;
 use nave_store::{Retention, Store, advertised_address};
-use nave_targets::{KubeconfigPolicy, Targets};
+use nave_targets::{ClusterAccounts, KubeconfigPolicy, Targets};
 
 use crate::{args::Arguments, flux_flags, joined::Joined};
 
@@ -43,6 +44,7 @@ pub struct Ports {
     git: Git,
     key_services: KeyServices,
     remote_bases: RemoteBases,
+    cloud: Cloud,
     registries: Registries,
     repositories: Repositories,
     buckets: Buckets,
@@ -95,6 +97,13 @@ impl Ports {
         let key_services = KeyServices::new()
             .context("preparing the HTTP client for key services")?
             .allow_local_addresses(true);
+        let limits = CacheLimits {
+            entries: arguments.token_cache_max_size,
+            duration: arguments.token_cache_max_duration,
+        };
+        let accounts = Arc::new(ClusterAccounts::new(client.clone()));
+        let cloud = Cloud::new(Settings::of_process(), Some(accounts), limits)
+            .context("preparing the HTTP client for clouds")?;
         let policy = KubeconfigPolicy {
             allow_exec: arguments.insecure_kubeconfig_exec,
             allow_insecure_tls: arguments.insecure_kubeconfig_tls,
@@ -134,18 +143,18 @@ impl Ports {
             tasks,
         );
         let watched_sources = Watches {
-            buckets: Watched::start(
+            buckets: Some(Watched::start(
                 api(arguments, &client),
                 selected(arguments),
                 without_managed_fields,
                 tasks,
-            ),
-            artifact_generators: Watched::start(
+            )),
+            artifact_generators: Some(Watched::start(
                 api(arguments, &client),
                 selected(arguments),
                 without_managed_fields,
                 tasks,
-            ),
+            )),
             external_artifacts: external_artifacts.clone(),
             oci_repositories: Watched::start(
                 api(arguments, &client),
@@ -193,6 +202,7 @@ impl Ports {
             kustomize_events: events("kustomize-controller"),
             key_services,
             remote_bases,
+            cloud,
             helm_events: events("helm-controller"),
             git,
             store,
@@ -239,6 +249,9 @@ impl Ports {
 
     /// Flags of the source controller.
     pub fn source_options(&self, arguments: &Arguments) -> nave_source_controller::Options {
+        let gate = flux_flags::gates(&arguments.feature_gates)
+            .expect("checked before anything was started")
+            .object_level_workload_identity;
         nave_source_controller::Options {
             concurrent: arguments.concurrent,
             interval_jitter: arguments.interval_jitter_percentage,
@@ -249,6 +262,15 @@ impl Ports {
             helm_chart_max_size: arguments.helm_chart_max_size,
             helm_chart_file_max_size: arguments.helm_chart_file_max_size,
             no_cross_namespace_refs: arguments.no_cross_namespace_refs,
+            cloud: Some(self.cloud.clone()),
+            object_level_workload_identity: gate,
+            // The flag is kustomize-controller's too, where it means impersonation: with the gate closed nobody who sets it
+            // means identities in clouds.
+            default_service_account: if gate {
+                arguments.default_service_account.clone()
+            } else {
+                String::new()
+            },
             ..nave_source_controller::Options::default()
         }
     }
@@ -292,6 +314,8 @@ impl Ports {
             interval_jitter: arguments.interval_jitter_percentage,
             default_service_account: arguments.default_service_account.clone(),
             default_kubeconfig_service_account: arguments.default_kubeconfig_service_account.clone(),
+            default_decryption_service_account: arguments.default_decryption_service_account.clone(),
+            cloud: Some(self.cloud.clone()),
             no_cross_namespace_refs: arguments.no_cross_namespace_refs,
             no_remote_bases: arguments.no_remote_bases,
             sops_age_secret: (!arguments.sops_age_secret.is_empty())
@@ -334,6 +358,8 @@ impl Ports {
             min_retry_delay: arguments.min_retry_delay,
             max_retry_delay: arguments.max_retry_delay,
             default_service_account: arguments.default_service_account.clone(),
+            default_kubeconfig_service_account: arguments.default_kubeconfig_service_account.clone(),
+            cloud: Some(self.cloud.clone()),
             no_cross_namespace_refs: arguments.no_cross_namespace_refs,
             override_managers: arguments.override_manager.clone(),
             watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),

@@ -6,7 +6,9 @@
 //!                                                          └─ discovery                 └─ KindWatch per kind: rows, health
 //! ```
 
+mod accounts;
 mod client;
+mod config_map;
 mod discovery;
 mod fingerprint;
 mod kind_watch;
@@ -16,6 +18,8 @@ mod target;
 mod targets;
 mod tokens;
 
+pub use accounts::ClusterAccounts;
+pub use config_map::{ConfigMapAccess, ConfigMapError};
 pub use discovery::{ResolveError, Resource};
 pub use fingerprint::{APPLY_MANAGER, Fingerprint};
 pub use kind_watch::{Judge, KindWatch, Known, News, Subscription};

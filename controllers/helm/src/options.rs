@@ -7,6 +7,7 @@ use nave_crds::{
     helm::HelmRelease,
     source::{ExternalArtifact, HelmChart, OCIRepository},
 };
+use nave_net::cloud::Cloud;
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
     ports::{ApplyPolicy, PrunePermits},
@@ -60,6 +61,10 @@ pub struct Options {
     pub max_retry_delay: Duration,
     /// `--default-service-account`; empty is none.
     pub default_service_account: String,
+    /// `--default-kubeconfig-service-account`; empty is none.
+    pub default_kubeconfig_service_account: String,
+    /// Identities in clouds; without, there are none.
+    pub cloud: Option<Cloud>,
     /// `--no-cross-namespace-refs`.
     pub no_cross_namespace_refs: bool,
     /// `--override-manager`.
@@ -101,6 +106,8 @@ pub struct FeatureGates {
     /// Where the spec says nothing, as Helm 3: installed by the client's merge, waited for by its rules, hooks not
     /// post-rendered.
     pub use_helm3_defaults: bool,
+    /// Objects may name the account whose identity they use towards others.
+    pub object_level_workload_identity: bool,
 }
 
 impl Default for Options {
@@ -113,6 +120,8 @@ impl Default for Options {
             min_retry_delay: Duration::from_millis(750),
             max_retry_delay: Duration::from_secs(15 * 60),
             default_service_account: String::new(),
+            default_kubeconfig_service_account: String::new(),
+            cloud: None,
             no_cross_namespace_refs: false,
             override_managers: Vec::new(),
             watch_configs_label_selector: "reconcile.fluxcd.io/watch=Enabled".to_owned(),
@@ -131,6 +140,7 @@ impl Default for FeatureGates {
             disable_chart_digest_tracking: false,
             default_to_retry_on_failure: false,
             use_helm3_defaults: false,
+            object_level_workload_identity: false,
         }
     }
 }

@@ -66,12 +66,6 @@ pub(crate) fn plan(spec: &HelmReleaseSpec, seen: Observed, options: &Options) ->
     if let Some((reason, message)) = seen.invalid {
         return Plan::Stall { reason, message };
     }
-    if let Some(message) = unsupported(spec) {
-        return Plan::Stall {
-            reason: reasons::FEATURE_GATE_DISABLED,
-            message,
-        };
-    }
     let soon = options.requeue_dependency;
     if let Some(message) = seen.unready {
         return Plan::Postpone {
@@ -107,15 +101,6 @@ pub(crate) fn plan(spec: &HelmReleaseSpec, seen: Observed, options: &Options) ->
         return postpone(reasons::helm::VALUES_ERROR, message, None);
     }
     Plan::Go(artifact)
-}
-
-/// What the API accepts and this version does not do.
-fn unsupported(spec: &HelmReleaseSpec) -> Option<String> {
-    let kube_config = spec.kube_config.as_ref();
-    if kube_config.is_some_and(|reference| reference.config_map_ref.is_some()) {
-        return Some("spec.kubeConfig.configMapRef is not supported by this version, use secretRef".to_owned());
-    }
-    None
 }
 
 #[cfg(test)]
@@ -162,10 +147,6 @@ mod tests {
             "Stall { reason: \"ReconcileError\"",
         );
         check_plan(
-            json!({"kubeConfig": {"configMapRef": {"name": "c"}}}),
-            seen(ready()),
-            "Stall { reason: \"FeatureGateDisabled\", message: \"spec.kubeConfig.configMapRef",
-        );
         check_plan(json!({"waitStrategy": {"name": "legacy"}}), seen(ready()), "Go(");
         check_plan(
             json!({"upgrade": {"serverSideApply": "disabled"}}),

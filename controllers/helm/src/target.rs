@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use nave_crds::helm::HelmRelease;
-use nave_targets::{ServiceAccount, Target, TargetError};
+use nave_targets::{ConfigMapAccess, ConfigMapError, ServiceAccount, Target, TargetError};
 
 use crate::{Options, Ports};
 
@@ -26,8 +26,10 @@ pub(crate) enum TargetOfError {
         name: String,
         source: kube::Error,
     },
-    #[error("spec.kubeConfig has no secretRef")]
+    #[error("spec.kubeConfig has neither secretRef nor configMapRef")]
     NoReference,
+    #[error("spec.kubeConfig.configMapRef: {0}")]
+    ConfigMap(#[from] ConfigMapError),
     #[error("kubeconfig of secret {namespace}/{name}: {source}")]
     Kubeconfig {
         namespace: String,
@@ -59,8 +61,20 @@ pub(crate) async fn target_of(
     let Some(reference) = &release.spec.kube_config else {
         return ports.targets.local(account.as_ref()).map_err(TargetOfError::Account);
     };
-    let secret_ref = reference.secret_ref.as_ref().ok_or(TargetOfError::NoReference)?;
     let namespace = release.metadata.namespace.clone().unwrap_or_default();
+    if let Some(config_map) = &reference.config_map_ref {
+        let access = ConfigMapAccess {
+            client: &ports.client,
+            namespace: &namespace,
+            name: &config_map.name,
+            account: account.as_ref(),
+            cloud: options.cloud.as_ref(),
+            gate: options.gates.object_level_workload_identity,
+            default_account: &options.default_kubeconfig_service_account,
+        };
+        return Ok(ports.targets.by_config_map(access).await?);
+    }
+    let secret_ref = reference.secret_ref.as_ref().ok_or(TargetOfError::NoReference)?;
     let name = secret_ref.name.clone();
     let api: Api<Secret> = Api::namespaced(ports.client.clone(), &namespace);
     let secret = match api.get_opt(&name).await {

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use nave_crds::kustomize::Kustomization;
-use nave_kms::{AwsKey, AwsKeyError, Credentials, KeyServices};
-use nave_net::SecretText;
+use nave_kms::{AwsKey, AwsKeyError, Credentials, KeyServices, azure_key_from_text};
+use nave_net::{
+    SecretText,
+    cloud::{Cloud, CloudError, GoogleKey},
+};
 use nave_sops::{Answers, KeyError, Keys, Request};
 
 use crate::Options;
@@ -46,6 +49,15 @@ pub(crate) enum DecryptionError {
         key: String,
         source: AwsKeyError,
     },
+    #[error("key {key:?} of Secret {namespace}/{name}: {problem}")]
+    Credentials {
+        namespace: String,
+        name: String,
+        key: String,
+        problem: String,
+    },
+    #[error("spec.decryption.serviceAccountName")]
+    Identity(#[from] CloudError),
     #[error("key {key:?} of Secret {namespace}/{name} is not UTF-8 text")]
     NotText {
         namespace: String,
@@ -70,6 +82,15 @@ pub(crate) async fn decryption_of(
         services: services.clone(),
         version: String::new(),
     };
+    if let Some(cloud) = &options.cloud {
+        let identity = Cloud::identity_of(
+            &kustomization.namespace().unwrap_or_default(),
+            &spec.service_account_name,
+            &options.default_decryption_service_account,
+            options.gates.object_level_workload_identity,
+        )?;
+        decryption.credentials.ambient = Some((cloud.clone(), identity));
+    }
     if let Some(reference) = &spec.secret_ref {
         let namespace = kustomization.namespace().unwrap_or_default();
         let Some(secret) = read(client, &namespace, &reference.name).await? else {
@@ -112,6 +133,12 @@ impl Decryption {
                     key: key.clone(),
                 })
             };
+            let unusable = |problem: String| DecryptionError::Credentials {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                key: key.clone(),
+                problem,
+            };
             let token = |text: &str| Some(SecretText::new(text.trim()));
             let added = match key.as_str() {
                 key if key.ends_with(".asc") => self.keys.add_pgp(&value.0),
@@ -128,6 +155,15 @@ impl Decryption {
                         source,
                     })?;
                     self.credentials.aws = Some(aws);
+                    Ok(())
+                }
+                "sops.gcp-kms" => {
+                    let gcp = GoogleKey::from_json(text()?).map_err(|error| unusable(error.to_string()))?;
+                    self.credentials.gcp = Some(gcp);
+                    Ok(())
+                }
+                "sops.azure-kv" => {
+                    self.credentials.azure = Some(azure_key_from_text(text()?).map_err(unusable)?);
                     Ok(())
                 }
                 _ => Ok(()),

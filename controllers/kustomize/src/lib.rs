@@ -11,7 +11,6 @@ mod artifacts;
 mod build;
 mod carry_out;
 mod claims;
-mod config_map;
 mod decrypt;
 mod decryption;
 mod depends;

@@ -8,6 +8,7 @@ use nave_crds::{
     source::{ExternalArtifact, GitRepository, OCIRepository},
 };
 use nave_kms::KeyServices;
+use nave_net::cloud::Cloud;
 use nave_runtime::{
     EventRecorder, Metrics, Tasks, Watched,
     ports::{ApplyPolicy, PrunePermits},
@@ -63,6 +64,10 @@ pub struct Options {
     pub default_service_account: String,
     /// `--default-kubeconfig-service-account`; empty is none.
     pub default_kubeconfig_service_account: String,
+    /// `--default-decryption-service-account`; empty is none.
+    pub default_decryption_service_account: String,
+    /// Identities in clouds; without, there are none.
+    pub cloud: Option<Cloud>,
     /// `--no-cross-namespace-refs`.
     pub no_cross_namespace_refs: bool,
     /// `--no-remote-bases`.
@@ -130,6 +135,8 @@ impl Default for Options {
             interval_jitter: 5,
             default_service_account: String::new(),
             default_kubeconfig_service_account: String::new(),
+            default_decryption_service_account: String::new(),
+            cloud: None,
             no_cross_namespace_refs: false,
             no_remote_bases: false,
             sops_age_secret: None,

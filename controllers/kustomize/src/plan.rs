@@ -68,7 +68,7 @@ pub(crate) fn plan(spec: &KustomizationSpec, seen: Observed, options: &Options) 
     if let Some((reason, message)) = seen.invalid {
         return Plan::Stall { reason, message };
     }
-    if let Some(message) = unsupported(spec) {
+    if let Some(message) = unsupported(spec, options) {
         return Plan::Stall {
             reason: reasons::FEATURE_GATE_DISABLED,
             message,
@@ -138,16 +138,12 @@ pub(crate) fn plan(spec: &KustomizationSpec, seen: Observed, options: &Options) 
     Plan::Go(artifact)
 }
 
-/// What the API accepts and this version does not do.
-fn unsupported(spec: &KustomizationSpec) -> Option<String> {
-    if spec
-        .decryption
-        .as_ref()
-        .is_some_and(|decryption| !decryption.service_account_name.is_empty())
-    {
-        return Some("spec.decryption.serviceAccountName is not supported by this version".to_owned());
-    }
-    None
+/// What the API accepts, and a gate forbids.
+fn unsupported(spec: &KustomizationSpec, options: &Options) -> Option<String> {
+    let decryption = spec.decryption.as_ref()?;
+    let is_closed = !options.gates.object_level_workload_identity;
+    (is_closed && !decryption.service_account_name.is_empty())
+        .then(|| "spec.decryption.serviceAccountName needs the feature gate ObjectLevelWorkloadIdentity".to_owned())
 }
 
 /// After a failure.

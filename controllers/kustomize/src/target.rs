@@ -5,12 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use nave_crds::kustomize::Kustomization;
-use nave_targets::{ServiceAccount, Target, TargetError};
+use nave_targets::{ConfigMapAccess, ConfigMapError, ServiceAccount, Target, TargetError};
 
-use crate::{
-    Options, Ports,
-    config_map::{self, ConfigMapError},
-};
+use crate::{Options, Ports};
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -66,15 +63,16 @@ pub(crate) async fn target_of(
     };
     if let Some(config_map) = &reference.config_map_ref {
         let namespace = kustomization.metadata.namespace.clone().unwrap_or_default();
-        let found = config_map::target(
-            &namespace,
-            &config_map.name,
-            &ports.client,
-            account.as_ref(),
-            ports,
-            options,
-        );
-        return Ok(found.await?);
+        let access = ConfigMapAccess {
+            client: &ports.client,
+            namespace: &namespace,
+            name: &config_map.name,
+            account: account.as_ref(),
+            cloud: options.cloud.as_ref(),
+            gate: options.gates.object_level_workload_identity,
+            default_account: &options.default_kubeconfig_service_account,
+        };
+        return Ok(ports.targets.by_config_map(access).await?);
     }
     let secret_ref = reference.secret_ref.as_ref().ok_or(TargetOfError::NoReference)?;
     let (namespace, name) = (

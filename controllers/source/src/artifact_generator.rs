@@ -22,10 +22,13 @@ use crate::run::{Options, Ports, Watches};
 
 /// Reconciles ArtifactGenerators until shutdown.
 pub(crate) async fn run(ports: &Ports, options: &Options, watches: &Watches) {
+    let Some(generators) = &watches.artifact_generators else {
+        return;
+    };
     let reconciler = Arc::new(act::Generators::new(ports, options, watches));
-    let triggers = triggers::triggers(&ports.watched, watches);
+    let triggers = triggers::triggers(generators, &ports.watched, watches);
     controller::run(
-        &watches.artifact_generators,
+        generators,
         triggers,
         options.concurrent,
         &ports.metrics,

@@ -132,6 +132,11 @@ impl<S: SourceStatus> Draft<S> {
         !self.is_new_generation() && self.status.conditions().is_true(SOURCE_VERIFIED)
     }
 
+    /// It is not by whom the spec says; what failed for that reason is said apart.
+    pub fn unverified(&mut self, reason: &str, message: &str) {
+        self.set(SOURCE_VERIFIED, Status::False, reason, message);
+    }
+
     /// Everything is as the spec wants it.
     pub fn succeeded(&mut self) {
         self.drop(S::CONDITIONS.failures);

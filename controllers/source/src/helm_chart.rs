@@ -28,7 +28,7 @@ pub(crate) struct HelmChartSteps {
     pub repositories: Repositories,
     pub git_repositories: Watched<GitRepository>,
     pub helm_repositories: Watched<HelmRepository>,
-    pub buckets: Watched<Bucket>,
+    pub buckets: Option<Watched<Bucket>>,
 }
 
 impl Steps<HelmChart> for HelmChartSteps {

@@ -12,6 +12,7 @@
 
 mod artifact_generator;
 mod bucket;
+mod cloud_login;
 mod common;
 mod draft;
 pub mod external_artifact;
@@ -25,5 +26,6 @@ mod reconciler;
 mod run;
 mod source;
 mod summary;
+mod verification;
 
 pub use run::{Filter, KindFilter, Options, Ports, Wakes, Watches, run};

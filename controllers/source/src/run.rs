@@ -9,6 +9,7 @@ use nave_bucket::Buckets;
 use nave_chart_repo::Repositories;
 use nave_crds::{ArtifactGenerator, Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
 use nave_git::Git;
+use nave_net::cloud::Cloud;
 use nave_oci::Registries;
 use nave_runtime::{EventRecorder, Metrics, Tasks, Watched, controller};
 use nave_store::Store;
@@ -61,10 +62,10 @@ pub struct Watches {
     pub helm_repositories: Watched<HelmRepository>,
     /// Charts.
     pub helm_charts: Watched<HelmChart>,
-    /// Buckets.
-    pub buckets: Watched<Bucket>,
-    /// What is made of sources.
-    pub artifact_generators: Watched<ArtifactGenerator>,
+    /// Buckets, where they are reconciled.
+    pub buckets: Option<Watched<Bucket>>,
+    /// What is made of sources, where it is.
+    pub artifact_generators: Option<Watched<ArtifactGenerator>>,
     /// What others made, and what is made of sources.
     pub external_artifacts: Watched<ExternalArtifact>,
 }
@@ -90,6 +91,12 @@ pub struct Options {
     pub helm_chart_file_max_size: u64,
     /// Whether an ArtifactGenerator may name sources of other namespaces (`--no-cross-namespace-refs` says no).
     pub no_cross_namespace_refs: bool,
+    /// Identities in clouds; without, there are none.
+    pub cloud: Option<Cloud>,
+    /// The feature gate `ObjectLevelWorkloadIdentity`.
+    pub object_level_workload_identity: bool,
+    /// The account whose identity is used where a spec names none (`--default-service-account`); empty is none.
+    pub default_service_account: String,
     /// Which GitRepositories are ours. Others are left alone entirely, finalizers included: on a hub those without a fleet owner
     /// belong to whoever else runs there.
     pub filter: Filter,
@@ -130,6 +137,9 @@ impl Default for Options {
             helm_chart_max_size: 10 << 20,
             helm_chart_file_max_size: 5 << 20,
             no_cross_namespace_refs: false,
+            cloud: None,
+            object_level_workload_identity: false,
+            default_service_account: String::new(),
             filter: Arc::new(|_| true),
             kind_filter: Arc::new(|_, _| true),
             wakes: Arc::new(|_| stream::pending().boxed()),
@@ -188,7 +198,11 @@ pub async fn run(ports: Ports, options: Options, extra_triggers: BoxStream<'stat
                 stream::pending().boxed()
             ),
             run_kind(&ports, &options, &watches.helm_charts, charts, chart_triggers),
-            run_kind(&ports, &options, &watches.buckets, buckets, stream::pending().boxed()),
+            async {
+                if let Some(watched) = &watches.buckets {
+                    run_kind(&ports, &options, watched, buckets, stream::pending().boxed()).await;
+                }
+            },
             artifact_generator::run(&ports, &options, watches),
         );
     };

@@ -97,7 +97,10 @@ impl Account<'_> {
     }
 
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.annotations.get(key).map(String::as_str).filter(|text| !text.is_empty())
+        self.annotations
+            .get(key)
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
     }
 
     /// An annotation that has to be there and to look like one.

@@ -50,7 +50,11 @@ impl Cloud {
     ///
     /// # Errors
     /// There are none, or AWS refuses to give them.
-    pub async fn aws_credentials(&self, identity: &Identity, region: Option<&str>) -> Result<AwsCredentials, CloudError> {
+    pub async fn aws_credentials(
+        &self,
+        identity: &Identity,
+        region: Option<&str>,
+    ) -> Result<AwsCredentials, CloudError> {
         let region = self.region(region)?;
         let account = self.account(identity).await?;
         let role = match &account {
@@ -62,7 +66,11 @@ impl Cloud {
             let found = match &account {
                 None => self.aws_of_process(&region).await?,
                 Some(account) => {
-                    let session = session_name(&format!("{}.{}.{region}.fluxcd.io", account.name(), account.namespace()));
+                    let session = session_name(&format!(
+                        "{}.{}.{region}.fluxcd.io",
+                        account.name(),
+                        account.namespace()
+                    ));
                     let token = account.token(AUDIENCE).await?;
                     self.assume_with_token(&region, &role, &session, &token).await?
                 }
@@ -159,7 +167,10 @@ impl Cloud {
         if let Some(address) = pod_endpoint(settings)? {
             return self.aws_of_pod(&address).await;
         }
-        if settings.get("AWS_EC2_METADATA_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        if settings
+            .get("AWS_EC2_METADATA_DISABLED")
+            .is_some_and(|text| text.eq_ignore_ascii_case("true"))
+        {
             return Err(CloudError::Nowhere {
                 provider: "AWS",
                 tried: "the environment has neither keys, nor a role with a token's file, nor the endpoint of a pod \
@@ -235,7 +246,12 @@ impl Cloud {
                 .timeout(NEAR)
         };
         let role = succeed(METADATA, get("")).await?;
-        let role = String::from_utf8_lossy(&role).lines().next().unwrap_or_default().trim().to_owned();
+        let role = String::from_utf8_lossy(&role)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
         if role.is_empty() || role.contains('/') {
             return Err(CloudError::Answer {
                 service: METADATA,
@@ -255,7 +271,9 @@ fn is_role(text: &str) -> bool {
     let Some((account, role)) = rest.split_once(":role/") else {
         return false;
     };
-    partition.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    partition
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         && (1..=30).contains(&account.len())
         && account.bytes().all(|byte| byte.is_ascii_digit())
         && (1..=200).contains(&role.chars().count())
@@ -376,7 +394,12 @@ mod checks {
             let name = "AWS_CONTAINER_CREDENTIALS_FULL_URI".to_owned();
             pod_endpoint(&Settings::from_variables([(name, address.to_owned())])).map(|found| found.is_some())
         };
-        for near in ["http://169.254.170.23/v1/credentials", "http://[fd00:ec2::23]/v1", "http://127.0.0.1:1/", "https://a"] {
+        for near in [
+            "http://169.254.170.23/v1/credentials",
+            "http://[fd00:ec2::23]/v1",
+            "http://127.0.0.1:1/",
+            "https://a",
+        ] {
             assert!(endpoint(near).expect("it is allowed"), "{near}");
         }
         for far in ["http://10.0.0.1/", "http://example.com/", "ftp://localhost/", "x"] {

@@ -14,7 +14,7 @@ use crate::{
         Cloud, CloudError, CloudToken, Identity, Service,
         gcp::token_of,
         google_key::signed_token,
-        http::{fetch, detail, form, json},
+        http::{detail, fetch, form, json},
         sigv4::hex,
     },
 };
@@ -135,10 +135,14 @@ impl Cloud {
         let (tenant, client) = (settings.get("AZURE_TENANT_ID"), settings.get("AZURE_CLIENT_ID"));
         if let (Some(tenant), Some(client)) = (tenant, client) {
             if let Some(secret) = settings.get("AZURE_CLIENT_SECRET") {
-                return self.azure_login(None, tenant, client, Proof::Secret(secret), scope).await;
+                return self
+                    .azure_login(None, tenant, client, Proof::Secret(secret), scope)
+                    .await;
             }
             if let Some(token) = settings.file("AZURE_FEDERATED_TOKEN_FILE").await? {
-                return self.azure_login(None, tenant, client, Proof::Assertion(&token), scope).await;
+                return self
+                    .azure_login(None, tenant, client, Proof::Assertion(&token), scope)
+                    .await;
             }
         }
         self.azure_of_machine(client, scope).await
@@ -154,7 +158,8 @@ impl Cloud {
                 authority,
             } => {
                 let proof = Proof::Secret(secret.expose());
-                self.azure_login(authority.as_deref(), tenant, client, proof, scope).await
+                self.azure_login(authority.as_deref(), tenant, client, proof, scope)
+                    .await
             }
             AzureKey::Certificate {
                 tenant,
@@ -198,7 +203,11 @@ impl Cloud {
         scope: &str,
     ) -> Result<CloudToken, CloudError> {
         let address = self.token_address(authority, tenant)?;
-        let mut fields = vec![("client_id", client), ("grant_type", "client_credentials"), ("scope", scope)];
+        let mut fields = vec![
+            ("client_id", client),
+            ("grant_type", "client_credentials"),
+            ("scope", scope),
+        ];
         match proof {
             Proof::Secret(secret) => fields.push(("client_secret", secret)),
             Proof::Assertion(token) => fields.extend([
@@ -237,7 +246,9 @@ impl Cloud {
                  client, and {what}"
             ),
         };
-        let (status, body) = fetch(METADATA, request).await.map_err(|error| nowhere(error.to_string()))?;
+        let (status, body) = fetch(METADATA, request)
+            .await
+            .map_err(|error| nowhere(error.to_string()))?;
         if status != 200 {
             let what = format!("{METADATA} answered with HTTP {status}: {}", detail(&body));
             return Err(nowhere(what));
@@ -298,5 +309,7 @@ fn assertion(client: &str, audience: &str, pem: &SecretText, send_chain: bool) -
 /// Ids of tenants and clients become parts of paths.
 fn is_id(text: &str) -> bool {
     (1..=100).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }

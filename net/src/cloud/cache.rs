@@ -61,7 +61,11 @@ impl<V: Clone> Cache<V> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if !slots.contains_key(&name) && slots.len() >= self.limits.entries {
             // The one that nobody has asked for longest.
-            if let Some(oldest) = slots.iter().min_by_key(|(_, (_, used))| *used).map(|(name, _)| name.clone()) {
+            if let Some(oldest) = slots
+                .iter()
+                .min_by_key(|(_, (_, used))| *used)
+                .map(|(name, _)| name.clone())
+            {
                 slots.remove(&oldest);
             }
         }
@@ -73,7 +77,10 @@ impl<V: Clone> Cache<V> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::atomic::{AtomicU32, Ordering}, time::Duration};
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        time::Duration,
+    };
 
     use super::*;
 
@@ -88,7 +95,10 @@ mod tests {
 
     #[tokio::test]
     async fn one_answer_serves_all_until_it_is_old() {
-        let limits = |entries| CacheLimits { entries, duration: Duration::from_secs(60) };
+        let limits = |entries| CacheLimits {
+            entries,
+            duration: Duration::from_secs(60),
+        };
         let (cache, count) = (Cache::new(limits(2)), AtomicU32::new(0));
         let both = tokio::join!(ask(&cache, "a", &count, 600), ask(&cache, "a", &count, 600));
         assert_eq!(both, (0, 0), "asked for at once");
@@ -98,7 +108,10 @@ mod tests {
         assert_eq!(ask(&cache, "c", &count, 600).await, 3);
         assert_eq!(ask(&cache, "b", &count, 600).await, 4, "it had to make room");
         let none = Cache::new(limits(0));
-        assert_eq!((ask(&none, "a", &count, 600).await, ask(&none, "a", &count, 600).await), (5, 6));
+        assert_eq!(
+            (ask(&none, "a", &count, 600).await, ask(&none, "a", &count, 600).await),
+            (5, 6)
+        );
         let failing = Cache::<u32>::new(limits(2));
         let error = failing.get("a".to_owned(), async { Err(CloudError::NoAccounts) }).await;
         error.expect_err("it fails");

@@ -149,10 +149,9 @@ impl Cloud {
     async fn eks(&self, identity: &Identity, cluster: &str) -> Result<ClusterPlace, CloudError> {
         let (region, name) = eks_name(cluster)?;
         let credentials = self.aws_credentials(identity, Some(region)).await?;
-        let address = self
-            .inner
-            .settings
-            .endpoint(Service::AwsEks, || format!("https://eks.{region}.{}", partition_suffix(region)));
+        let address = self.inner.settings.endpoint(Service::AwsEks, || {
+            format!("https://eks.{region}.{}", partition_suffix(region))
+        });
         let url = Url::parse(&format!("{address}/clusters/{name}")).map_err(|_| bad_address(&address))?;
         let host = host_of(&url).ok_or_else(|| bad_address(&address))?;
         let path = url.path().to_owned();
@@ -203,12 +202,7 @@ impl Cloud {
         })
     }
 
-    async fn aks(
-        &self,
-        identity: &Identity,
-        cluster: &str,
-        wanted: Option<&str>,
-    ) -> Result<ClusterPlace, CloudError> {
+    async fn aks(&self, identity: &Identity, cluster: &str, wanted: Option<&str>) -> Result<ClusterPlace, CloudError> {
         let parts: Vec<&str> = cluster.split('/').collect();
         let lower: Vec<String> = parts.iter().map(|part| part.to_ascii_lowercase()).collect();
         let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
@@ -238,12 +232,19 @@ impl Cloud {
             )));
         }
         let credentials = client
-            .post(format!("{address}{cluster}/listClusterUserCredential?api-version={AKS_VERSION}"))
+            .post(format!(
+                "{address}{cluster}/listClusterUserCredential?api-version={AKS_VERSION}"
+            ))
             .header("authorization", bearer)
             .header("content-length", "0");
         let answer = json(AKS, credentials).await?;
         let mut others = Vec::new();
-        for entry in answer.get("kubeconfigs").and_then(Value::as_array).into_iter().flatten() {
+        for entry in answer
+            .get("kubeconfigs")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let place = of_kubeconfig(text(AKS, entry, "/value")?)?;
             match wanted {
                 Some(wanted) if canonical(wanted)? != canonical(&place.address)? => others.push(place.address),
@@ -263,7 +264,9 @@ fn of_kubeconfig(encoded: &str) -> Result<ClusterPlace, CloudError> {
         service: AKS,
         detail: detail.to_owned(),
     };
-    let bytes = STANDARD.decode(encoded).map_err(|_| wrong("its kubeconfig is not base64"))?;
+    let bytes = STANDARD
+        .decode(encoded)
+        .map_err(|_| wrong("its kubeconfig is not base64"))?;
     let yaml = String::from_utf8(bytes).map_err(|_| wrong("its kubeconfig is not text"))?;
     let documents = read_documents(&yaml, Dialect::K8s).map_err(|_| wrong("its kubeconfig is not YAML"))?;
     let cluster = documents
@@ -344,7 +347,12 @@ mod checks {
             assert_eq!(canonical(address).expect("it is one"), wanted);
         }
         canonical("http://x").expect_err("it is not TLS");
-        for arn in ["arn:aws:eks:eu-west-1:1:cluster/a/b", "arn:aws:eks::1:cluster/a", "arn:aws:s3:x:1:cluster/a", ""] {
+        for arn in [
+            "arn:aws:eks:eu-west-1:1:cluster/a/b",
+            "arn:aws:eks::1:cluster/a",
+            "arn:aws:s3:x:1:cluster/a",
+            "",
+        ] {
             eks_name(arn).expect_err(arn);
         }
     }

@@ -64,7 +64,9 @@ pub enum CloudError {
     #[error("service accounts cannot be used here")]
     NoAccounts,
     /// An account is named, and the gate is closed.
-    #[error("to use service account '{account}' for authentication, the feature gate ObjectLevelWorkloadIdentity is needed")]
+    #[error(
+        "to use service account '{account}' for authentication, the feature gate ObjectLevelWorkloadIdentity is needed"
+    )]
     Gate {
         /// The account.
         account: String,

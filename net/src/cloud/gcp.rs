@@ -111,7 +111,9 @@ impl Cloud {
         let request = self
             .inner
             .client
-            .post(format!("{iam}/v1/projects/-/serviceAccounts/{email}:generateAccessToken"))
+            .post(format!(
+                "{iam}/v1/projects/-/serviceAccounts/{email}:generateAccessToken"
+            ))
             .header("authorization", format!("Bearer {}", federated.value.expose()))
             .header("content-type", "application/json")
             .body(body);
@@ -167,19 +169,34 @@ pub(crate) fn token_of(service: &'static str, answer: &Value) -> Result<CloudTok
 /// `projects/<number>/locations/global/workloadIdentityPools/<pool>/providers/<provider>`, as Flux checks it.
 fn is_workload_identity_provider(text: &str) -> bool {
     let parts: Vec<&str> = text.split('/').collect();
-    let ["projects", project, "locations", "global", "workloadIdentityPools", pool, "providers", provider] = parts[..]
+    let [
+        "projects",
+        project,
+        "locations",
+        "global",
+        "workloadIdentityPools",
+        pool,
+        "providers",
+        provider,
+    ] = parts[..]
     else {
         return false;
     };
     let named = |text: &str| (1..=100).contains(&text.chars().count());
-    (1..=30).contains(&project.len()) && project.bytes().all(|byte| byte.is_ascii_digit()) && named(pool) && named(provider)
+    (1..=30).contains(&project.len())
+        && project.bytes().all(|byte| byte.is_ascii_digit())
+        && named(pool)
+        && named(provider)
 }
 
 /// It becomes part of a path.
 fn is_email(text: &str) -> bool {
     let plain = |text: &str| {
         !text.is_empty()
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
     };
-    text.split_once('@').is_some_and(|(name, domain)| plain(name) && plain(domain))
+    text.split_once('@')
+        .is_some_and(|(name, domain)| plain(name) && plain(domain))
 }

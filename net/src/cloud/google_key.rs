@@ -61,8 +61,13 @@ impl GoogleKey {
             what: "credentials of Google Cloud",
             detail,
         };
-        let json: Value = serde_json::from_str(text)
-            .map_err(|error| wrong(format!("it is no JSON (line {}, column {})", error.line(), error.column())))?;
+        let json: Value = serde_json::from_str(text).map_err(|error| {
+            wrong(format!(
+                "it is no JSON (line {}, column {})",
+                error.line(),
+                error.column()
+            ))
+        })?;
         let field = |name: &str| {
             json.get(name)
                 .and_then(Value::as_str)
@@ -149,7 +154,10 @@ pub(crate) fn signed_token(header: &Value, claims: &Value, key: &SecretText) -> 
     let text = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", text(header), text(claims));
     let signature = signer.sign(signed.as_bytes()).map_err(|_| wrong("it does not sign"))?;
-    Ok(SecretText::new(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))))
+    Ok(SecretText::new(format!(
+        "{signed}.{}",
+        URL_SAFE_NO_PAD.encode(signature)
+    )))
 }
 
 fn is_loopback(address: &str) -> bool {

@@ -146,15 +146,15 @@ mod tests {
                 r#"{"error":{"code":403,"message":"Permission denied","status":"PERMISSION_DENIED"}}"#,
                 "PERMISSION_DENIED: Permission denied",
             ),
-            (
-                r#"{"error":{"code":"Forbidden","message":"no"}}"#,
-                "Forbidden: no",
-            ),
+            (r#"{"error":{"code":"Forbidden","message":"no"}}"#, "Forbidden: no"),
             (
                 "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>Not &lt;allowed&gt;</Message></Error></ErrorResponse>",
                 "AccessDenied: Not <allowed>",
             ),
-            (r#"{"__type":"ExpiredTokenException","message":"old"}"#, "ExpiredTokenException: old"),
+            (
+                r#"{"__type":"ExpiredTokenException","message":"old"}"#,
+                "ExpiredTokenException: old",
+            ),
             ("plain text", "plain text"),
             ("", ""),
         ] {

@@ -48,7 +48,9 @@ pub fn is_registry_of(provider: Provider, host: &str) -> bool {
         Provider::Gcp => {
             host == "gcr.io"
                 || host.strip_suffix(".gcr.io").is_some_and(|name| !name.is_empty())
-                || host.strip_suffix("-docker.pkg.dev").is_some_and(|name| !name.is_empty())
+                || host
+                    .strip_suffix("-docker.pkg.dev")
+                    .is_some_and(|name| !name.is_empty())
                 || host == "docker.s3nsregistry.fr"
         }
     }
@@ -124,7 +126,9 @@ impl Cloud {
         let suffix = partition_suffix(region);
         let (address, service, target) = if is_public {
             (
-                settings.endpoint(Service::AwsEcrPublic, || format!("https://api.ecr-public.{region}.{suffix}")),
+                settings.endpoint(Service::AwsEcrPublic, || {
+                    format!("https://api.ecr-public.{region}.{suffix}")
+                }),
                 "ecr-public",
                 "SpencerFrontendService.GetAuthorizationToken",
             )
@@ -221,7 +225,10 @@ mod checks {
     fn registries_are_known_by_their_hosts() {
         for (host, provider) in [
             ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", Some(Provider::Aws)),
-            ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", Some(Provider::Aws)),
+            (
+                "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com",
+                Some(Provider::Aws),
+            ),
             ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", Some(Provider::Aws)),
             ("123456789012.dkr-ecr.eu-west-1.on.aws", Some(Provider::Aws)),
             ("public.ecr.aws", Some(Provider::Aws)),

@@ -48,9 +48,11 @@ impl Settings {
     /// The variables of this process that the clouds' own libraries read.
     pub fn of_process() -> Settings {
         let ours = |(name, _): &(String, String)| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-        Settings::from_variables(std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        }).filter(ours))
+        Settings::from_variables(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .filter(ours),
+        )
     }
 
     /// With variables as given.
@@ -69,7 +71,10 @@ impl Settings {
 
     /// A variable, where it is set and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str).filter(|text| !text.is_empty())
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
     }
 
     /// The address of a service, without a slash at its end; `usual` where nothing else was said.
@@ -107,11 +112,13 @@ impl Settings {
         let Some(path) = self.get(variable) else {
             return Ok(None);
         };
-        let text = tokio::fs::read_to_string(path).await.map_err(|error| CloudError::File {
-            variable,
-            path: path.to_owned(),
-            detail: error.to_string(),
-        })?;
+        let text = tokio::fs::read_to_string(path)
+            .await
+            .map_err(|error| CloudError::File {
+                variable,
+                path: path.to_owned(),
+                detail: error.to_string(),
+            })?;
         Ok(Some(text.trim().to_owned()))
     }
 }

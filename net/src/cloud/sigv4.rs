@@ -106,7 +106,10 @@ fn signature(
         request.path,
         joined(query)
     );
-    let to_sign = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
+    let to_sign = format!(
+        "AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}",
+        hex(&Sha256::digest(canonical))
+    );
     let first = format!("AWS4{}", key.secret.expose());
     let steps = [&stamp[..8], request.region, request.service, "aws4_request", &to_sign];
     let signature = steps.iter().fold(first.into_bytes(), |key, text| hmac(&key, text));
@@ -123,7 +126,10 @@ fn stamp(now: Timestamp) -> String {
 
 /// Sorted by name, as the signature wants them.
 fn encoded(query: &[(&str, &str)]) -> Vec<(String, String)> {
-    let mut query: Vec<(String, String)> = query.iter().map(|(name, value)| (escape(name), escape(value))).collect();
+    let mut query: Vec<(String, String)> = query
+        .iter()
+        .map(|(name, value)| (escape(name), escape(value)))
+        .collect();
     query.sort();
     query
 }
@@ -182,7 +188,10 @@ mod tests {
             service: "service",
         };
         for (request, wanted) in [
-            (plain, "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
+            (
+                plain,
+                "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+            ),
             (
                 Signed {
                     query: &[("Param2", "value2"), ("Param1", "value1")],

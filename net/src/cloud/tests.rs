@@ -11,7 +11,10 @@ use axum::{
     extract::State,
     http::{HeaderMap, Method, StatusCode, Uri},
 };
-use base64::{Engine, engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD}};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use serde_json::json;
 
 use super::*;
@@ -55,7 +58,9 @@ impl StandIn {
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let state: (Answers, Arc<Mutex<Vec<Asked>>>) = (Arc::new(answers), asked.clone());
         let router = Router::new().fallback(serve).with_state(state);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
         let address = format!("http://{}", listener.local_addr().expect("it is bound"));
         tokio::spawn(async move { axum::serve(listener, router).await });
         StandIn { address, asked }
@@ -96,11 +101,20 @@ struct OneAccount(BTreeMap<String, String>);
 
 impl Accounts for OneAccount {
     fn annotations<'a>(&'a self, _: &'a str, name: &'a str) -> AccountAnswer<'a, BTreeMap<String, String>> {
-        let found = if name == "app" { Ok(self.0.clone()) } else { Err("not found".to_owned()) };
+        let found = if name == "app" {
+            Ok(self.0.clone())
+        } else {
+            Err("not found".to_owned())
+        };
         Box::pin(std::future::ready(found))
     }
 
-    fn token<'a>(&'a self, namespace: &'a str, name: &'a str, audiences: &'a [String]) -> AccountAnswer<'a, AccountToken> {
+    fn token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        audiences: &'a [String],
+    ) -> AccountAnswer<'a, AccountToken> {
         Box::pin(std::future::ready(Ok(AccountToken {
             value: SecretText::new(format!("{namespace}/{name} for {}", audiences.join(","))),
             expires: jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1),
@@ -158,7 +172,8 @@ fn aws(asked: &Asked) -> Option<Reply> {
             if wanted.contains(&(asked.field("WebIdentityToken"), asked.field("RoleSessionName"))) {
                 return Some((200, sts_answer("AssumeRoleWithWebIdentity", "ASIAWEB")));
             }
-            let text = "<ErrorResponse><Error><Code>InvalidIdentityToken</Code><Message>no</Message></Error></ErrorResponse>";
+            let text =
+                "<ErrorResponse><Error><Code>InvalidIdentityToken</Code><Message>no</Message></Error></ErrorResponse>";
             Some((400, text.to_owned()))
         }
         (("POST", "/"), "AssumeRole") if is_signed("sts") && asked.field("RoleArn") == ROLE => {
@@ -215,7 +230,10 @@ async fn the_process_is_somebody_in_aws() {
     let full = format!("{}/v1/credentials", server.address);
     let address = server.address.as_str();
     for (variables, wanted) in [
-        (vec![("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "s")], "AKIA"),
+        (
+            vec![("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "s")],
+            "AKIA",
+        ),
         (
             vec![
                 ("AWS_ROLE_ARN", ROLE),
@@ -250,29 +268,54 @@ async fn an_account_is_somebody_in_aws_and_what_it_gets_is_kept() {
     let server = StandIn::start(aws).await;
     let variables = [("AWS_ENDPOINT_URL", server.address.as_str())];
     let annotated = cloud(&variables, &[], &[("eks.amazonaws.com/role-arn", ROLE)]);
-    let found = annotated.aws_credentials(&app(), Some("eu-west-1")).await.expect("all is right");
+    let found = annotated
+        .aws_credentials(&app(), Some("eu-west-1"))
+        .await
+        .expect("all is right");
     assert_eq!((found.id.as_str(), found.secret.expose()), ("ASIAWEB", "s/&"));
-    annotated.aws_credentials(&app(), Some("eu-west-1")).await.expect("it is kept");
+    annotated
+        .aws_credentials(&app(), Some("eu-west-1"))
+        .await
+        .expect("it is kept");
     assert_eq!(server.count(), 1);
-    let role = annotated.aws_assume_role(&found, ROLE, "eu-west-1").await.expect("it may");
+    let role = annotated
+        .aws_assume_role(&found, ROLE, "eu-west-1")
+        .await
+        .expect("it may");
     assert_eq!(role.id, "ASIAROLE");
 
     let host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
-    let login = annotated.registry_login(Provider::Aws, &app(), host).await.expect("all is right");
+    let login = annotated
+        .registry_login(Provider::Aws, &app(), host)
+        .await
+        .expect("all is right");
     assert_eq!((login.username.as_str(), login.password.expose()), ("AWS", "password"));
     let before = server.count();
-    annotated.registry_login(Provider::Aws, &app(), host).await.expect("it is kept");
+    annotated
+        .registry_login(Provider::Aws, &app(), host)
+        .await
+        .expect("it is kept");
     assert_eq!(server.count(), before);
-    let error = annotated.registry_login(Provider::Aws, &app(), "ghcr.io").await.unwrap_err();
+    let error = annotated
+        .registry_login(Provider::Aws, &app(), "ghcr.io")
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), "registry 'ghcr.io' is not one of provider 'aws'");
 
     let bare = cloud(&variables, &[], &[]);
     let error = bare.aws_credentials(&app(), Some("eu-west-1")).await.unwrap_err();
     let wanted = "service account 'team/app': annotation eks.amazonaws.com/role-arn is not set";
     assert_eq!(error.to_string(), wanted);
-    let other = cloud(&variables, &[], &[("eks.amazonaws.com/role-arn", "arn:aws:iam::1:role/other")]);
+    let other = cloud(
+        &variables,
+        &[],
+        &[("eks.amazonaws.com/role-arn", "arn:aws:iam::1:role/other")],
+    );
     let error = other.aws_credentials(&app(), Some("eu-west-1")).await.unwrap_err();
-    assert_eq!(error.to_string(), "AWS STS answered with HTTP 400: this is not what the service takes");
+    assert_eq!(
+        error.to_string(),
+        "AWS STS answered with HTTP 400: this is not what the service takes"
+    );
 }
 
 #[tokio::test]
@@ -297,11 +340,25 @@ async fn clusters_of_eks_are_described_and_take_presigned_addresses() {
     assert!(error.to_string().contains("has the address 'https://a.eks"), "{error}");
     let before = server.count();
     request.ca = Some("PEM of mine".to_owned());
-    let place = cloud.cluster_place(&app(), &request).await.expect("nobody needs to be asked");
-    assert_eq!((place.address.as_str(), server.count()), ("https://b.eks.amazonaws.com:443", before));
+    let place = cloud
+        .cluster_place(&app(), &request)
+        .await
+        .expect("nobody needs to be asked");
+    assert_eq!(
+        (place.address.as_str(), server.count()),
+        ("https://b.eks.amazonaws.com:443", before)
+    );
 
-    let token = cloud.cluster_token(&app(), Provider::Aws, &request.cluster).await.expect("all is right");
-    let encoded = token.value.expose().strip_prefix("k8s-aws-v1.").expect("EKS's prefix").to_owned();
+    let token = cloud
+        .cluster_token(&app(), Provider::Aws, &request.cluster)
+        .await
+        .expect("all is right");
+    let encoded = token
+        .value
+        .expose()
+        .strip_prefix("k8s-aws-v1.")
+        .expect("EKS's prefix")
+        .to_owned();
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).expect("base64")).expect("text");
     for part in [
         "/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=ASIAWEB%2F",
@@ -310,13 +367,21 @@ async fn clusters_of_eks_are_described_and_take_presigned_addresses() {
         assert!(text.contains(part), "{text}");
     }
     request.cluster = "arn:aws:eks:eu-west-1:1:cluster/../x".to_owned();
-    cloud.cluster_place(&app(), &request).await.expect_err("it is no cluster");
+    cloud
+        .cluster_place(&app(), &request)
+        .await
+        .expect_err("it is no cluster");
 }
 
 const POOL: &str = "projects/1/locations/global/workloadIdentityPools/pool/providers/p";
 
 fn gcp(asked: &Asked) -> Option<Reply> {
-    let token = |value: &str| Some((200, json!({"access_token": value, "expires_in": 3599, "token_type": "Bearer"}).to_string()));
+    let token = |value: &str| {
+        Some((
+            200,
+            json!({"access_token": value, "expires_in": 3599, "token_type": "Bearer"}).to_string(),
+        ))
+    };
     let metadata = asked.header("metadata-flavor") == "Google";
     match asked.target() {
         ("GET", "/computeMetadata/v1/instance/service-accounts/default/token") if metadata => token("of the node"),
@@ -335,10 +400,20 @@ fn gcp(asked: &Asked) -> Option<Reply> {
             if wanted.iter().any(|(name, value)| asked.field(name) != *value) {
                 return None;
             }
-            let seen = (asked.field("subject_token"), asked.field("audience"), asked.field("scope"));
+            let seen = (
+                asked.field("subject_token"),
+                asked.field("audience"),
+                asked.field("scope"),
+            );
             if seen == (&format!("team/app for {pool}"), &pool, both) {
                 token("federated")
-            } else if seen == ("team/app for proj.svc.id.goog", gke, "https://www.googleapis.com/auth/cloud-platform") {
+            } else if seen
+                == (
+                    "team/app for proj.svc.id.goog",
+                    gke,
+                    "https://www.googleapis.com/auth/cloud-platform",
+                )
+            {
                 token("for one call")
             } else {
                 None
@@ -347,12 +422,18 @@ fn gcp(asked: &Asked) -> Option<Reply> {
         ("POST", "/v1/projects/-/serviceAccounts/sa@proj.iam.gserviceaccount.com:generateAccessToken")
             if asked.header("authorization") == "Bearer for one call" =>
         {
-            Some((200, json!({"accessToken": "impersonated", "expireTime": LATER}).to_string()))
+            Some((
+                200,
+                json!({"accessToken": "impersonated", "expireTime": LATER}).to_string(),
+            ))
         }
-        ("GET", "/v1/projects/p/locations/l/clusters/c") if asked.header("authorization").starts_with("Bearer ") => Some((
-            200,
-            json!({"endpoint": "34.1.2.3", "masterAuth": {"clusterCaCertificate": STANDARD.encode("PEM")}}).to_string(),
-        )),
+        ("GET", "/v1/projects/p/locations/l/clusters/c") if asked.header("authorization").starts_with("Bearer ") => {
+            Some((
+                200,
+                json!({"endpoint": "34.1.2.3", "masterAuth": {"clusterCaCertificate": STANDARD.encode("PEM")}})
+                    .to_string(),
+            ))
+        }
         ("POST", "/key") => {
             let assertion = asked.field("assertion");
             let part = |at: usize| -> serde_json::Value {
@@ -392,13 +473,28 @@ async fn all_ways_into_google_cloud() {
         let token = of(&annotations).gcp_token(&identity).await.expect(wanted);
         assert_eq!(token.value.expose(), wanted);
     }
-    let login = of(&[]).registry_login(Provider::Gcp, &Identity::Process, "eu-docker.pkg.dev").await;
+    let login = of(&[])
+        .registry_login(Provider::Gcp, &Identity::Process, "eu-docker.pkg.dev")
+        .await;
     let login = login.expect("all is right");
-    assert_eq!((login.username.as_str(), login.password.expose()), ("oauth2accesstoken", "of the node"));
+    assert_eq!(
+        (login.username.as_str(), login.password.expose()),
+        ("oauth2accesstoken", "of the node")
+    );
     let error = of(&[(provider.0, "projects/x")]).gcp_token(&app()).await.unwrap_err();
-    assert!(error.to_string().contains("annotation gcp.auth.fluxcd.io/workload-identity-provider has no such"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("annotation gcp.auth.fluxcd.io/workload-identity-provider has no such"),
+        "{error}"
+    );
     let error = of(&[(email.0, "a/b@c")]).gcp_token(&app()).await.unwrap_err();
-    assert!(error.to_string().contains("annotation iam.gke.io/gcp-service-account has no such"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("annotation iam.gke.io/gcp-service-account has no such"),
+        "{error}"
+    );
 
     let request = ClusterRequest {
         provider: Provider::Gcp,
@@ -406,9 +502,17 @@ async fn all_ways_into_google_cloud() {
         address: Some("https://34.1.2.3".to_owned()),
         ca: None,
     };
-    let place = of(&[]).cluster_place(&Identity::Process, &request).await.expect("it is described");
-    assert_eq!((place.address.as_str(), place.ca.as_deref()), ("https://34.1.2.3:443", Some("PEM")));
-    let token = of(&[]).cluster_token(&Identity::Process, Provider::Gcp, &request.cluster).await;
+    let place = of(&[])
+        .cluster_place(&Identity::Process, &request)
+        .await
+        .expect("it is described");
+    assert_eq!(
+        (place.address.as_str(), place.ca.as_deref()),
+        ("https://34.1.2.3:443", Some("PEM"))
+    );
+    let token = of(&[])
+        .cluster_token(&Identity::Process, Provider::Gcp, &request.cluster)
+        .await;
     assert_eq!(token.expect("all is right").value.expose(), "of the node");
 }
 
@@ -430,8 +534,14 @@ async fn keys_of_google_cloud_sign_for_themselves() {
     for (wrong, wanted) in [
         ("{".to_owned(), "it is no JSON"),
         (text("http://evil.example/"), "token_uri"),
-        (json!({"type": "external_account"}).to_string(), "type 'external_account' is not supported"),
-        (json!({"type": "service_account", "client_email": "a"}).to_string(), "it has no private_key"),
+        (
+            json!({"type": "external_account"}).to_string(),
+            "type 'external_account' is not supported",
+        ),
+        (
+            json!({"type": "service_account", "client_email": "a"}).to_string(),
+            "it has no private_key",
+        ),
     ] {
         let error = GoogleKey::from_json(&wrong).unwrap_err().to_string();
         assert!(error.contains(wanted) && !error.contains("BEGIN"), "{error}");
@@ -439,14 +549,20 @@ async fn keys_of_google_cloud_sign_for_themselves() {
 }
 
 fn azure(asked: &Asked) -> Option<Reply> {
-    let token = |value: &str| Some((200, json!({"access_token": value, "expires_in": 3599, "token_type": "Bearer"}).to_string()));
+    let token = |value: &str| {
+        Some((
+            200,
+            json!({"access_token": value, "expires_in": 3599, "token_type": "Bearer"}).to_string(),
+        ))
+    };
     match asked.target() {
         ("POST", "/tenant-1/oauth2/v2.0/token") => {
             if (asked.field("grant_type"), asked.field("client_id")) != ("client_credentials", "client-1") {
                 return None;
             }
             let assertion = asked.field("client_assertion");
-            let is_assertion = asked.field("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+            let is_assertion =
+                asked.field("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
             match (asked.field("client_secret"), assertion) {
                 ("secret", "") => token("of a secret"),
                 ("", "federated") if is_assertion => token("of the pod"),
@@ -454,13 +570,17 @@ fn azure(asked: &Asked) -> Option<Reply> {
                     token(&format!("of the account for {}", asked.field("scope")))
                 }
                 ("", jwt) if is_assertion && jwt.split('.').count() == 3 => token("of a certificate"),
-                _ => Some((401, json!({"error": "invalid_client", "error_description": "AADSTS7000215"}).to_string())),
+                _ => Some((
+                    401,
+                    json!({"error": "invalid_client", "error_description": "AADSTS7000215"}).to_string(),
+                )),
             }
         }
         ("GET", "/metadata/identity/oauth2/token") if asked.header("metadata") == "true" => {
             let query = |name: &str| asked.query.get(name).map_or("", String::as_str);
             let is_right = query("api-version") == "2018-02-01" && query("resource") == "https://vault.azure.net";
-            let answer = json!({"access_token": format!("of the machine {}", query("client_id")), "expires_in": "86399"});
+            let answer =
+                json!({"access_token": format!("of the machine {}", query("client_id")), "expires_in": "86399"});
             is_right.then(|| (200, answer.to_string()))
         }
         ("POST", "/oauth2/exchange") => {
@@ -479,7 +599,10 @@ fn azure(asked: &Asked) -> Option<Reply> {
                 "clusters: [{{name: c, cluster: {{server: 'https://x.azmk8s.io:443', certificate-authority-data: {}}}}}]",
                 STANDARD.encode("PEM")
             );
-            Some((200, json!({"kubeconfigs": [{"name": "c", "value": STANDARD.encode(kubeconfig)}]}).to_string()))
+            Some((
+                200,
+                json!({"kubeconfigs": [{"name": "c", "value": STANDARD.encode(kubeconfig)}]}).to_string(),
+            ))
         }
         _ => None,
     }
@@ -504,17 +627,36 @@ async fn all_ways_into_azure() {
     let login = ("AZURE_AUTHORITY_HOST", address);
     let (tenant, client) = (("AZURE_TENANT_ID", "tenant-1"), ("AZURE_CLIENT_ID", "client-1"));
     for (variables, wanted) in [
-        (vec![login, tenant, client, ("AZURE_CLIENT_SECRET", "secret")], "of a secret"),
-        (vec![login, tenant, client, ("AZURE_FEDERATED_TOKEN_FILE", path)], "of the pod"),
+        (
+            vec![login, tenant, client, ("AZURE_CLIENT_SECRET", "secret")],
+            "of a secret",
+        ),
+        (
+            vec![login, tenant, client, ("AZURE_FEDERATED_TOKEN_FILE", path)],
+            "of the pod",
+        ),
         (vec![client], "of the machine client-1"),
         (vec![], "of the machine "),
     ] {
-        let token = cloud(&variables, &endpoints, &[]).azure_token(&Identity::Process, VAULT).await;
+        let token = cloud(&variables, &endpoints, &[])
+            .azure_token(&Identity::Process, VAULT)
+            .await;
         assert_eq!(token.expect(wanted).value.expose(), wanted);
     }
-    let wrong = cloud(&[login, tenant, client, ("AZURE_CLIENT_SECRET", "canary")], &endpoints, &[]);
-    let error = wrong.azure_token(&Identity::Process, VAULT).await.unwrap_err().to_string();
-    assert_eq!(error, "Microsoft Entra ID answered with HTTP 401: invalid_client: AADSTS7000215");
+    let wrong = cloud(
+        &[login, tenant, client, ("AZURE_CLIENT_SECRET", "canary")],
+        &endpoints,
+        &[],
+    );
+    let error = wrong
+        .azure_token(&Identity::Process, VAULT)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "Microsoft Entra ID answered with HTTP 401: invalid_client: AADSTS7000215"
+    );
 
     let annotations = [
         ("azure.workload.identity/tenant-id", "tenant-1"),
@@ -524,10 +666,21 @@ async fn all_ways_into_azure() {
     let token = annotated.azure_devops_token(&app()).await.expect("all is right");
     let wanted = "of the account for 499b84ac-1321-427f-aa17-267ca6975798/.default";
     assert_eq!(token.value.expose(), wanted);
-    let login_of = annotated.registry_login(Provider::Azure, &app(), "a.azurecr.io").await.expect("all is right");
+    let login_of = annotated
+        .registry_login(Provider::Azure, &app(), "a.azurecr.io")
+        .await
+        .expect("all is right");
     assert_eq!(login_of.username, "00000000-0000-0000-0000-000000000000");
-    let error = cloud(&[login], &endpoints, &annotations[..1]).azure_token(&app(), VAULT).await.unwrap_err();
-    assert!(error.to_string().contains("azure.workload.identity/client-id is not set"), "{error}");
+    let error = cloud(&[login], &endpoints, &annotations[..1])
+        .azure_token(&app(), VAULT)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("azure.workload.identity/client-id is not set"),
+        "{error}"
+    );
 
     let request = ClusterRequest {
         provider: Provider::Azure,
@@ -535,17 +688,32 @@ async fn all_ways_into_azure() {
         address: None,
         ca: None,
     };
-    let place = annotated.cluster_place(&app(), &request).await.expect("it is described");
-    assert_eq!((place.address.as_str(), place.ca.as_deref()), ("https://x.azmk8s.io:443", Some("PEM")));
-    let token = annotated.cluster_token(&app(), Provider::Azure, AKS).await.expect("all is right");
-    assert_eq!(token.value.expose(), "of the account for 6dae42f8-4368-4678-94ff-3960e28e3630/.default");
+    let place = annotated
+        .cluster_place(&app(), &request)
+        .await
+        .expect("it is described");
+    assert_eq!(
+        (place.address.as_str(), place.ca.as_deref()),
+        ("https://x.azmk8s.io:443", Some("PEM"))
+    );
+    let token = annotated
+        .cluster_token(&app(), Provider::Azure, AKS)
+        .await
+        .expect("all is right");
+    assert_eq!(
+        token.value.expose(),
+        "of the account for 6dae42f8-4368-4678-94ff-3960e28e3630/.default"
+    );
 }
 
 #[tokio::test]
 async fn keys_of_azure_are_shown_or_signed_with() {
     let server = StandIn::start(azure).await;
     let cloud = cloud(&[("AZURE_AUTHORITY_HOST", &server.address)], &[], &[]);
-    let certificate = rcgen::generate_simple_self_signed(["app".to_owned()]).expect("it is made").cert.pem();
+    let certificate = rcgen::generate_simple_self_signed(["app".to_owned()])
+        .expect("it is made")
+        .cert
+        .pem();
     let key = |pem: String| AzureKey::Certificate {
         tenant: "tenant-1".to_owned(),
         client: "client-1".to_owned(),
@@ -553,10 +721,19 @@ async fn keys_of_azure_are_shown_or_signed_with() {
         send_chain: true,
         authority: None,
     };
-    let token = cloud.azure_token_of_key(&key(format!("{certificate}{}", rsa_key())), VAULT).await;
+    let token = cloud
+        .azure_token_of_key(&key(format!("{certificate}{}", rsa_key())), VAULT)
+        .await;
     assert_eq!(token.expect("all is right").value.expose(), "of a certificate");
-    let error = cloud.azure_token_of_key(&key("canary".to_owned()), VAULT).await.unwrap_err().to_string();
-    assert!(error.starts_with("client certificate: it holds no PEM certificate") && !error.contains("canary"), "{error}");
+    let error = cloud
+        .azure_token_of_key(&key("canary".to_owned()), VAULT)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("client certificate: it holds no PEM certificate") && !error.contains("canary"),
+        "{error}"
+    );
     let secret = AzureKey::Secret {
         tenant: "tenant-1".to_owned(),
         client: "client-1".to_owned(),
@@ -575,7 +752,10 @@ fn whose_identity_an_object_has() {
     assert_eq!(of("app", "", true).expect("the gate is open"), app());
     assert_eq!(of("", "app", true).expect("by default"), app());
     let error = of("app", "", false).unwrap_err();
-    assert!(error.is_gate() && error.to_string().contains("feature gate ObjectLevelWorkloadIdentity"), "{error}");
+    assert!(
+        error.is_gate() && error.to_string().contains("feature gate ObjectLevelWorkloadIdentity"),
+        "{error}"
+    );
 }
 
 /// Made once for all tests of a run.

@@ -55,7 +55,10 @@ pub(crate) async fn decrypt(
     };
     let request = services
         .client
-        .post(format!("{endpoint}/keys/{}{version}/decrypt?api-version={API}", key.name))
+        .post(format!(
+            "{endpoint}/keys/{}{version}/decrypt?api-version={API}",
+            key.name
+        ))
         .header("authorization", format!("Bearer {}", token.value.expose()))
         .header("content-type", "application/json")
         .body(json!({"alg": ALGORITHM, "value": ciphertext}).to_string());
@@ -139,7 +142,10 @@ mod tests {
             let no = |status, code: &str, message: &str| {
                 (status, Json(json!({"error": {"code": code, "message": message}})))
             };
-            if headers.get("authorization").is_none_or(|value| value != "Bearer for https://vault.azure.net") {
+            if headers
+                .get("authorization")
+                .is_none_or(|value| value != "Bearer for https://vault.azure.net")
+            {
                 return no(StatusCode::UNAUTHORIZED, "Unauthorized", "no token");
             }
             if (name.as_str(), version.as_str()) != ("k", "1a") || query["api-version"] != "7.4" {
@@ -148,12 +154,17 @@ mod tests {
             if body != json!({"alg": "RSA-OAEP-256", "value": "AQ"}) {
                 return no(StatusCode::BAD_REQUEST, "BadParameter", "it cannot be decrypted");
             }
-            (StatusCode::OK, Json(json!({"kid": "x", "value": URL_SAFE_NO_PAD.encode([6; 32])})))
+            (
+                StatusCode::OK,
+                Json(json!({"kid": "x", "value": URL_SAFE_NO_PAD.encode([6; 32])})),
+            )
         }
         let router = Router::new()
             .route("/metadata/identity/oauth2/token", get(token))
             .route("/keys/{name}/{version}/decrypt", post(answer));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         tokio::spawn(async move { axum::serve(listener, router).await });
         format!("http://{address}")
@@ -165,7 +176,9 @@ mod tests {
         let address = azure().await;
         let settings = Settings::default().with_endpoint(Service::AzureMetadata, address.as_str());
         let cloud = Cloud::new(settings, None, CacheLimits::default()).expect("a client can be made");
-        let services = KeyServices::new().expect("a client can be made").with_azure_endpoint(&address);
+        let services = KeyServices::new()
+            .expect("a client can be made")
+            .with_azure_endpoint(&address);
         let credentials = Credentials {
             ambient: Some((cloud, Identity::Process)),
             ..Credentials::default()
@@ -184,10 +197,30 @@ mod tests {
         let vault = "https://v.vault.azure.net";
         assert_eq!(ask(vault, "k", "AQ").await.expect("all is right").as_slice(), [6; 32]);
         for (vault, name, ciphertext, wanted) in [
-            (vault, "k", "AA", "Azure Key Vault answered 400: BadParameter it cannot be decrypted"),
-            (vault, "x", "AQ", "Azure Key Vault answered 404: KeyNotFound no such key"),
-            (vault, "../k", "AQ", "the name or the version of the key is none of Azure Key Vault"),
-            ("https://evil.example", "k", "AQ", "the vault's address is none of Azure Key Vault"),
+            (
+                vault,
+                "k",
+                "AA",
+                "Azure Key Vault answered 400: BadParameter it cannot be decrypted",
+            ),
+            (
+                vault,
+                "x",
+                "AQ",
+                "Azure Key Vault answered 404: KeyNotFound no such key",
+            ),
+            (
+                vault,
+                "../k",
+                "AQ",
+                "the name or the version of the key is none of Azure Key Vault",
+            ),
+            (
+                "https://evil.example",
+                "k",
+                "AQ",
+                "the vault's address is none of Azure Key Vault",
+            ),
         ] {
             assert_eq!(ask(vault, name, ciphertext).await.unwrap_err(), wanted);
         }

@@ -81,7 +81,9 @@ pub fn azure_key_from_text(text: &str) -> Result<AzureKey, String> {
         text.filter(|text| !text.is_empty()).map(str::to_owned)
     };
     if field("clientCertificatePassword").is_some() {
-        return Err("clientCertificatePassword is not supported, use a PEM certificate with a key that has none".to_owned());
+        return Err(
+            "clientCertificatePassword is not supported, use a PEM certificate with a key that has none".to_owned(),
+        );
     }
     let authority = field("authorityHost");
     let found = [
@@ -109,7 +111,10 @@ pub fn azure_key_from_text(text: &str) -> Result<AzureKey, String> {
             authority,
         }),
         (None, Some(client), None) => Ok(AzureKey::Managed { client }),
-        _ => Err("it has neither tenantId, clientId and clientSecret, nor a clientCertificate, nor a clientId alone".to_owned()),
+        _ => Err(
+            "it has neither tenantId, clientId and clientSecret, nor a clientCertificate, nor a clientId alone"
+                .to_owned(),
+        ),
     }
 }
 
@@ -120,9 +125,18 @@ mod tests {
     #[test]
     fn azure_keys_are_read_as_flux_has_them() {
         for (text, wanted) in [
-            ("tenantId: t\nclientId: c\nclientSecret: s\n", "AzureKey(\"secret\", \"c\")"),
-            (r#"{"appId": "c", "password": "s", "tenant": "t"}"#, "AzureKey(\"secret\", \"c\")"),
-            ("tenantId: t\nclientId: c\nclientCertificate: PEM\n", "AzureKey(\"certificate\", \"c\")"),
+            (
+                "tenantId: t\nclientId: c\nclientSecret: s\n",
+                "AzureKey(\"secret\", \"c\")",
+            ),
+            (
+                r#"{"appId": "c", "password": "s", "tenant": "t"}"#,
+                "AzureKey(\"secret\", \"c\")",
+            ),
+            (
+                "tenantId: t\nclientId: c\nclientCertificate: PEM\n",
+                "AzureKey(\"certificate\", \"c\")",
+            ),
             ("clientId: c", "AzureKey(\"managed\", \"c\")"),
         ] {
             let key = azure_key_from_text(text).expect(text);

@@ -36,7 +36,11 @@ pub(crate) async fn decrypt(
     let (status, answer) = send(request).await?;
     if status != 200 {
         let field = |name: &str| answer.pointer(name).and_then(Value::as_str).unwrap_or_default();
-        let text = format!("GCP KMS answered {status}: {} {}", field("/error/status"), field("/error/message"));
+        let text = format!(
+            "GCP KMS answered {status}: {} {}",
+            field("/error/status"),
+            field("/error/message")
+        );
         return Err(text.trim_end().to_owned());
     }
     let plain = answer.get("plaintext").and_then(Value::as_str);
@@ -56,13 +60,22 @@ fn is_key(text: &str) -> bool {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':'))
     };
-    let names = matches!(parts[..], ["projects", _, "locations", _, "keyRings", _, "cryptoKeys", _]);
+    let names = matches!(
+        parts[..],
+        ["projects", _, "locations", _, "keyRings", _, "cryptoKeys", _]
+    );
     names && parts.iter().all(plain)
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::{Json, Router, extract::Path, http::HeaderMap, http::StatusCode, routing::{get, post}};
+    use axum::{
+        Json, Router,
+        extract::Path,
+        http::HeaderMap,
+        http::StatusCode,
+        routing::{get, post},
+    };
     use nave_net::cloud::{CacheLimits, Cloud, Identity, Service, Settings};
     use nave_sops::{KeyService, Request};
 
@@ -75,9 +88,16 @@ mod tests {
         async fn token() -> Json<Value> {
             Json(json!({"access_token": "at", "expires_in": 3599, "token_type": "Bearer"}))
         }
-        async fn answer(Path(path): Path<String>, headers: HeaderMap, Json(body): Json<Value>) -> (StatusCode, Json<Value>) {
+        async fn answer(
+            Path(path): Path<String>,
+            headers: HeaderMap,
+            Json(body): Json<Value>,
+        ) -> (StatusCode, Json<Value>) {
             let no = |status: StatusCode, code: &str, message: &str| {
-                (status, Json(json!({"error": {"code": status.as_u16(), "status": code, "message": message}})))
+                (
+                    status,
+                    Json(json!({"error": {"code": status.as_u16(), "status": code, "message": message}})),
+                )
             };
             if headers.get("authorization").is_none_or(|value| value != "Bearer at") {
                 return no(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", "no token");
@@ -91,9 +111,14 @@ mod tests {
             }
         }
         let router = Router::new()
-            .route("/computeMetadata/v1/instance/service-accounts/default/token", get(token))
+            .route(
+                "/computeMetadata/v1/instance/service-accounts/default/token",
+                get(token),
+            )
             .route("/v1/{*path}", post(answer));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         tokio::spawn(async move { axum::serve(listener, router).await });
         format!("http://{address}")
@@ -105,14 +130,18 @@ mod tests {
         let address = google().await;
         let settings = Settings::default().with_endpoint(Service::GcpMetadata, address.as_str());
         let cloud = Cloud::new(settings, None, CacheLimits::default()).expect("a client can be made");
-        let services = KeyServices::new().expect("a client can be made").with_gcp_endpoint(&address);
+        let services = KeyServices::new()
+            .expect("a client can be made")
+            .with_gcp_endpoint(&address);
         let credentials = Credentials {
             ambient: Some((cloud, Identity::Process)),
             ..Credentials::default()
         };
         let ask = async |resource_id: &str, ciphertext: &str, credentials: &Credentials| {
             let request = Request {
-                service: KeyService::GcpKms { resource_id: resource_id.to_owned() },
+                service: KeyService::GcpKms {
+                    resource_id: resource_id.to_owned(),
+                },
                 ciphertext: ciphertext.to_owned(),
             };
             services.decrypt(&request, credentials).await
@@ -121,8 +150,16 @@ mod tests {
         assert_eq!(plain.as_slice(), [5; 32]);
         for (key, ciphertext, wanted) in [
             (KEY, "AA==", "GCP KMS answered 400: INVALID_ARGUMENT Decryption failed"),
-            ("projects/p/locations/global/keyRings/r/cryptoKeys/x", "AQ==", "GCP KMS answered 404: NOT_FOUND no such key"),
-            ("projects/p/../..", "AQ==", "the resource id is not one of a key of GCP KMS"),
+            (
+                "projects/p/locations/global/keyRings/r/cryptoKeys/x",
+                "AQ==",
+                "GCP KMS answered 404: NOT_FOUND no such key",
+            ),
+            (
+                "projects/p/../..",
+                "AQ==",
+                "the resource id is not one of a key of GCP KMS",
+            ),
         ] {
             assert_eq!(ask(key, ciphertext, &credentials).await.unwrap_err(), wanted);
         }

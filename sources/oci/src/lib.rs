@@ -3,7 +3,8 @@
 //! ```text
 //! oci://host/name ─► Repository ┐
 //! Secrets ─► DockerConfig ──────┼─► Registries::open ─► Remote ─► tags, resolve, manifest, download
-//! TLS, proxy ─► Access ─────────┘                         └────► push_blob, push_manifest, tag
+//! TLS, proxy ─► Access ─────────┘                         ├────► referrers, tagged: signatures
+//!                                                         └────► push_blob, push_manifest, tag
 //! ```
 //!
 //! The protocol is that of the OCI distribution specification 1.1, with Docker's token authentication.
@@ -15,6 +16,7 @@ mod error;
 mod manifest;
 mod pull;
 mod push;
+mod referrers;
 mod registries;
 mod repository;
 mod request;
@@ -25,5 +27,6 @@ pub use credentials::{Credentials, DockerConfig, DockerConfigError};
 pub use error::OciError;
 pub use manifest::{Descriptor, Manifest, media_type};
 pub use pull::{Pulled, Resolved};
+pub use referrers::Referrer;
 pub use registries::{Access, Registries, Remote};
 pub use repository::{Repository, RepositoryError};

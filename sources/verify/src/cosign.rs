@@ -77,7 +77,12 @@ impl Cosign {
                 let name = keys.check(&pae(&envelope.payload_type, payload), &envelope.signature.sig)?;
                 let statement: Statement =
                     serde_json::from_slice(payload).map_err(|error| malformed(format!("its statement: {error}")))?;
-                let signed = || statement.subject.iter().filter_map(|subject| subject.digest.get("sha256"));
+                let signed = || {
+                    statement
+                        .subject
+                        .iter()
+                        .filter_map(|subject| subject.digest.get("sha256"))
+                };
                 if !signed().any(|found| found == hex) {
                     let signed: Vec<String> = signed().take(3).map(|hex| format!("sha256:{hex}")).collect();
                     return Err(other_artifact(signed.join(", ")));
@@ -117,7 +122,11 @@ impl Cosign {
 
 fn other_artifact(signed: String) -> SignatureError {
     SignatureError::OtherArtifact {
-        signed: if signed.is_empty() { "nothing".to_owned() } else { signed },
+        signed: if signed.is_empty() {
+            "nothing".to_owned()
+        } else {
+            signed
+        },
     }
 }
 

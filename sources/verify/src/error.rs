@@ -49,7 +49,7 @@ pub enum TrustError {
     #[error("it has no key that ends in \".pub\"")]
     NoKeys,
     /// A key that is none.
-    #[error("key {name:?} is not a PEM public key of a kind that can be used: {detail}")]
+    #[error("key {name:?} is no key or certificate that can be used: {detail}")]
     Key {
         /// Its name in the Secret.
         name: String,
@@ -67,6 +67,15 @@ pub enum TrustError {
         #[source]
         source: regex::Error,
     },
+    /// No trust policy.
+    #[error("it has no key \"trustpolicy.json\"")]
+    NoPolicy,
+    /// A trust policy that cannot be used.
+    #[error("the trust policy cannot be used: {0}")]
+    Policy(String),
+    /// No certificate to trust.
+    #[error("it has no certificate under a key that ends in \".crt\" or \".pem\"")]
+    NoCertificates,
     /// A trusted root that cannot be used.
     #[error("the trusted root cannot be used: {0}")]
     Root(String),

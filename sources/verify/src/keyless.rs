@@ -26,7 +26,9 @@ pub struct Keyless {
 
 impl fmt::Debug for Keyless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyless").field("identities", &self.identities).finish_non_exhaustive()
+        f.debug_struct("Keyless")
+            .field("identities", &self.identities)
+            .finish_non_exhaustive()
     }
 }
 

@@ -36,8 +36,7 @@ impl PublicKeys {
             let text = std::str::from_utf8(value).map_err(|_| wrong("it is not text".to_owned()))?;
             let key = DerPublicKey::from_pem(text.trim()).map_err(|error| wrong(error.to_string()))?;
             let scheme = scheme(&key).map_err(wrong)?;
-            let key =
-                VerificationKey::from_spki_with_scheme(&key, scheme).map_err(|error| wrong(error.to_string()))?;
+            let key = VerificationKey::from_spki_with_scheme(&key, scheme).map_err(|error| wrong(error.to_string()))?;
             keys.push((name.clone(), key));
         }
         if keys.is_empty() {

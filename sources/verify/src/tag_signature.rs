@@ -63,12 +63,13 @@ pub(crate) fn signature(annotations: &BTreeMap<String, String>) -> Result<Signat
 
 /// The digest that a payload (`containers/image`'s simple signing) is about.
 pub(crate) fn signed_digest(payload: &[u8]) -> Result<String, SignatureError> {
-    let payload: Value =
-        serde_json::from_slice(payload).map_err(|error| malformed("payload")(error.to_string()))?;
-    let digest = payload.pointer("/critical/image/docker-manifest-digest").and_then(Value::as_str);
-    digest
-        .map(str::to_owned)
-        .ok_or(SignatureError::Missing { what: "critical.image.docker-manifest-digest" })
+    let payload: Value = serde_json::from_slice(payload).map_err(|error| malformed("payload")(error.to_string()))?;
+    let digest = payload
+        .pointer("/critical/image/docker-manifest-digest")
+        .and_then(Value::as_str);
+    digest.map(str::to_owned).ok_or(SignatureError::Missing {
+        what: "critical.image.docker-manifest-digest",
+    })
 }
 
 /// The same facts as a bundle of version 0.1, which like this layout proves the entry in the log by the log's promise.

@@ -6,7 +6,7 @@
 //!     ├──► GitServer ─► git http-backend             all of them ─► keeper: ended with us, however we end
 //!     ├──► Registry (Go, built once), RegistryFront: one that lies
 //!     ├──► S3Server (SeaweedFS, fetched once)
-//!     ├──► Sigstore: signs as cosign does, with roots of its own
+//!     ├──► Sigstore, Notary: sign as cosign and notation do, with roots of their own
 //!     └──► TcpRelay, UdpRelay: a network that can be cut, slow and lossy
 //! ```
 
@@ -20,6 +20,7 @@ mod git_repo;
 mod go_tool;
 mod keeper;
 mod net;
+mod notary;
 mod plane;
 mod ports;
 mod process;
@@ -37,6 +38,7 @@ pub use git::{Auth, Fault, GitServer, GitServerOptions, SeenRequest};
 pub use git_repo::GitRepo;
 pub use keeper::scratch_dir;
 pub use net::{TcpRelay, UdpRelay};
+pub use notary::Notary;
 pub use plane::{Plane, PlaneOptions};
 pub use ports::{free_tcp_port, free_udp_port};
 pub use process::{Launch, Proc};

@@ -108,7 +108,11 @@ impl Sigstore {
         params.distinguished_name.push(DnType::CommonName, "bed fulcio");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let der = params.self_signed(&key).context("signing the authority")?.der().to_vec();
+        let der = params
+            .self_signed(&key)
+            .context("signing the authority")?
+            .der()
+            .to_vec();
         let hash = Sha256::digest(key.subject_public_key_info()).into();
         Ok(Sigstore {
             authority: Issuer::new(params, key),
@@ -245,12 +249,16 @@ impl Sigstore {
             &ISSUER_EXTENSION,
             der(0x0c, who.issuer.as_bytes()),
         )];
-        let before = params.signed_by(key, &self.authority).context("signing a certificate")?;
+        let before = params
+            .signed_by(key, &self.authority)
+            .context("signing a certificate")?;
         let receipt = self.receipt(tbs(before.der())?, now * 1000)?;
         params
             .custom_extensions
             .push(CustomExtension::from_oid_content(&SCT_EXTENSION, der(0x04, &receipt)));
-        let certificate = params.signed_by(key, &self.authority).context("signing a certificate")?;
+        let certificate = params
+            .signed_by(key, &self.authority)
+            .context("signing a certificate")?;
         Ok(Certificate {
             pem: certificate.pem(),
             der: certificate.der().to_vec(),

@@ -1,5 +1,7 @@
 //! Other clusters by kubeconfig. The plane plays both: what is applied by kubeconfig stands in it like everything else.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use k8s_openapi::api::{
@@ -12,6 +14,7 @@ use kube::{
 };
 use nave_bed::eventually;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::stage::{DEADLINE, Setup, Stage, config};
 
@@ -106,7 +109,9 @@ async fn a_cluster_that_believes_our_accounts_is_reached_by_their_tokens() -> Re
         Ok(())
     };
     set(json!({"provider": "aws"})).await?;
-    says("key provider: the provider aws is not supported".into()).await?;
+    says("key cluster: it is not set".into()).await?;
+    set(json!({"provider": "aws", "cluster": "arn:aws:eks:eu-west-1:1:cluster/a"})).await?;
+    says("identities of clouds cannot be used here".into()).await?;
     let kubeconfig: Value =
         nave_object::yaml::read_documents(&stage.plane.kubeconfig(), nave_object::yaml::Dialect::K8s)?
             .into_iter()
@@ -130,6 +135,95 @@ async fn a_cluster_that_believes_our_accounts_is_reached_by_their_tokens() -> Re
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": ns}]}))?;
     bindings.create(&PostParams::default(), &binding).await?;
+    stage.ready("app", "1").await?;
+    assert_eq!(stage.config("a").await?.context("it is there")?["value"], "1");
+    stage.stop().await
+}
+
+/// Microsoft Entra ID, as far as one application is concerned: it hands out the token of a service account.
+async fn entra(token: Arc<OnceCell<String>>) -> Result<String> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let answer = async move |body: String| {
+        let scope = "scope=6dae42f8-4368-4678-94ff-3960e28e3630%2F.default";
+        let wanted = [
+            scope,
+            "client_id=client",
+            "client_secret=secret",
+            "grant_type=client_credentials",
+        ];
+        match token.get() {
+            Some(token) if wanted.iter().all(|part| body.contains(part)) => {
+                let answer = json!({"token_type": "Bearer", "expires_in": 3599, "access_token": token});
+                (axum::http::StatusCode::OK, answer.to_string())
+            }
+            _ => {
+                let answer = json!({"error": "invalid_client", "error_description": "AADSTS7000215"});
+                (axum::http::StatusCode::UNAUTHORIZED, answer.to_string())
+            }
+        }
+    };
+    let router = axum::Router::new().route("/tenant/oauth2/v2.0/token", axum::routing::post(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(format!("http://{address}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_of_a_cloud_is_reached_with_the_clouds_tokens() -> Result<()> {
+    let token = Arc::new(OnceCell::new());
+    let login = entra(token.clone()).await?;
+    let variables = [
+        ("AZURE_TENANT_ID", "tenant"),
+        ("AZURE_CLIENT_ID", "client"),
+        ("AZURE_CLIENT_SECRET", "secret"),
+        ("AZURE_AUTHORITY_HOST", login.as_str()),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let mut setup = Setup::default();
+    nave_net::install_crypto_provider();
+    let settings = nave_net::cloud::Settings::from_variables(variables);
+    setup.options.cloud = Some(nave_net::cloud::Cloud::new(settings, None, Default::default())?);
+    let stage = Stage::start_with("cloud", setup).await?;
+    let ns = stage.namespace.clone();
+    let accounts: Api<ServiceAccount> = Api::namespaced(stage.client.clone(), &ns);
+    let account = serde_json::from_value(json!({"metadata": {"name": "deployer"}}))?;
+    accounts.create(&PostParams::default(), &account).await?;
+    let bindings: Api<RoleBinding> = Api::namespaced(stage.client.clone(), &ns);
+    let binding = serde_json::from_value(json!({"metadata": {"name": "deployer"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": ns}]}))?;
+    bindings.create(&PostParams::default(), &binding).await?;
+    let kubeconfig: Value = serde_json::to_value(
+        nave_object::yaml::read_documents(
+            &stage.plane.service_account_kubeconfig(&ns, "deployer").await?,
+            nave_object::yaml::Dialect::K8s,
+        )?
+        .into_iter()
+        .next(),
+    )?;
+    let text = |pointer: &str| -> Result<String> {
+        let text = kubeconfig
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .context(pointer.to_owned())?;
+        Ok(text.to_owned())
+    };
+    token.set(text("/users/0/user/token")?)?;
+    let ca = text("/clusters/0/cluster/certificate-authority-data")?;
+    let ca = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(ca)?)?;
+    let configs: Api<ConfigMap> = Api::namespaced(stage.client.clone(), &ns);
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cluster"},
+        "data": {"provider": "azure", "address": stage.plane.url(), "ca.crt": ca}});
+    configs
+        .patch("cluster", &PatchParams::apply("test").force(), &Patch::Apply(&object))
+        .await?;
+    stage.publish("1", &[("app/a.yaml", config(&ns, "a", "1"))]).await?;
+    stage
+        .apply(
+            "app",
+            json!({"kubeConfig": {"configMapRef": {"name": "cluster"}}, "retryInterval": "1s"}),
+        )
+        .await?;
     stage.ready("app", "1").await?;
     assert_eq!(stage.config("a").await?.context("it is there")?["value"], "1");
     stage.stop().await

@@ -12,15 +12,18 @@ use crate::run::Watches;
 
 /// The generators to look at now.
 pub(crate) fn triggers(
+    generators: &Watched<ArtifactGenerator>,
     git_repositories: &Watched<GitRepository>,
     watches: &Watches,
 ) -> BoxStream<'static, ObjectRef<ArtifactGenerator>> {
-    let generators = &watches.artifact_generators;
     let by_external: BoxStream<'static, _> = woken_by::<ExternalArtifact>(&watches.external_artifacts, generators);
     stream::select_all([
         woken_by(git_repositories, generators),
         woken_by(&watches.oci_repositories, generators),
-        woken_by(&watches.buckets, generators),
+        match &watches.buckets {
+            Some(buckets) => woken_by(buckets, generators),
+            None => stream::empty().boxed(),
+        },
         woken_by(&watches.helm_charts, generators),
         by_external,
     ])

@@ -1,11 +1,11 @@
 //! Doing what the plan says: find the source, fetch or package the chart, store it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use nave_artifact::FileTree;
+use nave_artifact::{Digest, FileTree};
 use nave_crds::{
     Artifact, HelmChart,
-    conditions::{FETCH_FAILED, STORAGE_OPERATION_FAILED},
+    conditions::{BUILD_FAILED, FETCH_FAILED, STORAGE_OPERATION_FAILED},
     reasons::source as reasons,
 };
 use nave_runtime::Severity;
@@ -22,6 +22,7 @@ use crate::{
     common::{Common, artifact, not_stored},
     failure::{Failure, Retry, chain},
     reconciler::{Done, Told, Work},
+    verification,
 };
 
 const LATEST: &str = "latest.tar.gz";
@@ -126,11 +127,23 @@ impl HelmChartSteps {
         let metadata = (!files.is_empty()).then(|| generation.to_string());
         let version = with_metadata(found.version(), metadata.as_deref())?;
         let chart_name = object.spec.chart.rsplit('/').next().unwrap_or_default();
-        if is_current(work, chart_name, &version) {
+        let timeout = fetch::timeout(&repository);
+        let is_current = is_current(work, chart_name, &version);
+        let mut digest = None;
+        match &object.spec.verification {
+            None => {}
+            Some(_) if is_current && work.draft.was_verified() => work.draft.still_verified(),
+            Some(verification) => {
+                digest = self
+                    .verify(common, object, work, &found, verification.into(), timeout)
+                    .await?;
+            }
+        }
+        if is_current {
             return Ok(None);
         }
         let limits = limits(common);
-        let fetching = found.fetch(limits.package, fetch::timeout(&repository));
+        let fetching = found.fetch(digest, limits.package, timeout);
         let data = common.with_progress(object, work, fetching).await?;
         let wanted = Wanted {
             chart: chart_name.to_owned(),
@@ -146,6 +159,46 @@ impl HelmChartSteps {
         blocking(move || from_package(data, wanted)).await.map(Some)
     }
 
+    /// The digest of a chart whose signature holds.
+    async fn verify(
+        &self,
+        common: &Common<HelmChart>,
+        object: &HelmChart,
+        work: &mut Work<HelmChart>,
+        found: &Found,
+        wanted: verification::Wanted<'_>,
+        timeout: Duration,
+    ) -> Result<Option<Digest>, Failure> {
+        let Some((remote, digest)) = found.resolve(timeout).await? else {
+            return Err(Failure::new(
+                Retry::Stalled,
+                BUILD_FAILED,
+                reasons::CHART_VERIFICATION_ERROR,
+                format!(
+                    "spec.verify: HelmRepository '{}' is not of type 'oci', and only charts of registries are signed",
+                    object.spec.source_ref.name
+                ),
+            ));
+        };
+        let namespace = work.namespace.clone();
+        let verifying = common.verify(&namespace, wanted, remote, &digest, timeout);
+        match common.with_progress(object, work, verifying).await {
+            Ok(signer) => {
+                if signer.is_some() {
+                    let message = format!("verified signature of version {}", found.version());
+                    work.draft.verified(&message);
+                }
+                Ok(Some(digest))
+            }
+            Err(failure) => {
+                let message = format!("chart verification error: {}", failure.message);
+                let reason = reasons::CHART_VERIFICATION_ERROR;
+                work.draft.unverified(reason, &message);
+                Err(Failure::new(failure.retry, BUILD_FAILED, reason, message))
+            }
+        }
+    }
+
     /// A chart of a folder or file of another source; none when what is stored is current.
     async fn build_from_folder(
         &self,
@@ -157,7 +210,8 @@ impl HelmChartSteps {
         let artifact = match kind.as_str() {
             "Bucket" => self
                 .buckets
-                .get(&work.namespace, name)
+                .as_ref()
+                .and_then(|buckets| buckets.get(&work.namespace, name))
                 .map(|source| source.status.as_ref().and_then(|status| status.artifact.clone())),
             _ => self
                 .git_repositories

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nave_artifact::Digest;
 use nave_chart_repo::{ChartRepoError, ChartVersion, FindError, choose, find};
 use nave_crds::{
     Artifact, HelmChart, HelmRepository,
@@ -14,6 +15,7 @@ use nave_version::{Range, Version, sort_descending};
 
 use super::HelmChartSteps;
 use crate::{
+    cloud_login::Whose,
     common::Common,
     failure::{Failure, Retry, chain},
     helm_repository,
@@ -44,8 +46,20 @@ impl Found {
         }
     }
 
-    /// The package.
-    pub async fn fetch(&self, limit: u64, timeout: Duration) -> Result<Vec<u8>, Failure> {
+    /// Registry and digest of the chart's manifest; none for what an index has.
+    pub async fn resolve(&self, timeout: Duration) -> Result<Option<(&Remote, Digest)>, Failure> {
+        match self {
+            Found::Http { .. } => Ok(None),
+            Found::Oci { remote, tag, .. } => {
+                let failed = |error: OciError| pull_failure(error.is_access(), chain(&error));
+                let resolved = remote.resolve(tag, timeout).await.map_err(failed)?;
+                Ok(Some((remote, resolved.digest)))
+            }
+        }
+    }
+
+    /// The package. `digest` is the one that was verified: what else the tag may stand for by now is not fetched.
+    pub async fn fetch(&self, digest: Option<Digest>, limit: u64, timeout: Duration) -> Result<Vec<u8>, Failure> {
         match self {
             Found::Http { remote, chart } => {
                 let mut data = Vec::new();
@@ -57,8 +71,11 @@ impl Found {
             }
             Found::Oci { remote, tag, .. } => {
                 let failed = |error: OciError| pull_failure(error.is_access(), chain(&error));
-                let resolved = remote.resolve(tag, timeout).await.map_err(failed)?;
-                let pulled = remote.manifest(&resolved.digest, timeout).await.map_err(failed)?;
+                let digest = match digest {
+                    Some(digest) => digest,
+                    None => remote.resolve(tag, timeout).await.map_err(failed)?.digest,
+                };
+                let pulled = remote.manifest(&digest, timeout).await.map_err(failed)?;
                 let layer: &Descriptor = pulled
                     .manifest
                     .layers
@@ -162,20 +179,13 @@ impl HelmChartSteps {
             insecure: spec.insecure,
             takes_basic: true,
         };
-        let found = common.registry_access(namespace, &place, ways).await?;
+        let mut found = common.registry_access(namespace, &place, ways).await?;
         let provider = spec.provider.unwrap_or_default();
         if provider != OciProvider::Generic && !found.names_credentials {
-            return Err(Failure::new(
-                Retry::Stalled,
-                FETCH_FAILED,
-                reasons::AUTHENTICATION_FAILED,
-                format!(
-                    "HelmRepository '{}': spec.provider: '{}' is not supported by this version, use 'generic' with a \
-                     secret",
-                    object.spec.source_ref.name,
-                    provider.as_str()
-                ),
-            ));
+            // As in Flux, a HelmRepository names no account.
+            let field = format!("HelmRepository '{}': spec.provider", object.spec.source_ref.name);
+            let login = common.cloud_login(&field, namespace, provider, Whose::Process, place.registry());
+            found.access.credentials = login.await?;
         }
         let failed = |error: OciError| pull_failure(error.is_access(), chain(&error));
         let remote = self.registries.open(&place, found.access).map_err(failed)?;

@@ -21,12 +21,12 @@ const SHORT_HASH: usize = 12;
 /// Whether the spec is one that this version can honour.
 pub(crate) fn check(spec: &HelmChartSpec) -> Result<(), Failure> {
     let stalled = |reason, message: String| Err(Failure::new(Retry::Stalled, FETCH_FAILED, reason, message));
-    if spec.verification.is_some() {
-        return stalled(
-            reasons::VERIFICATION_ERROR,
-            "spec.verify: verifying signatures is not supported by this version, and nothing is pulled unverified"
-                .to_owned(),
+    if spec.verification.is_some() && spec.source_ref.kind != "HelmRepository" {
+        let message = format!(
+            "spec.verify: a chart of a {} has no signature, only those of a HelmRepository of type 'oci' have",
+            spec.source_ref.kind
         );
+        return stalled(reasons::VERIFICATION_ERROR, message);
     }
     match spec.source_ref.kind.as_str() {
         "HelmRepository" if !NAME.is_match(&spec.chart) => stalled(
@@ -144,7 +144,10 @@ mod tests {
             json!({"sourceRef": {"kind": "OCIRepository", "name": "b"}}),
             "UnsupportedSourceKind",
         );
-        check_stalled(json!({"verify": {"provider": "cosign"}}), "VerificationError");
+        check_stalled(
+            json!({"sourceRef": {"kind": "GitRepository", "name": "g"}, "verify": {"provider": "cosign"}}),
+            "VerificationError",
+        );
         let folder = spec(json!({"chart": "./Charts/App", "sourceRef": {"kind": "GitRepository", "name": "g"}}));
         assert_eq!(check(&folder), Ok(()));
     }

@@ -25,9 +25,9 @@ pub(crate) fn triggers(
         .changes()
         .flat_map(move |source| stream::iter(concerned(&charts, source.as_ref())));
     let charts = watches.helm_charts.clone();
-    let by_bucket = watches
-        .buckets
-        .changes()
+    let changes = watches.buckets.as_ref().map(Watched::changes);
+    let by_bucket = stream::iter(changes)
+        .flatten()
         .flat_map(move |source| stream::iter(concerned(&charts, source.as_ref())));
     let by_folder = stream::select(by_git, by_bucket);
     // A stream that ended would end the controller.

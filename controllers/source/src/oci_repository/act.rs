@@ -11,7 +11,7 @@ use nave_artifact::{FileTree, IGNORE_FILE, Ignore, Limits, unpack};
 use nave_crds::{
     OCIRepository,
     conditions::{FETCH_FAILED, STORAGE_OPERATION_FAILED},
-    reasons::source as reasons,
+    reasons::{SUCCEEDED, source as reasons},
     source::{OciLayerOperation, OciProvider, OciRepositorySpec},
 };
 use nave_oci::{OciError, Pulled, Remote};
@@ -24,6 +24,7 @@ use super::{
     status::{is_made_of, made_of},
 };
 use crate::{
+    cloud_login::Whose,
     common::{Common, artifact, not_stored},
     failure::{Failure, Retry, chain},
     oci_access::Ways,
@@ -55,7 +56,29 @@ impl OciRepositorySteps {
             .artifact
             .as_ref()
             .is_some_and(|artifact| artifact.revision == found.revision);
-        if is_current && is_made_of(status, spec) {
+        let is_made = is_current && is_made_of(status, spec);
+        match &spec.verification {
+            None => {}
+            // As in Flux: once for a revision and a spec.
+            Some(_) if is_current && work.draft.was_verified() => work.draft.still_verified(),
+            Some(verification) => {
+                if !is_current {
+                    work.draft.outdated(
+                        reasons::NEW_REVISION,
+                        &format!("new revision '{}' for '{}'", found.revision, spec.url),
+                    );
+                }
+                let namespace = work.namespace.clone();
+                let verifying = common.verify(&namespace, verification.into(), &remote, &found.digest, planned.timeout);
+                if let Some(signer) = common.with_progress(object, work, verifying).await? {
+                    let message = format!("verified signature of revision {}", found.revision);
+                    work.draft.verified(&message);
+                    let told = format!("{message}, made by {signer}");
+                    common.record(object, Severity::Trace, SUCCEEDED, &told, BTreeMap::new());
+                }
+            }
+        }
+        if is_made {
             if work.is_asked {
                 let message = format!("artifact up-to-date with remote revision: '{}'", found.revision);
                 let reason = reasons::ARTIFACT_UP_TO_DATE;
@@ -112,19 +135,16 @@ impl OciRepositorySteps {
             insecure: spec.insecure,
             takes_basic: false,
         };
-        let found = common.registry_access(namespace, &planned.repository, ways).await?;
+        let mut found = common.registry_access(namespace, &planned.repository, ways).await?;
         // As in Flux, the cloud is asked only where no Secret is named.
         let provider = spec.provider.unwrap_or_default();
         if provider != OciProvider::Generic && !found.names_credentials {
-            return Err(Failure::new(
-                Retry::Stalled,
-                FETCH_FAILED,
-                reasons::INVALID_PROVIDER_CONFIGURATION,
-                format!(
-                    "spec.provider: '{}' is not supported by this version, use 'generic' with a secret",
-                    provider.as_str()
-                ),
-            ));
+            let (host, whose) = (
+                planned.repository.registry(),
+                Whose::Account(&spec.service_account_name),
+            );
+            let login = common.cloud_login("spec.provider", namespace, provider, whose, host);
+            found.access.credentials = login.await?;
         }
         self.registries
             .open(&planned.repository, found.access)

@@ -54,13 +54,6 @@ pub(crate) fn plan(spec: &OciRepositorySpec) -> Result<Plan, Failure> {
     let stalled = |reason, message: String| Failure::new(Retry::Stalled, FETCH_FAILED, reason, message);
     let repository =
         Repository::from_url(&spec.url).map_err(|error| stalled(reasons::URL_INVALID, format!("spec.url: {error}")))?;
-    if spec.verification.is_some() {
-        return Err(stalled(
-            reasons::VERIFICATION_ERROR,
-            "spec.verify: verifying signatures is not supported by this version, and nothing is pulled unverified"
-                .to_owned(),
-        ));
-    }
     Ok(Plan {
         repository,
         wanted: wanted(spec)?,
@@ -204,11 +197,6 @@ mod tests {
             "spec.url: 'oci://h/a:v1' names a tag",
         );
         check_stalled(json!({"url": "oci://h"}), "URLInvalid", "spec.url");
-        check_stalled(
-            json!({"verify": {"provider": "cosign"}}),
-            "VerificationError",
-            "spec.verify",
-        );
         check_stalled(
             json!({"ref": {"semver": "a range"}}),
             "ReadOperationFailed",

@@ -10,4 +10,5 @@ mod helm;
 mod lifecycle;
 mod objects;
 mod oci;
+mod signatures;
 mod stage;

@@ -133,8 +133,8 @@ impl Stage {
             oci_repositories: self.watch(&tasks),
             helm_repositories: self.watch(&tasks),
             helm_charts: self.watch(&tasks),
-            buckets: self.watch(&tasks),
-            artifact_generators: self.watch(&tasks),
+            buckets: Some(self.watch(&tasks)),
+            artifact_generators: Some(self.watch(&tasks)),
             external_artifacts: self.watch(&tasks),
         };
         let events = EventRecorder::new(self.client.clone(), "source-controller", "test".into(), None, &tasks);

@@ -18,8 +18,14 @@ fn what_the_public_sigstore_signed_is_believed() {
         "^https://token\\.actions\\.githubusercontent\\.com$",
         "^https://github\\.com/[^/]+/[^/]+/\\.github/workflows/",
     );
-    let signer = github.check_bundle(DIGEST, WITH_PROOF).expect("it is signed").to_string();
-    assert!(signer.contains("of issuer 'https://token.actions.githubusercontent.com'"), "{signer}");
+    let signer = github
+        .check_bundle(DIGEST, WITH_PROOF)
+        .expect("it is signed")
+        .to_string();
+    assert!(
+        signer.contains("of issuer 'https://token.actions.githubusercontent.com'"),
+        "{signer}"
+    );
     // Of the staging instance, with the second version of its log, which leaves the time to a timestamp authority.
     let staging = Keyless::new(Some(STAGING_ROOT), Vec::new()).expect("the root is good");
     let staging = Cosign::Keyless(Box::new(staging));
@@ -31,9 +37,15 @@ fn what_the_public_sigstore_signed_is_believed() {
 fn others_and_other_content_are_not() {
     let other = keyless("^https://accounts\\.google\\.com$", ".*");
     let error = other.check_bundle(DIGEST, WITH_PROOF).unwrap_err().to_string();
-    assert!(error.contains("which spec.verify.matchOIDCIdentity does not allow"), "{error}");
+    assert!(
+        error.contains("which spec.verify.matchOIDCIdentity does not allow"),
+        "{error}"
+    );
     let any = keyless(".*", ".*");
-    let error = any.check_bundle(&DIGEST.replace("5430", "5431"), WITH_PROOF).unwrap_err().to_string();
+    let error = any
+        .check_bundle(&DIGEST.replace("5430", "5431"), WITH_PROOF)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("mismatch") || error.contains("subject"), "{error}");
     let text = std::str::from_utf8(WITH_PROOF).expect("it is JSON");
     for (what, from, to) in [
