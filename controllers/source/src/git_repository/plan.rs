@@ -482,7 +482,7 @@ mod tests {
         check_remote(
             "git@h:a.git",
             &[],
-            Err((Retry::Stalled, "URLInvalid", "write it as \"ssh://git@h/a.git\"")),
+            Err((Retry::Stalled, "URLInvalid", "write it as \"ssh://***@h/a.git\"")),
         );
         check_remote(
             "https://me:hunter2@h:port/",

@@ -359,10 +359,7 @@ async fn ssh_needs_a_key_and_known_hosts() -> Result<()> {
             .secret("key", &[("identity", &key), ("known_hosts", line)])
             .await?;
         let message = stage.failed("app", "GitOperationFailed").await?;
-        assert!(
-            message.starts_with("cannot reach ssh://git@127.0.0.1:1/app.git: "),
-            "{message}"
-        );
+        assert!(message.starts_with("cannot reach ssh://"), "{message}");
     }
     stage.stop().await;
     Ok(())
