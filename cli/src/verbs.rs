@@ -7,6 +7,7 @@ pub mod decrypt;
 pub mod describe;
 pub mod diff;
 pub mod docgen;
+pub mod doctor;
 pub mod envsubst;
 pub mod events;
 pub mod forget;

@@ -10,7 +10,9 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use nave_crds::{Cluster, JoinToken, fleet::ClusterMode};
-use nave_identity::{CertificateError, ClusterKeys, ClusterRef, KeyFingerprint, PeerCertificate, Registry, Standing, UnknownReason};
+use nave_identity::{
+    CertificateError, ClusterKeys, ClusterRef, KeyFingerprint, PeerCertificate, Registry, Standing, UnknownReason,
+};
 use nave_runtime::Watched;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, broadcast, watch};
