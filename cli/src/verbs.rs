@@ -9,6 +9,7 @@ pub mod delete;
 pub mod describe;
 pub mod diff;
 pub mod docgen;
+pub mod doctor;
 pub mod envsubst;
 pub mod events;
 pub mod export;

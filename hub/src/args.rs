@@ -21,7 +21,11 @@ pub struct Arguments {
     /// Where agents dial in
     #[arg(long, default_value = "0.0.0.0:9443", value_name = "ADDR")]
     pub listen: String,
-    /// The addresses that agents dial, as host:port; the listening one when empty
+    /// Where agents dial in over TCP whose network does not let UDP through; the address of --listen when empty, `off`
+    /// for nowhere
+    #[arg(long, default_value = "", value_name = "ADDR")]
+    pub listen_tcp: String,
+    /// The addresses that agents dial, as host:port, for UDP and TCP alike; the listening one when empty
     #[arg(long, value_delimiter = ',', value_name = "ADDR,…")]
     pub advertise: Vec<String>,
     /// How often agents send a heartbeat, 1s to 10m. An agent that was silent for two of them and 5s is gone; more often

@@ -13,7 +13,7 @@ use nave_crds::managers;
 use nave_identity::ServerCertificates;
 use nave_placement_controller::PlacementController;
 use nave_proto::hub::Config;
-use nave_quic::{HubListener, ListenerOptions, ResetKey, idle_timeout};
+use nave_quic::{HubListener, ListenerOptions, ResetKey, TcpDoor, idle_timeout};
 use nave_runtime::{
     Metrics, Tasks, definitions,
     hints::Hints,
@@ -296,7 +296,16 @@ fn listen(arguments: &Arguments, certificates: ServerCertificates, authority: &H
     let address: SocketAddr = bindable(&arguments.listen)
         .parse()
         .with_context(|| format!("--listen {:?} is not an IP address with a port", arguments.listen))?;
+    let tcp =
+        match arguments.listen_tcp.as_str() {
+            "" => TcpDoor::SamePort,
+            "off" => TcpDoor::Closed,
+            elsewhere => TcpDoor::At(bindable(elsewhere).parse().with_context(|| {
+                format!("--listen-tcp {elsewhere:?} is neither an IP address with a port nor `off`")
+            })?),
+        };
     let options = ListenerOptions {
+        tcp,
         idle_timeout: idle_timeout(heartbeat_ms(arguments)),
         reset_key: Some(ResetKey(*authority.reset_key())),
         ..ListenerOptions::default()

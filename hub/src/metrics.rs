@@ -10,6 +10,8 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 pub struct HubMetrics {
     /// Open sessions by mode (`normal`, `behind`, `pending`, `quarantined`, `renew_only`).
     pub agents: IntGaugeVec,
+    /// Open sessions by what carries them (`quic`, `tcp`).
+    pub transports: IntGaugeVec,
     /// Sessions that were opened.
     pub sessions: IntCounter,
     /// Connections that ended before they were sessions, by why.
@@ -65,6 +67,11 @@ impl HubMetrics {
         };
         HubMetrics {
             agents: gauges("nave_link_agents", "Open sessions of agents.", "mode"),
+            transports: gauges(
+                "nave_link_transports",
+                "Open sessions of agents by what carries them.",
+                "transport",
+            ),
             sessions: counter("nave_link_sessions_total", "Sessions that were opened."),
             refusals: counters(
                 "nave_link_refusals_total",

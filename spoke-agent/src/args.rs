@@ -9,7 +9,12 @@ use crate::flux_flags;
 
 /// Reconciles Flux sources and Kustomizations on one cluster, joined to a hub or alone.
 #[derive(Debug, Parser)]
-#[command(name = "nave-agent", version, args_override_self = true)]
+#[command(
+    name = "nave-agent",
+    version,
+    args_override_self = true,
+    after_help = "`nave-agent doctor` with the same flags finds out why this agent does not reach its hub."
+)]
 pub struct Arguments {
     /// Kubeconfig of the cluster; without it the one of the pod, then $KUBECONFIG and ~/.kube/config
     #[arg(long, value_name = "FILE")]
@@ -168,6 +173,11 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     pub hub_secret: Option<String>,
 
+    /// What carries the link: QUIC over UDP, TLS over TCP, or whichever gets through. TCP goes through the proxy of key
+    /// `proxy` in the hub secret (or of the hub config), else of $HTTPS_PROXY and $NO_PROXY
+    #[arg(long, default_value = "any", value_name = "NAME")]
+    pub link_transport: LinkTransport,
+
     /// trace, debug, info or error
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
@@ -185,6 +195,17 @@ pub enum ControllerName {
     Kustomize,
     /// HelmRelease.
     Helm,
+}
+
+/// What may carry the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LinkTransport {
+    /// Both are tried, QUIC first.
+    Any,
+    /// QUIC over UDP.
+    Quic,
+    /// TLS over TCP.
+    Tcp,
 }
 
 /// How log lines are written.

@@ -36,8 +36,15 @@ const DRAIN: Duration = Duration::from_secs(25);
 
 fn main() -> ExitCode {
     allocator::share_arenas();
-    let arguments = match flux_flags::refused(std::env::args().skip(1)) {
-        None => Arguments::parse(),
+    // `nave-agent doctor` with the agent's own flags looks for what keeps this agent from its hub, and ends.
+    let doctor = std::env::args().nth(1).is_some_and(|first| first == "doctor");
+    let typed = || {
+        std::env::args()
+            .take(1)
+            .chain(std::env::args().skip(1 + usize::from(doctor)))
+    };
+    let arguments = match flux_flags::refused(typed().skip(1)) {
+        None => Arguments::parse_from(typed()),
         Some(why) => Arguments::command().error(ErrorKind::UnknownArgument, why).exit(),
     };
     if let Err(why) = arguments.check() {
@@ -59,6 +66,11 @@ fn main() -> ExitCode {
         .thread_keep_alive(Duration::from_secs(5))
         .build();
     let result = match runtime {
+        Ok(runtime) if doctor => match runtime.block_on(joined::doctor::run(&arguments)) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
         Ok(runtime) => runtime.block_on(run(Arc::new(arguments))),
         Err(error) => Err(error).context("starting the runtime"),
     };

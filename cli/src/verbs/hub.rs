@@ -8,6 +8,8 @@ use clap::Subcommand;
 
 use crate::connection::ConnectionArguments;
 
+pub use info::HubInfo;
+
 /// Work with a hub
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {

@@ -14,7 +14,7 @@ use kube::{
     Api,
     api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams},
 };
-use link_view::{LINK_MESSAGE, LINK_STATE, LinkView};
+use link_view::{LINK_MESSAGE, LINK_STATE};
 use nave_crds::labels;
 use nave_identity::JoinToken;
 use serde_json::json;
@@ -28,6 +28,9 @@ use crate::{
     manifests::{Component, InstallOptions},
     say, wait,
 };
+
+pub use config::read_token;
+pub use link_view::LinkView;
 
 /// Secret of the agent: key `token` and, once the agent started, key `state`.
 pub const HUB_SECRET: &str = "nave-agent-hub";
@@ -73,7 +76,7 @@ pub struct Arguments {
 
 /// Writes the secret, installs the agent and waits until the hub has taken it in.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
-    let text = config::read_token(arguments.token.as_deref().unwrap_or_default())?;
+    let text = read_token(arguments.token.as_deref().unwrap_or_default())?;
     let token: JoinToken = text.parse().map_err(|error| {
         advised(
             format!("{error}"),

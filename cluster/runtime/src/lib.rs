@@ -7,6 +7,7 @@
 //! ```
 
 pub mod allocator;
+pub mod api_clock;
 pub mod conditions;
 pub mod controller;
 pub mod definitions;

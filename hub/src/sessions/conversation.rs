@@ -195,6 +195,7 @@ impl Conversation {
         locked::mutex(&self.said).mode = Some(mode);
         shared.metrics.sessions.inc();
         shared.metrics.agents.with_label_values(&[mode_name(mode)]).inc();
+        shared.metrics.transports.with_label_values(&[self.transport]).inc();
         tracing::info!(
             %cluster, key = %self.entrant.key, from = %self.from, transport = self.transport, mode = mode_name(mode),
             boot_seq = id.boot_seq, session_seq = id.session_seq, reason, "session opened"
@@ -287,6 +288,7 @@ impl Conversation {
         };
         let (shared, cluster) = (&self.sessions.shared, &self.cluster);
         shared.metrics.agents.with_label_values(&[mode_name(mode)]).dec();
+        shared.metrics.transports.with_label_values(&[self.transport]).dec();
         tracing::info!(%cluster, reason, "session closed");
         if self.sessions.delist(cluster, self.number) {
             shared.statuses.closed(cluster, self.number, reason);

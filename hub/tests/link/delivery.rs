@@ -49,7 +49,7 @@ async fn an_item_arrives_with_its_files_and_its_status_comes_back() -> Result<()
     let status = stage.cluster_says("eu-1", "Connected", "True", "SessionOpen").await?;
     assert_eq!(
         (status.transport.as_str(), status.kubernetes_version.as_str()),
-        ("quic", "v1.36.3")
+        (crate::fake_agent::carrier().name(), "v1.36.3")
     );
     assert_eq!(status.facts.get("provider").map(String::as_str), Some("test"));
     stage.cluster_says("eu-1", "Ready", "True", "AgentConnected").await?;

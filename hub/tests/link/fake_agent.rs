@@ -19,13 +19,30 @@ use nave_proto::{
     },
 };
 use nave_quic::{
-    AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, BackoffOptions, DialOptions, IdentityStore,
-    JoinError, JoinOptions, Joined, StoreError, agent, join,
+    AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, BackoffOptions, Carriers, DialOptions,
+    IdentityStore, JoinError, JoinOptions, Joined, StoreError, Transport, agent, join,
 };
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::stage::DEADLINE;
+
+/// What carries the links of this test program: the same tests are two programs.
+pub fn carrier() -> Transport {
+    if env!("CARGO_CRATE_NAME").ends_with("_tcp") {
+        Transport::Tcp
+    } else {
+        Transport::Quic
+    }
+}
+
+fn dial() -> DialOptions {
+    DialOptions {
+        connect_timeout: Duration::from_secs(2),
+        carriers: Carriers::Only(carrier()),
+        ..DialOptions::default()
+    }
+}
 
 /// What survives the agent's process.
 #[derive(Default)]
@@ -74,6 +91,11 @@ impl Disk {
 
     /// Joins with a token; the identity is kept.
     pub async fn join(&self, token: &JoinToken, uid: &str) -> Result<Joined, JoinError> {
+        self.join_over(token, uid, dial()).await
+    }
+
+    /// The same over other carriers.
+    pub async fn join_over(&self, token: &JoinToken, uid: &str, dial: DialOptions) -> Result<Joined, JoinError> {
         let stored = self.look(|memory| memory.identity.clone());
         let mut identity = match stored {
             Some(mut identity) => {
@@ -85,6 +107,7 @@ impl Disk {
         let options = JoinOptions {
             cluster_uid: uid.to_owned(),
             facts: vec![("provider".to_owned(), "test".to_owned())],
+            dial,
             ..JoinOptions::default()
         };
         join(&mut identity, token, self, options).await
@@ -125,6 +148,11 @@ impl IdentityStore for Disk {
 impl FakeAgent {
     /// Starts a process on a disk that has joined.
     pub fn start(disk: &Disk, uid: &str) -> Result<Self> {
+        Self::start_over(disk, uid, dial())
+    }
+
+    /// The same over other carriers.
+    pub fn start_over(disk: &Disk, uid: &str, dial: DialOptions) -> Result<Self> {
         let (identity, boot_seq) = disk.look(|memory| {
             memory.boot_seq += 1;
             (memory.identity.clone(), memory.boot_seq)
@@ -136,10 +164,7 @@ impl FakeAgent {
             uid: uid.to_owned(),
         };
         let options = AgentOptions {
-            dial: DialOptions {
-                connect_timeout: Duration::from_secs(2),
-                ..DialOptions::default()
-            },
+            dial,
             backoff: BackoffOptions::default(),
             max_item_bytes: 0,
         };

@@ -4,4 +4,8 @@
 mod delivery;
 mod doors;
 mod fake_agent;
+#[allow(dead_code, reason = "other tests cut and count more")]
+#[path = "../../../link/quic/tests/over_quic/bed/relay.rs"]
+mod relay;
 mod stage;
+mod udp_blocked;

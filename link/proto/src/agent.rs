@@ -108,6 +108,8 @@ pub struct Session {
     sender_events: VecDeque<SenderEvent>,
     heard: u64,
     heartbeat_ms: u64,
+    /// Between two heartbeats; no longer than the hub asks for.
+    pace_ms: u64,
     heartbeats: u64,
     next_heartbeat: u64,
     beat: bool,
@@ -161,6 +163,7 @@ impl Session {
             sender_events: VecDeque::new(),
             heard: now.mono,
             heartbeat_ms: *HEARTBEAT_MS.end(),
+            pace_ms: *HEARTBEAT_MS.end(),
             heartbeats: 0,
             next_heartbeat: u64::MAX,
             beat: false,
@@ -175,6 +178,23 @@ impl Session {
             Phase::Live(mode) => Some(mode),
             _ => None,
         }
+    }
+
+    /// How far apart the hub wants heartbeats, in milliseconds; the slowest allowed before `Welcome`.
+    pub fn heartbeat_ms(&self) -> u64 {
+        self.heartbeat_ms
+    }
+
+    /// Heartbeats that were sent.
+    pub fn heartbeats(&self) -> u64 {
+        self.heartbeats
+    }
+
+    /// Sends heartbeats more often than the hub wants them, because the path forgets those who are silent. From the next
+    /// heartbeat on, or earlier when that is due earlier.
+    pub fn hasten(&mut self, now: Now, pace_ms: u64) {
+        self.pace_ms = pace_ms.clamp(*HEARTBEAT_MS.start(), self.heartbeat_ms);
+        self.next_heartbeat = self.next_heartbeat.min(now.mono + self.pace_ms);
     }
 
     /// Whether the state stream is to be opened.
@@ -279,7 +299,7 @@ impl Session {
     /// A deadline passed. `Some` ends the session; otherwise [`Session::poll_control`] may have a heartbeat.
     pub fn handle_timeout(&mut self, now: Now) -> Option<Close> {
         if self.mode().is_some() && now.mono >= self.next_heartbeat {
-            self.next_heartbeat = now.mono + self.heartbeat_ms;
+            self.next_heartbeat = now.mono + self.pace_ms;
             self.beat = true;
         }
         match self.phase {
@@ -384,6 +404,7 @@ impl Session {
         check_major(crate::hub::MAJOR)?;
         self.phase = Phase::Live(mode);
         self.heartbeat_ms = u64::from(welcome.heartbeat_ms).clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end());
+        self.pace_ms = self.heartbeat_ms;
         self.next_heartbeat = now.mono + self.heartbeat_ms;
         if status_flows(mode) {
             let max_item = match welcome.max_item_bytes as usize {

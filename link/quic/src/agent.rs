@@ -6,6 +6,7 @@ mod handle;
 mod handler;
 mod identity;
 mod join;
+mod keepalive;
 mod renew;
 mod runner;
 mod session;

@@ -4,32 +4,59 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use nave_identity::{CertificateFacts, KeyFingerprint};
-use nave_proto::{Close, DecodeError, StreamKind, frame_head, put_varint};
+use nave_proto::{Close, CloseCode, DecodeError, StreamKind, frame_head, put_varint};
 use rustls_pki_types::CertificateDer;
+
+use crate::tcp::{RecvHalf, SendHalf, TcpLink};
 
 /// How long a peer may take to name the kind of a stream that it opened.
 const KIND_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What carries a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// QUIC over UDP.
+    Quic,
+    /// TLS over TCP.
+    Tcp,
+}
 
 /// An established connection: TLS is done, the peer has proved its key, nothing has been said yet.
 ///
 /// Cheap to clone; all clones are the same connection.
 #[derive(Clone)]
 pub struct Connection {
-    carrier: quinn::Connection,
+    carrier: Carrier,
     certificate: CertificateDer<'static>,
     facts: CertificateFacts,
 }
 
+#[derive(Clone)]
+enum Carrier {
+    Quic(quinn::Connection),
+    Tcp(TcpLink),
+}
+
 /// The sending half of a stream. Dropping it ends the stream in order.
 pub struct SendStream {
-    carrier: quinn::SendStream,
+    carrier: SendCarrier,
+}
+
+enum SendCarrier {
+    Quic(quinn::SendStream),
+    Tcp(SendHalf),
+}
+
+enum RecvCarrier {
+    Quic(quinn::RecvStream),
+    Tcp(RecvHalf),
 }
 
 /// The receiving half of a stream, cut into frames.
 pub struct RecvStream {
-    carrier: quinn::RecvStream,
+    carrier: RecvCarrier,
     kind: StreamKind,
     buffer: BytesMut,
 }
@@ -37,18 +64,22 @@ pub struct RecvStream {
 /// What a connection has carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
-    /// Bytes sent in datagrams, without UDP and IP heads (28 bytes each with IPv4).
+    /// Bytes sent, without the heads of UDP or TCP and IP (28 bytes for each datagram, 40 for each segment with IPv4).
     pub sent_bytes: u64,
-    /// Datagrams sent.
+    /// Datagrams sent; over TCP, writes to the socket.
     pub sent_datagrams: u64,
-    /// Bytes received in datagrams.
+    /// Bytes received.
     pub received_bytes: u64,
-    /// Datagrams received.
+    /// Datagrams received; over TCP, reads from the socket.
     pub received_datagrams: u64,
-    /// Packets that were lost.
+    /// Packets that were lost; not known over TCP.
     pub lost_packets: u64,
-    /// The path's round trip.
+    /// The path's round trip; zero over TCP, whose kernel keeps it.
     pub round_trip: Duration,
+    /// The largest datagram that the path is known to carry; zero over TCP.
+    pub datagram_size: u16,
+    /// How often the peer asked whether we still are where we were: our address changed for it. Always zero over TCP.
+    pub path_challenges: u64,
 }
 
 /// A connection or a stream that is of no use any more.
@@ -66,6 +97,9 @@ pub enum LinkError {
     /// The other end does not know the connection any more: it was restarted.
     #[error("connection unknown to the other end: it was restarted")]
     Reset,
+    /// The other end's process ended, or something between closed the connection.
+    #[error("connection ended by the other end without a word")]
+    Gone,
     /// TLS failed: one end does not believe the other, in these words.
     #[error("{0}")]
     Tls(String),
@@ -91,15 +125,23 @@ pub enum LinkError {
 
 impl Connection {
     /// Takes over a connection after its handshake. The peer's certificate is mandatory in TLS, so it is there.
-    pub(crate) fn new(carrier: quinn::Connection) -> Result<Self, LinkError> {
-        let unusable = |why: String| {
-            carrier.close(0u32.into(), &[]);
-            LinkError::Carrier(why)
-        };
+    pub(crate) fn over_quic(carrier: quinn::Connection) -> Result<Self, LinkError> {
         let chain = carrier
             .peer_identity()
             .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
         let certificate = chain.and_then(|chain| chain.into_iter().next());
+        Self::new(Carrier::Quic(carrier), certificate)
+    }
+
+    pub(crate) fn over_tcp(carrier: TcpLink, certificate: Option<CertificateDer<'static>>) -> Result<Self, LinkError> {
+        Self::new(Carrier::Tcp(carrier), certificate.map(CertificateDer::into_owned))
+    }
+
+    fn new(carrier: Carrier, certificate: Option<CertificateDer<'static>>) -> Result<Self, LinkError> {
+        let unusable = |why: String| {
+            carrier.close(&Close::new(CloseCode::Done, ""));
+            LinkError::Carrier(why)
+        };
         let certificate = certificate.ok_or_else(|| unusable("the peer showed no certificate".to_owned()))?;
         let facts = CertificateFacts::read(&certificate).map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
@@ -111,10 +153,20 @@ impl Connection {
 
     /// Opens a stream and names its kind. Waits while the peer has as many as it takes.
     pub async fn open(&self, kind: StreamKind) -> Result<(SendStream, RecvStream), LinkError> {
-        let (mut send, recv) = self.carrier.open_bi().await?;
         let mut head = Vec::with_capacity(1);
         put_varint(&mut head, kind as u64);
-        send.write_all(&head).await.map_err(|error| write_error(kind, error))?;
+        let (send, recv) = match &self.carrier {
+            Carrier::Quic(carrier) => {
+                let (mut send, recv) = carrier.open_bi().await?;
+                send.write_all(&head).await.map_err(|error| write_error(kind, error))?;
+                (SendCarrier::Quic(send), RecvCarrier::Quic(recv))
+            }
+            Carrier::Tcp(carrier) => {
+                let (mut send, recv) = carrier.open().await?;
+                send.write(kind, head.into()).await?;
+                (SendCarrier::Tcp(send), RecvCarrier::Tcp(recv))
+            }
+        };
         Ok((
             SendStream { carrier: send },
             RecvStream {
@@ -127,14 +179,31 @@ impl Connection {
 
     /// The next stream that the peer opens. Safe to cancel, except that a stream whose kind is just being read is lost.
     pub async fn accept(&self) -> Result<(StreamKind, SendStream, RecvStream), LinkError> {
-        let (send, mut recv) = self.carrier.accept_bi().await?;
-        let mut number = [0; 1];
-        // All kinds fit one byte, and a stream is seen only when its first byte has come.
-        let read = tokio::time::timeout(KIND_DEADLINE, recv.read_exact(&mut number)).await;
-        if !matches!(read, Ok(Ok(()))) {
+        let (send, mut recv) = match &self.carrier {
+            Carrier::Quic(carrier) => {
+                let (send, recv) = carrier.accept_bi().await?;
+                (SendCarrier::Quic(send), RecvCarrier::Quic(recv))
+            }
+            Carrier::Tcp(carrier) => {
+                let (send, recv) = carrier.accept().await?;
+                (SendCarrier::Tcp(send), RecvCarrier::Tcp(recv))
+            }
+        };
+        // All kinds fit one byte. Over QUIC a stream is seen only when its first byte has come.
+        let mut buffer = BytesMut::new();
+        let read = tokio::time::timeout(KIND_DEADLINE, async {
+            while buffer.is_empty() {
+                match recv.read(StreamKind::Control, 1).await {
+                    Ok(Some(bytes)) => buffer.extend_from_slice(&bytes),
+                    Ok(None) | Err(_) => return false,
+                }
+            }
+            true
+        });
+        if !matches!(read.await, Ok(true)) {
             return Err(self.closed_or(LinkError::StreamKind { number: 0 }));
         }
-        let number = u64::from(number[0]);
+        let number = u64::from(buffer.get_u8());
         let kind = StreamKind::from_number(number).ok_or(LinkError::StreamKind { number })?;
         Ok((
             kind,
@@ -142,19 +211,22 @@ impl Connection {
             RecvStream {
                 carrier: recv,
                 kind,
-                buffer: BytesMut::new(),
+                buffer,
             },
         ))
     }
 
     /// Ends the connection. Both ends read code and words; what was not yet delivered is lost.
     pub fn close(&self, close: &Close) {
-        self.carrier.close(close.code.into(), &close.to_bytes());
+        self.carrier.close(close);
     }
 
     /// Waits for the end of the connection.
     pub async fn closed(&self) -> LinkError {
-        self.carrier.closed().await.into()
+        match &self.carrier {
+            Carrier::Quic(carrier) => carrier.closed().await.into(),
+            Carrier::Tcp(carrier) => carrier.closed().await,
+        }
     }
 
     /// The name of the key that the peer proved.
@@ -172,49 +244,127 @@ impl Connection {
         &self.certificate
     }
 
-    /// Where the peer is; may change while the connection lives.
+    /// Where the peer is, or the proxy to it; may change while the connection lives.
     pub fn remote_addr(&self) -> SocketAddr {
-        self.carrier.remote_address()
+        match &self.carrier {
+            Carrier::Quic(carrier) => carrier.remote_address(),
+            Carrier::Tcp(carrier) => carrier.remote_addr(),
+        }
+    }
+
+    /// What carries it.
+    pub fn carried_by(&self) -> Transport {
+        match &self.carrier {
+            Carrier::Quic(_) => Transport::Quic,
+            Carrier::Tcp(_) => Transport::Tcp,
+        }
     }
 
     /// Name of the carrier, for status and metrics.
     pub fn transport(&self) -> &'static str {
-        "quic"
+        self.carried_by().name()
     }
 
     /// What it has carried so far.
     pub fn stats(&self) -> Stats {
-        let stats = self.carrier.stats();
-        Stats {
-            sent_bytes: stats.udp_tx.bytes,
-            sent_datagrams: stats.udp_tx.datagrams,
-            received_bytes: stats.udp_rx.bytes,
-            received_datagrams: stats.udp_rx.datagrams,
-            lost_packets: stats.path.lost_packets,
-            round_trip: stats.path.rtt,
+        match &self.carrier {
+            Carrier::Quic(carrier) => {
+                let stats = carrier.stats();
+                Stats {
+                    sent_bytes: stats.udp_tx.bytes,
+                    sent_datagrams: stats.udp_tx.datagrams,
+                    received_bytes: stats.udp_rx.bytes,
+                    received_datagrams: stats.udp_rx.datagrams,
+                    lost_packets: stats.path.lost_packets,
+                    round_trip: stats.path.rtt,
+                    datagram_size: stats.path.current_mtu,
+                    path_challenges: stats.frame_rx.path_challenge,
+                }
+            }
+            Carrier::Tcp(carrier) => {
+                let carried = carrier.traffic().carried();
+                Stats {
+                    sent_bytes: carried.sent,
+                    sent_datagrams: carried.writes,
+                    received_bytes: carried.received,
+                    received_datagrams: carried.reads,
+                    lost_packets: 0,
+                    round_trip: Duration::ZERO,
+                    datagram_size: 0,
+                    path_challenges: 0,
+                }
+            }
+        }
+    }
+
+    /// Why the connection ended, if it has.
+    pub fn end(&self) -> Option<LinkError> {
+        match &self.carrier {
+            Carrier::Quic(carrier) => carrier.close_reason().map(LinkError::from),
+            Carrier::Tcp(carrier) => carrier.end(),
         }
     }
 
     /// Why the connection ended, if it has; otherwise the error at hand.
     fn closed_or(&self, error: LinkError) -> LinkError {
-        self.carrier.close_reason().map_or(error, LinkError::from)
+        self.end().unwrap_or(error)
+    }
+}
+
+impl Transport {
+    /// `quic` or `tcp`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+impl Carrier {
+    fn close(&self, close: &Close) {
+        match self {
+            Self::Quic(carrier) => carrier.close(close.code.into(), &close.to_bytes()),
+            Self::Tcp(carrier) => carrier.close(close),
+        }
+    }
+}
+
+impl RecvCarrier {
+    /// The next bytes, at most so many over QUIC; `None` at the end. Safe to cancel.
+    async fn read(&mut self, kind: StreamKind, most: usize) -> Result<Option<Bytes>, LinkError> {
+        match self {
+            Self::Quic(carrier) => match carrier.read_chunk(most, true).await {
+                Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
+                Err(quinn::ReadError::Reset(_)) => Err(LinkError::Cut { kind }),
+                Err(quinn::ReadError::ConnectionLost(error)) => Err(error.into()),
+                Err(error) => Err(LinkError::Carrier(error.to_string())),
+            },
+            Self::Tcp(carrier) => carrier.next(kind).await,
+        }
     }
 }
 
 impl SendStream {
     /// Sends a frame. Waits while the peer does not read. Not safe to cancel: the stream is then of no use any more.
     pub async fn send(&mut self, kind: StreamKind, frame: Vec<u8>) -> Result<(), LinkError> {
-        let mut parts = [Bytes::from(frame_head(frame.len())), Bytes::from(frame)];
-        self.carrier
-            .write_all_chunks(&mut parts)
-            .await
-            .map_err(|error| write_error(kind, error))
+        let head = frame_head(frame.len());
+        match &mut self.carrier {
+            SendCarrier::Quic(carrier) => carrier
+                .write_all_chunks(&mut [Bytes::from(head), Bytes::from(frame)])
+                .await
+                .map_err(|error| write_error(kind, error)),
+            SendCarrier::Tcp(carrier) => carrier.send(kind, head, frame).await,
+        }
     }
 
     /// Says that nothing more comes.
     pub fn finish(&mut self) {
-        // It fails only for a stream that was finished before, which is what is wanted.
-        let _ = self.carrier.finish();
+        match &mut self.carrier {
+            // It fails only for a stream that was finished before, which is what is wanted.
+            SendCarrier::Quic(carrier) => _ = carrier.finish(),
+            SendCarrier::Tcp(carrier) => carrier.finish(),
+        }
     }
 }
 
@@ -232,12 +382,10 @@ impl RecvStream {
             if let Some(frame) = self.take_frame()? {
                 return Ok(Some(frame));
             }
-            match self.carrier.read_chunk(64 * 1024, true).await {
-                Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
-                Ok(None) if self.buffer.is_empty() => return Ok(None),
-                Ok(None) | Err(quinn::ReadError::Reset(_)) => return Err(LinkError::Cut { kind: self.kind }),
-                Err(quinn::ReadError::ConnectionLost(error)) => return Err(error.into()),
-                Err(error) => return Err(LinkError::Carrier(error.to_string())),
+            match self.carrier.read(self.kind, 64 * 1024).await? {
+                Some(bytes) => self.buffer.extend_from_slice(&bytes),
+                None if self.buffer.is_empty() => return Ok(None),
+                None => return Err(LinkError::Cut { kind: self.kind }),
             }
         }
     }
@@ -259,6 +407,12 @@ impl RecvStream {
             self.buffer = BytesMut::new();
         }
         Ok(Some(frame.split_off(head)))
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -1,4 +1,10 @@
-//! The agent's way to a hub: addresses in order, each with its own deadline.
+//! The agent's way to a hub: addresses in order, each with its own deadline, and a race between the carriers.
+//!
+//! ```text
+//! QUIC   ├─ address 1 ─ address 2 ─ …
+//! TCP       ├─ address 1 ─ address 2 ─ …      starts a little later, or at once when QUIC has failed
+//!               ▲ whoever is through first is the connection; the other is dropped
+//! ```
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,10 +14,14 @@ use std::time::Duration;
 use nave_identity::SERVER_NAME;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Endpoint};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::connection::{Connection, LinkError};
+use crate::clock::wall_ms;
+use crate::connection::{Connection, LinkError, Transport};
 use crate::listener::idle_timeout;
+use crate::route::{Carriers, Order, PathMemory, RaceOptions};
+use crate::tcp::{ProxyError, ProxyRules, TcpDialer, TcpFailure};
 use crate::transport::agent_transport;
 
 /// A hub may ask for heartbeats this far apart.
@@ -25,12 +35,19 @@ pub struct DialOptions {
     /// A connection on which nothing is heard for so long is gone. The smaller of both ends' counts, and the hub's is:
     /// it knows the heartbeat that it asks for.
     pub idle_timeout: Duration,
+    /// Which carriers.
+    pub carriers: Carriers,
+    /// Times of the race between them.
+    pub race: RaceOptions,
+    /// For TCP.
+    pub proxy: ProxyRules,
 }
 
 /// Opens connections to hubs.
 #[derive(Debug)]
 pub struct AgentDialer {
     endpoint: Endpoint,
+    tcp: TcpDialer,
     options: DialOptions,
     six: bool,
 }
@@ -50,7 +67,7 @@ pub enum DialError {
     /// Every address failed.
     #[error("no hub address answers: {}", attempts.iter().map(Attempt::to_string).collect::<Vec<_>>().join("; "))]
     Unreachable {
-        /// What was tried, in order.
+        /// What was tried, in order, QUIC before TCP.
         attempts: Vec<Attempt>,
     },
 }
@@ -60,6 +77,8 @@ pub enum DialError {
 pub struct Attempt {
     /// As configured.
     pub address: String,
+    /// How it was tried.
+    pub transport: Transport,
     /// What happened.
     pub error: AttemptError,
 }
@@ -76,9 +95,36 @@ pub enum AttemptError {
         /// The deadline.
         seconds: u64,
     },
-    /// It answered, and TLS or QUIC failed.
+    /// No answer in time over TCP.
+    #[error("no answer in {seconds} s")]
+    TcpTimeout {
+        /// The deadline.
+        seconds: u64,
+    },
+    /// Nobody listens, or something on the way says so.
+    #[error("connecting: {0}")]
+    Connect(String),
+    /// The proxy on the way.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// It answered, and TLS, QUIC or the streams over TCP failed.
     #[error(transparent)]
     Link(#[from] LinkError),
+}
+
+impl DialError {
+    /// Whether another try may succeed without anybody doing anything: some address was not answered by somebody whom
+    /// TLS does not believe. A hub that shows another root will go on doing so, whatever carries it.
+    pub fn may_pass(&self) -> bool {
+        let Self::Unreachable { attempts } = self else {
+            return false;
+        };
+        let strange = |attempt: &&Attempt| matches!(attempt.error, AttemptError::Link(LinkError::Tls(_)));
+        attempts.iter().any(|attempt| {
+            let same = attempts.iter().filter(|other| other.address == attempt.address);
+            same.filter(strange).count() == 0
+        })
+    }
 }
 
 impl Default for DialOptions {
@@ -86,6 +132,9 @@ impl Default for DialOptions {
         Self {
             connect_timeout: Duration::from_secs(5),
             idle_timeout: idle_timeout(SLOWEST_HEARTBEAT_MS),
+            carriers: Carriers::Any,
+            race: RaceOptions::default(),
+            proxy: ProxyRules::default(),
         }
     }
 }
@@ -98,46 +147,151 @@ impl AgentDialer {
         let (endpoint, six) = six
             .or_else(|_| Endpoint::client((Ipv4Addr::UNSPECIFIED, 0).into()).map(|endpoint| (endpoint, false)))
             .map_err(|error| DialError::Socket(error.to_string()))?;
-        Ok(Self { endpoint, options, six })
+        let tcp = TcpDialer::default();
+        Ok(Self {
+            endpoint,
+            tcp,
+            options,
+            six,
+        })
     }
 
-    /// Tries the addresses (`host:port`) in order and returns the first connection whose handshake is complete.
+    /// Tries the addresses (`host:port`) over the carriers that the options allow, without any memory of the network, and
+    /// returns the first connection whose handshake is complete.
     pub async fn dial(&self, addresses: &[String], tls: rustls::ClientConfig) -> Result<Connection, DialError> {
-        let tls = QuicClientConfig::try_from(tls).map_err(|error| DialError::Quic(error.to_string()))?;
-        let mut config = ClientConfig::new(Arc::new(tls));
+        let memory = &mut PathMemory::default();
+        self.dial_knowing(addresses, tls, memory).await.map(|(found, _)| found)
+    }
+
+    /// The same with what is known of the network; `true` when something was learnt.
+    pub(crate) async fn dial_knowing(
+        &self,
+        addresses: &[String],
+        tls: rustls::ClientConfig,
+        memory: &mut PathMemory,
+    ) -> Result<(Connection, bool), DialError> {
+        let now = now_seconds();
+        let order = memory.order(self.options.carriers, &self.options.race, now);
+        let connection = self.dial_in(order, addresses, tls).await?;
+        let learnt = memory.learn(order, connection.carried_by(), now);
+        Ok((connection, learnt))
+    }
+
+    /// Tries one carrier alone.
+    pub(crate) async fn dial_over(
+        &self,
+        transport: Transport,
+        addresses: &[String],
+        tls: rustls::ClientConfig,
+    ) -> Result<Connection, DialError> {
+        self.dial_in(Order::Only(transport), addresses, tls).await
+    }
+
+    /// How it dials.
+    pub(crate) fn options(&self) -> &DialOptions {
+        &self.options
+    }
+
+    /// Gives the last packets of closed connections up to a second.
+    pub async fn finish(&self) {
+        let gone = async { tokio::join!(self.endpoint.wait_idle(), self.tcp.finish()) };
+        let _ = tokio::time::timeout(Duration::from_secs(1), gone).await;
+    }
+
+    async fn dial_in(
+        &self,
+        order: Order,
+        addresses: &[String],
+        tls: rustls::ClientConfig,
+    ) -> Result<Connection, DialError> {
+        if addresses.is_empty() {
+            return Err(DialError::NoAddress);
+        }
+        let tls = Arc::new(tls);
+        let quic = QuicClientConfig::try_from(tls.clone()).map_err(|error| DialError::Quic(error.to_string()))?;
+        let mut config = ClientConfig::new(Arc::new(quic));
         config.transport_config(agent_transport(self.options.idle_timeout));
+        let attempts = match order {
+            Order::Only(transport) => self.try_all(transport, addresses, &config, &tls).await,
+            Order::First(first, head_start) => self.race(first, head_start, addresses, &config, &tls).await,
+        };
+        attempts.or_else(|mut attempts| {
+            attempts.sort_by_key(|attempt| attempt.transport == Transport::Tcp);
+            Err(DialError::Unreachable { attempts })
+        })
+    }
+
+    async fn race(
+        &self,
+        first: Transport,
+        head_start: Duration,
+        addresses: &[String],
+        config: &ClientConfig,
+        tls: &Arc<rustls::ClientConfig>,
+    ) -> Result<Connection, Vec<Attempt>> {
+        let second = match first {
+            Transport::Quic => Transport::Tcp,
+            Transport::Tcp => Transport::Quic,
+        };
+        let failed = CancellationToken::new();
+        let mut ahead = std::pin::pin!(async {
+            let result = self.try_all(first, addresses, config, tls).await;
+            failed.cancel();
+            result
+        });
+        let mut behind = std::pin::pin!(async {
+            // Whoever waits for somebody who has given up waits in vain.
+            let _ = tokio::time::timeout(head_start, failed.cancelled()).await;
+            self.try_all(second, addresses, config, tls).await
+        });
+        let (result, mut attempts) = tokio::select! {
+            biased;
+            result = &mut ahead => match result {
+                Ok(connection) => return Ok(connection),
+                Err(attempts) => (behind.await, attempts),
+            },
+            result = &mut behind => match result {
+                Ok(connection) => return Ok(connection),
+                Err(attempts) => (ahead.await, attempts),
+            },
+        };
+        result.map_err(|more| {
+            attempts.extend(more);
+            attempts
+        })
+    }
+
+    async fn try_all(
+        &self,
+        transport: Transport,
+        addresses: &[String],
+        config: &ClientConfig,
+        tls: &Arc<rustls::ClientConfig>,
+    ) -> Result<Connection, Vec<Attempt>> {
         let mut attempts = Vec::new();
         for address in addresses {
-            match self.try_address(address, &config).await {
+            let result = match transport {
+                Transport::Quic => self.try_quic(address, config).await,
+                Transport::Tcp => self.try_tcp(address, tls).await,
+            };
+            match result {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
-                    debug!(%address, %error, "hub address does not serve");
+                    debug!(%address, %transport, %error, "hub address does not serve");
                     attempts.push(Attempt {
                         address: address.clone(),
+                        transport,
                         error,
                     });
                 }
             }
         }
-        if attempts.is_empty() {
-            Err(DialError::NoAddress)
-        } else {
-            Err(DialError::Unreachable { attempts })
-        }
+        Err(attempts)
     }
 
-    /// Gives the last packets of closed connections up to a second.
-    pub async fn finish(&self) {
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
-    }
-
-    async fn try_address(&self, address: &str, config: &ClientConfig) -> Result<Connection, AttemptError> {
-        let resolved = tokio::net::lookup_host(address)
-            .await
-            .map_err(|error: io::Error| AttemptError::Resolve(error.to_string()))?;
-        let usable = resolved.filter(|resolved| resolved.is_ipv4() || self.six);
-        let mut last = AttemptError::Resolve("no address of a usable kind".to_owned());
-        for resolved in usable {
+    async fn try_quic(&self, address: &str, config: &ClientConfig) -> Result<Connection, AttemptError> {
+        let mut last = no_address();
+        for resolved in self.resolve(address).await? {
             match self.try_socket(resolved, config).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => last = error,
@@ -153,15 +307,65 @@ impl AgentDialer {
             .map_err(|error| LinkError::Carrier(error.to_string()))?;
         let seconds = self.options.connect_timeout.as_secs();
         match tokio::time::timeout(self.options.connect_timeout, connecting).await {
-            Ok(Ok(carrier)) => Ok(Connection::new(carrier)?),
+            Ok(Ok(carrier)) => Ok(Connection::over_quic(carrier)?),
             Ok(Err(quinn::ConnectionError::TimedOut)) | Err(_) => Err(AttemptError::Timeout { seconds }),
             Ok(Err(error)) => Err(LinkError::from(error).into()),
         }
     }
+
+    async fn try_tcp(&self, address: &str, tls: &Arc<rustls::ClientConfig>) -> Result<Connection, AttemptError> {
+        let (deadline, idle) = (self.options.connect_timeout, self.options.idle_timeout);
+        let timed_out = AttemptError::TcpTimeout {
+            seconds: deadline.as_secs(),
+        };
+        if let Some(proxy) = self.options.proxy.proxy_for(address) {
+            let connecting = self.tcp.through(proxy, address, tls.clone(), idle);
+            let result = tokio::time::timeout(deadline, connecting).await;
+            return Ok(result.map_err(|_| timed_out)??);
+        }
+        let mut last = no_address();
+        for resolved in self.resolve(address).await? {
+            let connecting = self.tcp.direct(resolved, tls.clone(), idle);
+            last = match tokio::time::timeout(deadline, connecting).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => error.into(),
+                Err(_) => timed_out.clone(),
+            };
+        }
+        Err(last)
+    }
+
+    /// The addresses of `host:port` that this machine can use.
+    pub(crate) async fn resolve(&self, address: &str) -> Result<Vec<SocketAddr>, AttemptError> {
+        let looking = tokio::net::lookup_host(address);
+        let resolved = tokio::time::timeout(self.options.connect_timeout, looking)
+            .await
+            .map_err(|_| AttemptError::Resolve("the name server does not answer".to_owned()))?
+            .map_err(|error: io::Error| AttemptError::Resolve(error.to_string()))?;
+        Ok(resolved.filter(|resolved| resolved.is_ipv4() || self.six).collect())
+    }
+}
+
+impl From<TcpFailure> for AttemptError {
+    fn from(failure: TcpFailure) -> Self {
+        match failure {
+            TcpFailure::Connect(words) => Self::Connect(words),
+            TcpFailure::Proxy(error) => Self::Proxy(error),
+            TcpFailure::Link(error) => Self::Link(error),
+        }
+    }
+}
+
+fn no_address() -> AttemptError {
+    AttemptError::Resolve("no address of a usable kind".to_owned())
+}
+
+pub(crate) fn now_seconds() -> u64 {
+    u64::try_from(wall_ms() / 1000).unwrap_or_default()
 }
 
 impl std::fmt::Display for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.address, self.error)
+        write!(f, "{} over {}: {}", self.address, self.transport, self.error)
     }
 }

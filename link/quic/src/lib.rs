@@ -1,7 +1,8 @@
-//! The link carried over QUIC.
+//! The link carried over QUIC, and over TLS on TCP where UDP does not get through.
 //!
 //! ```text
 //!   AgentDialer ═══ UDP 9443 ═══ HubListener
+//!        │ ╚═ proxy ═ TCP 9443 ══════╝│
 //!        │                            │ Connection: key proved, nothing said
 //!        │                            ▼
 //!        │                     Registry::decide ─► refusal(standing)  ─► connection.close(words)
@@ -11,8 +12,8 @@
 //!   then agent(identity, AgentHandler).run() for ever
 //! ```
 //!
-//! Nothing outside this crate knows that it is QUIC: [`Connection`] has streams of frames, a peer key and words to close
-//! with, and another carrier can stand behind it.
+//! Nothing outside this crate knows which of the two carries it: [`Connection`] has streams of frames, a peer key and
+//! words to close with. An agent races them and remembers ([`PathMemory`]); over TCP it goes on trying QUIC.
 //!
 //! # The hub
 //!
@@ -77,20 +78,25 @@ mod agent;
 mod clock;
 mod connection;
 mod dialer;
+pub mod doctor;
 mod driver;
 mod hub;
 mod listener;
+mod route;
+mod tcp;
 mod transport;
 
 pub use agent::{
     AgentEnd, AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, AgentRunner, BackoffOptions,
     FetchFailure, IdentityError, IdentityStore, JoinError, JoinOptions, Joined, LiveSink, StoreError, agent, join,
 };
-pub use connection::{Connection, LinkError, RecvStream, SendStream, Stats};
+pub use connection::{Connection, LinkError, RecvStream, SendStream, Stats, Transport};
 pub use dialer::{AgentDialer, Attempt, AttemptError, DialError, DialOptions};
 pub use hub::{
     ClusterLink, HubHandler, HubSession, HubSessionHandle, JoinHandler, LiveStream, Note, SessionEnd, SessionGone,
     Verdict, entry, hub_session, serve_join,
 };
-pub use listener::{BindError, HubListener, ListenerOptions, idle_timeout, refusal};
+pub use listener::{BindError, HubListener, ListenerOptions, TcpDoor, idle_timeout, refusal};
+pub use route::{Carriers, PathMemory, RaceOptions};
+pub use tcp::{Proxy, ProxyError, ProxyRules, ProxyUrlError};
 pub use transport::ResetKey;

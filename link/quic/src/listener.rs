@@ -1,4 +1,4 @@
-//! The hub's door: handshakes under way are bounded in number and in time, and cost nothing before the address is known
+//! The hub's doors, one for each carrier: handshakes under way are bounded in number and in time, and cost nothing before the address is known
 //! to be real when many come at once.
 
 use std::io;
@@ -11,12 +11,15 @@ use nave_proto::hub::silence_ms;
 use nave_proto::{Close, CloseCode};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, Incoming, ServerConfig, TokioRuntime};
-use tokio::sync::mpsc;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{Instrument, debug, info_span};
 
 use crate::connection::{Connection, LinkError};
+use crate::tcp::{Door, listen};
 use crate::transport::{ResetKey, endpoint_config, hub_transport};
 
 /// How the hub listens.
@@ -26,29 +29,50 @@ pub struct ListenerOptions {
     pub idle_timeout: Duration,
     /// A handshake must be complete within this time.
     pub handshake_timeout: Duration,
-    /// So many handshakes may be under way; more are refused at once.
+    /// So many handshakes may be under way at each door. Over UDP more are refused at once; over TCP one more ends the
+    /// oldest.
     pub max_pending: usize,
     /// From so many on, a peer must show that it receives at its address before anything is done for it.
     pub validate_above: usize,
     /// Lets agents notice a restart at once.
     pub reset_key: Option<ResetKey>,
+    /// Where agents come in whose network does not let UDP through.
+    pub tcp: TcpDoor,
+}
+
+/// Where TLS over TCP is listened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TcpDoor {
+    /// At the address of UDP, with the same port number: agents know one port.
+    #[default]
+    SamePort,
+    /// Elsewhere, behind something that maps the port.
+    At(SocketAddr),
+    /// Nowhere.
+    Closed,
 }
 
 /// Accepts connections of agents.
 pub struct HubListener {
     endpoint: Endpoint,
+    tcp: Option<SocketAddr>,
     ready: mpsc::Receiver<Connection>,
     stop: CancellationToken,
-    /// Ends with the listener.
-    _door: tokio_util::task::AbortOnDropHandle<()>,
+    /// Says the last words over TCP.
+    shut: watch::Sender<Option<Close>>,
+    tcp_tasks: TaskTracker,
+    /// End with the listener.
+    _doors: Vec<AbortOnDropHandle<()>>,
 }
 
 /// The hub cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address cannot be used.
-    #[error("listening for agents on UDP {address}")]
+    #[error("listening for agents on {transport} {address}")]
     Socket {
+        /// UDP or TCP.
+        transport: &'static str,
         /// The address.
         address: SocketAddr,
         /// Why.
@@ -76,12 +100,13 @@ impl Default for ListenerOptions {
             max_pending: 512,
             validate_above: 64,
             reset_key: None,
+            tcp: TcpDoor::SamePort,
         }
     }
 }
 
 impl HubListener {
-    /// Listens on a UDP address. `certificates` may be replaced while it runs.
+    /// Listens on a UDP address, and for TCP as the options say. `certificates` may be replaced while it runs.
     ///
     /// # Errors
     /// The address is taken or not ours, or the certificate does not serve. Must be called within a tokio runtime.
@@ -90,8 +115,8 @@ impl HubListener {
         certificates: ServerCertificates,
         options: ListenerOptions,
     ) -> Result<Self, BindError> {
-        let tls = server_config(certificates).map_err(BindError::Tls)?;
-        let tls = QuicServerConfig::try_from(tls).map_err(|error| BindError::Quic(error.to_string()))?;
+        let tcp_tls = Arc::new(server_config(certificates).map_err(BindError::Tls)?);
+        let tls = QuicServerConfig::try_from(tcp_tls.clone()).map_err(|error| BindError::Quic(error.to_string()))?;
         let mut config = ServerConfig::with_crypto(Arc::new(tls));
         config.transport_config(hub_transport(options.idle_timeout));
         config.max_incoming(options.max_pending);
@@ -99,22 +124,50 @@ impl HubListener {
         config
             .incoming_buffer_size(8 * 1024)
             .incoming_buffer_size_total(8 * 1024 * options.max_pending as u64);
-        let endpoint = UdpSocket::bind(address)
-            .and_then(|socket| {
-                let endpoint_config = endpoint_config(options.reset_key.as_ref());
-                Endpoint::new(endpoint_config, Some(config), socket, Arc::new(TokioRuntime))
-            })
-            .map_err(|source| BindError::Socket { address, source })?;
+        let (socket, tcp) = bind_both(address, options.tcp)?;
+        let endpoint_config = endpoint_config(options.reset_key.as_ref());
+        let endpoint =
+            Endpoint::new(endpoint_config, Some(config), socket, Arc::new(TokioRuntime)).map_err(|source| {
+                let transport = "UDP";
+                BindError::Socket {
+                    transport,
+                    address,
+                    source,
+                }
+            })?;
         // Connections that wait for the hub's accept loop, which only decides and spawns: a small burst.
         let (done, ready) = mpsc::channel(64);
         let stop = CancellationToken::new();
-        let door = keep_door(endpoint.clone(), options, done, stop.clone()).instrument(info_span!("link-listener"));
-        let _door = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(door));
+        let (shut, shutting) = watch::channel(None);
+        let tcp_tasks = TaskTracker::new();
+        let tcp_address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
+        let mut doors = Vec::new();
+        if let Some(listener) = tcp {
+            let door = Door {
+                tls: tcp_tls,
+                idle: options.idle_timeout,
+                handshake_timeout: options.handshake_timeout,
+                max_pending: options.max_pending.max(1),
+                shut: shutting,
+                tasks: tcp_tasks.clone(),
+            };
+            let keep = door.keep(listener, done.clone(), stop.clone());
+            doors.push(AbortOnDropHandle::new(tokio::spawn(
+                keep.instrument(info_span!("link-listener", carrier = "tcp")),
+            )));
+        }
+        let keep = keep_door(endpoint.clone(), options, done, stop.clone());
+        doors.push(AbortOnDropHandle::new(tokio::spawn(
+            keep.instrument(info_span!("link-listener", carrier = "quic")),
+        )));
         Ok(Self {
             endpoint,
+            tcp: tcp_address,
             ready,
             stop,
-            _door,
+            shut,
+            tcp_tasks,
+            _doors: doors,
         })
     }
 
@@ -123,21 +176,29 @@ impl HubListener {
         self.ready.recv().await
     }
 
-    /// The address in use.
+    /// Where TCP is listened for.
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp
+    }
+
+    /// The address in use for UDP.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.endpoint.local_addr()
     }
 
     /// Connections that exist, including those that are closing.
     pub fn open_connections(&self) -> usize {
-        self.endpoint.open_connections()
+        self.endpoint.open_connections() + self.tcp_tasks.len()
     }
 
     /// Stops accepting and closes every connection with these words, giving their last packets up to a second.
     pub async fn shut(&self, close: &Close) {
         self.stop.cancel();
         self.endpoint.close(close.code.into(), &close.to_bytes());
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
+        self.shut.send_replace(Some(close.clone()));
+        self.tcp_tasks.close();
+        let gone = async { tokio::join!(self.endpoint.wait_idle(), self.tcp_tasks.wait()) };
+        let _ = tokio::time::timeout(Duration::from_secs(1), gone).await;
     }
 }
 
@@ -146,6 +207,43 @@ impl std::fmt::Debug for HubListener {
         f.debug_struct("HubListener")
             .field("address", &self.endpoint.local_addr().ok())
             .finish_non_exhaustive()
+    }
+}
+
+/// How often a free port is looked for that is free for both.
+const TRIES: usize = 32;
+
+fn bind_both(address: SocketAddr, tcp: TcpDoor) -> Result<(UdpSocket, Option<TcpListener>), BindError> {
+    let bind_udp = || {
+        UdpSocket::bind(address).map_err(|source| BindError::Socket {
+            transport: "UDP",
+            address,
+            source,
+        })
+    };
+    let bind_tcp = |address| {
+        listen(address).map_err(|source| BindError::Socket {
+            transport: "TCP",
+            address,
+            source,
+        })
+    };
+    match tcp {
+        TcpDoor::Closed => Ok((bind_udp()?, None)),
+        TcpDoor::At(address) => Ok((bind_udp()?, Some(bind_tcp(address)?))),
+        TcpDoor::SamePort => {
+            let mut tries = if address.port() == 0 { TRIES } else { 1 };
+            loop {
+                tries -= 1;
+                let udp = bind_udp()?;
+                let port = udp.local_addr().map_or(address.port(), |local| local.port());
+                match bind_tcp(SocketAddr::new(address.ip(), port)) {
+                    Ok(tcp) => return Ok((udp, Some(tcp))),
+                    Err(error) if tries == 0 => return Err(error),
+                    Err(_) => {}
+                }
+            }
+        }
     }
 }
 
@@ -191,7 +289,7 @@ fn admit(incoming: Incoming, pending: &mut JoinSet<()>, options: &ListenerOption
 }
 
 async fn shake(incoming: Incoming) -> Result<Connection, LinkError> {
-    Connection::new(incoming.await?)
+    Connection::over_quic(incoming.await?)
 }
 
 /// What a peer is told that is not let in: to be closed with right after the handshake.

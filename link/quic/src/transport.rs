@@ -1,11 +1,11 @@
-//! How QUIC is set up at both ends: small windows, no surprises.
+//! How QUIC is set up at both ends: small windows, no surprises. TLS over TCP has the same windows.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
 use quinn::crypto::{CryptoError, HmacKey};
-use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use sha2::Sha256;
 
@@ -16,18 +16,22 @@ pub struct ResetKey(pub [u8; 64]);
 
 /// A stream may have so much under way to the hub: a status row and a half. Memory is taken only for what has arrived
 /// and was not read.
-const HUB_STREAM_WINDOW: u32 = 96 * 1024;
-const HUB_WINDOW: u32 = 256 * 1024;
+pub(crate) const HUB_STREAM_WINDOW: u32 = 96 * 1024;
+pub(crate) const HUB_WINDOW: u32 = 256 * 1024;
 /// To an agent: at 100 ms of travel this is 10 MiB/s per chunk stream.
-const AGENT_STREAM_WINDOW: u32 = 1024 * 1024;
-const AGENT_WINDOW: u32 = 4 * 1024 * 1024;
+pub(crate) const AGENT_STREAM_WINDOW: u32 = 1024 * 1024;
+pub(crate) const AGENT_WINDOW: u32 = 4 * 1024 * 1024;
 /// What an end holds because it is not acknowledged yet.
 const HUB_SEND_WINDOW: u64 = 512 * 1024;
 const AGENT_SEND_WINDOW: u64 = 256 * 1024;
 /// Control, state and eight fetches, and some for a later version's.
-const HUB_STREAMS: u32 = 16;
+pub(crate) const HUB_STREAMS: u32 = 16;
 /// Live reads that a hub may have open on one agent.
-const AGENT_STREAMS: u32 = 16;
+pub(crate) const AGENT_STREAMS: u32 = 16;
+/// What an Ethernet path carries with IPv6's and UDP's heads.
+const LARGEST_DATAGRAM: u16 = 1452;
+/// After a path has swallowed large datagrams, they are tried again so much later.
+const BLACK_HOLE_COOLDOWN: Duration = Duration::from_secs(300);
 /// A restarted hub answers so many packets of old connections in a second: enough for a fleet to notice at once. A reset
 /// is smaller than what it answers, so it multiplies nothing.
 const RESETS_PER_SECOND: u32 = 10_000;
@@ -68,11 +72,18 @@ fn base(idle: Duration) -> TransportConfig {
     let mut config = TransportConfig::default();
     let longest = VarInt::from_u32(u32::MAX);
     let idle = IdleTimeout::try_from(idle).unwrap_or_else(|_| longest.into());
+    // From 1,200 bytes, which every path carries, upwards while probes get through; a path that swallows what is larger
+    // is noticed by what is lost and falls back.
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery
+        .upper_bound(LARGEST_DATAGRAM)
+        .black_hole_cooldown(BLACK_HOLE_COOLDOWN);
     config
         .max_concurrent_uni_streams(0u32.into())
         .datagram_receive_buffer_size(None)
         // Heartbeats keep the path open and carry something as well.
         .keep_alive_interval(None)
+        .mtu_discovery_config(Some(discovery))
         .max_idle_timeout(Some(idle));
     config
 }

@@ -17,6 +17,9 @@ pub struct HubConfig {
     /// The name to join under, when the token leaves a choice.
     #[serde(default)]
     pub name: Option<String>,
+    /// The HTTP proxy for the link over TCP: `http://user:password@host:port`. Else that of the environment.
+    #[serde(default)]
+    pub proxy: Option<String>,
     /// Where key, certificate, roots and boot counter are kept. The file is made with mode 0600.
     pub state: PathBuf,
 }

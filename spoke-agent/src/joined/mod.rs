@@ -8,7 +8,9 @@
 
 mod artifacts;
 mod bundle;
+mod carriers;
 mod config;
+pub mod doctor;
 mod handler;
 mod items;
 mod objects;
@@ -30,7 +32,9 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
 use nave_identity::JoinToken;
 use nave_proto::Digest;
-use nave_quic::{AgentEnd, AgentIdentity, AgentOptions, AttemptError, DialError, JoinError, JoinOptions, LinkError};
+use nave_quic::{
+    AgentEnd, AgentIdentity, AgentOptions, AttemptError, DialError, DialOptions, JoinError, JoinOptions, LinkError,
+};
 use nave_runtime::{
     Tasks,
     ports::{ApplyPolicy, PrunePermits},
@@ -69,6 +73,7 @@ pub struct Joined {
     items: Items,
     policy: SpokePolicy,
     permits: LinkPermits,
+    dial: DialOptions,
 }
 
 impl Joined {
@@ -91,6 +96,7 @@ impl Joined {
             (None, None) => return Ok(None),
         };
         let stored = state.load().await?;
+        let mut proxy = config.as_ref().and_then(|config| config.proxy.clone());
         match &config {
             Some(config) => {
                 let token = config.token_id();
@@ -111,6 +117,7 @@ impl Joined {
                     tracing::info!("this cluster leaves its hub: this agent is alone");
                     return Ok(None);
                 }
+                proxy.clone_from(&orders.proxy);
                 if orders.token.is_none() && !stored.has_joined() {
                     tracing::info!("the hub secret holds no token and no identity: this agent is alone");
                     start_over_when_asked(&secret, tasks);
@@ -130,6 +137,7 @@ impl Joined {
             permits: LinkPermits::new(items.clone()),
             items,
             policy,
+            dial: carriers::dial_options(arguments.link_transport, proxy.as_deref())?,
         }))
     }
 
@@ -213,8 +221,11 @@ impl Joined {
                 _ = shutdown.cancelled() => return,
             };
             let items = self.items.all();
-            let (handle, runner) =
-                nave_quic::agent(identity, handler, Arc::new(self.state.clone()), AgentOptions::default());
+            let options = AgentOptions {
+                dial: self.dial.clone(),
+                ..AgentOptions::default()
+            };
+            let (handle, runner) = nave_quic::agent(identity, handler, Arc::new(self.state.clone()), options);
             handle.load_desired(|held| {
                 for (key, item) in items.iter().filter(|(_, item)| item.leaving.is_none()) {
                     if let Some(digest) = Digest::from_slice(&items::unhex(&item.digest)) {
@@ -357,7 +368,7 @@ impl Joined {
                 .into_iter()
                 .map(|fact| (fact.key, fact.value))
                 .collect(),
-            ..JoinOptions::default()
+            dial: self.dial.clone(),
         };
         let joined = nave_quic::join(&mut identity, &token, &self.state, options).await;
         let fingerprint = identity

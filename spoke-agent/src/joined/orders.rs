@@ -43,6 +43,8 @@ pub struct Orders {
     pub token: Option<String>,
     /// Key `name`: what to ask to be called, with a token that leaves the choice.
     pub name: Option<String>,
+    /// Key `proxy`: the HTTP proxy for the link over TCP; read when the agent starts.
+    pub proxy: Option<String>,
     /// How to leave the hub: `keep` or `purge`.
     pub leave: Option<String>,
     /// Whether the agent keeps its state there.
@@ -63,6 +65,7 @@ impl Orders {
         Orders {
             token: text("token"),
             name: text("name"),
+            proxy: text("proxy"),
             leave: (!leave.is_empty()).then_some(leave),
             has_state: secret.data.as_ref().is_some_and(|data| data.contains_key("state")),
             said: (

@@ -13,9 +13,20 @@ pub fn free_tcp_port() -> Result<u16> {
     once(|| Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port()))
 }
 
-/// The same for UDP.
+/// A port that is free for UDP, and for TCP too: hubs take both.
 pub fn free_udp_port() -> Result<u16> {
-    once(|| Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port()))
+    once(|| {
+        let taken = loop {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+            let port = socket.local_addr()?.port();
+            match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+                Ok(_) => break port,
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error),
+            }
+        };
+        Ok(taken)
+    })
 }
 
 fn once(pick: impl Fn() -> std::io::Result<u16>) -> Result<u16> {

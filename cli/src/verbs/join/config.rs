@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::say;
 
 /// The token as it was given, or from standard input for `-`, so that it stays out of the list of processes.
-pub(super) fn read_token(given: &str) -> Result<String> {
+pub fn read_token(given: &str) -> Result<String> {
     if given != "-" {
         return Ok(given.trim().to_owned());
     }

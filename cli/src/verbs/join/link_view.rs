@@ -70,6 +70,15 @@ impl LinkView {
         self.cluster.is_none() && self.pending.is_none() && self.state == "Refused"
     }
 
+    /// What the agent wrote last about its link.
+    pub fn words(&self) -> String {
+        match (self.state.as_str(), self.message.as_str()) {
+            ("", _) => "the agent has written nothing about its link yet".to_owned(),
+            (state, "") => format!("its link: {state}"),
+            (state, message) => format!("its link: {state}: {message}"),
+        }
+    }
+
     /// Whether the wait for the hub is over.
     pub fn judge(&self) -> Verdict {
         let key = self

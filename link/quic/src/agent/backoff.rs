@@ -31,8 +31,9 @@ pub(crate) struct Attempted<'a> {
     pub window: Option<Duration>,
     /// What the hub said.
     pub close: Option<&'a Close>,
-    /// The agent left by itself and comes back at once with its new certificate; nobody else does at that moment.
-    pub renewed: bool,
+    /// The agent left by itself and comes back at once, with its new certificate or over a better carrier; nobody else
+    /// does at that moment.
+    pub at_once: bool,
 }
 
 impl Default for BackoffOptions {
@@ -58,7 +59,7 @@ impl Backoff {
         if attempted.window.is_some() {
             self.series = series(self.options);
         }
-        if attempted.renewed {
+        if attempted.at_once {
             return Some(Duration::ZERO);
         }
         // What the hub asks for overrides everything, and is spread a little: it told many agents the same.
@@ -106,7 +107,7 @@ mod tests {
             Attempted {
                 window,
                 close: close.as_ref(),
-                renewed: false,
+                at_once: false,
             },
             0.5,
         );
@@ -136,7 +137,7 @@ mod tests {
         let renewed = Attempted {
             window: Some(Duration::from_secs(2)),
             close: None,
-            renewed: true,
+            at_once: true,
         };
         assert_eq!(b.pause(renewed, 0.5), Some(Duration::ZERO));
     }
@@ -157,7 +158,7 @@ mod tests {
         let lost = Attempted {
             window: Some(window),
             close: None,
-            renewed: false,
+            at_once: false,
         };
         let mut now = backoff
             .pause(lost, random())

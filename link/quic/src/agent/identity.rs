@@ -13,6 +13,8 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::route::PathMemory;
+
 /// An agent's identity. Serialises to one JSON document for a Secret, or for a file outside a cluster.
 ///
 /// Holds the private key: whoever reads it is this cluster. `Debug` shows the key's name only.
@@ -43,6 +45,9 @@ pub struct AgentIdentity {
     /// Latest time that the hub stated, seconds since 1970.
     #[serde(default)]
     time_floor: u64,
+    /// What was learnt of the network.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub(crate) path: PathMemory,
 }
 
 /// Keeps the identity. Called seldom: before and after joining, at renewal, when roots rotate.
@@ -92,6 +97,7 @@ impl AgentIdentity {
             cluster_name: String::new(),
             hub_uid: String::new(),
             time_floor: 0,
+            path: PathMemory::default(),
         })
     }
 
@@ -187,6 +193,10 @@ impl std::fmt::Debug for AgentIdentity {
             .field("certificate", &self.certificate())
             .finish_non_exhaustive()
     }
+}
+
+fn is_nothing(path: &PathMemory) -> bool {
+    *path == PathMemory::default()
 }
 
 fn decode(what: &'static str, text: &str) -> Result<Vec<u8>, IdentityError> {

@@ -8,7 +8,7 @@ use nave_proto::{AfterClose, Close, CloseCode, EventQueue, ItemMap, Plans, Proto
 use super::identity::{AgentIdentity, IdentityError, IdentityStore, StoreError};
 use crate::clock::{now, wait_until};
 use crate::connection::{Connection, LinkError};
-use crate::dialer::{AgentDialer, AttemptError, DialError, DialOptions};
+use crate::dialer::{AgentDialer, DialError, DialOptions};
 
 /// What the agent says when it joins.
 #[derive(Debug, Clone, Default)]
@@ -65,10 +65,7 @@ impl JoinError {
     /// Whether trying again with the same token may help.
     pub fn may_pass(&self) -> bool {
         match self {
-            // A hub that shows another root will go on doing so.
-            Self::Dial(DialError::Unreachable { attempts }) => attempts
-                .iter()
-                .any(|attempt| !matches!(attempt.error, AttemptError::Link(LinkError::Tls(_)))),
+            Self::Dial(error) => error.may_pass(),
             Self::Refused(close) => !matches!(close.after(), AfterClose::Rarely | AfterClose::Stop),
             Self::Link(_) | Self::Store(_) => true,
             _ => false,
@@ -93,7 +90,9 @@ pub async fn join(
     let floor = identity.time_floor();
     let tls = identity.tls(floor.clone()).map_err(JoinError::Identity)?;
     let dialer = AgentDialer::new(options.dial).map_err(JoinError::Dial)?;
-    let connection = dialer.dial(&identity.addresses, tls).await.map_err(JoinError::Dial)?;
+    let addresses = identity.addresses.clone();
+    let dialled = dialer.dial_knowing(&addresses, tls, &mut identity.path).await;
+    let (connection, _) = dialled.map_err(JoinError::Dial)?;
     let facts = options.facts.into_iter().map(|(key, value)| Fact { key, value });
     let request = JoinRequest {
         token_id: token.id.clone(),

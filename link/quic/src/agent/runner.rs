@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use nave_identity::{SignedRootSet, TimeFloor};
 use nave_proto::{Close, CloseCode};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::backoff::{Attempted, Backoff, BackoffOptions};
 use super::handle::AgentHandle;
 use super::handler::{AgentHandler, AgentNote};
 use super::identity::{AgentIdentity, IdentityError, IdentityStore, StoreError};
 use super::session;
-use crate::dialer::{AgentDialer, DialError, DialOptions};
+use crate::connection::{Connection, LinkError, Transport};
+use crate::dialer::{AgentDialer, DialError, DialOptions, now_seconds};
+use crate::route::{Carriers, PathMemory};
 
 /// How an agent keeps its link.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +38,12 @@ pub struct AgentRunner<H, S> {
     pub(super) options: AgentOptions,
     pub(super) floor: TimeFloor,
     identity: Mutex<AgentIdentity>,
+    /// When what was learnt of the network was written last.
+    path_kept: Mutex<Option<Instant>>,
 }
+
+/// A network that changes its mind all the time does not make the agent write all the time.
+const KEEP_PATH: Duration = Duration::from_secs(600);
 
 /// Why an agent's link ended for good.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +81,7 @@ pub fn agent<H: AgentHandler, S: IdentityStore>(
             options,
             floor,
             identity,
+            path_kept: Mutex::new(None),
         },
     )
 }
@@ -86,6 +95,7 @@ impl<H: AgentHandler, S: IdentityStore> AgentRunner<H, S> {
         };
         let mut backoff = Backoff::new(self.options.backoff);
         let mut redirect = Vec::new();
+        let mut prepared: Option<Connection> = None;
         let mut session_seq = 0;
         loop {
             session_seq += 1;
@@ -94,18 +104,27 @@ impl<H: AgentHandler, S: IdentityStore> AgentRunner<H, S> {
                 Ok(tls) => tls,
                 Err(error) => return AgentEnd::Identity(error),
             };
+            let mut path = identity.path.clone();
             let addresses: Vec<String> = std::mem::take(&mut redirect)
                 .into_iter()
                 .chain(identity.addresses)
                 .collect();
-            let dialled = tokio::select! {
-                () = shutdown.cancelled() => return AgentEnd::Shutdown,
-                dialled = dialer.dial(&addresses, tls) => dialled,
+            let dialled = match prepared.take().filter(|connection| connection.end().is_none()) {
+                Some(connection) => Ok((connection, false)),
+                None => tokio::select! {
+                    () = shutdown.cancelled() => return AgentEnd::Shutdown,
+                    dialled = dialer.dial_knowing(&addresses, tls, &mut path) => dialled,
+                },
             };
-            let (reason, window, close, renewed) = match dialled {
+            let (reason, window, close, at_once) = match dialled {
                 Err(error) => (error.to_string(), None, None, false),
-                Ok(connection) => {
-                    let done = Box::pin(session::run(&self, connection, session_seq, &shutdown)).await;
+                Ok((connection, learnt)) => {
+                    if learnt {
+                        self.remember(path).await;
+                    }
+                    let done = self
+                        .run_session(&dialer, connection, session_seq, &mut prepared, &shutdown)
+                        .await;
                     self.handle.set_live(None);
                     if shutdown.is_cancelled() {
                         dialer.finish().await;
@@ -115,7 +134,7 @@ impl<H: AgentHandler, S: IdentityStore> AgentRunner<H, S> {
                         done.end.reason,
                         done.window,
                         done.end.theirs.or(done.end.ours),
-                        done.renewed,
+                        done.renewed || prepared.is_some(),
                     )
                 }
             };
@@ -125,7 +144,7 @@ impl<H: AgentHandler, S: IdentityStore> AgentRunner<H, S> {
             let attempted = Attempted {
                 window,
                 close: close.as_ref(),
-                renewed,
+                at_once,
             };
             let Some(retry_in) = backoff.pause(attempted, rand::random()) else {
                 let close = close.unwrap_or_else(|| Close::new(CloseCode::Fenced, reason));
@@ -141,6 +160,86 @@ impl<H: AgentHandler, S: IdentityStore> AgentRunner<H, S> {
                 () = shutdown.cancelled() => return AgentEnd::Shutdown,
                 () = tokio::time::sleep(retry_in) => {}
             }
+        }
+    }
+
+    /// Runs one session. While it runs over TCP, QUIC is tried now and then; when it works, the session is ended in order
+    /// and the connection that was found is prepared for the next: what both ends hold is not sent again.
+    async fn run_session(
+        &self,
+        dialer: &AgentDialer,
+        connection: Connection,
+        session_seq: u64,
+        prepared: &mut Option<Connection>,
+        shutdown: &CancellationToken,
+    ) -> session::Done {
+        let (leave, carrier) = (CancellationToken::new(), connection.clone());
+        let mut running = Box::pin(session::run(self, connection, session_seq, &leave, shutdown));
+        let mut search = Box::pin(self.find_quic(dialer, carrier.carried_by()));
+        let done = loop {
+            tokio::select! {
+                done = &mut running => break done,
+                found = &mut search, if prepared.is_none() => {
+                    info!("QUIC gets through to the hub again");
+                    *prepared = Some(found);
+                    leave.cancel();
+                }
+            }
+        };
+        let mut path = self.identity().path.clone();
+        let now = now_seconds();
+        if prepared.is_some() {
+            let order = path.order(dialer.options().carriers, &dialer.options().race, now);
+            if path.learn(order, Transport::Quic, now) {
+                self.remember(path).await;
+            }
+        } else if carrier.carried_by() == Transport::Quic
+            && done.window.is_none()
+            && matches!(carrier.end(), Some(LinkError::TimedOut))
+        {
+            path.doubt_udp(now);
+            self.remember(path).await;
+        }
+        done
+    }
+
+    /// Waits until a connection over QUIC succeeds; for ever when there is no reason to look for one.
+    async fn find_quic(&self, dialer: &AgentDialer, now_over: Transport) -> Connection {
+        let options = dialer.options();
+        if now_over == Transport::Quic || options.carriers != Carriers::Any {
+            return std::future::pending().await;
+        }
+        for number in 0.. {
+            tokio::time::sleep(options.race.probe_pause(number, rand::random())).await;
+            let identity = self.identity().clone();
+            // An identity without TLS ends the runner at its next connection, with words.
+            let Ok(tls) = identity.tls(self.floor.clone()) else {
+                break;
+            };
+            match dialer.dial_over(Transport::Quic, &identity.addresses, tls).await {
+                Ok(connection) => return connection,
+                Err(error) => debug!(%error, "QUIC does not get through to the hub yet"),
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Uses what was learnt of the network from now on, and keeps it.
+    async fn remember(&self, path: PathMemory) {
+        let mut identity = self.identity().clone();
+        identity.path = path;
+        self.identity().path = identity.path.clone();
+        let due = {
+            let mut kept = self.path_kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = kept.is_none_or(|kept| kept.elapsed() >= KEEP_PATH);
+            if due {
+                *kept = Some(Instant::now());
+            }
+            due
+        };
+        if due && let Err(error) = self.adopt(identity).await {
+            let error: &dyn std::error::Error = &*error;
+            warn!(error, "storing what was learnt of the network failed");
         }
     }
 

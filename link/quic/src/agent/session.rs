@@ -10,20 +10,24 @@ use nave_proto::wire::{self, LiveBody, LiveEnd, LiveEndCode, Mode, Welcome};
 use nave_proto::{Close, CloseCode, ItemFailure, StreamKind};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::handle::Live;
 use super::handler::{AgentHandler, AgentNote, LiveSink};
 use super::identity::IdentityStore;
+use super::keepalive::{KeepAlive, shown};
 use super::renew::{Renewal, Renewed, renew_after};
 use super::runner::{AgentRunner, BREATH};
 use crate::clock::{now, wait_until};
-use crate::connection::{Connection, RecvStream, SendStream};
+use crate::connection::{Connection, RecvStream, SendStream, Transport};
 use crate::driver::{Endless, FINISH, Stop, finishing, next_frame};
 use crate::hub::SessionEnd;
 
 /// Live reads that are served at once; as many as the connection lets the hub open.
 const LIVE_READS: usize = 16;
+
+/// The words of an agent that has found a better carrier.
+const MOVING: &str = "UDP is let through again: moving to QUIC";
 
 /// How it went.
 pub(super) struct Done {
@@ -60,6 +64,7 @@ pub(super) async fn run<H: AgentHandler, S: IdentityStore>(
     runner: &AgentRunner<H, S>,
     connection: Connection,
     session_seq: u64,
+    leave: &CancellationToken,
     shutdown: &CancellationToken,
 ) -> Done {
     let mut hello = runner.handler.hello().await;
@@ -85,7 +90,7 @@ pub(super) async fn run<H: AgentHandler, S: IdentityStore>(
         renew_again,
         renewed: AtomicBool::new(false),
     };
-    let stop = Box::pin(driver.drive(answers, shutdown)).await;
+    let stop = Box::pin(driver.drive(answers, leave, shutdown)).await;
     let welcomed = *driver.welcome.borrow();
     let end = SessionEnd::finish(&connection, stop, welcomed.is_some());
     Done {
@@ -96,7 +101,12 @@ pub(super) async fn run<H: AgentHandler, S: IdentityStore>(
 }
 
 impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
-    async fn drive(&self, answers: mpsc::Receiver<Duration>, shutdown: &CancellationToken) -> Stop {
+    async fn drive(
+        &self,
+        answers: mpsc::Receiver<Duration>,
+        leave: &CancellationToken,
+        shutdown: &CancellationToken,
+    ) -> Stop {
         let (mut control_send, mut control_recv) = match self.connection.open(StreamKind::Control).await {
             Ok(streams) => streams,
             Err(error) => return error.into(),
@@ -125,6 +135,7 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
                 end = self.keep_time() => end,
                 end = self.keep_certificate(answers) => end,
                 error = self.connection.closed() => Err(Stop::Lost(error)),
+                () = leave.cancelled() => Err(Stop::Close(Close::new(CloseCode::Reconnect, MOVING))),
                 () = shutdown.cancelled() => Err(Stop::Close(Close::new(CloseCode::ShuttingDown, "the agent shuts down"))),
             };
             match result {
@@ -258,7 +269,9 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
     }
 
     async fn keep_time(&self) -> Endless {
+        let (mut keep_alive, mut beats) = (None, 0);
         loop {
+            self.keep_path_open(&mut keep_alive, &mut beats);
             let deadline = self.session().poll_timeout();
             tokio::select! {
                 () = wait_until(deadline) => {}
@@ -270,6 +283,41 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
             // A heartbeat may be due.
             self.control.notify_one();
         }
+    }
+
+    /// Looks after each heartbeat whether the path has forgotten us meanwhile. Only UDP is forgotten within a heartbeat.
+    fn keep_path_open(&self, keep_alive: &mut Option<KeepAlive>, beats: &mut u64) {
+        if self.connection.carried_by() != Transport::Quic {
+            return;
+        }
+        let mut session = self.session();
+        if session.mode().is_none() {
+            return;
+        }
+        let (asked, sent, challenges) = (
+            session.heartbeat_ms(),
+            session.heartbeats(),
+            self.connection.stats().path_challenges,
+        );
+        let pace = match keep_alive {
+            None => {
+                let remembered = self.runner.identity().path.keep_alive_ms;
+                keep_alive.insert(KeepAlive::new(remembered, asked, challenges)).pace()
+            }
+            Some(keep_alive) if sent > *beats => {
+                let before = keep_alive.pace();
+                let pace = keep_alive.passed(challenges);
+                if pace != before {
+                    debug!(pause = ?shown(pace), "the path is kept open with another pause");
+                    // Written when the identity is written for another reason; it is learnt again otherwise.
+                    self.runner.identity().path.keep_alive_ms = keep_alive.memory();
+                }
+                pace
+            }
+            Some(_) => return,
+        };
+        *beats = sent;
+        session.hasten(now(), pace);
     }
 
     async fn keep_certificate(&self, mut answers: mpsc::Receiver<Duration>) -> Endless {

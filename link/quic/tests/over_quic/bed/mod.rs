@@ -4,12 +4,14 @@
 
 mod agent;
 mod hub;
+mod proxy;
 mod relay;
 
 use std::time::Duration;
 
-pub use agent::{AgentState, TestAgent, dial, identity_of, start_agent, start_agent_with};
+pub use agent::{AgentState, TestAgent, carrier, dial, identity_of, join_options, start_agent, start_agent_with};
 pub use hub::{TestHub, TokenSpec, artifact, manifest_digest};
+pub use proxy::HttpProxy;
 pub use relay::Relay;
 
 /// Waits until something is so; a test that waits for longer than anything takes has failed.

@@ -11,8 +11,8 @@ use nave_proto::wire::{
 };
 use nave_proto::{Digest, IncomingDelete, IncomingPut, ItemFailure};
 use nave_quic::{
-    AgentEnd, AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, BackoffOptions, DialOptions,
-    IdentityStore, JoinError, JoinOptions, Joined, LiveSink, StoreError, agent, join,
+    AgentEnd, AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, BackoffOptions, Carriers, DialOptions,
+    IdentityStore, JoinError, JoinOptions, Joined, LiveSink, StoreError, Transport, agent, join,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -60,10 +60,21 @@ pub fn join_options(name: &str) -> JoinOptions {
     }
 }
 
+/// What carries the links of this test program: the same tests are two programs.
+pub fn carrier() -> Transport {
+    if env!("CARGO_CRATE_NAME").ends_with("_tcp") {
+        Transport::Tcp
+    } else {
+        Transport::Quic
+    }
+}
+
 pub fn dial() -> DialOptions {
     DialOptions {
         connect_timeout: Duration::from_secs(2),
         idle_timeout: Duration::from_millis(3000),
+        carriers: Carriers::Only(carrier()),
+        ..DialOptions::default()
     }
 }
 
