@@ -2,6 +2,7 @@
 
 mod apps;
 mod commit;
+mod fleet;
 mod floor;
 mod kustomize;
 mod memory;
@@ -10,7 +11,7 @@ mod table;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -52,6 +53,15 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         line: Vec<PathBuf>,
     },
+    /// A fleet of simulated spokes around a real hub: join storm, idle traffic, commit to seen, kill -9, memory and CPU
+    Fleet(fleet::Options),
+    /// The simulated spokes of `fleet`, asked by standard input
+    #[command(hide = true)]
+    FleetSimulator {
+        /// The core to stay on
+        #[arg(long)]
+        core: usize,
+    },
     /// The demo's fleet: from a commit to three healthy clusters, beside applying the change by hand
     Commit {
         /// How many commits
@@ -60,13 +70,28 @@ enum Bench {
     },
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    match Arguments::parse().name {
+fn main() -> Result<()> {
+    let name = Arguments::parse().name;
+    if let Bench::FleetSimulator { core } = name {
+        // Before there are threads, so that all of them stay there.
+        fleet::hold_this(core)?;
+    }
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?
+        .block_on(run(name))
+}
+
+async fn run(name: Bench) -> Result<()> {
+    match name {
         Bench::List => {
             println!("apps       N apps of four objects over one git repository: install, upgrade, no-op");
             println!("memory     resident memory of an agent: idle, and with N Kustomizations");
             println!("kustomize  the kustomize engine beside kubectl and kustomize's library: cold, warm, a monorepo");
+            println!(
+                "fleet      simulated spokes around a real hub: join storm, idle traffic, commit to seen, kill -9, memory"
+            );
             println!("commit     from a commit to three healthy clusters, beside applying the change by hand");
             Ok(())
         }
@@ -74,6 +99,8 @@ async fn main() -> Result<()> {
         Bench::Memory { apps } => memory::run(apps).await,
         Bench::Kustomize { runs, overlays } => kustomize::run(runs, overlays),
         Bench::Peak { line } => kustomize::run_once_and_tell_peak(&line),
+        Bench::Fleet(options) => fleet::run(options).await,
+        Bench::FleetSimulator { .. } => fleet::simulate().await,
         Bench::Commit { rounds } => commit::run(rounds).await,
     }
 }
