@@ -2,6 +2,7 @@
 
 mod apps;
 mod commit;
+mod fleet;
 mod floor;
 mod helm;
 mod kustomize;
@@ -12,7 +13,7 @@ mod table;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -72,6 +73,15 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         line: Vec<PathBuf>,
     },
+    /// A fleet of simulated spokes around a real hub: join storm, idle traffic, commit to seen, kill -9, memory and CPU
+    Fleet(fleet::Options),
+    /// The simulated spokes of `fleet`, asked by standard input
+    #[command(hide = true)]
+    FleetSimulator {
+        /// The core to stay on
+        #[arg(long)]
+        core: usize,
+    },
     /// The demo's fleet: from a commit to three healthy clusters, beside applying the change by hand
     Commit {
         /// How many commits
@@ -80,15 +90,30 @@ enum Bench {
     },
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    match Arguments::parse().name {
+fn main() -> Result<()> {
+    let name = Arguments::parse().name;
+    if let Bench::FleetSimulator { core } = name {
+        // Before there are threads, so that all of them stay there.
+        fleet::hold_this(core)?;
+    }
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?
+        .block_on(run(name))
+}
+
+async fn run(name: Bench) -> Result<()> {
+    match name {
         Bench::List => {
             println!("apps       N apps of four objects over one git repository: install, upgrade, no-op");
             println!("mttp       N apps as OCI artifacts with a source and a waiting Kustomization each (N=100)");
             println!("memory     resident memory of an agent: idle, and with N Kustomizations");
             println!("kustomize  the kustomize engine beside kubectl and kustomize's library: cold, warm, a monorepo");
             println!("helm       the chart engine beside Helm: cold, warm; N HelmReleases of one chart in a registry");
+            println!(
+                "fleet      simulated spokes around a real hub: join storm, idle traffic, commit to seen, kill -9, memory"
+            );
             println!("commit     from a commit to three healthy clusters, beside applying the change by hand");
             Ok(())
         }
@@ -102,6 +127,8 @@ async fn main() -> Result<()> {
             only_engine,
         } => helm::run(runs, releases, only_engine).await,
         Bench::Peak { line } => kustomize::run_once_and_tell_peak(&line),
+        Bench::Fleet(options) => fleet::run(options).await,
+        Bench::FleetSimulator { .. } => fleet::simulate().await,
         Bench::Commit { rounds } => commit::run(rounds).await,
     }
 }

@@ -64,6 +64,8 @@ pub const FLEET_ADOPT: &str = "fleet.nave.dev/adopt";
 pub const FLEET_CLUSTER_VARIABLES: &str = "fleet.nave.dev/cluster-variables";
 /// On a HubState that is Behind: the incarnation an operator confirmed after seeing the consequences.
 pub const FLEET_CONFIRM_INCARNATION: &str = "fleet.nave.dev/confirm-incarnation";
+/// On HubState: a text that was not there before has the hub change its authorities, once.
+pub const FLEET_ROTATE_ROOTS: &str = "fleet.nave.dev/rotate-roots";
 
 /// On the agent's secret, by a person or `nave leave`: `keep` or `purge`. The agent closes the link and dials no more.
 pub const FLEET_LEAVE: &str = "fleet.nave.dev/leave";

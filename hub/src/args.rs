@@ -35,6 +35,9 @@ pub struct Arguments {
     /// How long agents' certificates last, 1m to 2160h; they renew two thirds into it
     #[arg(long, default_value = "24h", value_parser = certificate_lifetime, value_name = "DURATION")]
     pub client_certificate_lifetime: Duration,
+    /// How old the hub's authority gets before another takes its place, 24h to 43800h; agents follow by themselves
+    #[arg(long, default_value = "8760h", value_parser = rotation, value_name = "DURATION")]
+    pub root_rotation: Duration,
     /// How many agents may be connected at once
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     pub max_agents: usize,
@@ -129,6 +132,11 @@ fn heartbeat(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_secs(1)..=Duration::from_secs(600), "1s to 10m")
 }
 
+fn rotation(text: &str) -> Result<Duration, String> {
+    let (least, most) = (Duration::from_secs(24 * 3600), Duration::from_secs(5 * 365 * 24 * 3600));
+    within(text, least..=most, "24h to 43800h")
+}
+
 fn certificate_lifetime(text: &str) -> Result<Duration, String> {
     let longest = Duration::from_secs(90 * 24 * 3600);
     within(text, Duration::from_secs(60)..=longest, "1m to 2160h")
@@ -171,6 +179,7 @@ mod tests {
             "--link-heartbeat=0s",
             "--link-heartbeat=11m",
             "--client-certificate-lifetime=10s",
+            "--root-rotation=1h",
         ] {
             let error = Arguments::try_parse_from(["nave-hub", flag])
                 .expect_err(flag)

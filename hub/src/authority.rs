@@ -1,49 +1,43 @@
-//! The hub's certificate authorities and what they vouch for: made once, kept in one Secret.
+//! The hub's certificate authorities and what they vouch for: made once, kept in one Secret, changed by overlap.
+//!
+//! ```text
+//! authority A ──signs──► root set n+1 {A, B}     sent in Welcome, and pushed to open sessions
+//!      └───────signs──► B's certificate         sent in every handshake: whoever knows A only finds B
+//! ```
 //!
 //! The server certificate itself is never stored: each process makes a key of its own, so that nothing but the
 //! authorities has to be guarded.
 
-use std::collections::BTreeMap;
+mod keys;
+
+use std::sync::{Arc, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::{Api, Client, api::ObjectMeta, api::PostParams};
-use nave_crds::{labels, managers};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, api::PostParams};
+use nave_crds::managers;
 use nave_identity::{
-    Authority, AuthorityError, AuthorityRole, CLIENT_CERTIFICATE_LIFETIME, CertificateRequest, ClusterRef,
-    IssuedCertificate, KeyFingerprint, RootSet, RootSetError, ServerCertificates, ServerIdentity, TlsError,
-    TrustedRoots,
+    AuthorityError, CLIENT_CERTIFICATE_LIFETIME, CertificateRequest, ClusterRef, IssuedCertificate, KeyFingerprint,
+    RootSetError, ServerCertificates, ServerIdentity, TlsError,
 };
 use nave_runtime::Tasks;
-use rand::RngCore;
 use rustls::pki_types::CertificateDer;
+
+use crate::locked;
+use keys::{DIGEST_KEY_BYTES, Keys, RESET_KEY_BYTES};
 
 /// Name of the Secret in the hub's namespace.
 pub const SECRET: &str = "nave-hub-authority";
 
-/// Long enough to outlive the hardware; overlapping rotation makes the number unimportant.
-const AUTHORITY_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
 /// A server certificate is made at each start and replaced while the process runs.
 const SERVER_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Renewed with a third of its life left.
 const SERVER_RENEWAL: SignedDuration = SignedDuration::from_hours(20 * 24);
 
-const SERVER_CERTIFICATE: &str = "server-ca.crt";
-const SERVER_KEY: &str = "server-ca.key";
-const CLIENT_CERTIFICATE: &str = "client-ca.crt";
-const CLIENT_KEY: &str = "client-ca.key";
-const ROOTS: &str = "roots";
-const RESET_KEY: &str = "reset.key";
-const RESET_KEY_BYTES: usize = 64;
-const DIGEST_KEY: &str = "digest.key";
-const DIGEST_KEY_BYTES: usize = 32;
-
-/// What makes this hub this hub.
+/// The hub's own keys, as they are now.
 pub struct HubAuthority {
-    server: Authority,
-    client: Authority,
+    keys: RwLock<Arc<Keys>>,
     client_lifetime: SignedDuration,
-    roots: TrustedRoots,
     reset_key: [u8; RESET_KEY_BYTES],
     digest_key: [u8; DIGEST_KEY_BYTES],
 }
@@ -54,7 +48,7 @@ pub enum HubAuthorityError {
     /// The API server refused.
     #[error("{what} Secret {namespace}/{SECRET}")]
     Api {
-        /// `reading` or `creating`.
+        /// `reading`, `creating` or `writing`.
         what: &'static str,
         /// The hub's namespace.
         namespace: String,
@@ -79,114 +73,80 @@ pub enum HubAuthorityError {
 }
 
 impl HubAuthority {
-    /// New authorities, in memory only.
-    pub fn generate(now: Timestamp) -> Result<Self, HubAuthorityError> {
-        let server = Authority::generate(AuthorityRole::Server, now, AUTHORITY_LIFETIME)?;
-        let client = Authority::generate(AuthorityRole::Client, now, AUTHORITY_LIFETIME)?;
-        let signed = RootSet::first(vec![server.certificate().clone()], None).sign(&[server.key()])?;
-        let roots = TrustedRoots::pinned(signed, server.fingerprint())?;
-        Ok(HubAuthority {
-            server,
-            client,
-            client_lifetime: CLIENT_CERTIFICATE_LIFETIME,
-            roots,
-            reset_key: random(),
-            digest_key: random(),
-        })
-    }
-
     /// Reads the Secret, or makes it. Of several hubs that start at once one creates it and the others read it.
     pub async fn ensure(client: &Client, namespace: &str) -> Result<Self, HubAuthorityError> {
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-        let failed = |what| {
-            move |source| HubAuthorityError::Api {
-                what,
-                namespace: namespace.to_owned(),
-                source: Box::new(source),
-            }
-        };
-        if let Some(secret) = api.get_opt(SECRET).await.map_err(failed("reading"))? {
-            return Self::read(namespace, &secret);
+        if let Some(secret) = api.get_opt(SECRET).await.map_err(failed("reading", namespace))? {
+            return Ok(Keys::read(namespace, &secret)?.into());
         }
-        let made = Self::generate(Timestamp::now())?;
-        let parameters = PostParams {
-            field_manager: Some(managers::HUB.to_owned()),
-            ..PostParams::default()
-        };
-        match api.create(&parameters, &made.secret()).await {
+        let made = Keys::generate(Timestamp::now())?;
+        match api.create(&parameters(), &made.secret()).await {
             Ok(_) => {
                 tracing::info!(
                     secret = SECRET,
-                    root = %made.pin(),
+                    root = %made.server.fingerprint(),
                     "made the hub's authorities"
                 );
-                Ok(made)
+                Ok(made.into())
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                let secret = api.get(SECRET).await.map_err(failed("reading"))?;
-                Self::read(namespace, &secret)
+                let secret = api.get(SECRET).await.map_err(failed("reading", namespace))?;
+                Ok(Keys::read(namespace, &secret)?.into())
             }
-            Err(error) => Err(failed("creating")(error)),
+            Err(error) => Err(failed("creating", namespace)(error)),
         }
     }
 
-    fn read(namespace: &str, secret: &Secret) -> Result<Self, HubAuthorityError> {
-        let missing = |key| HubAuthorityError::Key {
-            namespace: namespace.to_owned(),
-            key,
+    /// Makes new authorities that follow the present ones, stores them, and uses them from now on. A wish that was
+    /// fulfilled before, by whichever process, is not fulfilled twice. True when anything changed.
+    pub async fn rotate(&self, client: &Client, namespace: &str, wish: &str) -> Result<bool, HubAuthorityError> {
+        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let mut secret = api.get(SECRET).await.map_err(failed("reading", namespace))?;
+        let stored = Keys::read(namespace, &secret)?;
+        let next = if !wish.is_empty() && stored.history.wish == wish {
+            stored
+        } else {
+            let next = stored.rotated(wish, Timestamp::now())?;
+            secret.data = next.secret().data;
+            // The version that was read stays: of two that rotate at once, one is refused and may look again.
+            api.replace(SECRET, &parameters(), &secret)
+                .await
+                .map_err(failed("writing", namespace))?;
+            next
         };
-        let bytes = |key: &'static str| {
-            let data = secret.data.as_ref().and_then(|data| data.get(key));
-            data.map(|value| value.0.as_slice()).ok_or_else(|| missing(key))
-        };
-        let text = |key| std::str::from_utf8(bytes(key)?).map_err(|_| missing(key));
-        Ok(HubAuthority {
-            server: Authority::from_pem(AuthorityRole::Server, text(SERVER_CERTIFICATE)?, text(SERVER_KEY)?)?,
-            client: Authority::from_pem(AuthorityRole::Client, text(CLIENT_CERTIFICATE)?, text(CLIENT_KEY)?)?,
-            client_lifetime: CLIENT_CERTIFICATE_LIFETIME,
-            roots: TrustedRoots::stored(bytes(ROOTS)?)?,
-            reset_key: bytes(RESET_KEY)?.try_into().map_err(|_| missing(RESET_KEY))?,
-            digest_key: bytes(DIGEST_KEY)?.try_into().map_err(|_| missing(DIGEST_KEY))?,
-        })
-    }
-
-    fn secret(&self) -> Secret {
-        let (server, client) = (self.server.to_pem(), self.client.to_pem());
-        let data = [
-            (SERVER_CERTIFICATE, server.certificate.into_bytes()),
-            (SERVER_KEY, server.key.as_bytes().to_vec()),
-            (CLIENT_CERTIFICATE, client.certificate.into_bytes()),
-            (CLIENT_KEY, client.key.as_bytes().to_vec()),
-            (ROOTS, self.roots.signed().to_bytes()),
-            (RESET_KEY, self.reset_key.to_vec()),
-            (DIGEST_KEY, self.digest_key.to_vec()),
-        ];
-        Secret {
-            metadata: ObjectMeta {
-                name: Some(SECRET.to_owned()),
-                labels: Some(BTreeMap::from([(
-                    labels::PART_OF.to_owned(),
-                    labels::PART_OF_NAVE.to_owned(),
-                )])),
-                ..ObjectMeta::default()
-            },
-            data: Some(
-                data.into_iter()
-                    .map(|(key, value)| (key.to_owned(), ByteString(value)))
-                    .collect(),
-            ),
-            ..Secret::default()
-        }
+        let changed = next.roots.version() != self.root_version();
+        *locked::write(&self.keys) = Arc::new(next);
+        Ok(changed)
     }
 
     /// Fingerprint of the server authority: what join tokens pin.
     pub fn pin(&self) -> KeyFingerprint {
-        self.server.fingerprint()
+        self.keys().server.fingerprint()
     }
 
-    /// The roots that agents are given.
-    pub fn roots(&self) -> &TrustedRoots {
-        &self.roots
+    /// Version of the root set.
+    pub fn root_version(&self) -> u64 {
+        self.keys().roots.version()
+    }
+
+    /// The signed root set that a joining agent is given.
+    pub fn signed_roots(&self) -> Vec<u8> {
+        self.keys().roots.signed().to_bytes()
+    }
+
+    /// The signed root sets that lead an agent on from the version that it has, oldest first.
+    pub fn roots_after(&self, version: u64) -> Vec<Vec<u8>> {
+        self.keys().sets_after(version)
+    }
+
+    /// When the server authority was made.
+    pub fn made(&self) -> Result<Timestamp, HubAuthorityError> {
+        self.keys().made()
+    }
+
+    /// The wish that the last rotation fulfilled; empty when there was none.
+    pub fn wish(&self) -> String {
+        self.keys().history.wish.clone()
     }
 
     /// The same, with another lifetime of agents' certificates.
@@ -202,12 +162,18 @@ impl HubAuthority {
         cluster: &ClusterRef,
         now: Timestamp,
     ) -> Result<IssuedCertificate, AuthorityError> {
-        self.client.issue_client(request, cluster, now, self.client_lifetime)
+        self.keys()
+            .client
+            .issue_client(request, cluster, now, self.client_lifetime)
     }
 
     /// The authorities whose client certificates count.
     pub fn client_authorities(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.client.certificate().clone()]
+        let keys = self.keys();
+        let earlier = keys.history.clients.iter().cloned().map(CertificateDer::from);
+        std::iter::once(keys.client.certificate().clone())
+            .chain(earlier)
+            .collect()
     }
 
     /// Key of the stateless resets, the same in every process of this hub, so that a restarted hub can tell an agent at
@@ -223,7 +189,10 @@ impl HubAuthority {
 
     /// A key and certificate for the link's server, new each time.
     pub fn server_identity(&self, now: Timestamp) -> Result<ServerIdentity, AuthorityError> {
-        self.server.issue_server(now, SERVER_LIFETIME)
+        let keys = self.keys();
+        let mut identity = keys.server.issue_server(now, SERVER_LIFETIME)?;
+        identity.chain.extend(keys.way());
+        Ok(identity)
     }
 
     /// Replaces the served certificate in good time until shutdown.
@@ -234,27 +203,59 @@ impl HubAuthority {
                 _ = tasks.shutdown_token().cancelled() => return Ok(()),
                 _ = tokio::time::sleep(interval) => {}
             }
-            let identity = self.server_identity(Timestamp::now())?;
-            served.replace(&identity)?;
-            tracing::info!(not_after = %identity.not_after, "renewed the server certificate");
+            self.serve(&served)?;
+        }
+    }
+
+    /// Makes a server certificate and serves it from now on.
+    pub fn serve(&self, served: &ServerCertificates) -> Result<(), RenewError> {
+        let identity = self.server_identity(Timestamp::now())?;
+        served.replace(&identity)?;
+        tracing::info!(not_after = %identity.not_after, "renewed the server certificate");
+        Ok(())
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        locked::read(&self.keys).clone()
+    }
+}
+
+impl From<Keys> for HubAuthority {
+    fn from(keys: Keys) -> Self {
+        HubAuthority {
+            client_lifetime: CLIENT_CERTIFICATE_LIFETIME,
+            reset_key: keys.reset_key,
+            digest_key: keys.digest_key,
+            keys: RwLock::new(Arc::new(keys)),
         }
     }
 }
 
 impl std::fmt::Debug for HubAuthority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys = self.keys();
         f.debug_struct("HubAuthority")
-            .field("server", &self.server)
-            .field("client", &self.client)
+            .field("server", &keys.server)
+            .field("client", &keys.client)
+            .field("roots", &keys.roots.version())
             .finish_non_exhaustive()
     }
 }
 
-/// Bytes from the operating system's random source, by way of rand's reseeded generator.
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    rand::rng().fill_bytes(&mut bytes);
-    bytes
+fn failed(what: &'static str, namespace: &str) -> impl FnOnce(kube::Error) -> HubAuthorityError + use<> {
+    let namespace = namespace.to_owned();
+    move |source| HubAuthorityError::Api {
+        what,
+        namespace,
+        source: Box::new(source),
+    }
+}
+
+fn parameters() -> PostParams {
+    PostParams {
+        field_manager: Some(managers::HUB.to_owned()),
+        ..PostParams::default()
+    }
 }
 
 /// Renewing the server certificate failed.
@@ -269,36 +270,4 @@ pub enum RenewError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stored_authority_reads_back_and_a_damaged_one_names_its_key() {
-        let made = HubAuthority::generate(Timestamp::now()).unwrap();
-        let mut secret = made.secret();
-        let read = HubAuthority::read("nave-system", &secret).unwrap();
-        assert_eq!(read.pin(), made.pin());
-        assert_eq!(read.reset_key(), made.reset_key());
-        assert_eq!(read.roots(), made.roots());
-        assert_ne!(read.client.fingerprint(), read.server.fingerprint());
-
-        secret.data.as_mut().unwrap().remove(RESET_KEY);
-        let error = HubAuthority::read("nave-system", &secret).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "Secret nave-system/nave-hub-authority has no usable key \"reset.key\"; restore it from a backup"
-        );
-    }
-
-    #[test]
-    fn the_server_certificate_ends_in_the_pinned_root() {
-        let made = HubAuthority::generate(Timestamp::now()).unwrap();
-        let identity = made.server_identity(Timestamp::now()).unwrap();
-        assert!(identity.is_consistent());
-        assert_eq!(
-            identity.chain.last(),
-            made.roots().roots().first(),
-            "an agent that knows only the pin finds the root in the chain"
-        );
-    }
-}
+mod tests;

@@ -32,13 +32,13 @@ use crate::{
     desired::Desired,
     hub_state::Checkpoints,
     identities::Identities,
-    info::HubInfo,
     join::Joins,
     metrics::HubMetrics,
     permits::HubPermits,
     ports::Ports,
     probe::Probe,
     renew::Renewals,
+    rotation::Rotation,
     sessions::{self, RECONNECT_WINDOW, Sessions, Shared},
     view::View,
 };
@@ -174,12 +174,19 @@ impl Hub {
         let listener = listen(arguments, certificates.clone(), &authority)?;
         let link_addr = listener.local_addr().context("reading the address of the link")?;
         let addresses = advertised(arguments, link_addr);
-        let info = HubInfo {
+        let rotation = Rotation {
+            client: client.clone(),
+            namespace: arguments.namespace.clone(),
+            after: arguments.root_rotation,
+            authority: authority.clone(),
+            certificates: certificates.clone(),
+            identities: identities.clone(),
+            sessions: sessions.clone(),
             addresses: addresses.clone(),
-            root_pin: authority.pin(),
             hub_uid: checkpoints.hub_uid().to_owned(),
         };
-        info.publish(&client, &arguments.namespace).await?;
+        rotation.publish().await?;
+        let root = authority.pin();
 
         let (clusters, tokens) = (ports.clusters.clone(), ports.tokens.clone());
         let until = token();
@@ -206,6 +213,7 @@ impl Hub {
             "server-certificate",
             keep_certificate(authority, certificates, tasks.clone()),
         );
+        tasks.spawn("root-rotation", rotation.follow(token()));
         tasks.spawn("referenced-sources", ports.referenced.clone().follow(token()));
         tasks.spawn(
             "fleet-metrics",
@@ -236,7 +244,7 @@ impl Hub {
         tasks.spawn("link", sessions::accept(sessions, listener, config, token()));
 
         ready.set(true);
-        tracing::info!(link = %link_addr, addresses = addresses.join(","), root = %info.root_pin, hub = info.hub_uid, "hub is up");
+        tracing::info!(link = %link_addr, addresses = addresses.join(","), %root, hub = checkpoints.hub_uid(), "hub is up");
         Ok(Some(Hub {
             link_addr,
             hint_addr,

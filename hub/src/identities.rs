@@ -34,7 +34,7 @@ const CHANGES: usize = 1024;
 /// The key registry and its feed of clusters whose identity changed.
 pub struct Identities {
     registry: RwLock<Known>,
-    authorities: Vec<CertificateDer<'static>>,
+    authorities: RwLock<Vec<CertificateDer<'static>>>,
     changes: broadcast::Sender<ClusterRef>,
     any_token: watch::Sender<bool>,
     at_the_door: Semaphore,
@@ -54,7 +54,7 @@ impl Identities {
     pub fn new(authorities: Vec<CertificateDer<'static>>) -> Self {
         Identities {
             registry: RwLock::default(),
-            authorities,
+            authorities: RwLock::new(authorities),
             changes: broadcast::channel(CHANGES).0,
             any_token: watch::Sender::new(false),
             at_the_door: Semaphore::new(AT_THE_DOOR),
@@ -66,7 +66,7 @@ impl Identities {
     /// # Errors
     /// It is not a certificate of a P-256 key.
     pub async fn standing(&self, certificate: &[u8], now: Timestamp) -> Result<Standing, CertificateError> {
-        let peer = PeerCertificate::read(certificate, &self.authorities)?;
+        let peer = PeerCertificate::read(certificate, &locked::read(&self.authorities))?;
         let decide = || locked::read(&self.registry).registry.decide(&peer, now);
         let standing = decide();
         let reason = UnknownReason::NoTokens;
@@ -79,6 +79,11 @@ impl Identities {
             let _ = tokio::time::timeout(TOKEN_ARRIVES, any.wait_for(|any| *any)).await; // none came: refused below
         }
         Ok(decide())
+    }
+
+    /// Client certificates count when one of these signed them, from now on.
+    pub fn trust(&self, authorities: Vec<CertificateDer<'static>>) {
+        *locked::write(&self.authorities) = authorities;
     }
 
     /// What the registry knows of a cluster.

@@ -23,6 +23,10 @@ pub struct HubInfo {
     pub root_pin: KeyFingerprint,
     /// Names the hub to its agents.
     pub hub_uid: String,
+    /// Version of the root set.
+    pub root_version: u64,
+    /// The wish that the last rotation of the roots fulfilled; empty when there was none.
+    pub rotated_for: String,
 }
 
 /// Publishing failed.
@@ -68,6 +72,8 @@ impl HubInfo {
             ("addresses".to_owned(), self.addresses.join(",")),
             ("rootPin".to_owned(), self.root_pin.to_string()),
             ("hubUID".to_owned(), self.hub_uid.clone()),
+            ("rootVersion".to_owned(), self.root_version.to_string()),
+            ("rotatedFor".to_owned(), self.rotated_for.clone()),
         ])
     }
 }

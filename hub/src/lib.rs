@@ -27,6 +27,7 @@ mod ports;
 mod probe;
 mod referenced;
 mod renew;
+mod rotation;
 mod sessions;
 mod view;
 

@@ -111,6 +111,8 @@ struct Live {
     number: u64,
     key: KeyFingerprint,
     verdict: Verdict,
+    /// Version of the root set that the agent was told of.
+    root_version: u64,
     handle: HubSessionHandle,
 }
 
@@ -335,6 +337,20 @@ impl Sessions {
         for place in locked::mutex(&self.table).values() {
             if let Some(live) = place.live.as_ref().filter(|live| live.handle.mode() == Some(mode)) {
                 live.handle.close(Close::new(CloseCode::Reconnect, reason));
+            }
+        }
+    }
+
+    /// Tells the agents that are connected of root sets that they have not heard of.
+    pub fn push_roots(&self) {
+        let authority = &self.shared.authority;
+        for place in locked::mutex(&self.table).values_mut() {
+            for session in place.live.iter_mut().chain(&mut place.beside) {
+                let sets = authority.roots_after(session.root_version);
+                // One that takes no command comes back, and hears of them then.
+                if !sets.is_empty() && session.handle.push_root_sets(sets).is_ok() {
+                    session.root_version = authority.root_version();
+                }
             }
         }
     }

@@ -221,8 +221,8 @@ impl Ports {
             self.sources.oci_repositories.ready(),
             self.sources.helm_repositories.ready(),
             self.sources.helm_charts.ready(),
-            self.sources.buckets.ready(),
-            self.sources.artifact_generators.ready(),
+            ready(self.sources.buckets.as_ref()),
+            ready(self.sources.artifact_generators.as_ref()),
             self.external_artifacts.ready(),
             self.kustomizations.ready(),
             self.helm_releases.ready()

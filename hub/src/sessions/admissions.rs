@@ -50,7 +50,7 @@ impl JoinHandler for Admissions {
             cluster_ns: cluster.namespace,
             cluster_name: cluster.name,
             cert_chain: chain.iter().map(|der| der.to_vec()).collect(),
-            signed_root_set: shared.authority.roots().signed().to_bytes(),
+            signed_root_set: shared.authority.signed_roots(),
             now_ms: Timestamp::now().as_millisecond(),
         })
     }

@@ -158,10 +158,13 @@ impl Conversation {
             return Answer::Refuse(Close::new(CloseCode::Internal, "the session is not ready"));
         };
         let (cluster, shared) = (&self.cluster, &self.sessions.shared);
+        let root_version = shared.authority.root_version();
+        let root_sets = shared.authority.roots_after(hello.root_set_version);
         let live = Live {
             number: self.number,
             key: self.entrant.key,
             verdict,
+            root_version,
             handle,
         };
         if mode == Mode::Quarantined {
@@ -204,18 +207,12 @@ impl Conversation {
         if mode == Mode::Normal {
             shared.view.connection_changed(&cluster_key(cluster));
         }
-        let roots = shared.authority.roots();
-        let outdated = hello.root_set_version < roots.version();
         Answer::Admit(Admission {
             mode,
             reason,
             cluster_ns: cluster.namespace.clone(),
             cluster_name: cluster.name.clone(),
-            root_sets: if outdated {
-                vec![roots.signed().to_bytes()]
-            } else {
-                Vec::new()
-            },
+            root_sets,
         })
     }
 

@@ -65,7 +65,7 @@ pub struct IssuedCertificate {
 pub struct ServerIdentity {
     /// The key.
     pub key: Key,
-    /// Leaf first, root last.
+    /// Leaf first, then its authority; then bridges and other roots, if the authority was changed.
     pub chain: Vec<CertificateDer<'static>>,
     /// The leaf's last moment of validity.
     pub not_after: Timestamp,
@@ -130,12 +130,7 @@ impl Authority {
     pub fn generate(role: AuthorityRole, now: Timestamp, lifetime: SignedDuration) -> Result<Self, AuthorityError> {
         let key = Key::generate().map_err(|source| AuthorityError::Key { role, source })?;
         let mut params = CertificateParams::default();
-        // The key is in the name, so that authorities of one role which overlap are told apart by name already.
-        let name = format!(
-            "nave {role} authority {}",
-            &key.fingerprint().to_string()["sha256:".len()..][..16]
-        );
-        params.distinguished_name = common_name(&name);
+        params.distinguished_name = authority_name(role, key.fingerprint());
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         params.serial_number = Some(serial());
@@ -244,6 +239,23 @@ impl Authority {
         })
     }
 
+    /// The certificate of `next` as this authority signs it. An agent that knows this authority as a root finds in it
+    /// the way to `next`, so that a hub may change its authority while agents are away.
+    pub fn bridge_to(
+        &self,
+        next: &Authority,
+        now: Timestamp,
+        lifetime: SignedDuration,
+    ) -> Result<CertificateDer<'static>, AuthorityError> {
+        self.require(AuthorityRole::Server, "bridges to other authorities")?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = authority_name(next.role, next.fingerprint());
+        // Bridges follow one another: an agent may have missed several changes.
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        self.sign(params, next.key.pair(), now, lifetime, "a bridge to the next authority")
+    }
+
     fn require(&self, role: AuthorityRole, what: &'static str) -> Result<(), AuthorityError> {
         if self.role == role {
             Ok(())
@@ -260,7 +272,9 @@ impl Authority {
         lifetime: SignedDuration,
         what: &'static str,
     ) -> Result<CertificateDer<'static>, AuthorityError> {
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        if params.key_usages.is_empty() {
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        }
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(serial());
         set_dates(&mut params, now, lifetime);
@@ -301,11 +315,11 @@ impl ServerIdentity {
         self.chain.iter().map(pem_text).collect()
     }
 
-    /// Whether the root at the end of the chain signed its leaf.
+    /// Whether a certificate of the chain signed its leaf.
     pub fn is_consistent(&self) -> bool {
-        match (self.chain.first(), self.chain.last()) {
-            (Some(leaf), Some(root)) => certificate::is_signed_by(leaf, root),
-            _ => false,
+        match self.chain.split_first() {
+            Some((leaf, others)) => others.iter().any(|other| certificate::is_signed_by(leaf, other)),
+            None => false,
         }
     }
 }
@@ -342,6 +356,12 @@ impl fmt::Debug for ServerIdentity {
             self.not_after
         )
     }
+}
+
+/// The key is in the name, so that authorities of one role which overlap are told apart by name already.
+fn authority_name(role: AuthorityRole, key: KeyFingerprint) -> DistinguishedName {
+    let key = key.to_string();
+    common_name(&format!("nave {role} authority {}", &key["sha256:".len()..][..16]))
 }
 
 fn common_name(name: &str) -> DistinguishedName {

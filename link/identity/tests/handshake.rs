@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use nave_identity::{
     Authority, AuthorityRole, CertificateRequest, ClusterRef, Key, KeyFingerprint, PeerCertificate, SERVER_NAME,
-    ServerCertificates, TimeFloor, Trust, client_config, server_config,
+    ServerCertificates, ServerIdentity, TimeFloor, Trust, client_config, server_config,
 };
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
@@ -176,4 +176,41 @@ fn a_replaced_hub_certificate_is_shown_from_the_next_handshake_on() {
     hub.certificates.replace(&identity).expect("usable identity");
     assert!(shake(joining(&key, next.roots.fingerprint()), server.clone(), SERVER_NAME).is_ok());
     assert!(shake(joining(&key, hub.roots.fingerprint()), server, SERVER_NAME).is_err());
+}
+
+#[test]
+fn an_agent_that_missed_three_changes_of_the_authority_finds_the_way() {
+    let now = Timestamp::now();
+    let year = SignedDuration::from_hours(24 * 365);
+    let authority = || Authority::generate(AuthorityRole::Server, now, year).expect("generation works");
+    let chain: Vec<Authority> = (0..4).map(|_| authority()).collect();
+    let bridge = |at: usize| chain[at].bridge_to(&chain[at + 1], now, year).expect("signing works");
+    let newest = &chain[3];
+    let mut identity = newest
+        .issue_server(now, SignedDuration::from_hours(24))
+        .expect("issuing works");
+    identity.chain.extend([bridge(2), bridge(1), bridge(0)]);
+    let key = Key::generate().expect("random source works");
+    let shaken = |trust: Trust, identity: &ServerIdentity| {
+        let certificates = ServerCertificates::new(identity).expect("usable identity");
+        let own = vec![key.self_signed(now).expect("signing works")];
+        let config = client_config(&key, own, trust, TimeFloor::default()).expect("usable configuration");
+        shake(
+            config,
+            server_config(certificates).expect("usable configuration"),
+            SERVER_NAME,
+        )
+        .map(drop)
+    };
+    for known in &chain {
+        let roots = Trust::Roots(vec![known.certificate().clone()]);
+        shaken(roots, &identity).expect("every bridge leads to the newest");
+    }
+    shaken(Trust::Pin(newest.fingerprint()), &identity).expect("a new token pins the newest");
+    let stranger = Trust::Roots(vec![authority().certificate().clone()]);
+    shaken(stranger, &identity).expect_err("nobody vouched for it");
+    // Without the bridge in the middle there is no way.
+    identity.chain.remove(3);
+    let roots = Trust::Roots(vec![chain[0].certificate().clone()]);
+    shaken(roots, &identity).expect_err("the chain is broken");
 }

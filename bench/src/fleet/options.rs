@@ -1,0 +1,34 @@
+//! What `fleet` takes.
+
+use std::path::PathBuf;
+
+use super::profile::Profile;
+
+/// A fleet of simulated spokes around a real hub: join storm, idle traffic, commit to seen, kill -9, memory and CPU
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// How many agents
+    #[arg(long, default_value_t = 100)]
+    pub agents: usize,
+    /// What the network is like
+    #[arg(long, value_enum, default_value_t = Profile::Lan)]
+    pub profile: Profile,
+    /// How many fleet objects each agent has; one of them changes
+    #[arg(long, default_value_t = 20)]
+    pub objects: usize,
+    /// How many commits are measured
+    #[arg(long, default_value_t = 5)]
+    pub commits: usize,
+    /// How many keys may join with one token
+    #[arg(long, default_value_t = 50)]
+    pub uses: usize,
+    /// How long the fleet is watched at rest, in seconds
+    #[arg(long, default_value_t = 90)]
+    pub idle: u64,
+    /// How often agents send a heartbeat, in seconds
+    #[arg(long, default_value_t = 30)]
+    pub heartbeat: u64,
+    /// Also write the figures here, one line each: agents, profile, name, value, unit
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+}

@@ -1,0 +1,353 @@
+//! What is measured, in order.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    ask::{Answer, Ask, now_us},
+    options::Options,
+    pin,
+    profile::Profile,
+    report::Report,
+    stage::{MOVING, Stage, WORKSPACE, hub_writes},
+    talk::Simulator,
+};
+use crate::process;
+
+/// The hub counts as at rest after so long without a write.
+const QUIET: Duration = Duration::from_secs(10);
+/// Agents whose status changes are timed.
+const TOUCHED: usize = 200;
+/// Changes of a busy agent in a second, and for how many seconds.
+const STORM: (u32, u32) = (200, 5);
+
+struct Bench {
+    options: Options,
+    stage: Stage,
+    simulator: Simulator,
+    report: Report,
+}
+
+/// Runs all of it.
+pub async fn run(options: Options) -> Result<()> {
+    pin::this(pin::OTHERS)?;
+    eprintln!("► control plane, git server, hub");
+    let stage = Stage::start(&options).await?;
+    let mut simulator = Simulator::start(pin::OTHERS)?;
+    let hub = stage.hub.link.clone();
+    let profile = options.profile;
+    simulator.ask(&Ask::Open { hub, profile }).await?;
+    println!(
+        "{} agents, {} fleet objects, {profile:?}",
+        options.agents, options.objects
+    );
+    let mut bench = Bench {
+        options,
+        stage,
+        simulator,
+        report: Report::default(),
+    };
+    let end = bench.rounds().await;
+    if let Some(path) = &bench.options.csv {
+        bench.report.write(path, &bench.options)?;
+    }
+    if end.is_err() {
+        let log = bench.stage.hub.log();
+        let lines: Vec<&str> = log.lines().collect();
+        eprintln!(
+            "the end of the hub's log:\n{}",
+            lines[lines.len().saturating_sub(20)..].join("\n")
+        );
+    }
+    end
+}
+
+impl Bench {
+    async fn rounds(&mut self) -> Result<()> {
+        let empty = self.memory("hub memory without agents")?;
+        self.join().await?;
+        self.deliver().await?;
+        if self.options.profile.is_steady() {
+            self.rest(empty).await?;
+            self.touch().await?;
+        }
+        self.commits().await?;
+        self.kill().await?;
+        self.finish(empty).await
+    }
+
+    /// All agents at once, with tokens of many uses.
+    async fn join(&mut self) -> Result<()> {
+        let (agents, uses) = (self.options.agents, self.options.uses);
+        let tokens = self.stage.tokens(agents, uses).await?;
+        eprintln!("► {agents} agents join with {} tokens", tokens.len());
+        let (hub, simulator) = self.cpu()?;
+        let begun = now_us();
+        let ask = Ask::Join { agents, tokens, uses };
+        let Answer::Joined { took, retries } = self.simulator.ask(&ask).await? else {
+            bail!("joining was answered with something else");
+        };
+        self.report
+            .add("join storm, all joined", (now_us() - begun) as f64 / 1e6, "s", "");
+        self.report.spread("join", &took, "");
+        self.report
+            .add("join attempts that had to be repeated", retries as f64, "", "");
+        let (hub_after, simulator_after) = self.cpu()?;
+        self.report.cpu("join, hub CPU", hub_after - hub, agents);
+        self.report
+            .cpu("join, simulator CPU", simulator_after - simulator, agents);
+        Ok(())
+    }
+
+    /// The fleet objects reach every agent for the first time.
+    async fn deliver(&mut self) -> Result<()> {
+        eprintln!("► {} fleet objects", self.options.objects);
+        let (hub, _) = self.cpu()?;
+        let begun = now_us();
+        self.stage.place(&self.options).await?;
+        let (agents, items) = (self.options.agents, self.options.objects);
+        self.simulator.ask(&Ask::Holding { items }).await?;
+        self.report
+            .add("first delivery, all in sync", (now_us() - begun) as f64 / 1e6, "s", "");
+        if self.options.profile == Profile::Oversize {
+            self.stage.refused(agents).await?;
+            self.report
+                .add("agents that refused the large object alone", agents as f64, "", "all");
+        }
+        self.stage.reported(MOVING, &self.stage.head().await?, agents).await?;
+        self.report.add(
+            "first delivery, the hub reports it",
+            (now_us() - begun) as f64 / 1e6,
+            "s",
+            "",
+        );
+        let (hub_after, _) = self.cpu()?;
+        self.report.cpu("first delivery, hub CPU", hub_after - hub, agents);
+        Ok(())
+    }
+
+    /// Nothing happens: bytes, CPU, writes, memory.
+    async fn rest(&mut self, empty: f64) -> Result<()> {
+        eprintln!("► at rest (cluster statuses are written first, five in a second)");
+        self.stage.at_rest(QUIET).await?;
+        let audit = self.stage.plane.audit()?;
+        let mark = audit.mark()?;
+        let (hub, simulator) = self.cpu()?;
+        let before = self.simulator.sum().await?;
+        tokio::time::sleep(Duration::from_secs(self.options.idle)).await;
+        let after = self.simulator.sum().await?;
+        let (hub_after, simulator_after) = self.cpu()?;
+        let (agents, hours) = (self.options.agents as f64, self.options.idle as f64 / 3600.0);
+        let bytes = after.bytes.saturating_sub(before.bytes) as f64;
+        self.report.add(
+            "idle traffic per agent and hour",
+            bytes / agents / hours / 1024.0,
+            "KiB",
+            "<= 24",
+        );
+        let datagrams = after.datagrams.saturating_sub(before.datagrams) as f64;
+        self.report
+            .add("idle datagrams per agent and hour", datagrams / agents / hours, "", "");
+        let share = |used: Duration| 100.0 * used.as_secs_f64() / (hours * 3600.0);
+        self.report.add("idle, hub CPU", share(hub_after - hub), "%", "");
+        self.report.add(
+            "idle, hub CPU per 1,000 agents",
+            share(hub_after - hub) * 1000.0 / agents,
+            "%",
+            "",
+        );
+        self.report
+            .add("idle, simulator CPU", share(simulator_after - simulator), "%", "");
+        let writes = hub_writes(&audit.since(mark)?);
+        self.report
+            .add("idle, writes of the hub but leases", writes as f64, "", "0");
+        self.slope("at rest", empty)
+    }
+
+    /// One status changes here, and many in one place.
+    async fn touch(&mut self) -> Result<()> {
+        eprintln!("► status changes");
+        let agents = TOUCHED.min(self.options.agents);
+        if let Answer::Touched { took, .. } = self.simulator.ask(&Ask::Touch { agents }).await? {
+            self.report.spread("status change known to the hub", &took, "<= 250");
+        }
+        let (per_second, seconds) = STORM;
+        let others = agents.saturating_sub(1);
+        if others == 0 {
+            return Ok(());
+        }
+        let storm = Ask::Storm {
+            per_second,
+            seconds,
+            others,
+        };
+        if let Answer::Touched {
+            took,
+            last_took,
+            changes,
+        } = self.simulator.ask(&storm).await?
+        {
+            self.report.add("busy agent, changes", changes as f64, "", "");
+            self.report.add(
+                "busy agent, last change known after",
+                last_took as f64 / 1e3,
+                "ms",
+                "<= 250",
+            );
+            self.report.spread("others meanwhile", &took, "<= 250");
+        }
+        Ok(())
+    }
+
+    /// A push until every agent has it and the hub knows.
+    async fn commits(&mut self) -> Result<()> {
+        let agents = self.options.agents;
+        let (mut applied_all, mut seen_all, mut last, mut told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (hub, simulator) = self.cpu()?;
+        for round in 1..=self.options.commits {
+            eprintln!("► commit {round}");
+            let commit = self.stage.commit(round).await?;
+            let pushed = now_us();
+            let ask = Ask::Applied {
+                item: format!("FleetKustomization/{WORKSPACE}/{MOVING}"),
+                revision: commit.clone(),
+            };
+            let Answer::Applied { applied, seen } = self.simulator.ask(&ask).await? else {
+                bail!("a commit was answered with something else");
+            };
+            let since = |times: &[u64]| times.iter().map(|at| at.saturating_sub(pushed)).collect::<Vec<_>>();
+            applied_all.extend(since(&applied));
+            seen_all.extend(since(&seen));
+            last.extend(since(&seen).into_iter().max());
+            self.stage.reported(MOVING, &commit, agents).await?;
+            told.push(now_us() - pushed);
+        }
+        let (hub_after, simulator_after) = self.cpu()?;
+        self.report.spread("commit to applied", &applied_all, "");
+        self.report.spread("commit to applied and seen", &seen_all, "<= 2000");
+        self.report
+            .spread("commit to seen of the last agent, by commit", &last, "");
+        self.report
+            .spread("commit to the fleet object's status, by commit", &told, "");
+        let rounds = self.options.commits.max(1) as u32;
+        self.report
+            .cpu("one commit, hub CPU", (hub_after - hub) / rounds, agents);
+        self.report.cpu(
+            "one commit, simulator CPU",
+            (simulator_after - simulator) / rounds,
+            agents,
+        );
+        Ok(())
+    }
+
+    /// The hub dies and comes again.
+    async fn kill(&mut self) -> Result<()> {
+        eprintln!("► kill -9 of the hub");
+        let agents = self.options.agents;
+        let before = self.simulator.sum().await?;
+        self.simulator.ask(&Ask::Mark).await?;
+        self.stage.hub.kill9();
+        let killed = now_us();
+        self.stage.hub.restart().await?;
+        self.stage.hold()?;
+        let ready = now_us();
+        let answer = self.simulator.ask(&Ask::Back).await?;
+        let Answer::Back {
+            first_packet,
+            welcomed,
+            synced,
+            bytes,
+        } = answer
+        else {
+            bail!("coming back was answered with something else");
+        };
+        let last = |times: &[u64]| times.iter().copied().max().unwrap_or_default();
+        let from_packet: Vec<u64> = synced
+            .iter()
+            .zip(&first_packet)
+            .map(|(end, begin)| end.saturating_sub(*begin))
+            .collect();
+        let bound = if agents <= 1000 { "<= 2" } else { "<= 10" };
+        let tail = last(&synced).saturating_sub(last(&first_packet)) as f64 / 1e6;
+        self.report.add(
+            "after -9: from the last agent's first packet to all in sync",
+            tail,
+            "s",
+            bound,
+        );
+        self.report
+            .spread("after -9: one agent, first packet to in sync", &from_packet, "");
+        let since = |from: u64, times: &[u64]| last(times).saturating_sub(from) as f64 / 1e6;
+        self.report
+            .add("after -9: hub ready again", (ready - killed) as f64 / 1e6, "s", "");
+        self.report.add(
+            "after -9: last first packet, from the kill",
+            since(killed, &first_packet),
+            "s",
+            "",
+        );
+        self.report.add(
+            "after -9: last welcome, from the kill",
+            since(killed, &welcomed),
+            "s",
+            "",
+        );
+        self.report
+            .add("after -9: all in sync, from the kill", since(killed, &synced), "s", "");
+        let mut bytes = bytes;
+        bytes.sort_unstable();
+        let middle = super::report::percentile(&bytes, 0.5) as f64 / 1024.0;
+        self.report
+            .add("after -9: bytes from welcome to sync, p50", middle, "KiB", "<= 2");
+        let (hub, _) = self.cpu()?;
+        self.report.cpu("after -9: hub CPU since its start", hub, agents);
+        let after = self.simulator.sum().await?;
+        self.report
+            .add("after -9: items sent again", (after.puts - before.puts) as f64, "", "0");
+        self.report.add(
+            "after -9: items deleted",
+            (after.deletes - before.deletes) as f64,
+            "",
+            "0",
+        );
+        Ok(())
+    }
+
+    async fn finish(&mut self, empty: f64) -> Result<()> {
+        self.slope("after it all", empty)?;
+        let sum = self.simulator.sum().await?;
+        self.report
+            .add("packets lost on the present connections", sum.lost as f64, "", "");
+        self.report.add("connections in all", sum.connections as f64, "", "");
+        self.report.add("items deleted in all", sum.deletes as f64, "", "0");
+        anyhow::ensure!(sum.deletes == 0, "nobody asked for a deletion");
+        let (resident, _) = process::memory(self.simulator.pid()?)?;
+        self.report.add("simulator memory", resident, "MiB", "");
+        Ok(())
+    }
+
+    /// Memory of the hub with its agents, and what one agent more costs.
+    fn slope(&mut self, when: &str, empty: f64) -> Result<()> {
+        let now = self.memory(&format!("hub memory {when}"))?;
+        let each = (now - empty) * 1024.0 / self.options.agents as f64;
+        self.report
+            .add(&format!("memory per agent {when}"), each, "KiB", "<= 64");
+        let gib = 1024.0 * 1024.0 / each.max(0.001);
+        self.report.add(&format!("agents in a GiB {when}"), gib, "", ">= 16000");
+        Ok(())
+    }
+
+    fn memory(&mut self, name: &str) -> Result<f64> {
+        let (resident, anonymous) = process::memory(self.stage.hub_pid()?)?;
+        self.report
+            .add(name, resident, "MiB", &format!("({anonymous:.1} anonymous)"));
+        Ok(resident)
+    }
+
+    /// CPU of the hub and of the simulator so far.
+    fn cpu(&self) -> Result<(Duration, Duration)> {
+        let simulator = self.simulator.pid().context("the simulator runs")?;
+        Ok((process::cpu(self.stage.hub_pid()?)?, process::cpu(simulator)?))
+    }
+}

@@ -1,0 +1,237 @@
+//! A control plane, a git server and a hub, with the fleet objects that the agents get.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client, api::PostParams};
+use nave_bed::{GitRepo, GitServer, GitServerOptions, Plane, PlaneOptions, eventually};
+use nave_crds::{FleetKustomization, JoinToken, fleet::JoinTokenSpec, meta::Time};
+use nave_demo::{Hub, fleet};
+use nave_identity::JoinToken as Token;
+use serde_json::{Value, json};
+
+use super::{
+    options::Options,
+    pin,
+    profile::{Profile, SMALL},
+};
+
+/// The workspace that everything is in.
+pub const WORKSPACE: &str = "fleet";
+/// The fleet object that changes with each commit.
+pub const MOVING: &str = "moving";
+/// Long enough for five thousand agents on one core.
+const WITHIN: Duration = Duration::from_secs(900);
+/// Writers of the fleet objects and tokens.
+const WRITERS: usize = 8;
+
+/// Everything but the agents.
+pub struct Stage {
+    pub plane: Plane,
+    pub hub: Hub,
+    pub client: Client,
+    moving: GitRepo,
+    still: GitRepo,
+    _server: GitServer,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    /// Starts it all; the hub is held to its core.
+    pub async fn start(options: &Options) -> Result<Self> {
+        let plane = Plane::start(PlaneOptions {
+            audit: true,
+            ..PlaneOptions::named("fleet")
+        })
+        .await?;
+        if let Some(process) = plane.process() {
+            pin::process(process.pid(), pin::OTHERS)?;
+        }
+        let client = plane.client();
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": WORKSPACE}});
+        fleet::apply(&client, &namespace).await?;
+        let folder = tempfile::tempdir()?;
+        let heartbeat = format!("--link-heartbeat={}s", options.heartbeat);
+        let most = format!("--max-agents={}", options.agents + 100);
+        let hub = Hub::start(&plane, folder.path(), &[&heartbeat, &most, "--log-level=info"]).await?;
+        let server = GitServer::start(GitServerOptions {
+            hint_url: Some(hub.hint_url.clone()),
+            ..GitServerOptions::default()
+        })
+        .await?;
+        let stage = Stage {
+            moving: server.create_repo("moving").await?,
+            still: server.create_repo("still").await?,
+            plane,
+            hub,
+            client,
+            _server: server,
+            _folder: folder,
+        };
+        stage.hold()?;
+        stage
+            .still
+            .commit_files(&[("app/app.yaml", &config_map("still"))])
+            .await?;
+        stage.moving.commit_files(&[("app/app.yaml", &config_map("0"))]).await?;
+        Ok(stage)
+    }
+
+    /// Holds the hub to its core, once it runs.
+    pub fn hold(&self) -> Result<bool> {
+        pin::process(self.hub_pid()?, pin::HUB)
+    }
+
+    pub fn hub_pid(&self) -> Result<u32> {
+        self.hub.pid().context("the hub runs")
+    }
+
+    /// Tokens for so many agents, each with `uses`.
+    pub async fn tokens(&self, agents: usize, uses: usize) -> Result<Vec<String>> {
+        let info: Api<ConfigMap> = Api::namespaced(self.client.clone(), "nave-system");
+        let info = info.get("nave-hub-info").await?.data.unwrap_or_default();
+        let value = |key: &str| info.get(key).with_context(|| format!("the hub publishes no {key}"));
+        let addresses: Vec<String> = value("addresses")?.split(',').map(str::to_owned).collect();
+        let pin = value("rootPin")?.parse()?;
+        let api: Api<JoinToken> = Api::namespaced(self.client.clone(), WORKSPACE);
+        let make = |number: usize| {
+            let (api, addresses) = (api.clone(), addresses.clone());
+            async move {
+                let name = format!("sim-{number}");
+                let issued = Token::issue(addresses, pin, format!("{WORKSPACE}/{name}"))?;
+                let spec = JoinTokenSpec {
+                    hash: issued.hash.to_string(),
+                    expires_at: Time(Timestamp::now() + SignedDuration::from_hours(2)),
+                    uses: i32::try_from(uses)?,
+                    approval: Some(serde_json::from_value(json!("Automatic"))?),
+                    revoked: false,
+                    cluster_uid: String::new(),
+                    cluster: serde_json::from_value(json!({"namePrefix": "sim-", "labels": {"sim": "true"}}))?,
+                };
+                api.create(&PostParams::default(), &JoinToken::new(&name, spec)).await?;
+                anyhow::Ok(issued.token.to_text().to_string())
+            }
+        };
+        stream::iter((0..agents.div_ceil(uses)).map(make))
+            .buffered(WRITERS)
+            .try_collect()
+            .await
+    }
+
+    /// Applies the fleet objects: one that changes, the rest that do not, and one too large where the profile asks for it.
+    pub async fn place(&self, options: &Options) -> Result<()> {
+        let mut objects = vec![self.object(MOVING, &self.moving, json!({}))];
+        for number in 1..options.objects {
+            objects.push(self.object(&format!("still-{number:02}"), &self.still, json!({})));
+        }
+        if options.profile == Profile::Oversize {
+            let large = json!({"postBuild": {"substitute": {"large": "x".repeat(2 * SMALL)}}});
+            objects.push(self.object("large", &self.still, large));
+        }
+        stream::iter(&objects)
+            .map(|object| fleet::apply(&self.client, object))
+            .buffer_unordered(WRITERS)
+            .try_collect()
+            .await
+    }
+
+    fn object(&self, name: &str, repository: &GitRepo, more: Value) -> Value {
+        let mut spec = json!({"interval": "1h", "path": "./app", "prune": true});
+        if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
+            spec.extend(more.clone());
+        }
+        json!({
+            "apiVersion": "fleet.nave.dev/v1alpha1", "kind": "FleetKustomization",
+            "metadata": {"name": name, "namespace": WORKSPACE},
+            "spec": {
+                "placement": {"selector": {"matchLabels": {"sim": "true"}}},
+                "source": {
+                    "template": {"kind": "GitRepository", "spec": {
+                        "url": repository.url(), "interval": "1h", "ref": {"branch": "main"},
+                    }},
+                    "include": ["app/**"],
+                },
+                "template": {"spec": spec},
+            },
+        })
+    }
+
+    /// The head of the repository that changes.
+    pub async fn head(&self) -> Result<String> {
+        self.moving.head().await
+    }
+
+    /// Commits a change and pushes it; gives back the commit once the push was accepted.
+    pub async fn commit(&self, round: usize) -> Result<String> {
+        self.moving
+            .write_files(&[("app/app.yaml", &config_map(&format!("round-{round}")))])?;
+        let commit = self.moving.commit_local(&format!("round {round}")).await?;
+        self.moving.push().await?;
+        Ok(commit)
+    }
+
+    /// Waits until the status of a fleet object counts so many clusters as ready at `commit`.
+    pub async fn reported(&self, name: &str, commit: &str, agents: usize) -> Result<()> {
+        let api: Api<FleetKustomization> = Api::namespaced(self.client.clone(), WORKSPACE);
+        eventually(WITHIN, &format!("{name} ready everywhere"), || async {
+            let status = api.get(name).await?.status.unwrap_or_default();
+            let ready = status.clusters.as_ref().map_or(0, |counts| counts.ready);
+            if ready == agents as i64 && status.target_revision.ends_with(commit) {
+                return Ok(());
+            }
+            bail!("{ready} clusters are ready at {}", status.target_revision)
+        })
+        .await
+    }
+
+    /// How many clusters failed to take the object that is too large, once all have said so.
+    pub async fn refused(&self, agents: usize) -> Result<()> {
+        let api: Api<FleetKustomization> = Api::namespaced(self.client.clone(), WORKSPACE);
+        eventually(WITHIN, "the large object failed everywhere", || async {
+            let status = api.get("large").await?.status.unwrap_or_default();
+            let failed = status.clusters.as_ref().map_or(0, |counts| counts.failed);
+            if failed == agents as i64 {
+                return Ok(());
+            }
+            bail!("{failed} clusters failed: {:?}", status.clusters)
+        })
+        .await
+    }
+
+    /// Waits until the hub has written nothing but leases for `quiet`.
+    pub async fn at_rest(&self, quiet: Duration) -> Result<()> {
+        let audit = self.plane.audit()?;
+        let deadline = std::time::Instant::now() + WITHIN;
+        loop {
+            let mark = audit.mark()?;
+            tokio::time::sleep(quiet).await;
+            let writes = hub_writes(&audit.since(mark)?);
+            if writes == 0 {
+                return Ok(());
+            }
+            anyhow::ensure!(
+                std::time::Instant::now() < deadline,
+                "the hub never comes to rest: {writes} writes in {quiet:?}"
+            );
+        }
+    }
+}
+
+/// Writes of the hub that are not leases.
+pub fn hub_writes(requests: &nave_bed::Requests) -> usize {
+    requests
+        .writes()
+        .only(|request| {
+            request.agent.starts_with("nave-hub")
+                && request.resource != "leases.coordination.k8s.io"
+                && !request.uri.contains("dryRun")
+        })
+        .len()
+}
+
+fn config_map(version: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: app}}\ndata: {{version: \"{version}\"}}\n")
+}
