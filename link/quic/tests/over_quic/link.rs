@@ -278,11 +278,7 @@ async fn a_certificate_that_grows_old_is_renewed_while_connected() {
     let (identity, _, state) = identity_of(&token, "eu-1").await.expect("joins");
     let before = identity.key().expect("own key").fingerprint();
     let agent = start_agent(identity, state);
-    eventually("it connects again with the new key", || {
-        println!("{:?}", agent.notes());
-        agent.connections() == 2
-    })
-    .await;
+    eventually("it connects again with the new key", || agent.connections() == 2).await;
     hub.put("eu-1", "apps", "one");
     eventually("items flow", || agent.holds("apps", "one")).await;
     assert_ne!(agent.identity().key().expect("own key").fingerprint(), before);
