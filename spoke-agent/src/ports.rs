@@ -396,6 +396,17 @@ pub async fn client(arguments: &Arguments) -> Result<Client> {
     Ok(client)
 }
 
+/// Waits for the first list of a kind, if it is watched at all.
+async fn ready<K>(watched: Option<&Watched<K>>) -> bool
+where
+    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+{
+    match watched {
+        Some(watched) => watched.ready().await,
+        None => true,
+    }
+}
+
 /// A folder next to the served one: `/data` has `/data.git` beside it when it may be made there, else a temporary one.
 fn side_folder(arguments: &Arguments, what: &str) -> std::path::PathBuf {
     let mut beside = arguments.storage_path.as_os_str().to_owned();

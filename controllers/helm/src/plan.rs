@@ -146,7 +146,6 @@ mod tests {
             seen(ready()),
             "Stall { reason: \"ReconcileError\"",
         );
-        check_plan(
         check_plan(json!({"waitStrategy": {"name": "legacy"}}), seen(ready()), "Go(");
         check_plan(
             json!({"upgrade": {"serverSideApply": "disabled"}}),
