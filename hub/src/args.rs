@@ -96,6 +96,12 @@ pub struct Arguments {
     /// Allow kubeconfigs that run programs
     #[arg(long)]
     pub insecure_kubeconfig_exec: bool,
+    /// Key exchange algorithms of git over ssh, several with commas; the library's own otherwise
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub ssh_kex_algos: Vec<String>,
+    /// Host key algorithms of git over ssh, several with commas; the library's own without SHA-1 otherwise
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub ssh_hostkey_algos: Vec<String>,
     /// Allow kubeconfigs that do not verify the server's certificate
     #[arg(long)]
     pub insecure_kubeconfig_tls: bool,

@@ -99,8 +99,10 @@ impl Ports {
         let store = Store::open(options).context("opening the artifact store")?;
         serve::serve(&arguments.storage_addr, "artifacts", store.routes(), tasks).await?;
         // Beside the artifacts and not among them: the directory is served.
-        let git = Git::open(nave_git::Options::new(side_folder(arguments, "git")))
-            .context("opening the git object stores")?;
+        let mut git = nave_git::Options::new(side_folder(arguments, "git"));
+        git.ssh = nave_git::SshOptions::new(&arguments.ssh_hostkey_algos, &arguments.ssh_kex_algos)
+            .context("reading --ssh-hostkey-algos and --ssh-kex-algos")?;
+        let git = Git::open(git).context("opening the git object stores")?;
         // The files that name them are those of workspaces.
         let remote_bases =
             RemoteBases::open(side_folder(arguments, "bases"), false).context("preparing to fetch remote bases")?;

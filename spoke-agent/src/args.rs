@@ -58,6 +58,12 @@ pub struct Arguments {
     /// What artifact digests are made with: sha256, sha384, sha512 or blake3
     #[arg(long, default_value = "sha256", value_parser = algorithm, value_name = "NAME")]
     pub artifact_digest_algo: Algorithm,
+    /// Key exchange algorithms of git over ssh, several with commas; the library's own otherwise
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub ssh_kex_algos: Vec<String>,
+    /// Host key algorithms of git over ssh, several with commas; the library's own without SHA-1 otherwise
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub ssh_hostkey_algos: Vec<String>,
     /// How many bytes the index of a chart repository may have
     #[arg(long, default_value_t = 50 << 20, value_parser = clap::value_parser!(u64).range(1..), value_name = "BYTES")]
     pub helm_index_max_size: u64,

@@ -7,7 +7,6 @@ use nave_kustomize_controller::FeatureGates;
 
 const NO_LIMIT: &str = "requests are not limited here; the API server's priority and fairness does it";
 const NO_VAULT_LOGIN: &str = "Vault is asked with the token of a Secret only";
-const NO_SSH: &str = "git over SSH is not there yet";
 const NO_INDEX_CACHE: &str = "indexes of chart repositories are read from disk, chart by chart, and not kept in memory";
 const NO_TIMEOUT: &str = "a download has the timeout of its source";
 const NO_OOM: &str = "the process does not watch its own memory";
@@ -18,8 +17,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("kube-api-qps", NO_LIMIT),
     ("kube-api-burst", NO_LIMIT),
     ("sops-vault-configmap", NO_VAULT_LOGIN),
-    ("ssh-kex-algos", NO_SSH),
-    ("ssh-hostkey-algos", NO_SSH),
     ("helm-cache-max-size", NO_INDEX_CACHE),
     ("helm-cache-ttl", NO_INDEX_CACHE),
     ("helm-cache-purge-interval", NO_INDEX_CACHE),
