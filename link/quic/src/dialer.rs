@@ -215,9 +215,9 @@ impl AgentDialer {
             Order::Only(transport) => self.try_all(transport, addresses, &config, &tls).await,
             Order::First(first, head_start) => self.race(first, head_start, addresses, &config, &tls).await,
         };
-        attempts.or_else(|mut attempts| {
+        attempts.map_err(|mut attempts| {
             attempts.sort_by_key(|attempt| attempt.transport == Transport::Tcp);
-            Err(DialError::Unreachable { attempts })
+            DialError::Unreachable { attempts }
         })
     }
 

@@ -16,7 +16,7 @@ pub use relay::Relay;
 
 /// Waits until something is so; a test that waits for longer than anything takes has failed.
 pub async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while !so() {
         assert!(tokio::time::Instant::now() < deadline, "waited in vain until {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
