@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     apps::{
-        AGENT, WRITERS, bare_floor, by_kind, interval_cost, is_ready, per_app_millis, name, namespace, request, settle,
+        AGENT, WRITERS, bare_floor, by_kind, interval_cost, is_ready, name, namespace, per_app_millis, request, settle,
         wait_all,
     },
     floor::{self, Write},

@@ -401,7 +401,7 @@ pub async fn client(arguments: &Arguments) -> Result<Client> {
 /// Waits for the first list of a kind, if it is watched at all.
 async fn ready<K>(watched: Option<&Watched<K>>) -> bool
 where
-    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+    K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
     match watched {
         Some(watched) => watched.ready().await,

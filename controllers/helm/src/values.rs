@@ -174,7 +174,7 @@ fn float(value: Value) -> Value {
 
 /// The keys that references look at, for tests of the merge.
 #[cfg(test)]
-fn contents(map: &std::collections::BTreeMap<&str, &str>, references: &[ValuesReference]) -> Vec<Content> {
+fn contents(map: &BTreeMap<&str, &str>, references: &[ValuesReference]) -> Vec<Content> {
     references
         .iter()
         .map(|reference| Ok(map.get(reference.name.as_str()).map(|text| (*text).to_owned())))

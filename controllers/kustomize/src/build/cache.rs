@@ -84,11 +84,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use nave_crds::meta::Artifact;
-    use nave_substitute::Variables;
-
     use super::*;
-    use crate::build::input_digest;
 
     #[test]
     fn the_cache_is_bounded() {

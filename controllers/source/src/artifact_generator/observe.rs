@@ -53,7 +53,10 @@ pub(crate) fn artifacts(
         let artifact = match kind {
             "GitRepository" => of(git_repositories, namespace, name),
             "OCIRepository" => of(&watches.oci_repositories, namespace, name),
-            "Bucket" => watches.buckets.as_ref().and_then(|buckets| of(buckets, namespace, name)),
+            "Bucket" => watches
+                .buckets
+                .as_ref()
+                .and_then(|buckets| of(buckets, namespace, name)),
             "HelmChart" => of(&watches.helm_charts, namespace, name),
             "ExternalArtifact" => of(&watches.external_artifacts, namespace, name),
             other => return Err(format!("source '{name}' kind '{other}' not supported")),

@@ -155,7 +155,9 @@ pub(crate) fn apply_json_patch(resource: &mut Resource, operations: &[Operation]
 const SHOWN: &str = "config.kubernetes.io/origin";
 
 fn show_origin(value: &mut Value) -> bool {
-    let annotations = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    let annotations = value
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut);
     annotations.is_some_and(|map| map.insert(SHOWN.to_owned(), Value::String(String::new())).is_none())
 }
 
@@ -238,7 +240,9 @@ fn apply_to(resources: &mut ResMap, selected: &[usize], patch: &Resource, schema
 /// Whether a strategic patch leaves nothing of an object's annotations, in which the reference keeps its notes.
 fn drops_annotations(patch: &Node) -> bool {
     let directive = |node: &Node| matches!(node.get("$patch").and_then(Node::text), Some("replace" | "delete"));
-    let Some(metadata) = patch.get("metadata") else { return false };
+    let Some(metadata) = patch.get("metadata") else {
+        return false;
+    };
     directive(metadata)
         || metadata
             .get("annotations")

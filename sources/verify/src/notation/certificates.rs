@@ -28,7 +28,7 @@ const LONGEST: usize = 16;
 /// The certificates of a file: PEM, or one in DER.
 pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let parsed = |der: Vec<u8>| match X509Certificate::from_der(&der) {
-        Ok((rest, _)) if rest.is_empty() => Ok(der),
+        Ok(([], _)) => Ok(der),
         _ => Err("it is no certificate".to_owned()),
     };
     if !bytes.windows(11).any(|window| window == b"-----BEGIN ") {
@@ -56,7 +56,7 @@ impl Chain {
         let mut parsed = Vec::new();
         for der in certificates {
             match X509Certificate::from_der(der) {
-                Ok((rest, certificate)) if rest.is_empty() => parsed.push(certificate),
+                Ok(([], certificate)) => parsed.push(certificate),
                 _ => return Err(malformed("its chain holds something else than certificates")),
             }
         }
