@@ -146,7 +146,7 @@ mod tests {
         let found = check(&spec(fields), "apps", true);
         let found = found
             .as_ref()
-            .map(|()| ())
+            .copied()
             .map_err(|(reason, message)| (*reason, message.as_str()));
         assert_eq!(found, expected);
     }

@@ -241,7 +241,7 @@ async fn last_words_arrive_over_tcp_and_a_connection_without_owners_ends() {
         panic!("no words")
     };
     assert_eq!(close.code(), Some(CloseCode::KeyUnknown), "{close}");
-    let error = connection.open(StreamKind::Control).await.err().expect("it has ended");
+    let error = connection.open(StreamKind::Control).await.expect_err("it has ended");
     assert!(matches!(error, LinkError::Closed(_)), "{error}");
     drop((dialer, connection));
 
