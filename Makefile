@@ -21,9 +21,9 @@ test: ## Everything that CI runs; T=<promise> runs the tests whose name contains
 	@scripts/doctor
 	$(CARGO) xtask ci $(if $(T),--only $(T))
 
-bench: ## Benchmarks beside their floor of the same run: B=<name> (B=list shows the names)
+bench: ## Benchmarks beside their floor of the same run: B=<name> (B=list shows the names) [N=<apps>] [AGENTS=<n> PROFILE=<p>]
 	@scripts/doctor
-	$(CARGO) run --release --quiet --package nave-bench -- $(or $(B),list) $(BENCH_ARGS)
+	$(CARGO) run --release --quiet --package nave-bench -- $(or $(B),list) $(if $(AGENTS),--agents $(AGENTS)) $(if $(PROFILE),--profile $(PROFILE)) $(BENCH_ARGS)
 
 soak: ## Seeded fault rounds: S=<name> SEED=<n> [ROUNDS=<r>]
 	@scripts/doctor
