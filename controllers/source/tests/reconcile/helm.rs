@@ -176,9 +176,8 @@ async fn what_is_wrong_with_an_index_or_a_package() -> Result<()> {
     stage
         .apply_object("HelmChart", "bucket", chart_spec("Bucket", "app", json!({})))
         .await?;
-    stage
-        .failed_object("HelmChart", "bucket", "UnsupportedSourceKind")
-        .await?;
+    let message = stage.failed_object("HelmChart", "bucket", "SourceUnavailable").await?;
+    assert!(message.contains("Bucket 'repo' not found"), "{message}");
 
     // A package that is another one than the index says.
     server.put("app-1.2.3.tgz", package("app", "1.2.3", &[("more", "x")]));

@@ -88,6 +88,12 @@ async fn refer_as(remote: &Remote, digest: &Digest, artifact: &str, kind: &str, 
     Ok(())
 }
 
+/// The whole message of a refusal that says `part`.
+async fn refused(stage: &Stage, name: &str, part: &str) -> Result<String> {
+    assert_eq!(stage.failed_saying(KIND, name, part).await?, "VerificationError");
+    stage.failed_object(KIND, name, "VerificationError").await
+}
+
 fn spec(url: &str, verify: Value) -> Value {
     json!({"url": url, "interval": "1h", "verify": verify})
 }
@@ -111,10 +117,10 @@ async fn only_what_a_key_signed_is_stored() -> Result<()> {
         "failed to verify the signature using provider 'cosign': no matching signatures were found for '{url}@{first}'; \
          it has none"
     );
-    assert_eq!(stage.failed_saying(KIND, "app", "no matching signatures").await?, none);
+    assert_eq!(refused(&stage, "app", "no matching signatures").await?, none);
 
     attach(&remote, &first, stranger.sign_tag(&first.to_string())?).await?;
-    let message = stage.failed_saying(KIND, "app", "it was made by none").await?;
+    let message = refused(&stage, "app", "it was made by none").await?;
     assert!(
         message.ends_with("; of 1: it was made by none of the keys cosign.pub"),
         "{message}"
@@ -273,7 +279,7 @@ async fn only_what_a_trust_policy_trusts_is_stored() -> Result<()> {
         "True"
     );
     stage.apply_object(KIND, "other", verify("other")).await?;
-    let message = stage.failed_saying(KIND, "other", "does not trust").await?;
+    let message = refused(&stage, "other", "does not trust").await?;
     assert!(
         message.contains("it was made by 'C=US, ST=WA, O=example, CN=signer'"),
         "{message}"
