@@ -126,7 +126,7 @@ mod tests {
         };
         check(
             "--sops-vault-configmap=config",
-            Some("--sops-vault-configmap cannot be used: key services are asked with static credentials"),
+            Some("--sops-vault-configmap cannot be used: Vault is asked with the token of a Secret only"),
         );
         check("--kube-api-qps", Some("priority and fairness"));
         check("--concurrent=4", None);

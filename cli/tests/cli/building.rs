@@ -75,7 +75,7 @@ fn what_a_build_fails_with_is_said_with_its_place() {
         ("broken/deployment.yaml", "kind: [Deployment\n"),
         (
             "chart/kustomization.yaml",
-            "helmCharts: [{name: web, repo: 'https://charts.example.com', version: 1.0.0}]\n",
+            "helmCharts: [{name: web, repo: 'http://127.0.0.1:1', version: 1.0.0}]\n",
         ),
     ]);
     let check = |line: &[&str], parts: &[&str]| {
@@ -94,7 +94,7 @@ fn what_a_build_fails_with_is_said_with_its_place() {
     check(&[&files.path("chart")], &["web", "Helm"]);
     check(
         &[&files.path("chart"), "--enable-helm"],
-        &["chart web", "this version cannot render Helm charts"],
+        &["chart web", "cannot read http://127.0.0.1:1/index.yaml"],
     );
     check(
         &[&files.path("overlay"), "--recursive", "--local-sources", "a/b/c=."],

@@ -262,7 +262,7 @@ mod tests {
         let values = json!({"replicas": 3.0, "ratio": 0.5, "list": [1e20]});
         assert_eq!(
             whole_numbers(values).to_string(),
-            r#"{"list":[100000000000000000000.0],"ratio":0.5,"replicas":3}"#
+            r#"{"list":[1e+20],"ratio":0.5,"replicas":3}"#
         );
     }
 }
