@@ -204,6 +204,7 @@ async fn only_the_tests_that_are_asked_for_run_and_failures_count_as_told() -> R
         .await?;
     stage.ready("1.0.0").await?;
     stage.publish("1.0.1", &files).await?;
+    stage.condition("TestSuccess", "False", "TestFailed").await?;
     let status = stage.ready("1.0.1").await?;
     assert_eq!(status.conditions.reason_of("TestSuccess"), Some("TestFailed"));
     assert_eq!(status.conditions.reason_of("Ready"), Some("UpgradeSucceeded"));
