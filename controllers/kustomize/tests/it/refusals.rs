@@ -13,7 +13,7 @@ async fn what_this_version_does_not_do_stalls() -> Result<()> {
     let stage = Stage::start_with("stalls", setup).await?;
     let ns = stage.namespace.clone();
     stage.publish("1", &[("a/a.yaml", config(&ns, "a", "1"))]).await?;
-    let cases: [(&str, Value, &str, &str); 4] = [
+    let cases: [(&str, Value, &str, &str); 3] = [
         (
             "sops",
             json!({"decryption": {"provider": "sops", "serviceAccountName": "kms"}}),
@@ -25,12 +25,6 @@ async fn what_this_version_does_not_do_stalls() -> Result<()> {
             json!({"sourceRef": {"kind": "GitRepository", "name": "source", "namespace": "default"}}),
             "AccessDenied",
             "GitRepository/default/source",
-        ),
-        (
-            "bucket",
-            json!({"sourceRef": {"kind": "Bucket", "name": "b"}}),
-            "FeatureGateDisabled",
-            "Bucket",
         ),
         (
             "ignore",

@@ -54,7 +54,9 @@ fn every_example_has_a_readme_and_fleet_objects_that_parse() -> Result<()> {
         );
     }
     let mut kinds = BTreeSet::new();
-    for (path, _) in files.iter().filter(|(path, _)| path.ends_with(".yaml")) {
+    // Templates of charts are no YAML before they are rendered, which is another test's matter.
+    let is_manifest = |path: &str| path.ends_with(".yaml") && !path.contains("/templates/");
+    for (path, _) in files.iter().filter(|(path, _)| is_manifest(path)) {
         for object in examples::objects(&folder.join(path))? {
             let kind = object["kind"].as_str().unwrap_or_default().to_owned();
             let version = object["apiVersion"].as_str().unwrap_or_default();
