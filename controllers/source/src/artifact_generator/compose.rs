@@ -429,7 +429,8 @@ mod tests {
                 {"from": "@a/values.yaml", "to": "@artifact/v.yaml", "strategy": "Merge"},
                 {"from": "@b/prod.yaml", "to": "@artifact/v.yaml", "strategy": "Merge"}
             ]),
-            Ok(&["v.yaml=a:\n  x: 2\n  \"y\":\n  - 2\nb: 1\nc: 3\n"]),
+            // A bare `y` is true, also as a key.
+            Ok(&["v.yaml=a:\n  \"true\":\n  - 2\n  x: 2\nb: 1\nc: 3\n"]),
         );
         check(
             json!([
