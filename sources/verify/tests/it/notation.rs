@@ -62,7 +62,7 @@ fn envelopes_of_the_reference_are_believed() {
         };
         assert_eq!(
             signer.to_string(),
-            format!("'C=US, O=example, ST=WA, CN=signer {name}'")
+            format!("'C=US, ST=WA, O=example, CN=signer {name}'")
         );
         let other = DIGEST.replace("9f86", "0000");
         let error = strict
