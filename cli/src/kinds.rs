@@ -37,6 +37,10 @@ pub static CLUSTER: Kind = fleet("Cluster", "clusters", "cluster");
 pub static FLEET_KUSTOMIZATION: Kind = fleet("FleetKustomization", "fleetkustomizations", "fleet");
 /// A token that lets agents join.
 pub static JOIN_TOKEN: Kind = fleet("JoinToken", "jointokens", "token");
+/// What a hub remembers of its own history.
+pub static HUB_STATE: Kind = fleet("HubState", "hubstates", "hubstate");
+/// What a workspace remembers of fleet objects that are gone.
+pub static RETIREMENT_LOG: Kind = fleet("RetirementLog", "retirementlogs", "retirementlog");
 /// A Flux Kustomization.
 pub static KUSTOMIZATION: Kind = Kind {
     group: nave_crds::kustomize::GROUP,

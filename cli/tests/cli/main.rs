@@ -5,6 +5,7 @@ mod building;
 mod decrypting;
 mod diffing;
 mod fleet;
+mod identity;
 mod installation;
 mod objects;
 mod offline;

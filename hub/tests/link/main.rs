@@ -4,4 +4,5 @@
 mod delivery;
 mod doors;
 mod fake_agent;
+mod rotation;
 mod stage;
