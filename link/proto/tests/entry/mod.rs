@@ -117,8 +117,12 @@ fn begin(mode: Mode) -> (HubEnd, AgentEnd) {
         session_seq: 1,
         ..Hello::default()
     };
+    let config = hub::Config {
+        hub_uid: "hub".to_owned(),
+        ..hub::Config::default()
+    };
     let mut theirs = agent::Session::new(NOW, Opening::Hello(Box::new(hello)), 1000, agent_maps);
-    let mut ours = hub::Session::new(NOW, Arc::new(hub::Config::default()), Entry::Member);
+    let mut ours = hub::Session::new(NOW, Arc::new(config), Entry::Member);
     let hello = theirs.poll_control(NOW, agent_maps).expect("it says Hello");
     ours.handle_control(NOW, hello.into(), hub_maps)
         .expect("an honest Hello");
