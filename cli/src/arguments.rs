@@ -41,6 +41,8 @@ enum Verb {
     Join(verbs::join::Arguments),
     Leave(verbs::leave::Arguments),
     Forget(verbs::forget::Arguments),
+    Approve(verbs::approve::Arguments),
+    Release(verbs::release::Arguments),
     Get(verbs::get::Arguments),
     Describe(verbs::describe::Arguments),
     Reconcile(verbs::reconcile::Arguments),
@@ -85,6 +87,8 @@ impl CommandLine {
             Verb::Join(arguments) => Box::pin(verbs::join::run(arguments, &connection)).await,
             Verb::Leave(arguments) => Box::pin(verbs::leave::run(arguments, &connection)).await,
             Verb::Forget(arguments) => Box::pin(verbs::forget::run(arguments, &connection)).await,
+            Verb::Approve(arguments) => Box::pin(verbs::approve::run(arguments, &connection)).await,
+            Verb::Release(arguments) => Box::pin(verbs::release::run(arguments, &connection)).await,
             Verb::Get(arguments) => Box::pin(verbs::get::run(arguments, &connection)).await,
             Verb::Describe(arguments) => Box::pin(verbs::describe::run(arguments, &connection)).await,
             Verb::Reconcile(arguments) => Box::pin(verbs::reconcile::run(arguments, &connection)).await,
@@ -158,6 +162,13 @@ mod tests {
             "nave leave --keep",
             "nave leave --purge --yes",
             "nave forget eu-1 -n platform --yes",
+            "nave approve eu-1 -n platform",
+            "nave approve eu-1 --key sha256:ab --replace",
+            "nave release eu-1 --ttl 10m --any-cluster --yes",
+            "nave hub ca rotate --yes",
+            "nave hub confirm --yes",
+            "nave hub backup --out hub.json",
+            "nave hub restore hub.json --overwrite --yes",
             "nave get clusters -o wide",
             "nave get fleet --watch",
             "nave get all -A",
@@ -226,6 +237,8 @@ mod tests {
             ErrorKind::ArgumentConflict,
         );
         check_refused("nave hub token create x --access team-a", ErrorKind::ValueValidation);
+        check_refused("nave hub backup", ErrorKind::MissingRequiredArgument);
+        check_refused("nave approve eu-1 --replace", ErrorKind::MissingRequiredArgument);
         check_refused("nave get clusters -o xml", ErrorKind::InvalidValue);
         check_refused("nave get ks --status-selector ready", ErrorKind::ValueValidation);
         check_refused("nave create ks apps", ErrorKind::MissingRequiredArgument);

@@ -41,6 +41,10 @@ pub static FLEET_HELM_RELEASE: Kind = fleet("FleetHelmRelease", "fleethelmreleas
 pub static FLEET: [&Kind; 2] = [&FLEET_KUSTOMIZATION, &FLEET_HELM_RELEASE];
 /// A token that lets agents join.
 pub static JOIN_TOKEN: Kind = fleet("JoinToken", "jointokens", "token");
+/// What a hub remembers of its own history.
+pub static HUB_STATE: Kind = fleet("HubState", "hubstates", "hubstate");
+/// What a workspace remembers of fleet objects that are gone.
+pub static RETIREMENT_LOG: Kind = fleet("RetirementLog", "retirementlogs", "retirementlog");
 /// A Flux Kustomization.
 pub static KUSTOMIZATION: Kind = Kind {
     group: nave_crds::kustomize::GROUP,

@@ -1,5 +1,6 @@
 //! One file per verb: `Arguments` is what was typed, `run` what it means.
 
+pub mod approve;
 pub mod build;
 pub mod check;
 pub mod completion;
@@ -24,6 +25,7 @@ pub mod logs;
 pub mod pull;
 pub mod push;
 pub mod reconcile;
+pub mod release;
 pub mod resume;
 pub mod stats;
 pub mod suspend;

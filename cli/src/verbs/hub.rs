@@ -1,7 +1,11 @@
 //! `nave hub`: what only a hub has.
 
-mod info;
-mod token;
+mod backup;
+mod ca;
+mod confirm;
+pub(super) mod info;
+mod restore;
+pub(super) mod token;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -24,11 +28,23 @@ enum What {
         #[command(subcommand)]
         what: token::What,
     },
+    /// The hub's certificate authorities
+    Ca {
+        #[command(subcommand)]
+        what: ca::What,
+    },
+    Confirm(confirm::Arguments),
+    Backup(backup::Arguments),
+    Restore(restore::Arguments),
 }
 
 /// Runs the verb below `hub`.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     match arguments.what {
         What::Token { what } => token::run(what, to).await,
+        What::Ca { what } => ca::run(what, to).await,
+        What::Confirm(arguments) => confirm::run(arguments, to).await,
+        What::Backup(arguments) => backup::run(arguments, to).await,
+        What::Restore(arguments) => restore::run(arguments, to).await,
     }
 }

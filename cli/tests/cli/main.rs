@@ -6,6 +6,7 @@ mod decrypting;
 mod diffing;
 mod fleet;
 mod gitops;
+mod identity;
 mod installation;
 mod logs;
 mod objects;

@@ -7,5 +7,6 @@ mod fake_agent;
 #[allow(dead_code, reason = "other tests cut and count more")]
 #[path = "../../../link/quic/tests/over_quic/bed/relay.rs"]
 mod relay;
+mod rotation;
 mod stage;
 mod udp_blocked;

@@ -5,6 +5,8 @@
 
 mod world;
 
+use std::collections::BTreeMap;
+
 use rand::Rng;
 use world::World;
 
@@ -18,16 +20,37 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn random_rounds_lose_and_double_nothing() {
     let (first, rounds) = (number("SEED", 1), number("ROUNDS", 500));
+    let mut seen = BTreeMap::<&str, u64>::new();
     for seed in first..first + rounds {
-        let round = std::panic::catch_unwind(|| round(seed));
-        if let Err(panic) = round {
-            eprintln!("round failed: play it again with SEED={seed} ROUNDS=1");
-            std::panic::resume_unwind(panic);
+        match std::panic::catch_unwind(|| round(seed)) {
+            Ok(round) => round
+                .into_iter()
+                .for_each(|(what, count)| *seen.entry(what).or_default() += count),
+            Err(panic) => {
+                eprintln!("round failed: play it again with SEED={seed} ROUNDS=1");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    println!("{rounds} rounds from seed {first}: {seen:?}");
+    if rounds >= 500 {
+        for what in [
+            "cloned",
+            "confirmed",
+            "joined again",
+            "released",
+            "renewed",
+            "restored",
+            "revoked",
+            "rotated",
+        ] {
+            assert!(seen.contains_key(what), "no round had what is called {what:?}");
         }
     }
 }
 
-fn round(seed: u64) {
+/// Plays a round; gives back what happened to identities in it.
+fn round(seed: u64) -> BTreeMap<&'static str, u64> {
     let mut world = World::new(seed);
     // Most rounds have few items, some enough for walks.
     let keys = if seed.is_multiple_of(50) {
@@ -41,6 +64,19 @@ fn round(seed: u64) {
     }
     for _ in 0..actions {
         let key = world.rng.random_range(0..keys);
+        if world.rng.random_range(0..8) == 0 {
+            match world.rng.random_range(0..10) {
+                0 => world.clone_comes(),
+                1 => world.rotate_roots(),
+                2 | 3 => world.backup_hub(),
+                4 => world.restore_hub(),
+                5 => world.expire(),
+                6 => world.renew(),
+                7 => world.revoke(),
+                8 => world.upgrade(),
+                _ => world.help(),
+            }
+        }
         match world.rng.random_range(0..100) {
             0..25 => world.put(&format!("key-{key}")),
             25..35 => world.delete(&format!("key-{key}")),
@@ -48,7 +84,7 @@ fn round(seed: u64) {
             38..40 => world.put(&format!("poison-{key}")),
             40..58 => world.set_row(&format!("row-{key}")),
             58..63 => world.remove_row(&format!("row-{key}")),
-            63..75 => world.connect(),
+            63..75 => drop(world.connect()),
             75..79 => world.cut(),
             79..83 => world.restart_agent(),
             83..86 => world.restart_hub(true),
@@ -71,4 +107,5 @@ fn round(seed: u64) {
         }
     }
     world.converge();
+    world.hub.door.seen
 }

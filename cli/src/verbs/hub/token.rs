@@ -12,8 +12,8 @@ use kube::{
     Api, ResourceExt,
     api::{DynamicObject, ListParams, PostParams},
 };
-use nave_identity::JoinToken;
-use serde_json::json;
+use nave_identity::{JoinToken, KeyFingerprint};
+use serde_json::{Value, json};
 
 use super::info::HubInfo;
 use crate::{
@@ -118,18 +118,54 @@ async fn create(mut arguments: Create, to: &ConnectionArguments) -> Result<()> {
             "name it here with --address HOST:PORT, or once with `nave install --hub --advertise HOST:PORT`",
         ));
     }
-    let id = format!("{workspace}/{}", arguments.name);
-    let issued = JoinToken::issue(addresses.clone(), info.root_pin, id).context("making a join token")?;
-    spec["hash"] = json!(issued.hash.to_string());
     spec["expiresAt"] = json!(arguments.token.expires_at(Timestamp::now())?);
+    let text = make(
+        &connection,
+        &workspace,
+        &arguments.name,
+        &addresses,
+        info.root_pin,
+        &mut spec,
+    )
+    .await?;
+    say::success(&format!("JoinToken {workspace}/{} created", arguments.name));
+    say::detail(&format!("dials {}", addresses.join(", ")));
+    say::detail(&format!("trusts {}", info.root_pin));
+    say::detail(&format!("ends {}", field(&spec, "expiresAt")));
+    if let Some(uid) = &arguments.token.cluster_uid {
+        say::detail(&format!("admits only the cluster {uid}"));
+    }
+    print(&text)
+}
+
+/// Prints a token, and nothing else, to standard output.
+pub(crate) fn print(token: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{token}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Makes a token from a spec without hash, which is filled in. Gives back its text.
+pub(crate) async fn make(
+    connection: &Connection,
+    workspace: &str,
+    name: &str,
+    addresses: &[String],
+    pin: KeyFingerprint,
+    spec: &mut Value,
+) -> Result<String> {
+    let id = format!("{workspace}/{name}");
+    let issued = JoinToken::issue(addresses.to_vec(), pin, id).context("making a join token")?;
+    spec["hash"] = json!(issued.hash.to_string());
     let object: DynamicObject = serde_json::from_value(json!({
         "apiVersion": JOIN_TOKEN.api_version(),
         "kind": JOIN_TOKEN.kind,
-        "metadata": {"name": arguments.name, "namespace": workspace},
+        "metadata": {"name": name, "namespace": workspace},
         "spec": spec,
     }))?;
     let created = JOIN_TOKEN
-        .api(&connection.client, &workspace)
+        .api(&connection.client, workspace)
         .create(
             &PostParams {
                 field_manager: Some(api::FIELD_MANAGER.to_owned()),
@@ -139,33 +175,15 @@ async fn create(mut arguments: Create, to: &ConnectionArguments) -> Result<()> {
         )
         .await;
     match created {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.code == 409 => {
-            return Err(advised(
-                format!(
-                    "JoinToken {workspace}/{} exists already, and its token was printed when it was made",
-                    arguments.name
-                ),
-                format!(
-                    "choose another name, or take it back and delete it: kubectl -n {workspace} delete jointoken {}",
-                    arguments.name
-                ),
-            ));
-        }
-        Err(error) => return Err(error).with_context(|| format!("creating JoinToken {workspace}/{}", arguments.name)),
+        Ok(_) => Ok(issued.token.to_text().to_string()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Err(advised(
+            format!("JoinToken {workspace}/{name} exists already, and its token was printed when it was made"),
+            format!(
+                "choose another name, or take it back and delete it: kubectl -n {workspace} delete jointoken {name}"
+            ),
+        )),
+        Err(error) => Err(error).with_context(|| format!("creating JoinToken {workspace}/{name}")),
     }
-    say::success(&format!("JoinToken {workspace}/{} created", arguments.name));
-    say::detail(&format!("dials {}", addresses.join(", ")));
-    say::detail(&format!("trusts {}", info.root_pin));
-    say::detail(&format!("ends {}", text(&object, "/spec/expiresAt")));
-    if let Some(uid) = &arguments.token.cluster_uid {
-        say::detail(&format!("admits only the cluster {uid}"));
-    }
-    let token = issued.token.to_text();
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", token.as_str())?;
-    out.flush()?;
-    Ok(())
 }
 
 /// A cluster is known by the UID of its namespace `kube-system`, which nobody can choose.
@@ -322,7 +340,7 @@ async fn revoke(arguments: &Revoke, to: &ConnectionArguments) -> Result<()> {
 const MAX_REVOKED: usize = 32;
 
 /// All keys, not the one that joined: an agent changes its key whenever it renews.
-async fn revoke_cluster(connection: &Connection, workspace: &str, name: &str) -> Result<()> {
+pub(crate) async fn revoke_cluster(connection: &Connection, workspace: &str, name: &str) -> Result<()> {
     let found = CLUSTER.api(&connection.client, workspace).get_opt(name).await;
     let Some(cluster) = found.with_context(|| format!("getting Cluster {workspace}/{name}"))? else {
         return Ok(()); // forgotten meanwhile
@@ -349,8 +367,6 @@ async fn revoke_cluster(connection: &Connection, workspace: &str, name: &str) ->
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     fn token(spec: Value, used: &[&str]) -> DynamicObject {

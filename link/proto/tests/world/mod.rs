@@ -6,6 +6,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+mod identity;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ use nave_proto::{
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+
+pub use identity::{Door, Me};
 
 /// Payloads larger than this fail alone.
 pub const MAX_ITEM: usize = 10_000;
@@ -62,6 +66,9 @@ pub struct HubEnd {
     pub in_sync: bool,
     /// Plans are answered with this.
     pub grant: bool,
+    /// Who may come in, and as what.
+    pub door: Door,
+    pub features: u64,
 }
 
 pub struct AgentEnd {
@@ -86,6 +93,9 @@ pub struct AgentEnd {
     pub effects: usize,
     pub in_sync: bool,
     pub mode: Option<Mode>,
+    /// Its key, certificate and roots.
+    pub me: Me,
+    pub features: u64,
 }
 
 impl World {
@@ -115,6 +125,8 @@ impl World {
                 failed: BTreeMap::new(),
                 in_sync: false,
                 grant: true,
+                door: Door::new(),
+                features: 1,
             },
             agent: AgentEnd {
                 desired: Replica::new(SetKind::Desired),
@@ -133,6 +145,8 @@ impl World {
                 effects: 0,
                 in_sync: false,
                 mode: None,
+                me: Me::new(),
+                features: 3,
             },
             wires: Wires::default(),
             delivered: 0,
@@ -157,15 +171,19 @@ impl World {
         };
         let mut payload = format!("{:020}", self.counter).into_bytes();
         payload.resize(size.max(20), b'.');
-        self.hub.advance(self.counter);
         self.hub
             .truth
             .insert(key.to_owned(), (uid.clone(), payload.clone().into()));
+        self.hub.in_sync = false;
+        // A hub that is behind makes no desired state; it makes all of it when it is confirmed.
+        if self.hub.door.behind {
+            return;
+        }
+        self.hub.advance(self.counter);
         self.hub
             .desired
             .put(key, &owner(&uid), payload.into(), salt_of(key))
             .expect("valid item");
-        self.hub.in_sync = false;
     }
 
     pub fn delete(&mut self, key: &str) {
@@ -173,10 +191,13 @@ impl World {
             return;
         };
         self.counter += 1;
-        self.hub.advance(self.counter);
         self.hub.retired.insert(uid.clone());
-        self.hub.desired.delete(key, deletion(&uid));
         self.hub.in_sync = false;
+        if self.hub.door.behind {
+            return;
+        }
+        self.hub.advance(self.counter);
+        self.hub.desired.delete(key, deletion(&uid));
     }
 
     pub fn set_row(&mut self, key: &str) {
@@ -205,15 +226,20 @@ impl World {
 
     // ---- what fate does ----
 
-    pub fn connect(&mut self) {
-        self.cut();
+    /// False when the hub refuses.
+    pub fn connect(&mut self) -> bool {
+        self.drop_connection();
+        let Some(entry) = self.knock() else {
+            return false;
+        };
         self.agent.session_seq += 1;
         let hello = Hello {
             instance_id: format!("instance-{}", self.agent.boot_seq),
             boot_seq: self.agent.boot_seq,
             session_seq: self.agent.session_seq,
             last: self.agent.last.clone(),
-            features: 3,
+            root_set_version: self.agent.me.roots.version(),
+            features: self.agent.features,
             ..Hello::default()
         };
         let opening = Opening::Hello(Box::new(hello));
@@ -221,14 +247,21 @@ impl World {
         end.session = Some(agent::Session::new(now, opening, MAX_ITEM, &mut maps!(end)));
         let config = hub::Config {
             hub_uid: "hub".to_owned(),
-            features: 1,
+            features: self.hub.features,
             ..hub::Config::default()
         };
-        self.hub.session = Some(hub::Session::new(now, Arc::new(config), Entry::Member));
+        self.hub.session = Some(hub::Session::new(now, Arc::new(config), entry));
         self.closed = None;
+        true
     }
 
     pub fn cut(&mut self) {
+        self.drop_connection();
+        self.hub.door.left();
+    }
+
+    /// The connection is gone, and the hub has not noticed.
+    fn drop_connection(&mut self) {
         self.hub.session = None;
         self.agent.session = None;
         self.agent.mode = None;
@@ -263,11 +296,13 @@ impl World {
         }
         end.events = EventQueue::new();
         end.in_sync = false;
+        end.me.forget_roots_in_memory();
     }
 
     /// The hub's process dies. Versions start again, unacknowledged deletions are forgotten, status perhaps too.
     pub fn restart_hub(&mut self, keep_status: bool) {
         self.cut();
+        self.hub.door.restarted();
         let end = &mut self.hub;
         end.desired = ItemMap::new(SetKind::Desired);
         if let Some(latest) = end.ring.latest() {
@@ -451,8 +486,9 @@ impl World {
 
     /// Reconnects and lets everything flow; then both ends must agree with what people did.
     pub fn converge(&mut self) {
+        self.help();
         if !self.is_connected() {
-            self.connect();
+            assert!(self.connect(), "refused while converging: {:?}", self.closed);
         }
         self.run(9);
         assert!(self.is_connected(), "closed while converging: {:?}", self.closed);
@@ -467,7 +503,7 @@ impl World {
             .agent
             .store
             .iter()
-            .filter(|(key, _)| !key.contains("stray"))
+            .filter(|(key, (uid, _))| !key.contains("stray") && !self.hub.door.is_orphan(&self.hub.truth, key, uid))
             .collect();
         // An item that grew too large is kept in its last good form.
         let stale = |key: &&String| {
@@ -479,7 +515,13 @@ impl World {
         let held: BTreeMap<_, _> = held.into_iter().filter(|(key, _)| !stale(key)).collect();
         assert_eq!(held, wanted, "desired items differ");
         assert_eq!(self.hub.seen, self.agent.rows, "status rows differ");
-        assert_eq!(self.hub.desired.deleted().count(), 0, "deletions are not forgotten");
+        // A deletion of one owner's item leaves the orphan of another under the same key alone, and is refused.
+        let refused = |key: &str| {
+            let held = self.agent.store.get(key);
+            held.is_some_and(|(uid, _)| self.hub.door.is_orphan(&self.hub.truth, key, uid))
+        };
+        let deletions = self.hub.desired.deleted().filter(|(key, _)| !refused(key));
+        assert_eq!(deletions.count(), 0, "deletions are not forgotten");
         assert_eq!(
             self.agent.status.deleted().count(),
             0,
@@ -498,6 +540,7 @@ impl World {
             self.hub.desired.checkpoint(),
             "checkpoint not seen"
         );
+        assert_eq!(self.agent.me.roots.version(), self.hub.door.roots, "roots not followed");
     }
 }
 
@@ -517,14 +560,19 @@ impl HubEnd {
         };
         match event {
             hub::Event::Hello(hello) => {
-                let behind = self.ring.relation(hello.last.as_ref()).means_behind();
-                let mode = if behind { Mode::Behind } else { self.mode };
+                self.door.behind |= self.ring.relation(hello.last.as_ref()).means_behind();
+                let mode = match self.door.receive(&hello) {
+                    Ok(Mode::Normal) if self.door.behind => Mode::Behind,
+                    Ok(Mode::Normal) => self.mode,
+                    Ok(mode) => mode,
+                    Err(close) => return Some(close),
+                };
                 let admission = Admission {
                     mode,
                     reason: String::new(),
                     cluster_ns: "platform".to_owned(),
                     cluster_name: "eu-1".to_owned(),
-                    root_sets: Vec::new(),
+                    root_sets: self.door.tell(hello.root_set_version),
                 };
                 session.admit(now, admission, maps);
             }
@@ -552,7 +600,7 @@ impl HubEnd {
                 let permit = PrunePermit {
                     change_id: plan.change_id,
                     plan_digest: plan.digest,
-                    granted: self.grant,
+                    granted: self.grant && !self.door.behind,
                     reason: String::new(),
                 };
                 session.permit(permit);
@@ -581,6 +629,8 @@ impl AgentEnd {
                         .expect("payloads are text")
                         .parse()
                         .expect("payloads begin with a counter");
+                    assert_eq!(self.mode, Some(Mode::Normal), "{} came while nothing may flow", put.key);
+                    self.keep(&put.key, &put.owner.uid);
                     let before = self.applied.insert(put.key.to_string(), counter);
                     assert!(
                         before.is_none_or(|before| before < counter),
@@ -596,6 +646,12 @@ impl AgentEnd {
                 self.settle(put.version, result);
             }
             agent::Event::Delete(delete) => {
+                assert_eq!(
+                    self.mode,
+                    Some(Mode::Normal),
+                    "{} deleted while nothing may flow",
+                    delete.key
+                );
                 assert!(
                     retired.contains(&delete.owner.uid),
                     "{} deleted without knowledge",
@@ -620,8 +676,9 @@ impl AgentEnd {
             }
             agent::Event::Checkpoint(checkpoint) => self.last = Some(checkpoint),
             agent::Event::Welcome(welcome) => {
-                assert_eq!(welcome.features, 1, "only features of both ends");
+                assert_eq!(welcome.features & !self.features, 0, "only features of both ends");
                 self.mode = Mode::try_from(welcome.mode).ok();
+                self.me.follow(&welcome.root_sets);
             }
             agent::Event::InSync => self.in_sync = true,
             agent::Event::Fence(_) => {
@@ -629,8 +686,17 @@ impl AgentEnd {
                 session.answer_fence(FenceReply::default());
             }
             agent::Event::StatusFailed { key, message, .. } => panic!("status row {key} was refused: {message}"),
-            agent::Event::JoinReply(_) | agent::Event::RenewReply(_) | agent::Event::RootSets(_) => {}
+            agent::Event::RootSets(sets) => self.me.follow(&sets),
+            agent::Event::JoinReply(_) | agent::Event::RenewReply(_) => {}
         }
+    }
+
+    /// What is wanted again is not pruned by a plan of before.
+    fn keep(&mut self, key: &str, uid: &str) {
+        let digest = Digest::of_content(format!("{key}/{uid}").as_bytes());
+        self.plans.withdraw(&digest);
+        self.pending.remove(digest.as_bytes().as_slice());
+        self.pruned.remove(digest.as_bytes().as_slice());
     }
 
     fn settle(&mut self, version: u64, result: Result<(), ItemFailure>) {
