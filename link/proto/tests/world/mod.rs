@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nave_proto::agent::{self, Opening};
-use nave_proto::hub::{self, Admission, Entry};
+use nave_proto::hub::{self, Admission};
 use nave_proto::wire::{
     DeleteCause, DeletePolicy, EventMsg, FailCode, FenceReply, Hello, Mode, OwnerRef, PrunePermit, PrunePlan, SetKind,
 };
