@@ -33,6 +33,8 @@ mod tests {
             ("http://[::1]/", true),
             ("http://[fe80::1]/", true),
             ("http://[::ffff:169.254.169.254]/", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("http://0.0.0.0", true),
             ("http://10.0.0.1/", false),
             ("https://example.com/", false),
             ("data:text/plain,x", true),

@@ -6,6 +6,9 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
 use nave_crds::{
     Artifact, Bucket, GitRepository, HelmChart, HelmRepository, OCIRepository,
+    conditions::{
+        ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, RECONCILING, STALLED, STORAGE_OPERATION_FAILED,
+    },
     source::{BucketStatus, GitRepositoryStatus, HelmChartStatus, HelmRepositoryStatus, OciRepositoryStatus},
 };
 use nave_runtime::Condition;
@@ -56,6 +59,35 @@ pub(crate) struct ConditionRules {
     pub passed: fn(&str) -> &'static [&'static str],
     /// What `ArtifactInStorage` and `Ready` say of an artifact.
     pub stored: fn(&Artifact) -> String,
+}
+
+impl ConditionRules {
+    /// Of kinds whose content is fetched as one, and vouched for by nobody.
+    pub const OF_FETCHED: Self = ConditionRules {
+        summary: Summary {
+            order: &[
+                STORAGE_OPERATION_FAILED,
+                FETCH_FAILED,
+                ARTIFACT_OUTDATED,
+                ARTIFACT_IN_STORAGE,
+                STALLED,
+                RECONCILING,
+            ],
+            negative: &[
+                STORAGE_OPERATION_FAILED,
+                FETCH_FAILED,
+                ARTIFACT_OUTDATED,
+                STALLED,
+                RECONCILING,
+            ],
+        },
+        failures: &[STORAGE_OPERATION_FAILED, FETCH_FAILED],
+        passed: |failed| match failed {
+            FETCH_FAILED => &[STORAGE_OPERATION_FAILED],
+            _ => &[FETCH_FAILED],
+        },
+        stored: |artifact| format!("stored artifact: revision '{}'", artifact.revision),
+    };
 }
 
 macro_rules! source {

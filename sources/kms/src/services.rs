@@ -5,11 +5,10 @@ use std::time::Duration;
 use nave_net::{
     ClientError, TlsOptions,
     cloud::{CacheLimits, Cloud, Settings},
-    http_client, redact,
+    http_client, is_local, redact,
 };
 use nave_sops::{Answer, KeyService, Request};
 use serde_json::Value;
-use url::{Host, Url};
 
 use crate::{Credentials, aws, azure, gcp, vault};
 
@@ -134,19 +133,6 @@ impl KeyServices {
     }
 }
 
-/// By its address as it is written; what names resolve to is for network policies.
-fn is_local(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
-        Some(Host::Ipv6(ip)) => match ip.to_ipv4_mapped() {
-            Some(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
-            None => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified(),
-        },
-        None => true,
-    }
-}
-
 /// Sends a request and reads JSON; the status is for the caller to judge.
 pub(crate) async fn send(request: reqwest::RequestBuilder) -> Result<(u16, Value), String> {
     let failed = |error: reqwest::Error| {
@@ -169,26 +155,4 @@ pub(crate) async fn send(request: reqwest::RequestBuilder) -> Result<(u16, Value
         bytes.extend_from_slice(&chunk);
     }
     Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn local_addresses_are_known() {
-        for (address, wanted) in [
-            ("http://localhost:8200", true),
-            ("http://127.1:8200", true),
-            ("http://169.254.169.254", true),
-            ("http://[::1]", true),
-            ("http://[fe80::1]", true),
-            ("http://[::ffff:127.0.0.1]", true),
-            ("http://0.0.0.0", true),
-            ("http://10.0.0.1", false),
-            ("https://vault.example.com", false),
-        ] {
-            assert_eq!(is_local(&address.parse().expect("a URL")), wanted, "{address}");
-        }
-    }
 }

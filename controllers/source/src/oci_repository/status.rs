@@ -25,20 +25,10 @@ impl Rules for OciRepositoryStatus {
                 STALLED,
                 RECONCILING,
             ],
-            negative: &[
-                STORAGE_OPERATION_FAILED,
-                FETCH_FAILED,
-                ARTIFACT_OUTDATED,
-                STALLED,
-                RECONCILING,
-            ],
-        },
-        failures: &[STORAGE_OPERATION_FAILED, FETCH_FAILED],
-        passed: |failed| match failed {
-            FETCH_FAILED => &[STORAGE_OPERATION_FAILED],
-            _ => &[FETCH_FAILED],
+            ..ConditionRules::OF_FETCHED.summary
         },
         stored: |artifact| format!("stored artifact for digest '{}'", artifact.revision),
+        ..ConditionRules::OF_FETCHED
     };
 }
 
