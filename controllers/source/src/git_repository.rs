@@ -3,6 +3,7 @@
 mod act;
 mod include;
 mod observe;
+mod packed;
 mod plan;
 mod status;
 mod tokens;
@@ -27,6 +28,7 @@ pub(crate) struct GitRepositorySteps {
     watched: Watched<GitRepository>,
     filter: Filter,
     tokens: tokens::Tokens,
+    packed: packed::PackedTrees,
 }
 
 impl GitRepositorySteps {
@@ -36,6 +38,7 @@ impl GitRepositorySteps {
             watched,
             filter,
             tokens: tokens::Tokens::default(),
+            packed: packed::PackedTrees::default(),
         }
     }
 }
@@ -56,5 +59,6 @@ impl Steps<GitRepository> for GitRepositorySteps {
 
     fn release(&self, key: &str) {
         self.git.release(key);
+        self.packed.forget(key);
     }
 }

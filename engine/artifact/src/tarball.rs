@@ -3,12 +3,18 @@
 //! As source-controller does (1.9, `storage.Archive`): entries sorted, owner 0 without names, modification time 0,
 //! directories 0750, files 0600, executable files 0700. The bytes depend on the files alone, so the digest is the same
 //! on every machine that runs the same version of the compressor.
+//!
+//! The entries are compressed in stretches of some dozen files, each by itself: [`crate::repack`] copies those that have
+//! not changed. Where a stretch ends depends on the paths alone.
 
 use std::io::{self, Read, Write};
 
 use tar::{Builder, EntryType, Header};
 
-use crate::{FileTree, gzip::GzipWriter};
+use crate::{
+    FileTree,
+    gzip::{GzipWriter, Stretch},
+};
 
 /// Mode of every directory in an archive.
 pub const MODE_DIRECTORY: u32 = 0o750;
@@ -16,6 +22,16 @@ pub const MODE_DIRECTORY: u32 = 0o750;
 pub const MODE_FILE: u32 = 0o600;
 /// Mode of a file with any executable bit.
 pub const MODE_EXECUTABLE: u32 = 0o700;
+
+/// One path in so many ends a stretch.
+const FILES_IN_STRETCH: u32 = 64;
+/// No stretch has more files.
+const MAX_FILES_IN_STRETCH: usize = 256;
+
+/// Whether the file of that path, the `count`th of its stretch, is the last one of it.
+pub(crate) fn ends_stretch(path: &str, count: usize) -> bool {
+    count >= MAX_FILES_IN_STRETCH || crc32fast::hash(path.as_bytes()).is_multiple_of(FILES_IN_STRETCH)
+}
 
 /// Packs a tree into memory.
 pub fn pack(tree: &FileTree) -> Vec<u8> {
@@ -40,6 +56,8 @@ pub struct Tarball<W: Write> {
     /// The directory of the last file, segment by segment.
     open: Vec<String>,
     last: String,
+    /// How many files the stretch that is being written has.
+    in_stretch: usize,
 }
 
 impl<W: Write> Tarball<W> {
@@ -52,6 +70,7 @@ impl<W: Write> Tarball<W> {
             archive: Builder::new(GzipWriter::new(writer)?),
             open: Vec::new(),
             last: String::new(),
+            in_stretch: 0,
         })
     }
 
@@ -60,23 +79,23 @@ impl<W: Write> Tarball<W> {
     /// # Errors
     /// Those of reader and writer, a reader that does not give `size` bytes, and a path out of order.
     pub fn file(&mut self, path: &str, executable: bool, size: u64, content: impl Read) -> io::Result<()> {
-        if path <= self.last.as_str() {
-            return Err(io::Error::other(format!(
-                "'{path}' comes after '{}' in an archive, whose entries are sorted",
-                self.last
-            )));
+        self.file_in_stretch(path, executable, size, content)?;
+        self.in_stretch += 1;
+        if ends_stretch(path, self.in_stretch) {
+            self.cut()?;
         }
-        path.clone_into(&mut self.last);
-        let mut segments: Vec<&str> = path.split('/').collect();
-        segments.pop();
-        let shared = self
-            .open
-            .iter()
-            .zip(&segments)
-            .take_while(|(before, now)| before == *now)
-            .count();
-        for depth in shared..segments.len() {
-            let directory = segments[..=depth].join("/") + "/";
+        Ok(())
+    }
+
+    /// As [`Tarball::file`], but ends no stretch.
+    pub(crate) fn file_in_stretch(
+        &mut self,
+        path: &str,
+        executable: bool,
+        size: u64,
+        content: impl Read,
+    ) -> io::Result<()> {
+        for directory in self.enter(path)? {
             append(
                 &mut self.archive,
                 EntryType::Directory,
@@ -86,7 +105,6 @@ impl<W: Write> Tarball<W> {
                 io::empty(),
             )?;
         }
-        self.open = segments.into_iter().map(str::to_owned).collect();
         let mode = if executable { MODE_EXECUTABLE } else { MODE_FILE };
         let mut content = Exactly {
             inner: content.take(size),
@@ -102,13 +120,63 @@ impl<W: Write> Tarball<W> {
         Ok(())
     }
 
+    /// Where the compressed bytes go.
+    pub(crate) fn writer(&mut self) -> &mut W {
+        self.archive.get_mut().writer()
+    }
+
+    /// Goes on to `path`, and says which directories come before it.
+    fn enter(&mut self, path: &str) -> io::Result<Vec<String>> {
+        if path <= self.last.as_str() {
+            return Err(io::Error::other(format!(
+                "'{path}' comes after '{}' in an archive, whose entries are sorted",
+                self.last
+            )));
+        }
+        path.clone_into(&mut self.last);
+        let made = directories(&mut self.open, path);
+        Ok(made)
+    }
+
+    /// Ends the stretch, and says where it lies. None where it has no file.
+    pub(crate) fn cut(&mut self) -> io::Result<Option<Stretch>> {
+        self.in_stretch = 0;
+        self.archive.get_mut().cut()
+    }
+
+    /// Takes a whole stretch over from another tarball; `last` is the path of its last file.
+    pub(crate) fn copy(&mut self, last: &str, bytes: &[u8], plain: u64, checksum: u32) -> io::Result<Stretch> {
+        self.enter(last)?;
+        self.in_stretch = 0;
+        self.archive.get_mut().copy(bytes, plain, checksum)
+    }
+
     /// Writes the end, and hands the writer back, not flushed.
     ///
     /// # Errors
     /// Only those of the writer.
-    pub fn finish(self) -> io::Result<W> {
+    pub fn finish(mut self) -> io::Result<W> {
+        self.cut()?;
         self.archive.into_inner()?.finish()
     }
+}
+
+/// The directories that `path` is in and the path before it was not, each with its closing slash; `open` are those of the
+/// path before.
+pub(crate) fn directories(open: &mut Vec<String>, path: &str) -> Vec<String> {
+    let mut segments: Vec<&str> = path.split('/').collect();
+    segments.pop();
+    let shared = open
+        .iter()
+        .zip(&segments)
+        .take_while(|(before, now)| before == *now)
+        .count();
+    let made = (shared..segments.len())
+        .map(|depth| segments[..=depth].join("/") + "/")
+        .collect();
+    open.truncate(shared);
+    open.extend(segments[shared..].iter().map(|segment| (*segment).to_owned()));
+    made
 }
 
 /// Counts what a reader still owes.
@@ -232,5 +300,5 @@ mod tests {
         }
         assert_eq!(Digest::sha256(&pack(&tree)).to_string(), PINNED);
     }
-    const PINNED: &str = "sha256:214918393a9f700cf9fa386cadb825285a76237ee6c6a929d7391adc39b28979";
+    const PINNED: &str = "sha256:e5f8a9af083824f2dae7a2e8d89d4dbe66ce91b09b5d14dd926f669c44fa54e1";
 }

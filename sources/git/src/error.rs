@@ -260,6 +260,13 @@ pub enum GitError {
     /// Nobody waits for the result any more; whoever did was told of the timeout.
     #[error("reading was interrupted")]
     Interrupted,
+    /// What is made of the files could not be written.
+    #[error("writing the artifact")]
+    Writing {
+        /// The disk's error.
+        #[source]
+        source: std::io::Error,
+    },
     /// The disk's.
     #[error("using the git cache {path}")]
     Cache {

@@ -13,7 +13,7 @@ use reqwest::header::HeaderValue;
 use tokio::runtime::Handle;
 
 use crate::{
-    Checkout, Git, GitError, Remote, Resolved, Selection, Wanted,
+    Checkout, Git, GitError, Listing, ReadError, Remote, Resolved, Selection, Wanted,
     cache::ObjectStore,
     fetch,
     git::{Shared, authorization},
@@ -69,6 +69,23 @@ impl RemoteHandle {
         selection: &Selection,
         timeout: Duration,
     ) -> Result<Checkout, GitError> {
+        self.checkout_with(resolved, selection, timeout, |listing| listing.tree())
+            .await
+    }
+
+    /// As [`RemoteHandle::checkout`], with what `make` makes of the files in the place of the files, for trees that do not
+    /// fit into memory. `make` runs where it may block, and says which files stand for content in Git LFS; it runs again
+    /// where the cache turns out to be damaged.
+    ///
+    /// # Errors
+    /// See [`GitError`].
+    pub async fn checkout_with<F: Send + 'static>(
+        &self,
+        resolved: &Resolved,
+        selection: &Selection,
+        timeout: Duration,
+        mut make: impl FnMut(&Listing<'_>) -> Result<(F, Vec<String>), ReadError> + Send + 'static,
+    ) -> Result<Checkout<F>, GitError> {
         let commit = ObjectId::from_hex(resolved.commit.as_bytes()).map_err(|_| GitError::InvalidReference {
             reference: resolved.commit.chars().take(256).collect(),
             what: "a commit is forty hexadecimal digits",
@@ -94,16 +111,20 @@ impl RemoteHandle {
                     let reference = resolved.reference.as_deref();
                     fetch::fetch_commit(&mut store, &mut session, &commit, missing, reference, &call.interrupt)?;
                 }
-                let read = tree::read(&store, &url, &resolved, &commit, &selection, &limits, &call.interrupt);
+                let listing = tree::list(&store, &url, &resolved, &commit, &selection, &limits, &call.interrupt);
+                let read = listing.and_then(|listing| {
+                    let (made, pointers) = make(&listing)?;
+                    Ok(listing.into_checkout(made, pointers))
+                });
                 match read {
                     Ok(checkout) => return Ok(checkout),
-                    Err(tree::ReadError::Git(error)) => return Err(error),
-                    Err(tree::ReadError::Damaged(detail)) if !again => {
+                    Err(ReadError::Git(error)) => return Err(error),
+                    Err(ReadError::Damaged(detail)) if !again => {
                         tracing::warn!(url, detail, "the git cache is damaged, fetching anew");
                         store = ObjectStore::create(&directory)?;
                         again = true;
                     }
-                    Err(tree::ReadError::Damaged(detail)) => {
+                    Err(ReadError::Damaged(detail)) => {
                         return Err(GitError::Corrupt {
                             commit: resolved.commit,
                             url,

@@ -17,6 +17,7 @@ mod fetch;
 mod git;
 mod github_app;
 mod handle;
+mod listing;
 mod publish;
 mod push;
 mod recurse;
@@ -35,6 +36,7 @@ pub use error::GitError;
 pub use git::{Git, OpenError, Options};
 pub use github_app::{GitHubApp, GitHubAppError, InstallationToken};
 pub use handle::RemoteHandle;
+pub use listing::Listing;
 pub use push::Lease;
 pub use reference::{Resolved, Wanted};
 pub use remote::{Auth, Remote, RemoteError};
@@ -43,4 +45,4 @@ pub use signature::{KeysError, SignatureError, TrustedKeys};
 pub use ssh::{
     HostKey, ScanError, SshAuth, SshAuthError, SshKeyKind, SshKeyPair, SshOptions, SshOptionsError, scan_host_keys,
 };
-pub use tree::{Checkout, Commit};
+pub use tree::{Checkout, Commit, ReadError, is_lfs_pointer};

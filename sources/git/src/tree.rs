@@ -7,9 +7,9 @@ use gix::{
     bstr::ByteSlice,
     objs::{Kind, tree::EntryKind},
 };
-use nave_artifact::{File, FileTree, IGNORE_FILE, Ignore, Limits};
+use nave_artifact::{FileTree, IGNORE_FILE, Ignore, Limits, Listed, sort_listed};
 
-use crate::{GitError, Resolved, Selection, cache::ObjectStore, session::Interrupt};
+use crate::{GitError, Listing, Resolved, Selection, cache::ObjectStore, session::Interrupt};
 
 /// What is told of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub struct Commit {
     pub seconds: i64,
 }
 
-/// A commit with its selected files.
+/// A commit with its selected files, or with what was made of them.
 #[derive(Debug, Clone)]
-pub struct Checkout {
+pub struct Checkout<F = FileTree> {
     /// The commit.
     pub commit: Commit,
     /// The commit as git stores it, with its signature.
@@ -32,7 +32,7 @@ pub struct Checkout {
     /// The annotated tag that led to it, likewise.
     pub tag_object: Option<Vec<u8>>,
     /// Its files. Symbolic links and submodules are left out, as artifacts leave them out.
-    pub tree: FileTree,
+    pub tree: F,
     /// Files that stand for content in Git LFS, which is not fetched.
     pub lfs_pointers: Vec<String>,
     pub(crate) gitmodules: Option<Vec<u8>>,
@@ -42,10 +42,35 @@ pub struct Checkout {
     pub ignore: Ignore,
 }
 
-/// Reading a commit either fails for good, or because the store is damaged.
-pub(crate) enum ReadError {
+impl<F> Checkout<F> {
+    /// The same commit with something else in the place of its files.
+    pub fn map<G>(self, change: impl FnOnce(F) -> G) -> Checkout<G> {
+        Checkout {
+            commit: self.commit,
+            commit_object: self.commit_object,
+            tag_object: self.tag_object,
+            tree: change(self.tree),
+            lfs_pointers: self.lfs_pointers,
+            gitmodules: self.gitmodules,
+            links: self.links,
+            ignore: self.ignore,
+        }
+    }
+}
+
+/// Reading a commit either fails for good, or because the cache is damaged.
+#[derive(Debug)]
+pub enum ReadError {
+    /// For good.
     Git(GitError),
+    /// The cache is damaged, in words for a log. It is made anew once, and the commit read again.
     Damaged(String),
+}
+
+impl From<std::io::Error> for ReadError {
+    fn from(error: std::io::Error) -> Self {
+        ReadError::Git(GitError::Writing { source: error })
+    }
 }
 
 impl From<GitError> for ReadError {
@@ -63,15 +88,16 @@ impl From<gix::Error> for ReadError {
 /// Deeper trees than this are an attack: git itself stops at path lengths that allow far fewer.
 const MAX_DEPTH: usize = 256;
 
-pub(crate) fn read(
-    store: &ObjectStore,
-    url: &str,
+/// The selected files of a commit, none of them read but ignore files.
+pub(crate) fn list<'a>(
+    store: &'a ObjectStore,
+    url: &'a str,
     resolved: &Resolved,
     commit: &ObjectId,
     selection: &Selection,
-    limits: &Limits,
-    interrupt: &Interrupt,
-) -> Result<Checkout, ReadError> {
+    limits: &'a Limits,
+    interrupt: &'a Interrupt,
+) -> Result<Listing<'a>, ReadError> {
     let repository = store.repository();
     let object = repository.find_object(*commit)?;
     if object.kind != Kind::Commit {
@@ -151,8 +177,8 @@ pub(crate) fn read(
         rules.iter().map(|(path, data)| (path.as_str(), data.as_slice())),
         selection.ignore(),
     );
-    let mut tree = FileTree::new();
-    for entry in &entries {
+    let mut files = Vec::with_capacity(entries.len());
+    for entry in entries {
         if !selection.is_everything() && ignore.excludes(&entry.path.to_str_lossy()) {
             continue;
         }
@@ -163,32 +189,28 @@ pub(crate) fn read(
                 path: entry.path.to_str_lossy().chars().take(512).collect(),
             }));
         };
-        let too_large = |limit, what| {
-            Err(ReadError::Git(GitError::TooLarge {
+        if files.len() >= limits.files {
+            return Err(ReadError::Git(GitError::TooLarge {
                 url: url.to_owned(),
-                limit,
-                what,
-            }))
-        };
-        if tree.len() >= limits.files {
-            return too_large(limits.files as u64, "files");
+                limit: limits.files as u64,
+                what: "files",
+            }));
         }
-        let size = repository.find_header(entry.id)?.size();
-        if tree.bytes().saturating_add(size) > limits.bytes {
-            return too_large(limits.bytes, "bytes");
-        }
-        let file = File {
+        let mut id = [0; 32];
+        id[..entry.id.as_slice().len()].copy_from_slice(entry.id.as_slice());
+        files.push(Listed {
+            path: path.into(),
             executable: entry.executable,
-            data: repository.find_object(entry.id)?.detach().data.into(),
-        };
-        tree.insert(path, file).map_err(|source| {
-            ReadError::Git(GitError::Path {
-                commit: resolved.commit.clone(),
-                source,
-            })
-        })?;
+            id,
+        });
     }
-    Ok(Checkout {
+    sort_listed(&mut files).map_err(|source| {
+        ReadError::Git(GitError::Path {
+            commit: resolved.commit.clone(),
+            source,
+        })
+    })?;
+    Ok(Listing {
         commit: Commit {
             id: resolved.commit.clone(),
             subject,
@@ -196,12 +218,20 @@ pub(crate) fn read(
         },
         commit_object,
         tag_object,
-        lfs_pointers: lfs_pointers(&tree),
-        tree,
         gitmodules,
         links,
         ignore,
+        files,
+        store,
+        url,
+        limits,
+        interrupt,
     })
+}
+
+/// Whether a file stands for content in Git LFS.
+pub fn is_lfs_pointer(data: &[u8]) -> bool {
+    data.len() < MAX_LFS_POINTER && data.starts_with(LFS_POINTER)
 }
 
 /// How a pointer file begins, and how large one is at most (git-lfs, docs/spec.md).
@@ -210,7 +240,7 @@ const MAX_LFS_POINTER: usize = 1024;
 
 pub(crate) fn lfs_pointers(tree: &FileTree) -> Vec<String> {
     tree.iter()
-        .filter(|(_, file)| file.data.len() < MAX_LFS_POINTER && file.data.starts_with(LFS_POINTER))
+        .filter(|(_, file)| is_lfs_pointer(&file.data))
         .map(|(path, _)| path.to_owned())
         .collect()
 }
@@ -327,7 +357,7 @@ impl Walk<'_> {
     }
 }
 
-fn check_interrupt(interrupt: &Interrupt) -> Result<(), ReadError> {
+pub(crate) fn check_interrupt(interrupt: &Interrupt) -> Result<(), ReadError> {
     if interrupt.load(Ordering::Relaxed) {
         return Err(ReadError::Git(GitError::Interrupted));
     }

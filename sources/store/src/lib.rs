@@ -8,6 +8,7 @@
 
 mod cache;
 mod download;
+mod draft;
 mod place;
 mod read;
 mod retention;
@@ -17,6 +18,7 @@ mod verify;
 mod write;
 
 pub use download::{DownloadError, Downloads};
+pub use draft::Draft;
 pub use place::{Owner, PlaceError};
 pub use read::ReadError;
 pub use retention::Retention;

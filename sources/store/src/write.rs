@@ -1,11 +1,11 @@
 //! Writing artifacts so that nobody ever sees half of one.
 
-use std::{fs, io, io::Write, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use std::{fs, io, io::Write, sync::Arc};
 
-use nave_artifact::{Algorithm, Digest, FileTree, write_tarball};
+use nave_artifact::{Digest, FileTree, write_tarball};
 
 use crate::{
-    Owner, PlaceError,
+    Draft, Owner, PlaceError,
     store::{Store, blocking},
 };
 
@@ -164,78 +164,20 @@ impl Store {
         &self,
         owner: &Owner,
         file_name: &str,
-        content: impl FnOnce(&mut Counted<'_>) -> io::Result<()> + Send + 'static,
+        content: impl FnOnce(&mut Draft) -> io::Result<()> + Send + 'static,
     ) -> Result<StoredArtifact, PutError> {
-        let path = owner.file(file_name)?;
-        let target = self.directory().join(&path);
-        let algorithm = self.inner.options.algorithm;
-        let (digest, size) = blocking(move || write_file(&target, algorithm, content)).await?;
-        Ok(StoredArtifact {
-            url: self.url(&path),
-            path,
-            digest,
-            size,
+        let target = self.directory().join(owner.file(file_name)?);
+        let store = self.clone();
+        let place = owner.clone();
+        let draft = blocking(move || {
+            let mut draft = store.draft(&place)?;
+            content(&mut draft).map_err(|source| PutError::Write {
+                path: target.display().to_string(),
+                source,
+            })?;
+            Ok::<_, PutError>(draft)
         })
-    }
-}
-
-fn write_file(
-    target: &Path,
-    algorithm: Algorithm,
-    content: impl FnOnce(&mut Counted<'_>) -> io::Result<()>,
-) -> Result<(Digest, u64), PutError> {
-    let directory = target.parent().expect("artifacts lie below the owner's directory");
-    fs::create_dir_all(directory).map_err(|source| PutError::Directory {
-        path: directory.display().to_string(),
-        source,
-    })?;
-    let write = || -> io::Result<(Digest, u64)> {
-        let mut file = tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .permissions(fs::Permissions::from_mode(0o600))
-            .tempfile_in(directory)?;
-        let mut counted = Counted {
-            inner: io::BufWriter::with_capacity(1 << 16, file.as_file_mut()),
-            hasher: nave_artifact::Hasher::new(algorithm),
-            size: 0,
-        };
-        content(&mut counted)?;
-        let (digest, size) = counted.finish()?;
-        // The content must be on the disk before its name is, and the name before anyone is told of it.
-        file.as_file().sync_all()?;
-        file.persist(target).map_err(|error| error.error)?;
-        fs::File::open(directory)?.sync_all()?;
-        Ok((digest, size))
-    };
-    write().map_err(|source| PutError::Write {
-        path: target.display().to_string(),
-        source,
-    })
-}
-
-/// Hashes and counts on the way to the file, so that it need not be read again.
-struct Counted<'a> {
-    inner: io::BufWriter<&'a mut fs::File>,
-    hasher: nave_artifact::Hasher,
-    size: u64,
-}
-
-impl Counted<'_> {
-    fn finish(mut self) -> io::Result<(Digest, u64)> {
-        self.inner.flush()?;
-        Ok((self.hasher.finish(), self.size))
-    }
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(data)?;
-        self.hasher.update(&data[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        .await?;
+        self.put_draft(owner, file_name, draft).await
     }
 }

@@ -1,6 +1,6 @@
 //! Doing what the plan says: resolve, fetch, pack, store.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use nave_crds::{
@@ -12,9 +12,11 @@ use nave_crds::{
 use nave_git::{Auth, Checkout, GitError, Remote, RemoteHandle, Resolved, TrustedKeys};
 use nave_net::BasicAuth;
 use nave_runtime::Severity;
+use nave_store::Owner;
 
 use super::{
     GitRepositorySteps, include,
+    packed::Files,
     plan::{self, Access},
     status::{is_made_of, made_of},
     verify,
@@ -24,6 +26,16 @@ use crate::{
     failure::{Failure, Retry, chain},
     reconciler::{Done, Told, Work},
 };
+
+/// One revision of one object, and how to get it.
+struct Revision<'a> {
+    key: String,
+    owner: Owner,
+    remote: &'a RemoteHandle,
+    resolved: &'a Resolved,
+    planned: &'a plan::Plan,
+    included: &'a [Artifact],
+}
 
 impl GitRepositorySteps {
     /// From the object to an artifact. The draft is left as far as it got.
@@ -98,7 +110,15 @@ impl GitRepositorySteps {
             work.draft
                 .progressing(true, "building artifact: the selection of files has changed");
         }
-        let fetching = self.fetch(common, object, &remote, &resolved, &planned, &included);
+        let revision = Revision {
+            key: work.key(),
+            owner: work.owner.clone(),
+            remote: &remote,
+            resolved: &resolved,
+            planned: &planned,
+            included: &included,
+        };
+        let fetching = self.fetch(common, object, &revision);
         let (checkout, subject) = common.with_progress(object, work, fetching).await?;
         if let (Some(verify), Some(keys)) = (&planned.verify, &keys) {
             let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
@@ -109,9 +129,15 @@ impl GitRepositorySteps {
         if made {
             return Ok(Done::UpToDate);
         }
-        let stored = common
-            .store
-            .put_tree(&work.owner, &file_name(&resolved), Arc::new(checkout.tree))
+        let stored = self
+            .packed
+            .store(
+                &common.store,
+                &work.key(),
+                &work.owner,
+                &file_name(&resolved),
+                checkout.tree,
+            )
             .await
             .map_err(|error| not_stored(&error))?;
         work.draft
@@ -128,15 +154,27 @@ impl GitRepositorySteps {
         &self,
         common: &Common<GitRepository>,
         object: &GitRepository,
-        remote: &RemoteHandle,
-        resolved: &Resolved,
-        planned: &plan::Plan,
-        included: &[Artifact],
-    ) -> Result<(Checkout, String), Failure> {
+        revision: &Revision<'_>,
+    ) -> Result<(Checkout<Files>, String), Failure> {
+        let Revision {
+            key,
+            owner,
+            remote,
+            resolved,
+            planned,
+            included,
+        } = revision;
+        let (selection, timeout) = (&planned.selection, planned.timeout);
         let checkout = if planned.recurse {
-            Box::pin(remote.checkout_recursive(resolved, &planned.selection, planned.timeout)).await
+            Box::pin(remote.checkout_recursive(resolved, selection, timeout))
+                .await
+                .map(|checkout| checkout.map(Files::Tree))
+        } else if included.is_empty() {
+            let make = self.packed.packer(&common.store, key, owner).await;
+            remote.checkout_with(resolved, selection, timeout, make).await
         } else {
-            remote.checkout(resolved, &planned.selection, planned.timeout).await
+            let checkout = remote.checkout(resolved, selection, timeout).await;
+            checkout.map(|checkout| checkout.map(Files::Tree))
         };
         let mut checkout = checkout
             .inspect_err(|error| self.tokens.refused(remote.identity(), error))
@@ -164,7 +202,7 @@ impl GitRepositorySteps {
                 BTreeMap::new(),
             );
         }
-        for (spec, artifact) in object.spec.include.iter().zip(included) {
+        for (spec, artifact) in object.spec.include.iter().zip(*included) {
             let unavailable =
                 |reason, message: String| Failure::new(Retry::Backoff, INCLUDE_UNAVAILABLE, reason, message);
             let digest = artifact.digest.parse().map_err(|error: nave_artifact::DigestError| {
@@ -179,7 +217,10 @@ impl GitRepositorySteps {
                     format!("include of '{}': {}", spec.repository.name, chain(&error)),
                 )
             })?;
-            include::include(&mut checkout.tree, &checkout.ignore, spec, &tree).map_err(|error| {
+            let Files::Tree(whole) = &mut checkout.tree else {
+                unreachable!("a tree that others are included into is held in memory");
+            };
+            include::include(whole, &checkout.ignore, spec, &tree).map_err(|error| {
                 let reason = match error {
                     include::IncludeError::Path { .. } => reasons::ILLEGAL_PATH,
                     _ => reasons::COPY_FAILURE,

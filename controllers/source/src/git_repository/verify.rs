@@ -7,11 +7,11 @@ use super::plan::Verify;
 use crate::failure::{Failure, Retry};
 
 /// What the condition says of a revision that is signed; the failure of one that is not.
-pub(crate) fn verify(
+pub(crate) fn verify<F>(
     verify: &Verify,
     keys: &TrustedKeys,
     resolved: &Resolved,
-    checkout: &Checkout,
+    checkout: &Checkout<F>,
     now: u64,
 ) -> Result<String, Failure> {
     let failed = |reason, message| Failure::new(Retry::Backoff, SOURCE_VERIFIED, reason, message);

@@ -7,6 +7,7 @@ mod chart_server;
 mod external;
 mod git;
 mod helm;
+mod large;
 mod lifecycle;
 mod objects;
 mod oci;
