@@ -339,7 +339,14 @@ async fn create(client: &Client, object: &Value) -> Result<()> {
 
 /// Waits by watch until `count` Kustomizations satisfy `done`.
 pub async fn wait_all(client: &Client, count: usize, done: impl Fn(&Kustomization) -> bool) -> Result<()> {
-    let api: Api<Kustomization> = Api::namespaced(client.clone(), "flux-system");
+    wait_for(Api::namespaced(client.clone(), "flux-system"), count, done).await
+}
+
+/// Waits by watch until `count` objects of any kind satisfy `done`.
+pub async fn wait_for<K>(api: Api<K>, count: usize, done: impl Fn(&K) -> bool) -> Result<()>
+where
+    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
     let objects = watcher(api, watcher::Config::default())
         .default_backoff()
         .applied_objects();

@@ -9,6 +9,7 @@ mod kustomize;
 mod memory;
 mod mttp;
 mod process;
+mod sources;
 mod table;
 
 use std::path::PathBuf;
@@ -66,6 +67,26 @@ enum Bench {
         #[arg(long)]
         only_engine: bool,
     },
+    /// Git monorepos beside `git clone` and `tar`, many OCIRepositories, a large index of a Helm repository
+    Sources {
+        /// Sizes of the monorepos, in files
+        #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
+        files: Vec<usize>,
+        /// How many OCIRepositories
+        #[arg(long, default_value_t = 100)]
+        repositories: usize,
+        /// Size of the index in MiB
+        #[arg(long, default_value_t = 50)]
+        index: usize,
+    },
+    /// Read the index of a Helm repository and store it as the source controller does
+    #[command(hide = true)]
+    ConvertIndex {
+        /// The index
+        index: PathBuf,
+        /// Where it is stored
+        json: PathBuf,
+    },
     /// Run a command and print the peak of its memory in KiB
     #[command(hide = true)]
     Peak {
@@ -112,6 +133,9 @@ async fn run(name: Bench) -> Result<()> {
             println!("kustomize  the kustomize engine beside kubectl and kustomize's library: cold, warm, a monorepo");
             println!("helm       the chart engine beside Helm: cold, warm; N HelmReleases of one chart in a registry");
             println!(
+                "sources    git monorepos beside git and tar; 100 OCIRepositories; a Helm index beside Helm's library"
+            );
+            println!(
                 "fleet      simulated spokes around a real hub: join storm, idle traffic, commit to seen, kill -9, memory"
             );
             println!("commit     from a commit to three healthy clusters, beside applying the change by hand");
@@ -126,6 +150,12 @@ async fn run(name: Bench) -> Result<()> {
             releases,
             only_engine,
         } => helm::run(runs, releases, only_engine).await,
+        Bench::Sources {
+            files,
+            repositories,
+            index,
+        } => sources::run(&files, repositories, index).await,
+        Bench::ConvertIndex { index, json } => sources::convert_index(&index, &json),
         Bench::Peak { line } => kustomize::run_once_and_tell_peak(&line),
         Bench::Fleet(options) => fleet::run(options).await,
         Bench::FleetSimulator { .. } => fleet::simulate().await,

@@ -168,7 +168,7 @@ impl Mttp {
         .await?;
         let registry = Registry::start(RegistryOptions::default()).await?;
         for version in ["1.0.0", "2.0.0"] {
-            push(&registry, version).await?;
+            push(&registry, "apps", version).await?;
         }
         let folder = tempfile::tempdir()?;
         let agent = Agent::start(&plane, folder.path(), None, &["--log-level=error", CONCURRENT]).await?;
@@ -256,8 +256,9 @@ async fn write_all(client: &Client, objects: &[Value]) -> Result<()> {
     Ok(())
 }
 
-async fn push(registry: &Registry, version: &str) -> Result<()> {
-    let repository = Repository::from_url(&registry.oci_url("apps"))?;
+/// Pushes the app's manifest as a Flux artifact.
+pub async fn push(registry: &Registry, name: &str, version: &str) -> Result<()> {
+    let repository = Repository::from_url(&registry.oci_url(name))?;
     let access = Access {
         insecure: true,
         ..Access::default()

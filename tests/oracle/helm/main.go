@@ -2,6 +2,7 @@
 //
 // With arguments it is `helm` itself: "template NAME CHART …" prints what `helm template` prints.
 // With "serve" as the only argument it answers questions as they come; see serve.go.
+// With "index FILE" it reads the index of a chart repository, and prints how many charts it has.
 // With "facts" as the only argument it prints the facts in our tables as JSON; see facts.go.
 package main
 
@@ -12,6 +13,7 @@ import (
 
 	"helm.sh/helm/v4/pkg/cmd"
 	"helm.sh/helm/v4/pkg/kube"
+	"helm.sh/helm/v4/pkg/repo/v1"
 )
 
 func main() {
@@ -22,6 +24,8 @@ func main() {
 		err = serve()
 	case len(os.Args) == 2 && os.Args[1] == "facts":
 		err = facts()
+	case len(os.Args) == 3 && os.Args[1] == "index":
+		err = index(os.Args[2])
 	default:
 		root, broken := cmd.NewRootCmd(os.Stdout, os.Args[1:], cmd.SetupLogging)
 		if broken == nil {
@@ -38,4 +42,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func index(path string) error {
+	file, err := repo.LoadIndexFile(path)
+	if err != nil {
+		return err
+	}
+	fmt.Println(len(file.Entries))
+	return nil
 }
