@@ -9,6 +9,7 @@ mod kustomize;
 mod memory;
 mod mttp;
 mod process;
+mod remote;
 mod sources;
 mod table;
 
@@ -78,6 +79,15 @@ enum Bench {
         /// Size of the index in MiB
         #[arg(long, default_value_t = 50)]
         index: usize,
+    },
+    /// N waiting Kustomizations by kubeconfig: on one control plane, and spread over many
+    Remote {
+        /// How many
+        #[arg(long, env = "N", default_value_t = 1000)]
+        apps: usize,
+        /// Over how many control planes
+        #[arg(long, default_value_t = 10)]
+        clusters: usize,
     },
     /// Read the index of a Helm repository and store it as the source controller does
     #[command(hide = true)]
@@ -155,6 +165,7 @@ async fn run(name: Bench) -> Result<()> {
             repositories,
             index,
         } => sources::run(&files, repositories, index).await,
+        Bench::Remote { apps, clusters } => remote::run(apps, clusters).await,
         Bench::ConvertIndex { index, json } => sources::convert_index(&index, &json),
         Bench::Peak { line } => kustomize::run_once_and_tell_peak(&line),
         Bench::Fleet(options) => fleet::run(options).await,
