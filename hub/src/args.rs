@@ -93,6 +93,19 @@ pub struct Arguments {
     #[arg(long)]
     pub no_remote_bases: bool,
 
+    /// The service account of a workspace whose tokens are used for clusters of spec.kubeConfig.configMapRef that name none
+    #[arg(long, default_value = "", value_name = "NAME")]
+    pub default_kubeconfig_service_account: String,
+    /// The service account of a workspace whose cloud identity is used for spec.decryption that names none
+    #[arg(long, default_value = "", value_name = "NAME")]
+    pub default_decryption_service_account: String,
+    /// How many tokens of clouds are kept; 0 keeps none
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    pub token_cache_max_size: usize,
+    /// How long a token of a cloud is kept at most, one hour or less
+    #[arg(long, default_value = "1h", value_parser = token_lifetime, value_name = "DURATION")]
+    pub token_cache_max_duration: Duration,
+
     /// Allow kubeconfigs that run programs
     #[arg(long)]
     pub insecure_kubeconfig_exec: bool,
@@ -148,6 +161,10 @@ fn certificate_lifetime(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_secs(60)..=longest, "1m to 2160h")
 }
 
+fn token_lifetime(text: &str) -> Result<Duration, String> {
+    within(text, Duration::ZERO..=Duration::from_secs(3600), "0s to 1h")
+}
+
 fn within(text: &str, range: RangeInclusive<Duration>, words: &str) -> Result<Duration, String> {
     let given = duration(text)?;
     if range.contains(&given) {
@@ -186,6 +203,7 @@ mod tests {
             "--link-heartbeat=11m",
             "--client-certificate-lifetime=10s",
             "--root-rotation=1h",
+            "--token-cache-max-duration=2h",
         ] {
             let error = Arguments::try_parse_from(["nave-hub", flag])
                 .expect_err(flag)

@@ -15,6 +15,7 @@ use nave_git::Git;
 use nave_helm_controller::ChartArtifacts;
 use nave_kms::KeyServices;
 use nave_kustomize_controller::{ArtifactReader, RemoteBases, StoreOrHttp};
+use nave_net::cloud::{CacheLimits, Cloud, Settings};
 use nave_oci::Registries;
 use nave_placement_controller::ChartPorts;
 use nave_runtime::{
@@ -26,7 +27,7 @@ use nave_runtime::{
 };
 use nave_source_controller::Watches;
 use nave_store::{Retention, Store, advertised_address};
-use nave_targets::{KubeconfigPolicy, Targets};
+use nave_targets::{ClusterAccounts, KubeconfigPolicy, Targets};
 
 use crate::{
     args::Arguments,
@@ -67,6 +68,7 @@ pub struct Ports {
     git: Git,
     key_services: KeyServices,
     remote_bases: RemoteBases,
+    cloud: Cloud,
     source_events: EventRecorder,
     kustomize_events: EventRecorder,
     helm_events: EventRecorder,
@@ -104,16 +106,27 @@ impl Ports {
             .context("reading --ssh-hostkey-algos and --ssh-kex-algos")?;
         let git = Git::open(git).context("opening the git object stores")?;
         // The files that name them are those of workspaces.
-        let remote_bases =
-            RemoteBases::open(side_folder(arguments, "bases"), false).context("preparing to fetch remote bases")?;
+        let remote_bases = RemoteBases::open(side_folder(arguments, "bases"), false, None)
+            .context("preparing to fetch remote bases")?;
         let key_services = KeyServices::new()
             .context("preparing the HTTP client for key services")?
             .allow_local_addresses(false);
+        let limits = CacheLimits {
+            entries: arguments.token_cache_max_size,
+            duration: arguments.token_cache_max_duration,
+        };
+        let accounts = Arc::new(ClusterAccounts::new(client.clone()));
+        let cloud = Cloud::new(Settings::of_process(), Some(accounts), limits)
+            .context("preparing the HTTP client for clouds")?
+            .without_process_identity();
+        cloud.observe(Arc::new(metrics.clone()));
         let policy = KubeconfigPolicy {
             allow_exec: arguments.insecure_kubeconfig_exec,
             allow_insecure_tls: arguments.insecure_kubeconfig_tls,
             allow_local_servers: arguments.allow_loopback_kubeconfig,
             allow_proxy: false,
+            // Kustomizations and ConfigMaps are those of workspaces.
+            keep_own_identity: true,
         };
         let instance = hostname.unwrap_or_else(|| "nave-hub".to_owned());
         let events = |controller| {
@@ -149,6 +162,7 @@ impl Ports {
             helm_events: events("helm-controller"),
             key_services,
             remote_bases,
+            cloud,
             git,
             store,
             client,
@@ -233,6 +247,8 @@ impl Ports {
             kustomizations: self.kustomizations.clone(),
             git_repositories: self.git_repositories.clone(),
             oci_repositories: Some(self.charts.oci_repositories.clone()),
+            // Fleet objects do not refer to them; other Kustomizations read them one by one.
+            buckets: None,
             external_artifacts: self.external_artifacts.clone(),
             key_services: self.key_services.clone(),
             remote_bases: Some(self.remote_bases.clone()),
@@ -252,6 +268,14 @@ impl Ports {
             // A workspace must not reach another's sources on the hub.
             no_cross_namespace_refs: true,
             no_remote_bases: arguments.no_remote_bases,
+            cloud: Some(self.cloud.clone()),
+            default_kubeconfig_service_account: arguments.default_kubeconfig_service_account.clone(),
+            default_decryption_service_account: arguments.default_decryption_service_account.clone(),
+            gates: nave_kustomize_controller::FeatureGates {
+                // An account of the workspace is the only identity that there is: the hub's own is not lent.
+                object_level_workload_identity: true,
+                ..Default::default()
+            },
             filter: Arc::new(is_ours_to_apply),
             ..nave_kustomize_controller::Options::default()
         }
@@ -288,6 +312,12 @@ impl Ports {
             max_retry_delay: arguments.max_retry_delay,
             // A workspace must not reach another's sources on the hub.
             no_cross_namespace_refs: true,
+            cloud: Some(self.cloud.clone()),
+            default_kubeconfig_service_account: arguments.default_kubeconfig_service_account.clone(),
+            gates: nave_helm_controller::FeatureGates {
+                object_level_workload_identity: true,
+                ..Default::default()
+            },
             filter: Arc::new(is_ours_to_release),
             ..nave_helm_controller::Options::default()
         }

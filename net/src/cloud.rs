@@ -21,6 +21,7 @@ mod settings;
 mod sigv4;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -33,8 +34,10 @@ pub use google_key::GoogleKey;
 pub use registries::is_registry_of;
 pub use settings::{Service, Settings};
 pub use sigv4::{Signed, presign, sign};
+pub use usage::{CacheObserver, Usage};
 
 use cache::Cache;
+use usage::Observed;
 
 use crate::{BasicAuth, ClientError, SecretText, TlsOptions, http_client};
 
@@ -80,12 +83,15 @@ impl Default for CacheLimits {
 #[derive(Clone)]
 pub struct Cloud {
     inner: Arc<Inner>,
+    usage: Option<Arc<Usage>>,
+    keeps_to_itself: bool,
 }
 
 struct Inner {
     client: reqwest::Client,
     settings: Settings,
     accounts: Option<Arc<dyn Accounts>>,
+    observed: Observed,
     aws: Cache<AwsCredentials>,
     tokens: Cache<CloudToken>,
     logins: Cache<(BasicAuth, jiff::Timestamp)>,
@@ -144,17 +150,65 @@ impl Cloud {
         accounts: Option<Arc<dyn Accounts>>,
         limits: CacheLimits,
     ) -> Cloud {
+        let observed = Observed::default();
         Cloud {
             inner: Arc::new(Inner {
                 client,
                 settings,
                 accounts,
-                aws: Cache::new(limits),
-                tokens: Cache::new(limits),
-                logins: Cache::new(limits),
-                places: Cache::new(limits),
+                aws: Cache::new(limits, observed.clone()),
+                tokens: Cache::new(limits, observed.clone()),
+                logins: Cache::new(limits, observed.clone()),
+                places: Cache::new(limits, observed.clone()),
+                observed,
             }),
+            usage: None,
+            keeps_to_itself: false,
         }
+    }
+
+    /// Tells `observer` what becomes of the credentials that are kept, whichever clone asks. The first observer stays.
+    pub fn observe(&self, observer: Arc<dyn CacheObserver>) {
+        self.inner.observed.set(observer);
+    }
+
+    /// The same clouds, asked on behalf of an object: that is what lookups are counted for.
+    pub fn of_object(&self, kind: &'static str, namespace: &str, name: &str) -> Cloud {
+        let usage = Usage {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            operation: "reconcile",
+        };
+        Cloud {
+            usage: Some(Arc::new(usage)),
+            ..self.clone()
+        }
+    }
+
+    /// The same clouds, asked for this operation of the object.
+    pub fn during(&self, operation: &'static str) -> Cloud {
+        let usage = self.usage.as_deref().map(|usage| {
+            Arc::new(Usage {
+                operation,
+                ..usage.clone()
+            })
+        });
+        Cloud { usage, ..self.clone() }
+    }
+
+    /// The same clouds for objects of people whom the identity of this process is not lent to: they have to name an
+    /// account of theirs.
+    pub fn without_process_identity(self) -> Cloud {
+        Cloud {
+            keeps_to_itself: true,
+            ..self
+        }
+    }
+
+    /// Whether requests may be made as this process.
+    pub fn lends_process_identity(&self) -> bool {
+        !self.keeps_to_itself
     }
 
     /// The account of an object: the one that its spec names, else the default one, else the process itself.

@@ -146,6 +146,10 @@ pub struct Arguments {
     /// A Secret in the agent's namespace with age keys, for Kustomizations with spec.decryption that name no Secret
     #[arg(long, default_value = "", value_name = "NAME")]
     pub sops_age_secret: String,
+    /// A ConfigMap in the agent's namespace with the Vault or OpenBao servers that spec.decryption may log in to with the
+    /// token of a service account (config.yaml: instances with address and loginPath); without, only with a token of a Secret
+    #[arg(long, default_value = "", value_name = "NAME")]
+    pub sops_vault_configmap: String,
     /// Allow kubeconfigs that run programs
     #[arg(long)]
     pub insecure_kubeconfig_exec: bool,

@@ -6,7 +6,6 @@
 use nave_kustomize_controller::FeatureGates;
 
 const NO_LIMIT: &str = "requests are not limited here; the API server's priority and fairness does it";
-const NO_VAULT_LOGIN: &str = "Vault is asked with the token of a Secret only";
 const NO_INDEX_CACHE: &str = "indexes of chart repositories are read from disk, chart by chart, and not kept in memory";
 const NO_TIMEOUT: &str = "a download has the timeout of its source";
 const NO_OOM: &str = "the process does not watch its own memory";
@@ -16,7 +15,6 @@ const SHA256: &str = "releases are digested with sha256 only";
 const REFUSED: &[(&str, &str)] = &[
     ("kube-api-qps", NO_LIMIT),
     ("kube-api-burst", NO_LIMIT),
-    ("sops-vault-configmap", NO_VAULT_LOGIN),
     ("helm-cache-max-size", NO_INDEX_CACHE),
     ("helm-cache-ttl", NO_INDEX_CACHE),
     ("helm-cache-purge-interval", NO_INDEX_CACHE),
@@ -113,7 +111,10 @@ pub fn helm_gates(texts: &[String]) -> nave_helm_controller::FeatureGates {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::args::Arguments;
 
     #[test]
     fn what_cannot_mean_anything_is_refused_with_its_reason() {
@@ -125,12 +126,90 @@ mod tests {
             }
         };
         check(
-            "--sops-vault-configmap=config",
-            Some("--sops-vault-configmap cannot be used: Vault is asked with the token of a Secret only"),
+            "--helm-cache-ttl=1m",
+            Some("--helm-cache-ttl cannot be used: indexes of chart repositories are read from disk"),
         );
         check("--kube-api-qps", Some("priority and fairness"));
         check("--concurrent=4", None);
         check("--sops-age-secret=keys", None);
+        check("--sops-vault-configmap=config", None);
+    }
+
+    /// All flags of kustomize-controller 1.9 (fluxcd/pkg/runtime 0.110 and its own): a Deployment of it with any of them
+    /// either works with this program or is told which one cannot be used.
+    #[test]
+    fn every_flag_of_the_kustomize_controller_is_known_or_refused_by_name() {
+        let command = Arguments::command();
+        let known: Vec<&str> = command
+            .get_arguments()
+            .filter_map(|argument| argument.get_long())
+            .collect();
+        for flag in [
+            "kube-api-qps",
+            "kube-api-burst",
+            "log-encoding",
+            "log-level",
+            "enable-leader-election",
+            "leader-election-release-on-cancel",
+            "leader-election-lease-duration",
+            "leader-election-renew-deadline",
+            "leader-election-retry-period",
+            "min-retry-delay",
+            "max-retry-delay",
+            "feature-gates",
+            "watch-all-namespaces",
+            "watch-label-selector",
+            "watch-configs-label-selector",
+            "interval-jitter-percentage",
+            "token-cache-max-size",
+            "token-cache-max-duration",
+            "no-cross-namespace-refs",
+            "insecure-kubeconfig-exec",
+            "insecure-kubeconfig-tls",
+            "metrics-addr",
+            "events-addr",
+            "health-addr",
+            "concurrent",
+            "concurrent-ssa",
+            "requeue-dependency",
+            "no-remote-bases",
+            "http-retry",
+            "default-service-account",
+            "default-decryption-service-account",
+            "default-kubeconfig-service-account",
+            "sops-age-secret",
+            "sops-vault-configmap",
+            "override-manager",
+            "custom-apply-stage-kinds",
+        ] {
+            let is_refused = refused([format!("--{flag}=x")]).is_some();
+            assert_ne!(known.contains(&flag), is_refused, "--{flag}");
+        }
+    }
+
+    #[test]
+    fn every_gate_of_the_kustomize_controller_is_held_or_refused_by_name() {
+        for (gate, default) in [
+            ("CacheSecretsAndConfigMaps", false),
+            ("DisableStatusPollerCache", true),
+            ("DisableFailFastBehavior", false),
+            ("StrictPostBuildSubstitutions", true),
+            ("GroupChangeLog", false),
+            ("AdditiveCELDependencyCheck", false),
+            ("ExternalArtifact", false),
+            ("CancelHealthCheckOnNewRevision", false),
+            ("DisableConfigWatchers", false),
+            ("DirectSourceFetch", false),
+            ("MigrateAPIVersion", false),
+            ("ObjectLevelWorkloadIdentity", false),
+        ] {
+            let set = |value: bool| gates(&[format!("{gate}={value}")]);
+            set(default).unwrap_or_else(|error| panic!("the default of {gate} is refused: {error}"));
+            match set(!default) {
+                Ok(changed) => assert_ne!(changed, set(default).expect("as above"), "{gate} changes nothing"),
+                Err(error) => assert_eq!(error, format!("feature gate {gate} can only be {default} here")),
+            }
+        }
     }
 
     #[test]

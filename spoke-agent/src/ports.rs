@@ -11,11 +11,14 @@ use kube::{
 };
 use nave_bucket::Buckets;
 use nave_chart_repo::Repositories;
-use nave_crds::{ExternalArtifact, GitRepository, HelmRelease, Kustomization};
+use nave_crds::{
+    ExternalArtifact, GitRepository, HelmRelease, Kustomization,
+    source::{Bucket, OCIRepository},
+};
 use nave_git::Git;
 use nave_helm_controller::ChartArtifacts;
 use nave_kms::KeyServices;
-use nave_kustomize_controller::{ArtifactReader, RemoteBases, StoreOrHttp};
+use nave_kustomize_controller::{ArtifactReader, Hosts, RemoteBases, StoreOrHttp};
 use nave_net::cloud::{CacheLimits, Cloud, Settings};
 use nave_oci::Registries;
 use nave_runtime::{
@@ -52,6 +55,8 @@ pub struct Ports {
     sources: Watches,
     /// Also those of other shards.
     all_git_repositories: Watched<GitRepository>,
+    all_oci_repositories: Watched<OCIRepository>,
+    all_buckets: Option<Watched<Bucket>>,
     external_artifacts: Watched<ExternalArtifact>,
     targets: Arc<Targets>,
     permits: Arc<dyn PrunePermits>,
@@ -94,8 +99,12 @@ impl Ports {
         git.ssh = nave_git::SshOptions::new(&arguments.ssh_hostkey_algos, &arguments.ssh_kex_algos)
             .context("reading --ssh-hostkey-algos and --ssh-kex-algos")?;
         let git = Git::open(git).context("opening the git object stores")?;
-        let remote_bases =
-            RemoteBases::open(side_folder(arguments, "bases"), true).context("preparing to fetch remote bases")?;
+        let remote_bases = RemoteBases::open(
+            side_folder(arguments, "bases"),
+            true,
+            std::env::home_dir().map(|home| home.join(".ssh")),
+        )
+        .context("preparing to fetch remote bases")?;
         let key_services = KeyServices::new()
             .context("preparing the HTTP client for key services")?
             .allow_local_addresses(true);
@@ -106,11 +115,13 @@ impl Ports {
         let accounts = Arc::new(ClusterAccounts::new(client.clone()));
         let cloud = Cloud::new(Settings::of_process(), Some(accounts), limits)
             .context("preparing the HTTP client for clouds")?;
+        cloud.observe(Arc::new(metrics.clone()));
         let policy = KubeconfigPolicy {
             allow_exec: arguments.insecure_kubeconfig_exec,
             allow_insecure_tls: arguments.insecure_kubeconfig_tls,
             allow_local_servers: arguments.allow_loopback_kubeconfig,
             allow_proxy: false,
+            keep_own_identity: false,
         };
         let instance = hostname.unwrap_or_else(|| "nave-agent".to_owned());
         let events = |controller| {
@@ -128,16 +139,7 @@ impl Ports {
             without_managed_fields,
             tasks,
         );
-        let all_git_repositories = if arguments.watch_label_selector.is_empty() {
-            git_repositories.clone()
-        } else {
-            Watched::start(
-                api(arguments, &client),
-                watcher::Config::default(),
-                without_managed_fields,
-                tasks,
-            )
-        };
+        let all_git_repositories = of_all_shards(arguments, &client, &git_repositories, tasks);
         let external_artifacts = Watched::start(
             api(arguments, &client),
             watcher::Config::default(),
@@ -177,9 +179,14 @@ impl Ports {
                 tasks,
             ),
         };
+        let all_oci_repositories = of_all_shards(arguments, &client, &watched_sources.oci_repositories, tasks);
+        let all_buckets = watched_sources.buckets.as_ref();
+        let all_buckets = all_buckets.map(|buckets| of_all_shards(arguments, &client, buckets, tasks));
         Ok(Ports {
             git_repositories,
             all_git_repositories,
+            all_oci_repositories,
+            all_buckets,
             sources: watched_sources,
             registries: Registries::default(),
             repositories: Repositories::default(),
@@ -288,16 +295,18 @@ impl Ports {
         nave_kustomize_controller::Ports {
             client: self.client.clone(),
             targets: self.targets.clone(),
-            artifacts: Arc::new(StoreOrHttp::new(
-                Some(self.store.clone()),
-                http_client(),
-                self.download_tries,
-            )) as Arc<dyn ArtifactReader>,
+            artifacts: Arc::new(
+                StoreOrHttp::new(Some(self.store.clone()), http_client(), self.download_tries).with_hosts(Hosts {
+                    source_controller: variable("SOURCE_CONTROLLER_LOCALHOST"),
+                    source_watcher: variable("SOURCE_WATCHER_LOCALHOST"),
+                }),
+            ) as Arc<dyn ArtifactReader>,
             events: self.kustomize_events.clone(),
             metrics: self.metrics.clone(),
             kustomizations: self.kustomizations.clone(),
             git_repositories: self.all_git_repositories.clone(),
-            oci_repositories: Some(self.sources.oci_repositories.clone()),
+            oci_repositories: Some(self.all_oci_repositories.clone()),
+            buckets: self.all_buckets.clone(),
             external_artifacts: self.external_artifacts.clone(),
             key_services: self.key_services.clone(),
             remote_bases: Some(self.remote_bases.clone()),
@@ -322,6 +331,8 @@ impl Ports {
             no_remote_bases: arguments.no_remote_bases,
             sops_age_secret: (!arguments.sops_age_secret.is_empty())
                 .then(|| (arguments.namespace.clone(), arguments.sops_age_secret.clone())),
+            sops_vault_config_map: (!arguments.sops_vault_configmap.is_empty())
+                .then(|| (arguments.namespace.clone(), arguments.sops_vault_configmap.clone())),
             override_managers: arguments.override_manager.clone(),
             custom_apply_stage_kinds: arguments.custom_apply_stage_kinds.clone(),
             watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
@@ -398,6 +409,29 @@ pub async fn client(arguments: &Arguments) -> Result<Client> {
     Ok(client)
 }
 
+/// The objects that are watched, or, where those are only one shard's, a watch of all: what is reconciled here may refer to
+/// the sources of others.
+fn of_all_shards<K>(arguments: &Arguments, client: &Client, own: &Watched<K>, tasks: &Tasks) -> Watched<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    if arguments.watch_label_selector.is_empty() {
+        return own.clone();
+    }
+    Watched::start(
+        api(arguments, client),
+        watcher::Config::default(),
+        without_managed_fields,
+        tasks,
+    )
+}
+
 /// Waits for the first list of a kind, if it is watched at all.
 async fn ready<K>(watched: Option<&Watched<K>>) -> bool
 where
@@ -424,6 +458,11 @@ fn side_folder(arguments: &Arguments, what: &str) -> std::path::PathBuf {
 /// The folder for what the link keeps.
 pub fn link_folder(arguments: &Arguments) -> std::path::PathBuf {
     side_folder(arguments, "link")
+}
+
+/// A variable of the environment, where it is set and not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn http_client() -> reqwest::Client {

@@ -4,13 +4,12 @@ use std::{borrow::Cow, error::Error, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use nave_artifact::FileTree;
-use nave_git::{Auth, Git, GitError, Options, Remote, Resolved, Selection, Wanted};
+use nave_git::{Base, BaseError, Git, Options};
 use nave_kustomize::{Answer, Need, RepositoryUrl, Tree};
 use nave_net::TlsOptions;
 use tempfile::TempDir;
 
 use super::clone::clone_with_git;
-use crate::say;
 
 /// Larger files are refused, as the engine refuses them.
 const MAX_FILE: usize = 64 << 20;
@@ -85,62 +84,34 @@ impl Remotes {
         match self.fetch(url, &address).await {
             Ok(tree) => Ok(tree),
             // Whoever has git set up for a private repository has credentials where only git looks.
-            Err(error) if is_refusal(&error) => clone_with_git(url, self.scratch.path())
-                .await
-                .map_err(|second| error.context(format!("git: {}", crate::hints::describe(&second)))),
-            Err(error) => Err(error),
+            Err(error) if error.is_refusal() => clone_with_git(url, self.scratch.path()).await.map_err(|second| {
+                let second = crate::hints::describe(&second);
+                told(error).context(format!("git: {second}"))
+            }),
+            Err(error) => Err(told(error)),
         }
     }
 
-    async fn fetch(&self, url: &RepositoryUrl, address: &str) -> Result<Arc<dyn Tree>> {
-        let remote = Remote::new(address, Auth::None, TlsOptions::default(), None)?;
-        let handle = self.git.remote(address, remote)?;
-        let mut resolved = Err(anyhow::anyhow!("there is no reference to look for"));
-        for wanted in wanted(&url.reference) {
-            match handle.resolve(&wanted, url.timeout).await {
-                Ok(found) => {
-                    resolved = Ok(found);
-                    break;
-                }
-                Err(error @ GitError::ReferenceNotFound { .. }) => resolved = Err(error.into()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let resolved: Resolved = resolved?;
-        // Everything: the ignore rules of a source are not those of a base.
-        let everything = Selection::new(&[], Some("!*".to_owned()))?;
-        let checkout = handle.checkout(&resolved, &everything, url.timeout).await?;
-        if url.submodules && checkout.tree.get(".gitmodules").is_some() {
-            say::warning(&format!(
-                "{}: submodules are not fetched; add ?submodules=false to say that they are not needed",
-                nave_net::redact(address)
-            ));
-        }
-        Ok(Arc::new(Checkout(checkout.tree)))
+    async fn fetch(&self, url: &RepositoryUrl, address: &str) -> Result<Arc<dyn Tree>, BaseError> {
+        let base = Base {
+            url: address,
+            reference: &url.reference,
+            submodules: url.submodules,
+            ssh: None,
+            timeout: url.timeout,
+        };
+        let tree = self.git.base(address, base).await?;
+        Ok(Arc::new(Checkout(tree)))
     }
 }
 
-/// What a reference may be, in git's order.
-fn wanted(reference: &str) -> Vec<Wanted> {
-    let is_commit = reference.len() == 40 && reference.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if reference.is_empty() {
-        vec![Wanted::Name("HEAD".to_owned())]
-    } else if is_commit {
-        vec![Wanted::Commit {
-            id: reference.to_owned(),
-            branch: None,
-        }]
-    } else if reference.starts_with("refs/") {
-        vec![Wanted::Name(reference.to_owned())]
-    } else {
-        vec![Wanted::Tag(reference.to_owned()), Wanted::Branch(reference.to_owned())]
+/// The remote's own error where there is one: it has causes and hints.
+fn told(error: BaseError) -> anyhow::Error {
+    match error {
+        BaseError::Git(error) => error.into(),
+        BaseError::Remote(error) => error.into(),
+        other => other.into(),
     }
-}
-
-fn is_refusal(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| matches!(cause.downcast_ref::<GitError>(), Some(GitError::Unauthorized { .. })))
 }
 
 /// reqwest names the URL in its first line and the reason in its last.
@@ -167,25 +138,5 @@ impl Tree for Checkout {
 
     fn list(&self, dir: &str) -> Vec<String> {
         self.0.list(dir)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_are_tried_in_gits_order() {
-        let commit = "a".repeat(40);
-        assert_eq!(wanted(""), [Wanted::Name("HEAD".into())]);
-        assert_eq!(
-            wanted(&commit),
-            [Wanted::Commit {
-                id: commit.clone(),
-                branch: None
-            }]
-        );
-        assert_eq!(wanted("refs/pull/1/head"), [Wanted::Name("refs/pull/1/head".into())]);
-        assert_eq!(wanted("v1"), [Wanted::Tag("v1".into()), Wanted::Branch("v1".into())]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use base64::Engine;
 use kube::{
     Client,
     api::{Patch, PatchParams},
@@ -452,12 +453,40 @@ fn what_is_odd_is_said_and_the_rest_is_compared() {
             .await;
         let text = world.diff("").await.differs();
         assert!(text.contains("ConfigMap/diff-odd/same drifted\n"), "{text}");
-        let far = json!({"ignore": null, "kubeConfig": {"configMapRef": {"name": "far"}}});
-        world.kustomization(far, &[same]).await;
+    });
+}
+
+#[test]
+fn a_config_map_of_the_spec_that_names_a_cluster_is_followed() {
+    RUNTIME.block_on(async {
+        let world = World::new("diff-cluster", &FILES[1..2]).await;
+        let spec = json!({"kubeConfig": {"configMapRef": {"name": "far"}}});
+        world.kustomization(spec, &[]).await;
         let error = world.diff("").await.fails(2);
-        assert!(
-            error.contains("spec.kubeConfig.configMapRef is not supported by this version"),
-            "{error}"
-        );
+        assert!(error.contains("spec.kubeConfig.configMapRef"), "{error}");
+        assert!(error.contains("ConfigMap diff-cluster/far was not found"), "{error}");
+        let set = async |data: Value| {
+            let object = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "far", "namespace": world.namespace}, "data": data});
+            put(&world.client, "configmaps", object).await;
+        };
+        let kubeconfig = nave_object::yaml::read_documents(&world.plane.kubeconfig(), nave_object::yaml::Dialect::K8s)
+            .expect("a kubeconfig")
+            .remove(0);
+        let ca = kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]
+            .as_str()
+            .expect("its certificates");
+        let ca = base64::engine::general_purpose::STANDARD.decode(ca).expect("base64");
+        let mut data = json!({"provider": "generic", "address": world.plane.url(),
+            "ca.crt": String::from_utf8(ca).expect("PEM"), "audiences": "https://kubernetes.default.svc.cluster.local"});
+        // Whoever runs the command is a person here, of whom there are no tokens to be had.
+        set(data.clone()).await;
+        let error = world.diff("").await.fails(2);
+        assert!(error.contains("and no service account"), "{error}");
+        data["serviceAccountName"] = json!("default");
+        set(data).await;
+        // The account may do nothing, which proves whom the API server was asked as.
+        let error = world.diff("").await.fails(2);
+        assert!(error.contains("system:serviceaccount:diff-cluster:default"), "{error}");
     });
 }

@@ -86,6 +86,58 @@ fn repositories_are_fetched_at_the_reference_that_the_address_names() {
 }
 
 #[test]
+fn submodules_are_fetched_unless_the_address_says_that_they_are_not_needed() {
+    let (server, _app) = RUNTIME.block_on(async {
+        let server = GitServer::start(GitServerOptions::default()).await.expect("a server");
+        let lib = server.create_repo("lib").await.expect("a repository");
+        let commit = lib
+            .commit_files(&[
+                ("kustomization.yaml", "resources: [config.yaml]\n"),
+                ("config.yaml", CONFIG),
+            ])
+            .await
+            .expect("a commit");
+        let app = server.create_repo("app").await.expect("a repository");
+        app.commit_files(&[("deploy/kustomization.yaml", "resources: [../vendor/lib]\n")])
+            .await
+            .expect("a commit");
+        let modules = "[submodule \"lib\"]\n\tpath = vendor/lib\n\turl = ../lib.git\n".to_owned();
+        // The address of the other one, as it is seen from this one.
+        let url = server.repo_url("lib");
+        let modules = modules.replace("../lib.git", &url);
+        app.write_files(&[(".gitmodules", &modules)]).expect("a file");
+        let entry = format!("160000,{commit},vendor/lib");
+        for arguments in [
+            &["update-index", "--add", "--cacheinfo", &entry][..],
+            &["add", ".gitmodules"],
+            &[
+                "-c",
+                "user.name=t",
+                "-c",
+                "user.email=t@example.com",
+                "commit",
+                "--quiet",
+                "-m",
+                "link",
+            ],
+        ] {
+            let status = std::process::Command::new("git")
+                .args(arguments)
+                .current_dir(app.work_tree())
+                .status()
+                .expect("git runs");
+            assert!(status.success(), "{arguments:?}");
+        }
+        app.push().await.expect("it is taken");
+        (server, app)
+    });
+    let address = format!("{}//deploy?ref=main", server.repo_url("app"));
+    assert!(build(&[&address]).ok().contains("version: v1\n"));
+    let error = build(&[&format!("{address}&submodules=false")]).fails(1);
+    assert!(error.contains("vendor/lib"), "{error}");
+}
+
+#[test]
 fn repositories_in_folders_are_fetched_with_git() {
     let (_server, repository) = RUNTIME.block_on(async {
         let server = GitServer::start(GitServerOptions::default()).await.expect("a server");

@@ -28,7 +28,7 @@ pub enum PrepareError {
         object: String,
     },
     /// A Secret was not decrypted.
-    #[error("{object} is encrypted with SOPS, which needs spec.decryption and is not supported by this version")]
+    #[error("{object} is SOPS encrypted, configuring decryption is required for this secret to be reconciled")]
     Encrypted {
         /// `<Kind>/<namespace>/<name>`.
         object: String,

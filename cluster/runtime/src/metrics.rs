@@ -1,11 +1,15 @@
 //! Metrics under Flux's names, so that its dashboards keep working.
 
+mod token_cache;
+
 use std::{sync::Arc, time::Duration};
 
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
     exponential_buckets,
 };
+
+use self::token_cache::TokenCache;
 
 /// One registry with what every controller measures.
 #[derive(Clone)]
@@ -18,6 +22,7 @@ struct Inner {
     durations: HistogramVec,
     active: IntGaugeVec,
     drifted: IntGaugeVec,
+    tokens: TokenCache,
 }
 
 impl Default for Metrics {
@@ -63,11 +68,17 @@ impl Metrics {
                 durations,
                 active,
                 drifted,
+                tokens: TokenCache::new(),
             }),
         };
         metrics.register(metrics.inner.durations.clone());
         metrics.register(metrics.inner.active.clone());
         metrics.register(metrics.inner.drifted.clone());
+        let tokens = &metrics.inner.tokens;
+        metrics.register(tokens.events.clone());
+        metrics.register(tokens.items.clone());
+        metrics.register(tokens.requests.clone());
+        metrics.register(tokens.evictions.clone());
         metrics
     }
 
@@ -105,6 +116,7 @@ impl Metrics {
     pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
         let _ = self.inner.durations.remove_label_values(&[kind, name, namespace]); // it may never have been reconciled
         self.drifted(kind, namespace, name, None);
+        self.inner.tokens.forget(kind, namespace, name);
     }
 
     /// The gauge of workers in use by one controller.

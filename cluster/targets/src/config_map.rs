@@ -259,6 +259,14 @@ impl Targets {
             Cluster::Generic { address, ca, audiences } => {
                 let accounts = ClusterAccounts::new(access.client.clone());
                 let (of, name) = match said.account.as_str() {
+                    // Whoever writes the ConfigMap names the address and the audience: with the token of this process he
+                    // could be this process.
+                    "" if self.keeps_identity() => {
+                        return Err(
+                            "the identity of this process is not lent here: serviceAccountName has to be set"
+                                .to_owned(),
+                        );
+                    }
                     "" => accounts.own().await?,
                     name => (namespace.to_owned(), name.to_owned()),
                 };
@@ -274,6 +282,7 @@ impl Targets {
             }
             Cluster::Cloud(request) => {
                 let cloud = access.cloud.ok_or("identities of clouds cannot be used here")?;
+                let cloud = cloud.during("fetch_kubeconfig");
                 let identity = match said.account.as_str() {
                     "" => Identity::Process,
                     name => Identity::Account {
@@ -287,7 +296,7 @@ impl Targets {
                     .map_err(|error| error.to_string())?;
                 let shown = format!("{} {identity} for {}", request.provider, request.cluster);
                 let tokens = CloudTokens {
-                    cloud: cloud.clone(),
+                    cloud,
                     identity,
                     provider: request.provider,
                     cluster: request.cluster,

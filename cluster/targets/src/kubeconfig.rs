@@ -20,6 +20,9 @@ pub struct KubeconfigPolicy {
     pub allow_local_servers: bool,
     /// Go through the proxy that `clusters[].cluster.proxy-url` names.
     pub allow_proxy: bool,
+    /// Never use tokens of this process for clusters of `configMapRef`: whoever writes the ConfigMap names the address
+    /// that they are shown to, and is somebody else here.
+    pub keep_own_identity: bool,
 }
 
 /// Why a kubeconfig cannot be used. No text of the kubeconfig but names of fields and the server is repeated, since it holds
@@ -336,6 +339,7 @@ mod tests {
             .expect("it is harmless");
         assert_eq!((kept.clusters.len(), kept.auth_infos.len()), (1, 1));
         let all = KubeconfigPolicy {
+            keep_own_identity: false,
             allow_exec: true,
             allow_insecure_tls: true,
             allow_local_servers: true,

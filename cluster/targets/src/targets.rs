@@ -166,6 +166,11 @@ impl Targets {
         self.target(&id, || base, account)
     }
 
+    /// Whether the tokens of this process are for nobody else.
+    pub(crate) fn keeps_identity(&self) -> bool {
+        self.policy.keep_own_identity
+    }
+
     fn target(
         &self,
         cluster: &str,

@@ -35,6 +35,36 @@ pub struct StoreOrHttp {
     store: Option<Store>,
     downloads: Downloads,
     limits: Limits,
+    hosts: Hosts,
+}
+
+/// Where artifacts are downloaded from instead of the host in their URL, as `host` or `host:port`; for processes that run
+/// outside of the cluster, with a port forwarded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hosts {
+    /// Flux's `SOURCE_CONTROLLER_LOCALHOST`.
+    pub source_controller: Option<String>,
+    /// Flux's `SOURCE_WATCHER_LOCALHOST`: for URLs of the source-watcher.
+    pub source_watcher: Option<String>,
+}
+
+impl Hosts {
+    /// The URL with the host that it is to be asked at.
+    fn apply(&self, artifact: &Artifact) -> String {
+        // As Flux tells them apart.
+        let host = if artifact.url.contains("//source-watcher") {
+            &self.source_watcher
+        } else {
+            &self.source_controller
+        };
+        match (host, artifact.url.split_once("://")) {
+            (Some(host), Some((scheme, rest))) => {
+                let path = rest.find('/').map_or("", |start| &rest[start..]);
+                format!("{scheme}://{host}{path}")
+            }
+            _ => artifact.url.clone(),
+        }
+    }
 }
 
 impl StoreOrHttp {
@@ -45,7 +75,13 @@ impl StoreOrHttp {
             store,
             downloads: Downloads::new(client, retries, limits.bytes),
             limits,
+            hosts: Hosts::default(),
         }
+    }
+
+    /// Downloads from other hosts than the URLs say.
+    pub fn with_hosts(self, hosts: Hosts) -> Self {
+        StoreOrHttp { hosts, ..self }
     }
 }
 
@@ -62,8 +98,9 @@ impl ArtifactReader for StoreOrHttp {
                     }
                 }
             }
-            let bytes = self.downloads.get(&artifact.url, &digest).await?;
-            let (limits, url) = (self.limits, artifact.url.clone());
+            let url = self.hosts.apply(artifact);
+            let bytes = self.downloads.get(&url, &digest).await?;
+            let limits = self.limits;
             tokio::task::spawn_blocking(move || {
                 unpack(bytes.as_slice(), &limits).map_err(|source| ReadError::Unpack { url, source })
             })
@@ -104,6 +141,21 @@ mod tests {
         let address = listener.local_addr().expect("a bound port has an address");
         tokio::spawn(async move { axum::serve(listener, router).await });
         (format!("http://{address}"), asked)
+    }
+
+    #[test]
+    fn hosts_of_urls_are_replaced_by_kind() {
+        let hosts = Hosts {
+            source_controller: Some("localhost:9090".to_owned()),
+            source_watcher: None,
+        };
+        let url = "http://source-controller.flux-system.svc.cluster.local./gitrepository/n/x/a.tar.gz";
+        let mut artifact = artifact(url.to_owned(), String::new());
+        let replaced = "http://localhost:9090/gitrepository/n/x/a.tar.gz";
+        assert_eq!(hosts.apply(&artifact), replaced);
+        assert_eq!(Hosts::default().apply(&artifact), url);
+        artifact.url = url.replace("source-controller", "source-watcher");
+        assert_eq!(hosts.apply(&artifact), artifact.url, "it is another server's");
     }
 
     fn artifact(url: String, digest: String) -> Artifact {

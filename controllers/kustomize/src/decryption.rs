@@ -2,17 +2,22 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt};
 use nave_crds::kustomize::Kustomization;
-use nave_kms::{AwsKey, AwsKeyError, Credentials, KeyServices, azure_key_from_text};
+use nave_kms::{AwsKey, AwsKeyError, Credentials, KeyServices, VaultLogin, VaultServers, azure_key_from_text};
 use nave_net::{
     SecretText,
-    cloud::{Cloud, CloudError, GoogleKey},
+    cloud::{Cloud, CloudError, GoogleKey, Identity},
 };
-use nave_sops::{Answers, KeyError, Keys, Request};
+use nave_sops::{Answer, Answers, KeyError, KeyService, Keys, Request};
+use nave_targets::ClusterAccounts;
+use tokio::sync::OnceCell;
 
-use crate::Options;
+use crate::{Options, target::cloud_of};
+
+/// The key of the ConfigMap that lists Vaults.
+const VAULT_CONFIG: &str = "config.yaml";
 
 /// What a Kustomization decrypts with.
 #[derive(Debug)]
@@ -20,8 +25,29 @@ pub(crate) struct Decryption {
     pub keys: Keys,
     credentials: Credentials,
     services: KeyServices,
+    /// Who logs in to Vault, where that is wanted and no token is at hand.
+    login: Option<Login>,
     /// Names the keys without showing them: the identity and version of their Secret.
     pub version: String,
+}
+
+/// What is needed to log in to Vault; asked for once a file is encrypted with a key there.
+#[derive(Debug)]
+struct Login {
+    /// Namespace and name of the list of trusted servers.
+    config_map: (String, String),
+    cloud: Cloud,
+    identity: Identity,
+    client: HiddenClient,
+    made: OnceCell<Result<VaultLogin, String>>,
+}
+
+struct HiddenClient(Client);
+
+impl std::fmt::Debug for HiddenClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
 }
 
 /// Why there are no keys.
@@ -80,16 +106,24 @@ pub(crate) async fn decryption_of(
         keys: Keys::new(),
         credentials: Credentials::default(),
         services: services.clone(),
+        login: None,
         version: String::new(),
     };
-    if let Some(cloud) = &options.cloud {
+    if let Some(cloud) = cloud_of(kustomization, options) {
         let identity = Cloud::identity_of(
             &kustomization.namespace().unwrap_or_default(),
             &spec.service_account_name,
             &options.default_decryption_service_account,
             options.gates.object_level_workload_identity,
         )?;
-        decryption.credentials.ambient = Some((cloud.clone(), identity));
+        decryption.login = options.sops_vault_config_map.clone().map(|config_map| Login {
+            config_map,
+            cloud: cloud.clone(),
+            identity: identity.clone(),
+            client: HiddenClient(client.clone()),
+            made: OnceCell::new(),
+        });
+        decryption.credentials.ambient = Some((cloud, identity));
     }
     if let Some(reference) = &spec.secret_ref {
         let namespace = kustomization.namespace().unwrap_or_default();
@@ -182,9 +216,52 @@ impl Decryption {
     pub async fn ask(&self, requests: Vec<Request>, answers: &mut Answers) {
         for request in requests {
             if let Entry::Vacant(place) = answers.entry(request) {
-                let answer = self.services.decrypt(place.key(), &self.credentials).await;
+                let answer = self.answer(place.key()).await;
                 place.insert(answer);
             }
         }
+    }
+
+    async fn answer(&self, request: &Request) -> Answer {
+        let is_vault = matches!(request.service, KeyService::Vault { .. });
+        match &self.login {
+            Some(login) if is_vault && self.credentials.vault_token.is_none() => {
+                let made = login.made.get_or_init(|| login.make()).await;
+                let credentials = Credentials {
+                    vault_login: Some(made.clone()?),
+                    ..self.credentials.clone()
+                };
+                self.services.decrypt(request, &credentials).await
+            }
+            _ => self.services.decrypt(request, &self.credentials).await,
+        }
+    }
+}
+
+impl Login {
+    /// Reads the list of servers, and who logs in: the named account, else that of this process.
+    async fn make(&self) -> Result<VaultLogin, String> {
+        let (namespace, name) = &self.config_map;
+        let place = format!("ConfigMap {namespace}/{name}");
+        let api: Api<ConfigMap> = Api::namespaced(self.client.0.clone(), namespace);
+        let found = api
+            .get_opt(name)
+            .await
+            .map_err(|error| format!("reading {place}: {error}"))?;
+        let found = found.ok_or_else(|| format!("{place} with the servers of Vault was not found"))?;
+        let data = found.data.unwrap_or_default();
+        let text = data
+            .get(VAULT_CONFIG)
+            .ok_or_else(|| format!("{place} has no key {VAULT_CONFIG:?}"))?;
+        let servers =
+            VaultServers::from_yaml(text).map_err(|error| format!("key {VAULT_CONFIG:?} of {place}: {error}"))?;
+        let account = match &self.identity {
+            Identity::Account { namespace, name } => (namespace.clone(), name.clone()),
+            Identity::Process if self.cloud.lends_process_identity() => {
+                ClusterAccounts::new(self.client.0.clone()).own().await?
+            }
+            Identity::Process => return Err(CloudError::OwnIdentity.to_string()),
+        };
+        Ok(VaultLogin::new(servers, place, &self.cloud, account))
     }
 }

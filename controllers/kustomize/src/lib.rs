@@ -36,7 +36,7 @@ mod triggers;
 mod variables;
 mod waiting;
 
-pub use artifacts::{ArtifactReader, ReadError, StoreOrHttp};
+pub use artifacts::{ArtifactReader, Hosts, ReadError, StoreOrHttp};
 pub use options::{FeatureGates, Filter, Options, Ports};
 pub use remote::{OpenRemoteError, RemoteBases};
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use kube::Client;
 use nave_crds::{
     kustomize::Kustomization,
-    source::{ExternalArtifact, GitRepository, OCIRepository},
+    source::{Bucket, ExternalArtifact, GitRepository, OCIRepository},
 };
 use nave_kms::KeyServices;
 use nave_net::cloud::Cloud;
@@ -35,6 +35,8 @@ pub struct Ports {
     pub git_repositories: Watched<GitRepository>,
     /// Sources; without a watch they are read one by one.
     pub oci_repositories: Option<Watched<OCIRepository>>,
+    /// Sources; without a watch they are read one by one.
+    pub buckets: Option<Watched<Bucket>>,
     /// Sources.
     pub external_artifacts: Watched<ExternalArtifact>,
     /// Who may delete.
@@ -74,6 +76,8 @@ pub struct Options {
     pub no_remote_bases: bool,
     /// `--sops-age-secret`: namespace and name of a Secret with age keys for Kustomizations that name none.
     pub sops_age_secret: Option<(String, String)>,
+    /// `--sops-vault-configmap`: namespace and name of a ConfigMap with the Vaults that service accounts log in to.
+    pub sops_vault_config_map: Option<(String, String)>,
     /// `--override-manager`.
     pub override_managers: Vec<String>,
     /// `--custom-apply-stage-kinds`: (group, kind).
@@ -140,6 +144,7 @@ impl Default for Options {
             no_cross_namespace_refs: false,
             no_remote_bases: false,
             sops_age_secret: None,
+            sops_vault_config_map: None,
             override_managers: Vec::new(),
             custom_apply_stage_kinds: Vec::new(),
             watch_configs_label_selector: "reconcile.fluxcd.io/watch=Enabled".to_owned(),

@@ -63,6 +63,7 @@ impl Kustomizations {
             kustomizations,
             git_repositories,
             oci_repositories,
+            buckets,
             external_artifacts,
             tasks,
             client,
@@ -81,6 +82,15 @@ impl Kustomizations {
             self.triggers.watch_sources(
                 "OCIRepository",
                 oci_repositories,
+                |source| source.status.as_ref()?.artifact.as_ref(),
+                kustomizations,
+                tasks,
+            );
+        }
+        if let Some(buckets) = buckets {
+            self.triggers.watch_sources(
+                "Bucket",
+                buckets,
                 |source| source.status.as_ref()?.artifact.as_ref(),
                 kustomizations,
                 tasks,

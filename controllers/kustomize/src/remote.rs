@@ -13,7 +13,7 @@ use std::{
 };
 
 use nave_artifact::{FileTree, Limits};
-use nave_git::{Auth, Git, GitError, OpenError, Options, Remote, Selection, Wanted};
+use nave_git::{Base, BaseError, Git, OpenError, Options, SshAuth};
 use nave_kustomize::{Answer, Answers, Need, RepositoryUrl, Tree};
 use nave_net::{ClientError, TlsOptions, is_local, redact};
 use reqwest::{StatusCode, header, redirect};
@@ -47,6 +47,8 @@ struct Inner {
     git: Git,
     http: reqwest::Client,
     allow_local: bool,
+    /// Where a key and known hosts lie, for ssh.
+    ssh: Option<PathBuf>,
     kept: Mutex<Kept>,
 }
 
@@ -87,12 +89,20 @@ impl RemoteBases {
     /// Git objects are kept in `folder`. Addresses of this machine and its link are fetched from only if `allow_local`:
     /// who builds the files of others must not reach for them what only this process can reach.
     ///
+    /// Repositories over ssh are fetched with the key and the known hosts in folder `ssh`, as in `~/.ssh`; without one they
+    /// are refused.
+    ///
     /// # Errors
     /// The folder cannot be used, or there are no root certificates.
-    pub fn open(folder: impl Into<PathBuf>, allow_local: bool) -> Result<RemoteBases, OpenRemoteError> {
+    pub fn open(
+        folder: impl Into<PathBuf>,
+        allow_local: bool,
+        ssh: Option<PathBuf>,
+    ) -> Result<RemoteBases, OpenRemoteError> {
         let git = Git::open(Options {
             limits: REPOSITORY,
             max_response: LARGEST_PACK,
+            refuse_local: !allow_local,
             ..Options::new(folder)
         })
         .map_err(OpenRemoteError::Git)?;
@@ -112,6 +122,7 @@ impl RemoteBases {
             git,
             http,
             allow_local,
+            ssh,
             kept: Mutex::default(),
         })))
     }
@@ -212,43 +223,32 @@ impl RemoteBases {
 
     async fn repository(&self, url: &RepositoryUrl, timeout: Duration) -> Result<FileTree, String> {
         let address = url.clone_url();
-        match Url::parse(&address) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => self.check(&url)?,
-            _ => return Err("only repositories at http:// and https:// addresses are fetched".to_owned()),
+        if address.starts_with("file:") {
+            return Err("only repositories at addresses of http, https and ssh are fetched".to_owned());
         }
-        let failed = |error: GitError| chain(&error);
-        let remote = Remote::new(&address, Auth::None, TlsOptions::default(), None).map_err(|error| chain(&error))?;
-        let handle = self.0.git.remote(&address, remote).map_err(failed)?;
+        let key = match &self.0.ssh {
+            // Read each time: a Secret that is mounted there may change.
+            Some(folder) if is_ssh(&address) => SshAuth::of_folder(folder).await.map_err(|error| chain(&error))?,
+            _ => None,
+        };
         if let Some(old) = self.lock().use_repository(&address) {
             self.0.git.release(&old);
         }
-        let work = async {
-            let mut outcome = None;
-            for wanted in references(&url.reference) {
-                match handle.resolve(&wanted, timeout).await {
-                    Err(error @ GitError::ReferenceNotFound { .. }) => outcome = Some(Err(error)),
-                    other => {
-                        outcome = Some(other);
-                        break;
-                    }
-                }
-            }
-            let resolved = outcome.expect("there is at least one reference").map_err(failed)?;
-            // Everything: the ignore rules of a source are not those of a base.
-            let everything = Selection::new(&[], Some("!*".to_owned())).map_err(|error| chain(&error))?;
-            let checkout = handle.checkout(&resolved, &everything, timeout).await.map_err(failed)?;
-            Ok::<FileTree, String>(checkout.tree)
+        let base = Base {
+            url: &address,
+            reference: &url.reference,
+            submodules: url.submodules,
+            ssh: key.as_ref(),
+            timeout,
         };
-        let tree = tokio::time::timeout(timeout, work)
-            .await
-            .map_err(|_| format!("it took longer than {timeout:.0?}; add ?timeout=2m to allow more"))??;
-        if url.submodules && tree.get(".gitmodules").is_some() {
-            tracing::warn!(
-                repository = %redact(&address),
-                "submodules of a remote base are not fetched; ?submodules=false says that they are not needed"
-            );
-        }
-        Ok(tree)
+        self.0.git.base(&address, base).await.map_err(|error| match error {
+            BaseError::NoKey => match &self.0.ssh {
+                Some(folder) => format!("it needs a key for ssh, and {} has none", folder.display()),
+                None => "repositories over ssh are not fetched here: there is no key for them".to_owned(),
+            },
+            BaseError::Git(error) => chain(&error),
+            other => chain(&other),
+        })
     }
 
     fn check(&self, url: &Url) -> Result<(), String> {
@@ -295,18 +295,9 @@ fn host_of(need: &Need) -> String {
     host.unwrap_or(address)
 }
 
-/// What a reference may be, in git's order.
-fn references(reference: &str) -> Vec<Wanted> {
-    let is_commit = reference.len() == 40 && reference.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    match reference {
-        "" => vec![Wanted::Name("HEAD".to_owned())],
-        _ if is_commit => vec![Wanted::Commit {
-            id: reference.to_owned(),
-            branch: None,
-        }],
-        _ if reference.starts_with("refs/") => vec![Wanted::Name(reference.to_owned())],
-        _ => vec![Wanted::Tag(reference.to_owned()), Wanted::Branch(reference.to_owned())],
-    }
+/// `ssh://…`, or `user@host:path`.
+fn is_ssh(address: &str) -> bool {
+    address.starts_with("ssh://") || !address.contains("://")
 }
 
 /// A commit's files as kustomize sees them.
@@ -340,7 +331,7 @@ mod tests {
     async fn fetch_refused(allow_local: bool, need: &Need) -> String {
         nave_net::install_crypto_provider();
         let folder = tempfile::tempdir().expect("a folder");
-        let bases = RemoteBases::open(folder.path(), allow_local).expect("it opens");
+        let bases = RemoteBases::open(folder.path(), allow_local, Some(folder.path().to_owned())).expect("it opens");
         match bases.fetch(need, Duration::from_secs(5)).await {
             Ok(_) => panic!("{need:?} was fetched"),
             Err(why) => why,
@@ -363,21 +354,22 @@ mod tests {
             "http://169.254.169.254/latest/meta-data//x",
         ] {
             let why = fetch_refused(false, &need(url)).await;
-            assert!(
-                why.contains("an address of this machine") || why.contains("one of this machine"),
-                "{url}: {why}"
-            );
+            assert!(why.contains("address of this machine"), "{url}: {why}");
         }
         let file = Need::File {
             url: "http://localhost:1/a.yaml".to_owned(),
         };
         assert!(fetch_refused(false, &file).await.contains("one of this machine"));
-        for url in ["git@github.com:o/r//x", "file:///srv/r//x", "ssh://git@host/o/r//x"] {
+        for (url, wanted) in [
+            ("git@github.com:o/r//x", "it needs a key for ssh, and "),
+            ("ssh://git@host/o/r//x", "it needs a key for ssh, and "),
+            (
+                "file:///srv/r//x",
+                "only repositories at addresses of http, https and ssh",
+            ),
+        ] {
             let why = fetch_refused(true, &need(url)).await;
-            assert!(
-                why.contains("only repositories at http:// and https://"),
-                "{url}: {why}"
-            );
+            assert!(why.contains(wanted), "{url}: {why}");
         }
     }
 
@@ -385,7 +377,7 @@ mod tests {
     async fn a_build_may_not_ask_for_ever() {
         nave_net::install_crypto_provider();
         let folder = tempfile::tempdir().expect("a folder");
-        let bases = RemoteBases::open(folder.path(), false).expect("it opens");
+        let bases = RemoteBases::open(folder.path(), false, None).expect("it opens");
         let file = |number: usize| Need::File {
             url: format!("http://127.0.0.1:1/{number}.yaml"),
         };

@@ -1,7 +1,12 @@
 //! Reading the source that a Kustomization refers to.
 
+use std::fmt::Debug;
+
+use kube::Resource;
 use nave_crds::{kustomize::Kustomization, meta::Artifact};
 use nave_object::Gvk;
+use nave_runtime::Watched;
+use serde::de::DeserializeOwned;
 
 use crate::{Options, Ports, plan::SourceSeen};
 
@@ -29,36 +34,44 @@ pub(crate) async fn source_of(kustomization: &Kustomization, ports: &Ports, opti
     if options.gates.direct_source_fetch && is_known {
         return ask(ports, &reference.kind, namespace, &reference.name, name).await;
     }
-    let artifact = match reference.kind.as_str() {
-        "GitRepository" => match ports.git_repositories.get(namespace, &reference.name) {
-            Some(source) => Some(source.status.as_ref().and_then(|status| status.artifact.clone())),
-            // It may belong to another shard, whose objects are not watched here.
-            None => return ask(ports, &reference.kind, namespace, &reference.name, name).await,
-        },
-        "ExternalArtifact" => ports
-            .external_artifacts
-            .get(namespace, &reference.name)
-            .map(|source| source.status.as_ref().and_then(|status| status.artifact.clone())),
-        "OCIRepository" => match &ports.oci_repositories {
-            Some(watched) => watched
-                .get(namespace, &reference.name)
-                .map(|source| source.status.as_ref().and_then(|status| status.artifact.clone())),
-            None => return ask(ports, &reference.kind, namespace, &reference.name, name).await,
-        },
-        "Bucket" => return ask(ports, &reference.kind, namespace, &reference.name, name).await,
+    // None: nothing watches the kind, or no such object is watched here. It may belong to another shard, or be newer than
+    // what the watch has seen.
+    let watched = match reference.kind.as_str() {
+        "GitRepository" => artifact_of(Some(&ports.git_repositories), namespace, &reference.name, |source| {
+            source.status.as_ref()?.artifact.as_ref()
+        }),
+        "OCIRepository" => artifact_of(ports.oci_repositories.as_ref(), namespace, &reference.name, |source| {
+            source.status.as_ref()?.artifact.as_ref()
+        }),
+        "Bucket" => artifact_of(ports.buckets.as_ref(), namespace, &reference.name, |source| {
+            source.status.as_ref()?.artifact.as_ref()
+        }),
+        "ExternalArtifact" => artifact_of(Some(&ports.external_artifacts), namespace, &reference.name, |source| {
+            source.status.as_ref()?.artifact.as_ref()
+        }),
         kind => {
             return SourceSeen::Unsupported(format!("spec.sourceRef.kind {kind:?} is not supported by this version"));
         }
     };
-    seen(artifact, name)
+    match watched {
+        Some(Some(artifact)) => SourceSeen::Ready(Box::new(artifact)),
+        Some(None) => SourceSeen::Empty(name),
+        None => ask(ports, &reference.kind, namespace, &reference.name, name).await,
+    }
 }
 
-fn seen(artifact: Option<Option<Artifact>>, name: String) -> SourceSeen {
-    match artifact {
-        None => SourceSeen::Missing(name),
-        Some(None) => SourceSeen::Empty(name),
-        Some(Some(artifact)) => SourceSeen::Ready(Box::new(artifact)),
-    }
+/// The artifact of a source that is watched.
+fn artifact_of<K>(
+    watched: Option<&Watched<K>>,
+    namespace: &str,
+    name: &str,
+    artifact: fn(&K) -> Option<&Artifact>,
+) -> Option<Option<Artifact>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let source = watched?.get(namespace, name)?;
+    Some(artifact(&source).cloned())
 }
 
 async fn ask(ports: &Ports, kind: &str, namespace: &str, object: &str, name: String) -> SourceSeen {

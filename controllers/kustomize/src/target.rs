@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use nave_crds::kustomize::Kustomization;
+use nave_net::cloud::Cloud;
 use nave_targets::{ConfigMapAccess, ConfigMapError, ServiceAccount, Target, TargetError};
 
 use crate::{Options, Ports};
@@ -52,6 +53,14 @@ pub(crate) fn account_of(kustomization: &Kustomization, options: &Options) -> Op
     })
 }
 
+/// The clouds, asked on behalf of this object.
+pub(crate) fn cloud_of(kustomization: &Kustomization, options: &Options) -> Option<Cloud> {
+    let name = kustomization.metadata.name.as_deref().unwrap_or_default();
+    let namespace = kustomization.metadata.namespace.as_deref().unwrap_or_default();
+    let cloud = options.cloud.as_ref()?;
+    Some(cloud.of_object("Kustomization", namespace, name))
+}
+
 pub(crate) async fn target_of(
     kustomization: &Kustomization,
     ports: &Ports,
@@ -63,12 +72,13 @@ pub(crate) async fn target_of(
     };
     if let Some(config_map) = &reference.config_map_ref {
         let namespace = kustomization.metadata.namespace.clone().unwrap_or_default();
+        let cloud = cloud_of(kustomization, options);
         let access = ConfigMapAccess {
             client: &ports.client,
             namespace: &namespace,
             name: &config_map.name,
             account: account.as_ref(),
-            cloud: options.cloud.as_ref(),
+            cloud: cloud.as_ref(),
             gate: options.gates.object_level_workload_identity,
             default_account: &options.default_kubeconfig_service_account,
         };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, future::Future, pin::Pin};
 
 use crate::{
     SecretText,
-    cloud::{Cloud, CloudError},
+    cloud::{Cloud, CloudError, CloudToken},
 };
 
 /// As whom a cloud is asked.
@@ -67,7 +67,11 @@ impl Cloud {
     /// Reads the account; none for the process.
     pub(crate) async fn account<'a>(&'a self, identity: &'a Identity) -> Result<Option<Account<'a>>, CloudError> {
         let Identity::Account { namespace, name } = identity else {
-            return Ok(None);
+            return if self.keeps_to_itself {
+                Err(CloudError::OwnIdentity)
+            } else {
+                Ok(None)
+            };
         };
         let accounts = self.inner.accounts.as_deref().ok_or(CloudError::NoAccounts)?;
         let annotations = accounts
@@ -84,6 +88,30 @@ impl Cloud {
             name,
             annotations,
         }))
+    }
+}
+
+impl Cloud {
+    /// A token of a service account of the cluster for an audience, for whoever believes the cluster itself.
+    ///
+    /// # Errors
+    /// Accounts cannot be asked here, or the cluster gives no token.
+    pub async fn account_token(&self, namespace: &str, name: &str, audience: &str) -> Result<CloudToken, CloudError> {
+        let accounts = self.inner.accounts.as_deref().ok_or(CloudError::NoAccounts)?;
+        let audiences = [audience.to_owned()];
+        let fetch = async {
+            let token = accounts.token(namespace, name, &audiences).await;
+            let token = token.map_err(|detail| CloudError::Account {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                detail,
+            })?;
+            let until = token.expires;
+            let value = token.value;
+            Ok((CloudToken { value, expires: until }, until))
+        };
+        let kept = format!("account {namespace}/{name} for {audience}");
+        self.inner.tokens.get(kept, self.usage.as_deref(), fetch).await
     }
 }
 

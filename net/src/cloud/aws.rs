@@ -78,7 +78,7 @@ impl Cloud {
             let until = found.expires.unwrap_or_else(|| Timestamp::now() + STATIC_LIFE);
             Ok((found, until))
         };
-        self.inner.aws.get(name, fetch).await
+        self.inner.aws.get(name, self.usage.as_deref(), fetch).await
     }
 
     /// Credentials of a role that others may assume.

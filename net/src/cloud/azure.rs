@@ -103,7 +103,7 @@ impl Cloud {
             let until = token.expires;
             Ok((token, until))
         };
-        self.inner.tokens.get(name, fetch).await
+        self.inner.tokens.get(name, self.usage.as_deref(), fetch).await
     }
 
     /// An access token for a key that was handed out.
@@ -118,7 +118,11 @@ impl Cloud {
         };
         self.inner
             .tokens
-            .get(format!("azure key {} {scope}", key.name()), fetch)
+            .get(
+                format!("azure key {} {scope}", key.name()),
+                self.usage.as_deref(),
+                fetch,
+            )
             .await
     }
 

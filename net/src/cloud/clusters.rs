@@ -82,7 +82,7 @@ impl Cloud {
             // The cache's own limit comes first.
             Ok((place, Timestamp::now() + SignedDuration::from_hours(24)))
         };
-        self.inner.places.get(name, describe).await
+        self.inner.places.get(name, self.usage.as_deref(), describe).await
     }
 
     async fn described(&self, identity: &Identity, request: &ClusterRequest) -> Result<ClusterPlace, CloudError> {

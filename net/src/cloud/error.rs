@@ -60,6 +60,9 @@ pub enum CloudError {
         /// Why.
         detail: String,
     },
+    /// The process has an identity and does not lend it.
+    #[error("the identity of this process is not lent here: a service account has to be named")]
+    OwnIdentity,
     /// Accounts cannot be asked here.
     #[error("service accounts cannot be used here")]
     NoAccounts,

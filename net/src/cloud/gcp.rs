@@ -46,7 +46,7 @@ impl Cloud {
             let until = token.expires;
             Ok((token, until))
         };
-        self.inner.tokens.get(name, fetch).await
+        self.inner.tokens.get(name, self.usage.as_deref(), fetch).await
     }
 
     /// An access token for a key that was handed out as a file.
@@ -59,7 +59,10 @@ impl Cloud {
             let until = token.expires;
             Ok((token, until))
         };
-        self.inner.tokens.get(format!("gcp key {}", key.name()), fetch).await
+        self.inner
+            .tokens
+            .get(format!("gcp key {}", key.name()), self.usage.as_deref(), fetch)
+            .await
     }
 
     async fn gcp_of_process(&self) -> Result<CloudToken, CloudError> {

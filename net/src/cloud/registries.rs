@@ -98,7 +98,11 @@ impl Cloud {
                 let credentials = self.aws_credentials(identity, Some(region)).await?;
                 let name = format!("aws {identity} {region} {is_public} {}", credentials.id);
                 let login = self.ecr_login(region, is_public, &credentials);
-                self.inner.logins.get(name, login).await.map(|(login, _)| login)
+                self.inner
+                    .logins
+                    .get(name, self.usage.as_deref(), login)
+                    .await
+                    .map(|(login, _)| login)
             }
             Provider::Azure => {
                 let management = if host.ends_with(".azurecr.cn") {
@@ -111,7 +115,11 @@ impl Cloud {
                 let token = self.azure_token(identity, management).await?;
                 let login = self.acr_login(host, token.value);
                 let name = format!("azure {identity} {host}");
-                self.inner.logins.get(name, login).await.map(|(login, _)| login)
+                self.inner
+                    .logins
+                    .get(name, self.usage.as_deref(), login)
+                    .await
+                    .map(|(login, _)| login)
             }
         }
     }

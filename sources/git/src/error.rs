@@ -17,6 +17,12 @@ pub enum GitError {
         #[source]
         source: ClientError,
     },
+    /// An address of this machine, where such are not asked.
+    #[error("{url} is an address of this machine, which is not allowed")]
+    Local {
+        /// The remote.
+        url: String,
+    },
     /// The reference cannot exist.
     #[error("invalid reference '{reference}': {what}")]
     InvalidReference {

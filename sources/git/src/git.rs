@@ -8,7 +8,7 @@ use std::{
 };
 
 use nave_artifact::{Algorithm, Digest, Hasher, Limits};
-use nave_net::SecretText;
+use nave_net::{SecretText, is_local};
 use rand::RngCore;
 use tokio::{runtime::Handle, sync::Semaphore};
 
@@ -27,6 +27,9 @@ pub struct Options {
     pub max_response: u64,
     /// Algorithms of SSH.
     pub ssh: SshOptions,
+    /// Addresses of this machine and its link are not asked, submodules and redirects included: for repositories that
+    /// are named by others, who must not reach what only this process can reach.
+    pub refuse_local: bool,
 }
 
 impl Options {
@@ -38,6 +41,7 @@ impl Options {
             limits: Limits::default(),
             max_response: 4 << 30,
             ssh: SshOptions::default(),
+            refuse_local: false,
         }
     }
 }
@@ -138,6 +142,11 @@ impl Git {
     /// # Errors
     /// TLS or proxy settings cannot be used.
     pub fn remote(&self, user: &str, remote: Remote) -> Result<RemoteHandle, GitError> {
+        if self.inner.options.refuse_local && is_local(&remote.url) {
+            return Err(GitError::Local {
+                url: remote.url.to_string(),
+            });
+        }
         let transport = self.transport_key(&remote);
         let key = self.store_key(&remote, &transport);
         let client = self.client(&remote, transport)?;
@@ -225,7 +234,7 @@ impl Git {
         };
         let client = nave_net::http_client(&remote.tls, remote.proxy.as_ref())
             .map_err(failed)?
-            .redirect(redirect_policy())
+            .redirect(redirect_policy(self.inner.options.refuse_local))
             .build()
             .map_err(|source| failed(nave_net::ClientError::Build(source)))?;
         let mut state = self.state();

@@ -10,6 +10,7 @@
 //!
 //! gix changes its interface every month; it is pinned, and few modules here know it, and nobody else does.
 
+mod base;
 mod cache;
 mod commit;
 mod error;
@@ -31,6 +32,7 @@ mod submodule;
 mod tree;
 mod wire;
 
+pub use base::{Base, BaseError};
 pub use commit::{NewCommit, Person, Sign};
 pub use error::GitError;
 pub use git::{Git, OpenError, Options};
@@ -43,6 +45,7 @@ pub use remote::{Auth, Remote, RemoteError};
 pub use selection::{Selection, SelectionError};
 pub use signature::{KeysError, SignatureError, TrustedKeys};
 pub use ssh::{
-    HostKey, ScanError, SshAuth, SshAuthError, SshKeyKind, SshKeyPair, SshOptions, SshOptionsError, scan_host_keys,
+    HostKey, ScanError, SshAuth, SshAuthError, SshFolderError, SshKeyKind, SshKeyPair, SshOptions, SshOptionsError,
+    scan_host_keys,
 };
 pub use tree::{Checkout, Commit, ReadError, is_lfs_pointer};

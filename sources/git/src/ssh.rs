@@ -7,6 +7,7 @@
 mod auth;
 mod blob;
 mod connect;
+mod folder;
 mod known_hosts;
 mod made;
 mod pipe;
@@ -14,4 +15,5 @@ mod pipe;
 pub use auth::{SshAuth, SshAuthError, SshOptions, SshOptionsError};
 pub(crate) use blob::is_nested;
 pub(crate) use connect::connect;
+pub use folder::SshFolderError;
 pub use made::{HostKey, ScanError, SshKeyKind, SshKeyPair, scan_host_keys};

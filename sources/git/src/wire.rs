@@ -78,12 +78,16 @@ pub(crate) struct Wire {
 }
 
 /// Where a redirect of the client library may lead; it drops credentials by itself when the host changes.
-pub(crate) fn redirect_policy() -> reqwest::redirect::Policy {
-    reqwest::redirect::Policy::custom(|attempt| {
+pub(crate) fn redirect_policy(refuse_local: bool) -> reqwest::redirect::Policy {
+    reqwest::redirect::Policy::custom(move |attempt| {
         let previous = attempt.previous().last();
         let downgrade = previous.is_some_and(|url| url.scheme() == "https") && attempt.url().scheme() != "https";
         if downgrade {
             attempt.error(RedirectRefused("it leaves https"))
+        } else if refuse_local && nave_net::is_local(attempt.url()) {
+            attempt.error(RedirectRefused(
+                "the address is one of this machine, which is not allowed",
+            ))
         } else if attempt.previous().len() > 5 {
             attempt.error(RedirectRefused("there are more than five"))
         } else {

@@ -94,6 +94,7 @@ async fn signer(
             expires: None,
         },
         (None, Some((cloud, identity))) => cloud
+            .during("decrypt_with_aws")
             .aws_credentials(identity, Some(region))
             .await
             .map_err(|error| error.to_string())?,

@@ -43,7 +43,10 @@ pub(crate) async fn decrypt(
     // Static keys come first, as in Flux.
     let token = match (&credentials.azure, &credentials.ambient) {
         (Some(key), _) => services.exchange.azure_token_of_key(key, &scope).await,
-        (None, Some((cloud, identity))) => cloud.azure_token(identity, &scope).await,
+        (None, Some((cloud, identity))) => {
+            let cloud = cloud.during("decrypt_with_azure");
+            cloud.azure_token(identity, &scope).await
+        }
         (None, None) => return Err("there are no credentials for Azure".to_owned()),
     };
     let token = token.map_err(|error| error.to_string())?;

@@ -6,11 +6,15 @@ use nave_net::{
 };
 use nave_object::yaml::{Dialect, read_documents};
 
+use crate::VaultLogin;
+
 /// Static credentials, each for the service that it is for, and whose identity counts where there are none.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
     /// A token of Vault or OpenBao.
     pub vault_token: Option<SecretText>,
+    /// How Vault is logged in to where there is no token.
+    pub vault_login: Option<VaultLogin>,
     /// An access key of AWS.
     pub aws: Option<AwsKey>,
     /// A key of Google Cloud.

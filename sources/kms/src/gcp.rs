@@ -22,7 +22,7 @@ pub(crate) async fn decrypt(
     // Static keys come first, as in Flux.
     let token = match (&credentials.gcp, &credentials.ambient) {
         (Some(key), _) => services.exchange.gcp_token_of_key(key).await,
-        (None, Some((cloud, identity))) => cloud.gcp_token(identity).await,
+        (None, Some((cloud, identity))) => cloud.during("decrypt_with_gcp").gcp_token(identity).await,
         (None, None) => return Err("there are no credentials for Google Cloud".to_owned()),
     };
     let token = token.map_err(|error| error.to_string())?;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! nave_sops::Step::Needs(requests) ─► KeyServices::decrypt(request, credentials) ─► answer
+//!                                         └ VaultLogin: a service account's token ─► a token of Vault
 //! ```
 
 mod aws;
@@ -10,6 +11,8 @@ mod credentials;
 mod gcp;
 mod services;
 mod vault;
+mod vault_login;
 
 pub use credentials::{AwsKey, AwsKeyError, Credentials, azure_key_from_text};
 pub use services::KeyServices;
+pub use vault_login::{VaultLogin, VaultServers, VaultServersError};

@@ -105,7 +105,7 @@ impl KeyServices {
                 if !self.allow_local && is_local(&url) {
                     return Err("the address is one of this machine, which is not allowed".to_owned());
                 }
-                vault::decrypt(&self.client, url, ciphertext, credentials).await
+                vault::decrypt(&self.client, (address, url), ciphertext, credentials).await
             }
             KeyService::AwsKms { arn, role, context, .. } => {
                 let endpoint = self.aws_endpoint.as_deref();

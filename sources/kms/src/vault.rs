@@ -8,9 +8,18 @@ use zeroize::Zeroizing;
 
 use crate::{Credentials, services::send};
 
-pub(crate) async fn decrypt(client: &reqwest::Client, url: Url, ciphertext: &str, credentials: &Credentials) -> Answer {
-    let Some(token) = &credentials.vault_token else {
-        return Err("there is no token for Vault".to_owned());
+/// `address` as the file has it, and the URL that it makes.
+pub(crate) async fn decrypt(
+    client: &reqwest::Client,
+    (address, url): (&str, Url),
+    ciphertext: &str,
+    credentials: &Credentials,
+) -> Answer {
+    // A token of a Secret comes first, as in Flux.
+    let token = match (&credentials.vault_token, &credentials.vault_login) {
+        (Some(token), _) => token.clone(),
+        (None, Some(login)) => login.token(client, address).await?,
+        (None, None) => return Err("there is no token for Vault".to_owned()),
     };
     let request = client
         .post(url)
@@ -19,9 +28,7 @@ pub(crate) async fn decrypt(client: &reqwest::Client, url: Url, ciphertext: &str
         .json_body(&json!({"ciphertext": ciphertext}));
     let (status, answer) = send(request).await?;
     if status != 200 {
-        let errors = answer.get("errors").and_then(Value::as_array).into_iter().flatten();
-        let errors: Vec<&str> = errors.filter_map(Value::as_str).collect();
-        return Err(format!("Vault answered {status}: {}", errors.join("; ")));
+        return Err(refusal(status, &answer));
     }
     let plain = answer.pointer("/data/plaintext").and_then(Value::as_str);
     match plain.and_then(|text| STANDARD.decode(text).ok()) {
@@ -30,29 +37,55 @@ pub(crate) async fn decrypt(client: &reqwest::Client, url: Url, ciphertext: &str
     }
 }
 
+/// What Vault says when it does not do it.
+pub(crate) fn refusal(status: u16, answer: &Value) -> String {
+    let errors = answer.get("errors").and_then(Value::as_array).into_iter().flatten();
+    let errors: Vec<&str> = errors.filter_map(Value::as_str).collect();
+    format!("Vault answered {status}: {}", errors.join("; "))
+}
+
 /// `{address}/v1/{engine path}/decrypt/{key}`
 pub(crate) fn url_of(address: &str, engine_path: &str, key_name: &str) -> Result<Url, String> {
+    let wrong = "the path of the engine or the name of the key is no path";
+    if key_name.is_empty() || matches!(key_name, "." | "..") {
+        return Err(wrong.to_owned());
+    }
+    let mut url = path_of(address, engine_path).ok_or_else(|| wrong.to_owned())??;
+    url.path_segments_mut()
+        .map_err(|()| "the address is no base".to_owned())?
+        .extend(["decrypt", key_name]);
+    Ok(url)
+}
+
+/// `{address}/v1/{path}`; none when the path climbs.
+pub(crate) fn path_of(address: &str, path: &str) -> Option<Result<Url, String>> {
+    if path.split('/').any(|part| matches!(part, "." | "..")) {
+        return None;
+    }
+    Some(api_of(address).and_then(|mut url| {
+        url.path_segments_mut()
+            .map_err(|()| "the address is no base".to_owned())?
+            .extend(path.split('/').filter(|part| !part.is_empty()));
+        Ok(url)
+    }))
+}
+
+/// `{address}/v1`
+fn api_of(address: &str) -> Result<Url, String> {
     let mut url = Url::parse(address).map_err(|_| "the address is no URL".to_owned())?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("the address is no HTTP URL".to_owned());
     }
-    let names = || engine_path.split('/').chain([key_name]);
-    if names().any(|part| matches!(part, "." | "..")) || key_name.is_empty() {
-        return Err("the path of the engine or the name of the key is no path".to_owned());
-    }
     url.set_query(None);
     url.set_fragment(None);
-    let mut path = url
-        .path_segments_mut()
-        .map_err(|()| "the address is no base".to_owned())?;
-    path.pop_if_empty().push("v1");
-    path.extend(engine_path.split('/').filter(|part| !part.is_empty()));
-    path.extend(["decrypt", key_name]);
-    drop(path);
+    url.path_segments_mut()
+        .map_err(|()| "the address is no base".to_owned())?
+        .pop_if_empty()
+        .push("v1");
     Ok(url)
 }
 
-trait JsonBody {
+pub(crate) trait JsonBody {
     fn json_body(self, body: &Value) -> Self;
 }
 

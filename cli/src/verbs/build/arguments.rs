@@ -12,7 +12,7 @@ pub const EXAMPLES: &str = "\
 Alone, a directory is built as `kubectl kustomize` builds it: the same objects in the same order with the same text.
 Remote bases are fetched: files and public repositories over HTTP and HTTPS by nave itself; repositories over ssh, in
 folders, and those that ask for credentials, by the git program with what it is set up to use. What nave itself fetches
-comes without submodules and symbolic links. With --enable-helm, entries of helmCharts are rendered: charts of the
+comes with its submodules and without symbolic links. With --enable-helm, entries of helmCharts are rendered: charts of the
 directory, of chart repositories and, by their version, of registries.
 
 With --kustomization-file, or with the name of a Kustomization of the cluster and --path, the fields of that Flux

@@ -6,11 +6,12 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use nave_crds::{kustomize::Kustomization, meta::KubeConfigRef};
-use nave_targets::{KubeconfigPolicy, Target, Targets};
+use nave_net::cloud::{CacheLimits, Cloud, Settings};
+use nave_targets::{ClusterAccounts, ConfigMapAccess, KubeconfigPolicy, Target, Targets};
 
 use crate::connection::Connection;
 
-/// The connection's own cluster, or that of the kubeconfig which the spec names. Asked as whoever runs the command: a
+/// The connection's own cluster, or that of the kubeconfig or ConfigMap which the spec names. Asked as whoever runs the command: a
 /// service account of the spec is not impersonated, as with flux.
 ///
 /// # Errors
@@ -38,8 +39,27 @@ pub async fn target_for(
     let Some(reference) = kube_config else {
         return Ok(targets.local(None)?);
     };
+    if let Some(config_map) = &reference.config_map_ref {
+        let client = &connection.client;
+        let accounts = Arc::new(ClusterAccounts::new(client.clone()));
+        // Whoever runs the command has credentials of clouds in the environment, as a controller has.
+        let cloud = Cloud::new(Settings::of_process(), Some(accounts), CacheLimits::default())
+            .context("preparing the HTTP client for clouds")?;
+        let access = ConfigMapAccess {
+            client,
+            namespace,
+            name: &config_map.name,
+            account: None,
+            cloud: Some(&cloud),
+            // Whether the controller may do so is its own matter; here the caller's rights decide.
+            gate: true,
+            default_account: "",
+        };
+        let target = targets.by_config_map(access).await;
+        return target.context("spec.kubeConfig.configMapRef");
+    }
     let Some(reference) = &reference.secret_ref else {
-        bail!("spec.kubeConfig.configMapRef is not supported by this version");
+        bail!("spec.kubeConfig has neither secretRef nor configMapRef");
     };
     let what = || format!("kubeconfig secret {namespace}/{}", reference.name);
     let api: Api<Secret> = Api::namespaced(connection.client.clone(), namespace);

@@ -12,7 +12,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use nave_bed::{GitServer, GitServerOptions, eventually};
+use nave_bed::{GitRepo, GitServer, GitServerOptions, eventually};
 use serde_json::json;
 
 use crate::stage::{DEADLINE, Setup, Stage, config};
@@ -88,6 +88,75 @@ async fn remote_bases_are_fetched_and_followed() -> Result<()> {
         "{message}"
     );
     assert!(stage.config("base").await?.is_some());
+    stage.stop().await
+}
+
+/// Puts a commit of `lib` at `vendor/lib` of `into`, as `git submodule add` does.
+async fn link(into: &GitRepo, lib: &str, commit: &str) -> Result<()> {
+    let modules = format!("[submodule \"lib\"]\n\tpath = vendor/lib\n\turl = {lib}\n");
+    into.write_files(&[(".gitmodules", &modules)])?;
+    let entry = format!("160000,{commit},vendor/lib");
+    let output = tokio::process::Command::new("git")
+        .args(["update-index", "--add", "--cacheinfo", &entry])
+        .current_dir(into.work_tree())
+        .output()
+        .await?;
+    ensure!(output.status.success(), "{output:?}");
+    // Only what is staged, since the work tree does not have the submodule.
+    for arguments in [
+        &["add", ".gitmodules"][..],
+        &[
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.com",
+            "commit",
+            "--quiet",
+            "-m",
+            "link",
+        ],
+    ] {
+        let output = tokio::process::Command::new("git")
+            .args(arguments)
+            .current_dir(into.work_tree())
+            .output()
+            .await?;
+        ensure!(output.status.success(), "{output:?}");
+    }
+    into.push().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn submodules_of_remote_bases_are_part_of_them() -> Result<()> {
+    let stage = Stage::start("submodules").await?;
+    let ns = stage.namespace.clone();
+    let server = GitServer::start(GitServerOptions::default()).await?;
+    let (bases, lib) = (server.create_repo("bases").await?, server.create_repo("lib").await?);
+    let commit = lib
+        .commit_files(&[
+            ("kustomization.yaml", "resources: [lib.yaml]\n"),
+            ("lib.yaml", &config(&ns, "lib", "1")),
+        ])
+        .await?;
+    bases
+        .commit_files(&[("deploy/kustomization.yaml", "resources: [../vendor/lib]\n")])
+        .await?;
+    link(&bases, &server.repo_url("lib"), &commit).await?;
+    let address = format!("{}//deploy?ref=main", server.repo_url("bases"));
+    let files = [
+        ("app/kustomization.yaml", format!("resources: ['{address}']\n")),
+        (
+            "without/kustomization.yaml",
+            format!("resources: ['{address}&submodules=false']\n"),
+        ),
+    ];
+    stage.publish("1", &files).await?;
+    stage.apply("app", json!({})).await?;
+    stage.ready("app", "1").await?;
+    assert_eq!(stage.config("lib").await?.context("it is there")?["value"], "1");
+    stage.apply("without", json!({})).await?;
+    let message = stage.failed("without", "BuildFailed").await?;
+    assert!(message.contains("vendor/lib"), "{message}");
     stage.stop().await
 }
 

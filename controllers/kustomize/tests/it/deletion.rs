@@ -7,6 +7,11 @@ use std::sync::{
 
 use anyhow::{Context, Result, ensure};
 use futures::future::BoxFuture;
+use k8s_openapi::api::{core::v1::ServiceAccount, rbac::v1::RoleBinding};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
 use nave_bed::eventually;
 use nave_runtime::ports::{Permit, PrunePermits, PrunePlan};
 use serde_json::{Value, json};
@@ -50,6 +55,35 @@ async fn policies_decide_what_stays() -> Result<()> {
         stage.config("mirror").await?.is_some(),
         "a suspended one leaves everything"
     );
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_its_account_it_goes_and_leaves_what_it_applied() -> Result<()> {
+    let stage = Stage::start("no-account").await?;
+    let ns = stage.namespace.clone();
+    let accounts: Api<ServiceAccount> = Api::namespaced(stage.client.clone(), &ns);
+    let account = serde_json::from_value(json!({"metadata": {"name": "deployer"}}))?;
+    accounts.create(&PostParams::default(), &account).await?;
+    let bindings: Api<RoleBinding> = Api::namespaced(stage.client.clone(), &ns);
+    let binding = serde_json::from_value(json!({"metadata": {"name": "deployer"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": ns}]}))?;
+    bindings.create(&PostParams::default(), &binding).await?;
+    stage.publish("1", &[("app/a.yaml", config(&ns, "a", "1"))]).await?;
+    stage.apply("app", json!({"serviceAccountName": "deployer"})).await?;
+    stage.ready("app", "1").await?;
+    accounts.delete("deployer", &DeleteParams::default()).await?;
+    stage.delete("app").await?;
+    stage.gone("app").await?;
+    assert!(stage.config("a").await?.is_some());
+    eventually(DEADLINE, "it is told", || async {
+        let events = stage.events("app").await?;
+        let told = format!("ServiceAccount {ns}/deployer does not exist any more");
+        ensure!(events.iter().any(|event| event.contains(&told)), "{events:?}");
+        Ok(())
+    })
+    .await?;
     stage.stop().await
 }
 

@@ -1,9 +1,12 @@
 //! An API server that is not well, and input that it does not take. One Kustomization suffers, the others do not.
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::{
-    admissionregistration::v1::ValidatingWebhookConfiguration,
-    core::v1::{ConfigMap, Namespace, Secret},
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1::ValidatingWebhookConfiguration,
+        core::v1::{ConfigMap, Namespace, Secret},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api,
@@ -155,5 +158,93 @@ async fn a_source_that_vanishes_deletes_nothing() -> Result<()> {
     );
     stage.publish("2", &[("app/a.yaml", config(&ns, "a", "2"))]).await?;
     stage.ready("app", "2").await?;
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_field_that_another_manager_took_is_taken_back_and_its_own_are_left() -> Result<()> {
+    let stage = Stage::start("managers").await?;
+    let ns = stage.namespace.clone();
+    stage.publish("1", &[("app/a.yaml", config(&ns, "a", "ours"))]).await?;
+    stage.apply("app", json!({})).await?;
+    stage.ready("app", "1").await?;
+    let api: Api<ConfigMap> = Api::namespaced(stage.client.clone(), &ns);
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"},
+        "data": {"value": "theirs", "extra": "theirs"}});
+    let parameters = PatchParams::apply("somebody-else");
+    // Without force the API server names us as the one who has the field.
+    let conflict = api
+        .patch("a", &parameters, &Patch::Apply(&theirs))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(conflict.contains("kustomize-controller"), "{conflict}");
+    api.patch("a", &parameters.force(), &Patch::Apply(&theirs)).await?;
+    stage
+        .annotate("app", json!({"reconcile.fluxcd.io/requestedAt": "now"}))
+        .await?;
+    eventually(DEADLINE, "the field is ours again", || async {
+        let data = stage.config("a").await?.context("it is there")?;
+        ensure!(data["value"] == "ours", "{data:?}");
+        ensure!(data["extra"] == "theirs", "{data:?}");
+        Ok(())
+    })
+    .await?;
+    eventually(DEADLINE, "the change is told", || async {
+        let events = stage.events("app").await?;
+        ensure!(
+            events
+                .iter()
+                .any(|event| event.contains(&format!("ConfigMap/{ns}/a configured"))),
+            "{events:?}"
+        );
+        Ok(())
+    })
+    .await?;
+    stage.ready("app", "1").await?;
+    stage.stop().await
+}
+
+/// A definition with one object of its kind, in whatever order.
+fn widget(group: &str, namespace: &str) -> String {
+    format!(
+        "apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: one, namespace: {namespace}}}\nspec: {{size: 1}}\n---\n\
+         apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: widgets.{group}}}\nspec:\n  \
+         group: {group}\n  scope: Namespaced\n  names: {{kind: Widget, plural: widgets}}\n  versions:\n  - name: v1\n    served: true\n    \
+         storage: true\n    schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_and_what_it_defines_come_and_go_in_one_build() -> Result<()> {
+    let stage = Stage::start("definitions").await?;
+    let ns = stage.namespace.clone();
+    let group = format!("{ns}.example.com");
+    stage.publish("1", &[("app/all.yaml", widget(&group, &ns))]).await?;
+    stage.apply("app", json!({"wait": true})).await?;
+    let status = stage.ready("app", "1").await?;
+    let ids: Vec<String> = status
+        .inventory
+        .context("an inventory")?
+        .entries
+        .into_iter()
+        .map(|entry| entry.id)
+        .collect();
+    assert_eq!(
+        ids,
+        [
+            format!("_widgets.{group}_apiextensions.k8s.io_CustomResourceDefinition"),
+            format!("{ns}_one_{group}_Widget")
+        ]
+    );
+    stage.delete("app").await?;
+    stage.gone("app").await?;
+    let definitions: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
+    eventually(DEADLINE, "the definition is gone", || async {
+        let found = definitions.get_opt(&format!("widgets.{group}")).await?;
+        ensure!(found.is_none(), "it is still there");
+        Ok(())
+    })
+    .await?;
     stage.stop().await
 }

@@ -10,7 +10,7 @@ use kube::{
 use nave_bed::eventually;
 use nave_object::{Gvk, digest};
 use nave_runtime::Conditions;
-use nave_targets::{ApplyMode, KubeconfigPolicy, Targets};
+use nave_targets::{ApplyMode, KubeconfigPolicy, Resource, Targets};
 use serde_json::{Value, json};
 
 use crate::stage::{DEADLINE, Setup, Stage};
@@ -22,6 +22,8 @@ type Traces = BTreeMap<String, (String, String, Value)>;
 fn built(ns: &str) -> String {
     [
         "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: web\n  namespace: NS\n",
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata:\n  name: widgets.NS.example.com\nspec:\n  group: NS.example.com\n  names:\n    kind: Widget\n    plural: widgets\n  scope: Namespaced\n  versions:\n  - name: v1\n    schema:\n      openAPIV3Schema:\n        type: object\n        x-kubernetes-preserve-unknown-fields: true\n    served: true\n    storage: true\n",
+        "apiVersion: NS.example.com/v1\nkind: Widget\nmetadata:\n  name: one\n  namespace: NS\nspec:\n  size: 1\n",
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: shop:web\n  namespace: NS\nrules:\n- apiGroups:\n  - \"\"\n  resources:\n  - configmaps\n  verbs:\n  - get\n",
         "apiVersion: v1\ndata:\n  switch: \"on\"\n  value: \"1\"\nkind: ConfigMap\nmetadata:\n  name: settings\n  namespace: NS\n",
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: login\n  namespace: NS\nstringData:\n  user: admin\ntype: Opaque\n",
@@ -57,16 +59,31 @@ fn targets(stage: &Stage) -> Targets {
     Targets::new(stage.client.clone(), KubeconfigPolicy::default())
 }
 
+/// The kind of an object, once it is served: definitions come before what they define.
+async fn resource_of(stage: &Stage, object: &Value) -> Result<Resource> {
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let gvk = Gvk::new(text("apiVersion"), text("kind"));
+    eventually(DEADLINE, &format!("{gvk} is served"), || async {
+        Ok(targets(stage).local(None)?.resolve(&gvk).await?)
+    })
+    .await
+}
+
+/// Its namespace, empty for what has none, and its name.
+fn place_of(object: &Value) -> (&str, &str) {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    (text("namespace"), text("name"))
+}
+
 /// Applies everything as Flux's controller does, and gives back the traces.
 async fn flux_applies(stage: &Stage) -> Result<Traces> {
     let target = targets(stage).local(None)?;
     for object in as_flux_sends_them(&stage.namespace)? {
-        let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
-        let resource = target.resolve(&Gvk::new(&text("apiVersion"), &text("kind"))).await?;
-        let name = object["metadata"]["name"].as_str().context("a name")?;
+        let resource = resource_of(stage, &object).await?;
+        let (namespace, name) = place_of(&object);
         let manager = "kustomize-controller";
         target
-            .apply(&resource, &stage.namespace, name, manager, &object, ApplyMode::Write)
+            .apply(&resource, namespace, name, manager, &object, ApplyMode::Write)
             .await?;
     }
     traces(stage).await
@@ -88,10 +105,9 @@ async fn traces(stage: &Stage) -> Result<Traces> {
     let target = targets(stage).local(None)?;
     let mut traces = Traces::new();
     for object in as_flux_sends_them(&stage.namespace)? {
-        let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
-        let resource = target.resolve(&Gvk::new(&text("apiVersion"), &text("kind"))).await?;
-        let name = object["metadata"]["name"].as_str().context("a name")?;
-        let Some(live) = target.get(&resource, &stage.namespace, name).await? else {
+        let resource = resource_of(stage, &object).await?;
+        let (namespace, name) = place_of(&object);
+        let Some(live) = target.get(&resource, namespace, name).await? else {
             continue;
         };
         let part = |field: &str| live["metadata"][field].as_str().unwrap_or_default().to_owned();
@@ -100,9 +116,54 @@ async fn traces(stage: &Stage) -> Result<Traces> {
             part("resourceVersion"),
             live["metadata"]["managedFields"].clone(),
         );
-        traces.insert(format!("{}/{name}", text("kind")), trace);
+        let kind = object["kind"].as_str().unwrap_or_default();
+        traces.insert(format!("{kind}/{name}"), trace);
     }
     Ok(traces)
+}
+
+/// As Flux writes it.
+fn entry(digest: &str, status: &str, total: u32, took: &str) -> Value {
+    let time = "2026-01-01T00:00:00Z";
+    json!({"digest": digest, "firstReconciled": time, "lastReconciled": time, "lastReconciledDuration": took,
+        "lastReconciledStatus": status, "totalReconciliations": total, "metadata": {"revision": "main@sha1:1"}})
+}
+
+/// As Flux writes it: in the order in which it applies.
+fn inventory(ns: &str) -> Value {
+    let ids = [
+        format!("_widgets.{ns}.example.com_apiextensions.k8s.io_CustomResourceDefinition"),
+        format!("{ns}_web__ServiceAccount"),
+        format!("{ns}_shop__web_rbac.authorization.k8s.io_Role"),
+        format!("{ns}_settings__ConfigMap"),
+        format!("{ns}_login__Secret"),
+        format!("{ns}_web__Service"),
+        format!("{ns}_web_apps_Deployment"),
+        format!("{ns}_one_{ns}.example.com_Widget"),
+    ];
+    ids.map(|id| json!({"id": id, "v": "v1"})).to_vec().into()
+}
+
+/// Somebody edits an object by hand under the name that Flux keeps its hands off.
+async fn edit_by_hand(stage: &Stage) -> Result<()> {
+    let api: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let manager = PatchParams {
+        field_manager: Some("flux-client-side-apply".to_owned()),
+        ..PatchParams::default()
+    };
+    let edit = json!({"metadata": {"annotations": {"note": "mine"}}, "data": {"extra": "1"}});
+    api.patch("settings", &manager, &Patch::Merge(edit)).await?;
+    Ok(())
+}
+
+/// Who has written the status of the Kustomization.
+async fn status_managers(stage: &Stage) -> Result<Vec<String>> {
+    let fields = stage.kustomizations().get("app").await?.metadata.managed_fields;
+    let fields = fields.into_iter().flatten();
+    Ok(fields
+        .filter(|entry| entry.subresource.as_deref() == Some("status"))
+        .filter_map(|entry| entry.manager)
+        .collect())
 }
 
 /// The Kustomization with its finalizer and the status that Flux wrote.
@@ -127,17 +188,12 @@ async fn flux_reports(stage: &Stage, digest: &str) -> Result<()> {
         "lastHandledReconcileAt": "before",
         "conditions": [{"type": "Ready", "status": "True", "reason": "ReconciliationSucceeded",
             "message": "Applied revision: main@sha1:1", "observedGeneration": 1, "lastTransitionTime": time}],
-        "history": [{"digest": digest, "firstReconciled": time, "lastReconciled": time, "lastReconciledDuration": "120.5ms",
-            "lastReconciledStatus": "ReconciliationSucceeded", "totalReconciliations": 7,
-            "metadata": {"revision": "main@sha1:1"}}],
-        "inventory": {"entries": [
-            {"id": format!("{ns}_web__ServiceAccount"), "v": "v1"},
-            {"id": format!("{ns}_shop__web_rbac.authorization.k8s.io_Role"), "v": "v1"},
-            {"id": format!("{ns}_settings__ConfigMap"), "v": "v1"},
-            {"id": format!("{ns}_login__Secret"), "v": "v1"},
-            {"id": format!("{ns}_web__Service"), "v": "v1"},
-            {"id": format!("{ns}_web_apps_Deployment"), "v": "v1"},
-        ]},
+        "history": [
+            entry(digest, "ReconciliationSucceeded", 7, "120.5ms"),
+            entry(&"sha256:1".repeat(3), "HealthCheckFailed", 2, "1m30.00025s"),
+            entry(&"sha256:0".repeat(3), "ReconciliationSucceeded", 40, "2.1s"),
+        ],
+        "inventory": {"entries": inventory(ns)},
     }});
     let manager = flux("gotk-kustomize-controller");
     api.patch_status("app", &manager, &Patch::Merge(status)).await?;
@@ -152,15 +208,18 @@ async fn handover_from_flux_and_back_writes_no_managed_object() -> Result<()> {
     stage.publish("1", &files).await?;
     flux_reports(&stage, &digest::sha256(built(&ns))).await?;
     flux_applies(&stage).await?;
+    edit_by_hand(&stage).await?;
     // Whatever the cluster's controllers add comes before Flux's last look as well.
     let before = flux_applies(&stage).await?;
-    assert_eq!(before.len(), 6);
+    assert_eq!(before.len(), 8);
+    let older = stage.status("app").await?.history.split_off(1);
 
     stage.run(Setup::default());
     eventually(DEADLINE, "the first reconcile counts on Flux's history", || async {
         let history = stage.status("app").await?.history;
         let newest = history.first().context("an entry")?;
-        ensure!(history.len() == 1 && newest.total_reconciliations == 8, "{history:?}");
+        ensure!(newest.total_reconciliations == 8, "{history:?}");
+        ensure!(history[1..] == older, "{history:?}");
         Ok(())
     })
     .await?;
@@ -174,8 +233,13 @@ async fn handover_from_flux_and_back_writes_no_managed_object() -> Result<()> {
     .await?;
     assert_eq!(traces(&stage).await?, before, "an object was written");
     let status = stage.ready("app", "1").await?;
-    assert_eq!(status.inventory.context("an inventory")?.entries.len(), 6);
-    assert_eq!(status.history.len(), 1);
+    let mut entries = status.inventory.context("an inventory")?.entries;
+    entries.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut wanted: Vec<nave_crds::kustomize::ResourceRef> = serde_json::from_value(inventory(&ns))?;
+    wanted.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(entries, wanted);
+    assert_eq!(status.history[1..], older);
+    assert_eq!(status_managers(&stage).await?, ["gotk-kustomize-controller"]);
     assert_eq!(status.conditions.reason_of("Ready"), Some("ReconciliationSucceeded"));
 
     // It is given back: Flux's own apply finds nothing to do, and the finalizer is the same one.

@@ -140,6 +140,42 @@ async fn a_cluster_that_believes_our_accounts_is_reached_by_their_tokens() -> Re
     stage.stop().await
 }
 
+/// A hub has Kustomizations and ConfigMaps of others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_of_this_process_is_shown_to_nobody_where_others_write_the_config_map() -> Result<()> {
+    nave_net::install_crypto_provider();
+    let cloud = nave_net::cloud::Cloud::new(Default::default(), None, Default::default())?;
+    let mut setup = Setup::default();
+    setup.options.cloud = Some(cloud.without_process_identity());
+    setup.keeps_own_identity = true;
+    let stage = Stage::start_with("own-token", setup).await?;
+    let ns = stage.namespace.clone();
+    stage.publish("1", &[("app/a.yaml", config(&ns, "a", "1"))]).await?;
+    let configs: Api<ConfigMap> = Api::namespaced(stage.client.clone(), &ns);
+    for (name, data, wanted) in [
+        (
+            "generic",
+            json!({"provider": "generic", "address": stage.plane.url()}),
+            "the identity of this process is not lent here: serviceAccountName has to be set",
+        ),
+        (
+            "aws",
+            json!({"provider": "aws", "cluster": "arn:aws:eks:eu-west-1:1:cluster/a"}),
+            "the identity of this process is not lent here: a service account has to be named",
+        ),
+    ] {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
+        let parameters = PatchParams::apply("test").force();
+        configs.patch(name, &parameters, &Patch::Apply(&object)).await?;
+        let spec = json!({"path": "./app", "kubeConfig": {"configMapRef": {"name": name}}});
+        stage.apply(name, spec).await?;
+        let message = stage.failed(name, "ReconciliationFailed").await?;
+        assert!(message.contains(wanted), "{message}");
+    }
+    assert!(stage.config("a").await?.is_none());
+    stage.stop().await
+}
+
 /// Microsoft Entra ID, as far as one application is concerned: it hands out the token of a service account.
 async fn entra(token: Arc<OnceCell<String>>) -> Result<String> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -226,5 +262,21 @@ async fn a_cluster_of_a_cloud_is_reached_with_the_clouds_tokens() -> Result<()> 
         .await?;
     stage.ready("app", "1").await?;
     assert_eq!(stage.config("a").await?.context("it is there")?["value"], "1");
+    // What is kept of the cloud's tokens is counted under Flux's names, until the object is gone.
+    let counted = format!(
+        "gotk_token_cache_events_total{{event_type=\"cache_miss\",kind=\"Kustomization\",name=\"app\",namespace=\"{ns}\",operation=\"fetch_kubeconfig\"}} 1"
+    );
+    let shown = stage.metrics();
+    assert!(shown.lines().any(|line| line == counted), "{shown}");
+    stage.delete("app").await?;
+    stage.gone("app").await?;
+    eventually(DEADLINE, "the measures of the object are gone", || async {
+        ensure!(
+            !stage.metrics().contains("gotk_token_cache_events_total{"),
+            "they are still there"
+        );
+        Ok(())
+    })
+    .await?;
     stage.stop().await
 }

@@ -77,6 +77,7 @@ async fn soak_child() -> Result<()> {
         kustomizations: watched(&client, &namespace, &tasks),
         git_repositories: watched(&client, &namespace, &tasks),
         oci_repositories: None,
+        buckets: None,
         external_artifacts: watched(&client, &namespace, &tasks),
         key_services: nave_kms::KeyServices::with_client(reqwest::Client::new()),
         permits: Arc::new(PermitItself),

@@ -17,7 +17,7 @@ use nave_artifact::{File, FileTree};
 use nave_bed::{Plane, PlaneOptions, eventually};
 use nave_crds::{
     kustomize::{Kustomization, KustomizationStatus},
-    source::{ExternalArtifact, GitRepository, OCIRepository},
+    source::{Bucket, ExternalArtifact, GitRepository, OCIRepository},
 };
 use nave_kms::KeyServices;
 use nave_kustomize_controller::{Options, Ports, RemoteBases, StoreOrHttp, run};
@@ -89,6 +89,8 @@ pub struct Setup {
     pub policy: Arc<dyn ApplyPolicy>,
     /// `--watch-label-selector`.
     pub selector: &'static str,
+    /// As on a hub.
+    pub keeps_own_identity: bool,
 }
 
 impl Default for Setup {
@@ -103,6 +105,7 @@ impl Default for Setup {
             permits: Arc::new(PermitItself),
             policy: Arc::new(AllowAll),
             selector: "",
+            keeps_own_identity: false,
         }
     }
 }
@@ -161,8 +164,12 @@ impl Stage {
         };
         let policy = KubeconfigPolicy {
             allow_local_servers: true,
+            keep_own_identity: setup.keeps_own_identity,
             ..KubeconfigPolicy::default()
         };
+        if let Some(cloud) = &setup.options.cloud {
+            cloud.observe(Arc::new(self.metrics.clone()));
+        }
         let ports = Ports {
             client: client.clone(),
             targets: Arc::new(Targets::new(client.clone(), policy)),
@@ -187,17 +194,25 @@ impl Stage {
                 without_managed_fields::<OCIRepository>,
                 tasks,
             )),
+            buckets: Some(Watched::start(
+                Api::namespaced(client.clone(), &self.namespace),
+                config(),
+                without_managed_fields::<Bucket>,
+                tasks,
+            )),
             external_artifacts: Watched::start(
                 Api::namespaced(client.clone(), &self.namespace),
                 config(),
                 without_managed_fields::<ExternalArtifact>,
                 tasks,
             ),
-            key_services: KeyServices::with_client(reqwest::Client::new()),
+            key_services: KeyServices::with_client(reqwest::Client::new()).allow_local_addresses(true),
             permits: setup.permits,
             policy: setup.policy,
             // Away from what the store serves and collects.
-            remote_bases: Some(RemoteBases::open(self.bases.path(), true).expect("a folder of our own can be opened")),
+            remote_bases: Some(
+                RemoteBases::open(self.bases.path(), true, None).expect("a folder of our own can be opened"),
+            ),
             tasks: tasks.clone(),
         };
         tasks.spawn("kustomize", run(ports, setup.options));
@@ -235,6 +250,12 @@ impl Stage {
     pub async fn publish_oci(&self, name: &str, revision: &str, files: &[(&str, String)]) -> Result<()> {
         let spec = json!({"interval": "1h", "url": "oci://registry.example.com/app"});
         self.publish_as::<OCIRepository>(name, spec, revision, files).await
+    }
+
+    /// The same for a Bucket.
+    pub async fn publish_bucket(&self, name: &str, revision: &str, files: &[(&str, String)]) -> Result<()> {
+        let spec = json!({"interval": "1h", "bucketName": "apps", "endpoint": "s3.example.com"});
+        self.publish_as::<Bucket>(name, spec, revision, files).await
     }
 
     async fn publish_as<K>(&self, name: &str, spec: Value, revision: &str, files: &[(&str, String)]) -> Result<()>

@@ -63,6 +63,26 @@ async fn an_artifact_of_a_registry_is_a_source_like_any_other() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_artifact_of_a_bucket_is_a_source_like_any_other() -> Result<()> {
+    let stage = Stage::start("bucket").await?;
+    let ns = stage.namespace.clone();
+    stage
+        .publish_bucket("parts", "1", &[("app/a.yaml", config(&ns, "a", "one"))])
+        .await?;
+    // Both intervals are an hour: only the change of the Bucket wakes it.
+    stage
+        .apply("app", json!({"sourceRef": {"kind": "Bucket", "name": "parts"}}))
+        .await?;
+    stage.ready("app", "1").await?;
+    stage
+        .publish_bucket("parts", "2", &[("app/a.yaml", config(&ns, "a", "two"))])
+        .await?;
+    value_becomes(&stage, "a", "two").await?;
+    stage.ready("app", "2").await?;
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn variables_are_followed_where_the_label_asks_for_it() -> Result<()> {
     let stage = Stage::start("variables").await?;
     let ns = stage.namespace.clone();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nave_artifact::File;
 use nave_git::{
-    Auth, Git, GitError, Lease, NewCommit, Options, Person, Remote, Resolved, SshAuth, SshAuthError, SshKeyKind,
+    Auth, Base, Git, GitError, Lease, NewCommit, Options, Person, Remote, Resolved, SshAuth, SshAuthError, SshKeyKind,
     SshKeyPair, SshOptions, Wanted,
 };
 use nave_net::{SecretText, TlsOptions};
@@ -319,4 +319,83 @@ async fn commits_are_pushed() {
     stage.repository.git(&["fetch", "--quiet", "origin"]);
     assert_eq!(stage.repository.git(&["rev-parse", "origin/main"]), commit);
     assert_eq!(stage.repository.git(&["show", "origin/main:deploy/a.yaml"]), "a: 2");
+}
+
+async fn base(git: &Git, url: &str, ssh: Option<&SshAuth>, submodules: bool) -> Result<Vec<String>, String> {
+    let base = Base {
+        url,
+        reference: "main",
+        submodules,
+        ssh,
+        timeout: TIMEOUT,
+    };
+    let found = git.base(url, base).await.map_err(|error| error.to_string())?;
+    Ok(found.iter().map(|(path, _)| path.to_owned()).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_is_read_with_the_key_of_a_folder_submodules_and_ignored_files_included() {
+    let stage = stage().await;
+    let lib = stage._http.repository("lib");
+    lib.write("l.yaml", "l: 1\n");
+    let commit = lib.commit("lib");
+    let app = &stage.repository;
+    app.write(
+        ".gitmodules",
+        "[submodule \"lib\"]\n\tpath = vendor/lib\n\turl = ../lib.git\n",
+    );
+    app.write(".sourceignore", "deploy/\n");
+    app.git(&[
+        "update-index",
+        "--add",
+        "--cacheinfo",
+        &format!("160000,{commit},vendor/lib"),
+    ]);
+    app.git(&["add", ".gitmodules", ".sourceignore"]);
+    app.git(&["commit", "--quiet", "-m", "link"]);
+    app.git(&["push", "--quiet", "origin", "HEAD"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let (git, _cache) = reader();
+    let url = stage.ssh.url("app");
+    assert!(
+        SshAuth::of_folder(folder.path()).await.unwrap().is_none(),
+        "there is no key yet"
+    );
+    assert_eq!(
+        base(&git, &url, None, true).await.unwrap_err(),
+        "there is no key for ssh here"
+    );
+    std::fs::write(folder.path().join("id_ed25519"), pem(&stage.identity)).unwrap();
+    let error = SshAuth::of_folder(folder.path()).await.unwrap_err();
+    assert!(error.to_string().ends_with("known_hosts"), "{error}");
+    std::fs::write(folder.path().join("known_hosts"), stage.ssh.known_hosts()).unwrap();
+    let key = SshAuth::of_folder(folder.path()).await.unwrap();
+    let files = base(&git, &url, key.as_ref(), true).await.unwrap();
+    for wanted in ["deploy/a.yaml", "vendor/lib/l.yaml"] {
+        assert!(files.iter().any(|path| path == wanted), "{wanted}: {files:?}");
+    }
+    let files = base(&git, &url, key.as_ref(), false).await.unwrap();
+    assert!(!files.iter().any(|path| path.starts_with("vendor/")), "{files:?}");
+    std::fs::write(folder.path().join("id_ed25519"), "no key").unwrap();
+    let error = SshAuth::of_folder(folder.path()).await.unwrap_err().to_string();
+    assert!(error.contains("id_ed25519: identity is not a private key"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_addresses_are_refused_wherever_they_come_from() {
+    let stage = stage().await;
+    let cache = tempfile::tempdir().unwrap();
+    let options = Options {
+        refuse_local: true,
+        ..Options::new(cache.path())
+    };
+    let git = Git::open(options).unwrap();
+    let key = SshAuth::new(&pem(&stage.identity), None, stage.ssh.known_hosts().as_bytes()).unwrap();
+    let url = stage.ssh.url("app");
+    let error = base(&git, &url, Some(&key), false).await.unwrap_err();
+    assert_eq!(
+        error,
+        format!("{url} is an address of this machine, which is not allowed")
+    );
 }
