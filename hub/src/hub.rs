@@ -33,9 +33,10 @@ use crate::{
     hub_state::Checkpoints,
     identities::Identities,
     join::Joins,
+    memory::{Limits, Memory},
     metrics::HubMetrics,
     permits::HubPermits,
-    ports::Ports,
+    ports::{Ports, state_file},
     probe::Probe,
     renew::Renewals,
     rotation::Rotation,
@@ -119,7 +120,12 @@ impl Hub {
         let hub_metrics = HubMetrics::new(&metrics);
         let desired = Desired::new(checkpoints.clone(), *authority.digest_key(), hub_metrics.clone());
         let statuses = ClusterStatuses::new(client.clone(), ports.clusters.clone(), VERSION);
-        let view = View::new(desired.clone(), statuses.clone());
+        let (memory, kept) = Memory::open(state_file(arguments), Limits::default(), hub_metrics.clone()).await;
+        let view = View::new(desired.clone(), statuses.clone(), memory.clone());
+        view.restore(kept, |cluster| {
+            let object = ports.clusters.get(&cluster.namespace, &cluster.name)?;
+            object.metadata.uid.clone()
+        });
         let manifests = Arc::new(ManifestCache::default());
         let placement = PlacementController::new(
             nave_placement_controller::Ports {
@@ -196,6 +202,7 @@ impl Hub {
         );
         tasks.spawn("desired", desired.clone().run(token()));
         tasks.spawn("cluster-status", statuses.run(token()));
+        tasks.spawn("memory", memory.run(token()));
         tasks.spawn("view", view.clone().follow(token()));
         tasks.spawn("manifests", artifacts_port::collect(manifests, desired, token()));
         tasks.spawn("session-ends", sessions.clone().follow_identities(token()));

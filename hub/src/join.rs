@@ -1,14 +1,16 @@
 //! Admitting a new agent: token, cluster, certificate, in this order.
 //!
 //! ```text
-//! request ─► decide ─► token.status.used (compare-and-swap) ─► Cluster (compare-and-swap) ─► certificate
-//!               ▲ a swap that failed reads and decides again │
-//!               └─────────────────────────────────────────────┘
+//! request ─► line of the token ─► decide ─► token.status.used (compare-and-swap) ─► Cluster (compare-and-swap) ─► certificate
+//!               many at once        ▲ a swap that failed reads and decides again │
+//!                                   └─────────────────────────────────────────────┘
 //! ```
 //!
 //! Whatever the order of crashes, a key that got a certificate stands in the token and in the cluster. The same key may
 //! ask again and gets the same answer; another key on a used token is refused and reported.
 
+mod decide;
+mod line;
 mod plan;
 
 pub(crate) use plan::{cluster_reference, with_pending};
@@ -22,8 +24,8 @@ use kube::{
 };
 use nave_crds::{Cluster, JoinToken, managers};
 use nave_identity::{
-    Approval, AuthorityError, CertificateError, CertificateRequest, ClusterRef, JoinAttempt, JoinOutcome, JoinRefusal,
-    KeyFingerprint, decide_join,
+    Approval, AuthorityError, CertificateError, CertificateRequest, ClusterRef, JoinOutcome, JoinRefusal,
+    KeyFingerprint,
 };
 use nave_runtime::{EventRecorder, Severity};
 use rustls::pki_types::CertificateDer;
@@ -31,9 +33,11 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::authority::HubAuthority;
+use line::{Lines, Ticket};
 
-/// Each try reads two objects and writes at most two; more than this many at once only makes them conflict.
-const AT_ONCE: usize = 8;
+/// Each reads its cluster and writes it, and shares the rest with those that join with the same token. The API server
+/// answers so many at once without queueing them.
+const AT_ONCE: usize = 64;
 /// A conflict means that somebody else's write went through; this many in a row mean that something is wrong.
 const TRIES: usize = 8;
 
@@ -129,7 +133,25 @@ pub struct Joins {
     authority: Arc<HubAuthority>,
     events: EventRecorder,
     at_once: Semaphore,
+    lines: Lines<Request, Result<Decision, JoinError>>,
 }
+
+/// What stands in line.
+#[derive(Clone)]
+struct Request {
+    asked: JoinAsked,
+    /// Key of the certificate request.
+    request_key: KeyFingerprint,
+}
+
+/// A join that is granted, whose use of the token is written.
+struct Decision {
+    token: Arc<JoinToken>,
+    outcome: JoinOutcome,
+    existing: Option<Cluster>,
+}
+
+type Waiting = Ticket<Request, Result<Decision, JoinError>>;
 
 impl Joins {
     /// Joins are signed by `authority` and reported to `events`.
@@ -139,6 +161,7 @@ impl Joins {
             authority,
             events,
             at_once: Semaphore::new(AT_ONCE),
+            lines: Lines::default(),
         }
     }
 
@@ -149,55 +172,35 @@ impl Joins {
     pub async fn join(&self, asked: &JoinAsked) -> Result<Joined, JoinError> {
         let _permit = self.at_once.acquire().await.expect("the semaphore is never closed");
         let request = CertificateRequest::read(&asked.request)?;
+        let stands = || Request {
+            asked: asked.clone(),
+            request_key: request.key(),
+        };
         for _ in 0..TRIES {
-            if let Some(outcome) = self.attempt(asked, &request).await? {
+            let serve = |together| self.decide(together);
+            let Some(decided) = self.lines.ask(&asked.token_id, stands(), TRIES, serve).await else {
+                break;
+            };
+            let Decision {
+                token,
+                outcome,
+                existing,
+            } = decided?;
+            let clusters: Api<Cluster> = Api::namespaced(self.client.clone(), &outcome.cluster.namespace);
+            let written = match existing {
+                None => self.create(&clusters, &token, &outcome, asked).await?,
+                Some(cluster) => {
+                    let now = Timestamp::now();
+                    self.update(&clusters, cluster, &token, &outcome, asked, now).await?
+                }
+            };
+            if written {
                 return self.answer(asked, &request, outcome);
             }
         }
         Err(JoinError::Contended {
             id: plan::printable(&asked.token_id),
         })
-    }
-
-    /// One try. None when somebody else wrote in between.
-    async fn attempt(&self, asked: &JoinAsked, request: &CertificateRequest) -> Result<Option<JoinOutcome>, JoinError> {
-        let now = Timestamp::now();
-        let token = self.token(&asked.token_id).await?;
-        let record = match &token {
-            Some(token) => Some(plan::record(token).map_err(|what| JoinError::Token {
-                id: plan::printable(&asked.token_id),
-                what,
-            })?),
-            None => None,
-        };
-        let attempt = JoinAttempt {
-            token_id: &asked.token_id,
-            secret: &asked.secret,
-            key: asked.key,
-            request_key: request.key(),
-            name: &asked.name,
-            cluster_uid: &asked.cluster_uid,
-        };
-        // The first decision only tells which cluster is meant; nothing is read for a request that is refused anyway.
-        let decide =
-            |existing: Option<&Cluster>| decide_join(&attempt, record.as_ref(), |_| existing.map(plan::existing), now);
-        let wanted = decide(None).inspect_err(|refusal| self.report(token.as_ref(), refusal))?;
-        let token = token.expect("a decision in favour names a token");
-        let clusters: Api<Cluster> = Api::namespaced(self.client.clone(), &wanted.cluster.namespace);
-        let existing = clusters
-            .get_opt(&wanted.cluster.name)
-            .await
-            .map_err(self.failed("reading the cluster", asked))?;
-        let outcome = decide(existing.as_ref()).inspect_err(|refusal| self.report(Some(&token), refusal))?;
-
-        if !self.consume(&token, &outcome, asked).await? {
-            return Ok(None);
-        }
-        let written = match existing {
-            None => self.create(&clusters, &token, &outcome, asked).await?,
-            Some(cluster) => self.update(&clusters, cluster, &token, &outcome, asked, now).await?,
-        };
-        Ok(written.then_some(outcome))
     }
 
     async fn token(&self, id: &str) -> Result<Option<JoinToken>, JoinError> {
@@ -210,18 +213,6 @@ impl Joins {
             id: plan::printable(id),
             source: Box::new(source),
         })
-    }
-
-    /// Writes the use of the token. False when the token changed meanwhile.
-    async fn consume(&self, token: &JoinToken, outcome: &JoinOutcome, asked: &JoinAsked) -> Result<bool, JoinError> {
-        let Some(used) = &outcome.record_use else {
-            return Ok(true); // the same key again
-        };
-        let next = plan::consumed(token, used);
-        let api: Api<JoinToken> = Api::namespaced(self.client.clone(), &outcome.cluster.namespace);
-        let name = token.metadata.name.clone().unwrap_or_default();
-        swapped(api.replace_status(&name, &parameters(), &next).await)
-            .map_err(self.failed("consuming the token", asked))
     }
 
     async fn create(

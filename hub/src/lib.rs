@@ -4,6 +4,7 @@
 //! FleetKustomization ─► placement ─► desired ─► checkpoint ─► sessions ═ link ═► agents
 //!                          ▲                                     │
 //!                          └────────────── view ◄────────────────┘ status
+//!                          view ◄─► memory (state file, over a restart)
 //! Cluster, JoinToken ─► identities, join, renew      Cluster.status ◄─ cluster_status
 //! GitRepository ─► source ─► artifacts (manifests, chunks)     kubeconfig clusters ◄─ kustomize, probe
 //! ```
@@ -21,6 +22,7 @@ mod info;
 mod join;
 mod limiter;
 mod locked;
+mod memory;
 mod metrics;
 mod permits;
 mod ports;

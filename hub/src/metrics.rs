@@ -38,6 +38,12 @@ pub struct HubMetrics {
     pub behind: IntGauge,
     /// Prune plans that were answered, by answer.
     pub permits: IntCounterVec,
+    /// Commits of the state file by outcome (`written`, `failed`).
+    pub state_writes: IntCounterVec,
+    /// Status rows in the state file.
+    pub state_rows: IntGauge,
+    /// Bytes of rows in the state file.
+    pub state_bytes: IntGauge,
     /// Fleet objects by readiness (`ready`, `failed`, `unknown`).
     pub fleet_objects: IntGaugeVec,
 }
@@ -100,6 +106,9 @@ impl HubMetrics {
                 "Prune plans that were answered.",
                 "answer",
             ),
+            state_writes: counters("nave_hub_state_writes_total", "Commits of the state file.", "outcome"),
+            state_rows: gauge("nave_hub_state_rows", "Status rows in the state file."),
+            state_bytes: gauge("nave_hub_state_bytes", "Bytes of status rows in the state file."),
             fleet_objects: gauges("nave_fleet_objects", "Fleet objects by readiness.", "ready"),
         }
     }

@@ -369,6 +369,16 @@ where
     )
 }
 
+/// Where the state file is.
+pub fn state_file(arguments: &Arguments) -> PathBuf {
+    let folder = if arguments.state_path.as_os_str().is_empty() {
+        side_folder(arguments, "state")
+    } else {
+        arguments.state_path.clone()
+    };
+    folder.join("state.redb")
+}
+
 /// A folder next to the served one: `/data` has `/data.git` beside it when it may be made there, else a temporary one.
 fn side_folder(arguments: &Arguments, what: &str) -> PathBuf {
     let mut beside = arguments.storage_path.as_os_str().to_owned();

@@ -11,7 +11,7 @@ use futures::{StreamExt, stream, stream::BoxStream};
 use nave_crds::{fleet::ClusterCounts, reasons::fleet as reasons};
 use nave_placement::{ClusterKey, OwnerKey};
 use nave_placement_controller::{ClusterStatus, FleetStatus};
-use nave_proto::wire::StatusPayload;
+use nave_proto::{Digest, IncomingPut, wire::StatusPayload};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ use crate::{
     cluster_status::ClusterStatuses,
     desired::{Desired, Refused},
     locked,
+    memory::{Kept, Memory},
 };
 
 /// A reader that lags is given every owner instead of the changes it lost.
@@ -30,6 +31,7 @@ const CHANGES: usize = 4096;
 pub struct View {
     desired: Arc<Desired>,
     statuses: Arc<ClusterStatuses>,
+    memory: Arc<Memory>,
     rows: Arc<Mutex<Rows>>,
     changes: broadcast::Sender<OwnerKey>,
 }
@@ -41,20 +43,70 @@ struct Rows {
 }
 
 impl View {
-    /// No rows yet: they come anew with each agent's first session.
-    pub fn new(desired: Arc<Desired>, statuses: Arc<ClusterStatuses>) -> Arc<Self> {
+    /// No rows yet.
+    pub fn new(desired: Arc<Desired>, statuses: Arc<ClusterStatuses>, memory: Arc<Memory>) -> Arc<Self> {
         Arc::new(View {
             desired,
             statuses,
+            memory,
             rows: Arc::default(),
             changes: broadcast::channel(CHANGES).0,
         })
     }
 
-    /// A status row of an agent. An older session's row does not replace a newer one's.
-    pub fn put(&self, cluster: &ClusterKey, key: &str, owner_uid: &str, order: Order, status: &StatusPayload) {
-        let row = Row::reported(owner_uid, order, status);
-        self.store(cluster, key, row);
+    /// Rows from before a restart, and their digests for the links, so that agents send only what differs. Rows of
+    /// clusters that are no more are forgotten: `uid` tells the UID of a Cluster that there is.
+    pub fn restore(&self, kept: Vec<Kept>, uid: impl Fn(&ClusterKey) -> Option<String>) {
+        let mut by_cluster: HashMap<ClusterKey, Vec<Kept>> = HashMap::new();
+        for row in kept {
+            by_cluster.entry(row.cluster.clone()).or_default().push(row);
+        }
+        let mut rows = locked::mutex(&self.rows);
+        for (cluster, kept) in by_cluster {
+            let Some(uid) = uid(&cluster) else {
+                self.memory.forget(&cluster);
+                continue;
+            };
+            let state = self.desired.cluster(&cluster);
+            state.link().load_status(|replica| {
+                for Kept { key, record, .. } in &kept {
+                    let digest = Digest::from_slice(&record.digest).filter(|_| record.cluster_uid == uid);
+                    match digest {
+                        Some(digest) => {
+                            replica.insert(key, digest, &record.owner_uid);
+                            rows.put(&cluster, key, Row::restored(record));
+                        }
+                        None => self.memory.remove(&cluster, key.as_str().into()),
+                    }
+                }
+            });
+        }
+    }
+
+    /// A status row of an agent, of a Cluster with that UID. An older session's row does not replace a newer one's.
+    pub fn put(
+        &self,
+        cluster: &ClusterKey,
+        cluster_uid: &str,
+        put: &IncomingPut,
+        order: Order,
+        status: &StatusPayload,
+    ) {
+        let row = Row::reported(&put.owner.uid, order, status);
+        let record = row.record(&put.digest, cluster_uid);
+        let change = {
+            let mut rows = locked::mutex(&self.rows);
+            let change = rows.put(cluster, &put.key, row);
+            // Under the rows' lock, so that the file has the same last word. A row that reads the same may have another
+            // digest, since not everything in it is read here.
+            if change != Change::Older {
+                self.memory.keep(cluster, put.key.clone(), record);
+            }
+            change
+        };
+        if change == Change::News {
+            self.tell(cluster, &put.key, &put.owner.uid);
+        }
     }
 
     /// The agent did not take an item: until it says more, this is its status.
@@ -91,7 +143,11 @@ impl View {
                 .get(key)
                 .and_then(|of| of.get(cluster))
                 .is_some_and(|row| row.order <= order);
-            older.then(|| rows.remove(cluster, key)).flatten()
+            let removed = older.then(|| rows.remove(cluster, key)).flatten();
+            if removed.is_some() {
+                self.memory.remove(cluster, key.into());
+            }
+            removed
         };
         if let Some(row) = removed {
             self.tell(cluster, key, &row.owner_uid);
@@ -101,6 +157,7 @@ impl View {
     /// Forgets a cluster that was removed from the hub.
     pub fn forget(&self, cluster: &ClusterKey) {
         let mut rows = locked::mutex(&self.rows);
+        self.memory.forget(cluster);
         for key in rows.by_cluster.remove(cluster).unwrap_or_default() {
             if let Some(of) = rows.by_key.get_mut(&key) {
                 of.remove(cluster);
@@ -145,8 +202,8 @@ impl View {
 
     fn store(&self, cluster: &ClusterKey, key: &str, row: Row) {
         let uid = row.owner_uid.clone();
-        let changed = locked::mutex(&self.rows).put(cluster, key, row);
-        if changed {
+        let change = locked::mutex(&self.rows).put(cluster, key, row);
+        if change == Change::News {
             self.tell(cluster, key, &uid);
         }
     }
@@ -172,28 +229,38 @@ fn owners(rows: &Mutex<Rows>) -> Vec<OwnerKey> {
     all.collect()
 }
 
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// A later one is there.
+    Older,
+    /// A reader sees no difference.
+    Same,
+    /// A reader sees a difference.
+    News,
+}
+
 impl Rows {
-    /// True when something changed that a reader sees.
-    fn put(&mut self, cluster: &ClusterKey, key: &str, row: Row) -> bool {
+    fn put(&mut self, cluster: &ClusterKey, key: &str, row: Row) -> Change {
         let key: Arc<str> = match self.by_key.get_key_value(key) {
             Some((key, _)) => key.clone(),
             None => key.into(),
         };
         let of = self.by_key.entry(key.clone()).or_default();
-        let changed = match of.get_mut(cluster) {
-            Some(known) if known.order > row.order => false,
+        let change = match of.get_mut(cluster) {
+            Some(known) if known.order > row.order => Change::Older,
             Some(known) => {
-                let differs = !known.says_the_same(&row);
+                let same = known.says_the_same(&row);
                 *known = row;
-                differs
+                if same { Change::Same } else { Change::News }
             }
             None => {
                 of.insert(cluster.clone(), row);
-                true
+                Change::News
             }
         };
         self.by_cluster.entry(cluster.clone()).or_default().insert(key);
-        changed
+        change
     }
 
     fn remove(&mut self, cluster: &ClusterKey, key: &str) -> Option<Row> {

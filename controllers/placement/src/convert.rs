@@ -71,8 +71,6 @@ pub(crate) fn fleet_object<K: FleetResource>(
         },
         _ => return Err(ConvertError::Source),
     };
-    let none = ApiSelector::default();
-    let exclude = spec.placement.exclude.as_ref().unwrap_or(&none);
     let overrides = spec
         .overrides
         .iter()
@@ -101,14 +99,7 @@ pub(crate) fn fleet_object<K: FleetResource>(
         suspend: spec.suspend,
         requested_at: requested_at(fleet),
         spoke_namespace: Some(spec.spoke_namespace.to_owned()).filter(|name| !name.is_empty()),
-        placement: engine::Placement {
-            selector: selector(spec.placement.selector.as_ref(), "spec.placement.selector")?,
-            names: spec.placement.names.clone(),
-            exclude: engine::ClusterSelector {
-                selector: selector(exclude.selector.as_ref(), "spec.placement.exclude.selector")?,
-                names: exclude.names.clone(),
-            },
-        },
+        placement: placement_of(fleet)?,
         source,
         include: spec.source.include.clone(),
         delivery: match spec.delivery {
@@ -126,6 +117,21 @@ pub(crate) fn fleet_object<K: FleetResource>(
             })
             .collect(),
         policy: policy_of(spec.deletion.policy),
+    })
+}
+
+/// Which clusters a fleet object means.
+pub(crate) fn placement_of<K: FleetResource>(fleet: &K) -> Result<engine::Placement, ConvertError> {
+    let placement = &fleet.parts().placement;
+    let none = ApiSelector::default();
+    let exclude = placement.exclude.as_ref().unwrap_or(&none);
+    Ok(engine::Placement {
+        selector: selector(placement.selector.as_ref(), "spec.placement.selector")?,
+        names: placement.names.clone(),
+        exclude: engine::ClusterSelector {
+            selector: selector(exclude.selector.as_ref(), "spec.placement.exclude.selector")?,
+            names: exclude.names.clone(),
+        },
     })
 }
 

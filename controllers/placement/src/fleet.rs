@@ -1,6 +1,7 @@
 //! The reconciler of fleet objects, one for each kind: observe, plan, act, status.
 
 mod act;
+mod changed;
 mod observe;
 mod retire;
 
@@ -23,7 +24,7 @@ use crate::clusters::ClusterCache;
 use crate::convert;
 use crate::kind::{self, FleetKind};
 use crate::knowledge::Knowledge;
-use crate::ports::Ports;
+use crate::ports::{ArtifactHandle, Ports};
 use crate::status::{self, Input, Problem, Row, Target};
 use crate::validate::Definitions;
 use crate::{ClusterState, ClusterStatus};
@@ -59,6 +60,8 @@ struct Planned {
     clusters: Vec<(ClusterKey, Standing)>,
     unknown_names: Vec<String>,
     target: Option<Target>,
+    /// The files of the target, where some agent gets them.
+    handle: Option<ArtifactHandle>,
     problem: Option<Problem>,
     conflicts: bool,
 }
@@ -68,8 +71,11 @@ struct Planned {
 enum Standing {
     /// Refused.
     Denied(&'static str, String),
-    /// An agent has the item, or will have it.
-    Spoke,
+    /// An agent has the item, or will have it; a suspended cluster keeps what it has.
+    Spoke {
+        /// Whether it is not suspended.
+        is_placed: bool,
+    },
     /// The product of this name on the hub is for it.
     Hub(String),
 }
@@ -225,7 +231,7 @@ impl<K: FleetKind> FleetReconciler<K> {
                         reason,
                         message: message.clone(),
                     },
-                    Standing::Spoke => status::Standing::Placed {
+                    Standing::Spoke { .. } => status::Standing::Placed {
                         status: said.remove(cluster),
                         away: (!self.ports.statuses.connected(cluster)).then(status::Away::agent),
                     },

@@ -33,6 +33,20 @@ impl State {
             known.clusters = Some(clusters);
         }
     }
+
+    /// Which of some clusters a fleet object reaches. None when it was never planned.
+    pub fn reached_of(&self, uid: &str, clusters: impl Iterator<Item = ClusterKey>) -> Option<HashSet<ClusterKey>> {
+        let reached = self.known.get(uid)?.clusters.as_ref()?;
+        Some(clusters.filter(|cluster| reached.contains(cluster)).collect())
+    }
+
+    /// Notes which of some clusters a fleet object reaches; it reaches the others as before.
+    pub fn reaches_of(&mut self, uid: &str, before: &HashSet<ClusterKey>, now: HashSet<ClusterKey>) {
+        if let Some(clusters) = self.known.get_mut(uid).and_then(|known| known.clusters.as_mut()) {
+            clusters.retain(|cluster| !before.contains(cluster));
+            clusters.extend(now);
+        }
+    }
 }
 
 pub(crate) struct Known {

@@ -1,6 +1,5 @@
 //! What wakes a fleet object besides its own changes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
@@ -12,7 +11,7 @@ use nave_crds::{Cluster, labels};
 use nave_runtime::{Tasks, Watched};
 use tokio::sync::broadcast;
 
-use crate::clusters::ClusterCache;
+use crate::clusters::{Change, ClusterCache};
 use crate::convert;
 use crate::kind::FleetKind;
 use crate::ports::Ports;
@@ -20,39 +19,43 @@ use crate::ports::Ports;
 /// Clusters change one by one; who falls behind by more than this many looks at all fleet objects.
 const BEHIND: usize = 1024;
 
-/// Changes of clusters that matter: the workspaces that may be concerned.
+/// Changes of clusters that matter.
 #[derive(Clone)]
-pub(crate) struct ClusterChanges(broadcast::Sender<Arc<BTreeSet<String>>>);
+pub(crate) struct ClusterChanges(broadcast::Sender<Arc<Change>>);
 
 impl ClusterChanges {
     /// Keeps the cache current from now on.
     ///
     /// The answers of a probe matter too, but only to the status of fleet objects on that cluster; a
-    /// change of the condition Connected wakes those of its own workspace.
+    /// change of the condition Connected wakes those that look at it.
     pub fn follow(clusters: &Watched<Cluster>, cache: Arc<ClusterCache>, tasks: &Tasks) -> Self {
         let (sender, watched) = (broadcast::channel(BEHIND).0, clusters.clone());
         let (changes, shutdown) = (clusters.changes(), tasks.shutdown_token().clone());
-        let told: broadcast::Sender<Arc<BTreeSet<String>>> = sender.clone();
+        let told: broadcast::Sender<Arc<Change>> = sender.clone();
         tasks.spawn("cluster-changes", async move {
             let mut changes = std::pin::pin!(changes.take_until(shutdown.cancelled_owned()));
             while let Some(object) = changes.next().await {
-                let mut concerned = take_in(&watched, &cache, &object);
-                if object.spec.mode == nave_crds::fleet::ClusterMode::KubeConfig {
-                    concerned.insert(object.namespace().unwrap_or_default());
-                }
-                if !concerned.is_empty() {
-                    let _ = told.send(Arc::new(concerned)); // nobody listens at the very end
+                let change = take_in(&watched, &cache, &object).or_else(|| {
+                    let is_probed = object.spec.mode == nave_crds::fleet::ClusterMode::KubeConfig;
+                    let now = is_probed.then(|| cache.get(&convert::key_of(&object))).flatten()?;
+                    Some(Change {
+                        before: None,
+                        now: Some(now),
+                    })
+                });
+                if let Some(change) = change {
+                    let _ = told.send(Arc::new(change)); // nobody listens at the very end
                 }
             }
         });
         ClusterChanges(sender)
     }
 
-    /// The workspaces of each change; `None` for all of them.
-    fn listen(&self) -> BoxStream<'static, Option<Arc<BTreeSet<String>>>> {
+    /// Each change; `None` for changes that were missed.
+    fn listen(&self) -> BoxStream<'static, Option<Arc<Change>>> {
         stream::unfold(self.0.subscribe(), |mut receiver| async move {
             match receiver.recv().await {
-                Ok(concerned) => Some((Some(concerned), receiver)),
+                Ok(change) => Some((Some(change), receiver)),
                 Err(broadcast::error::RecvError::Lagged(_)) => Some((None, receiver)),
                 Err(broadcast::error::RecvError::Closed) => None,
             }
@@ -87,23 +90,31 @@ pub(crate) fn all<K: FleetKind>(
     stream::select_all(streams).boxed()
 }
 
-/// A cluster changed in a way that matters: fleet objects of all workspaces that may see it.
+/// A cluster changed in a way that matters: fleet objects that look at it, as it was or as it is.
 fn of_clusters<K: FleetKind>(ports: &Ports, clusters: &ClusterChanges) -> BoxStream<'static, ObjectRef<K>> {
     let fleets = K::fleets(ports).clone();
     clusters
         .listen()
-        .flat_map(move |concerned| {
+        .flat_map(move |change| {
             stream::iter(select(&fleets, |fleet| {
-                concerned
-                    .as_ref()
-                    .is_none_or(|concerned| concerned.contains(&fleet.namespace().unwrap_or_default()))
+                change.as_ref().is_none_or(|change| looks_at(fleet, change))
             }))
         })
         .boxed()
 }
 
+/// Whether a change of a cluster is one for the fleet object: it means the cluster, or meant it before.
+fn looks_at<K: FleetKind>(fleet: &K, change: &Change) -> bool {
+    let workspace = fleet.namespace().unwrap_or_default();
+    // A placement that cannot be read is told of by the reconcile.
+    let Ok(placement) = convert::placement_of(fleet) else {
+        return false;
+    };
+    change.both().any(|cluster| placement.looks_at(&workspace, cluster))
+}
+
 /// Updates the cache with a cluster that changed or went.
-fn take_in(watched: &Watched<Cluster>, cache: &ClusterCache, object: &Cluster) -> BTreeSet<String> {
+fn take_in(watched: &Watched<Cluster>, cache: &ClusterCache, object: &Cluster) -> Option<Change> {
     let key = convert::key_of(object);
     match watched.get(&key.namespace, &key.name) {
         Some(now) => cache.update(&now),

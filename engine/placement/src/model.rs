@@ -7,7 +7,9 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::grant::Grant;
 use crate::names;
+use crate::overrides::key_of;
 use crate::selector::Selector;
 
 /// A cluster of the hub.
@@ -164,6 +166,19 @@ pub struct Placement {
     pub names: Vec<String>,
     /// What is left out.
     pub exclude: ClusterSelector,
+}
+
+impl Placement {
+    /// Whether a plan of a workspace's fleet object may look at this cluster: it sees it, and means it by label or name.
+    /// One that is excluded is looked at too.
+    pub fn looks_at(&self, workspace: &str, cluster: &Cluster) -> bool {
+        let sees = cluster.key.namespace == workspace || Grant::of(workspace, cluster).is_some();
+        let by_label = || {
+            let selector = self.selector.as_ref();
+            selector.is_some_and(|selector| selector.matches(&cluster.labels))
+        };
+        sees && (by_label() || self.names.iter().any(|name| key_of(name, workspace) == cluster.key))
+    }
 }
 
 /// Clusters by label or by name.

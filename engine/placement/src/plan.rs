@@ -1,6 +1,6 @@
 //! One fleet object over all clusters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -167,6 +167,30 @@ impl<'a> Planner<'a> {
         let mut unknown_names: Vec<String> = unknown.into_values().cloned().collect();
         unknown_names.sort();
         PlanSet { plans, unknown_names }
+    }
+
+    /// Plans for some clusters only, those that changed: `None` for one that is gone. `unknown` are the names that no
+    /// cluster had before. The plans are those of [`Planner::plan`] for these clusters, and the unknown names are all.
+    pub fn plan_changed<'c>(
+        &self,
+        changed: impl IntoIterator<Item = (&'c ClusterKey, Option<&'c Cluster>)>,
+        unknown: &[String],
+        claims: &Claims,
+    ) -> PlanSet {
+        let workspace = self.fleet.owner.namespace.as_str();
+        let mut keys = HashSet::new();
+        let mut present = Vec::new();
+        for (key, cluster) in changed {
+            keys.insert(key);
+            present.extend(cluster);
+        }
+        let mut set = self.plan(present, claims);
+        let changed = |name: &String| keys.contains(&key_of(name, workspace));
+        set.unknown_names.retain(changed);
+        let as_before = unknown.iter().filter(|name| !changed(name)).cloned();
+        set.unknown_names.extend(as_before);
+        set.unknown_names.sort();
+        set
     }
 
     fn outcome(

@@ -120,3 +120,103 @@ fn a_cluster_that_changes_changes_no_other() {
         clusters[17].variables.insert("store".to_owned(), "17".to_owned());
     }
 }
+
+/// What a whole plan comes to, by cluster, and the names without a cluster.
+fn whole(fleet: &FleetObject, clusters: &[Cluster]) -> (BTreeMap<ClusterKey, String>, Vec<String>) {
+    let set = plan(fleet, clusters);
+    let plans = set.plans.iter();
+    let plans = plans.map(|plan| (plan.cluster.clone(), format!("{:?} {:?}", plan.grant, plan.outcome)));
+    (plans.collect(), set.unknown_names)
+}
+
+#[test]
+fn a_plan_of_what_changed_is_a_plan_of_everything() {
+    let mut fleets = fleets();
+    fleets.truncate(4);
+    fleets[0].placement = placement_of(&json!({"selector": {"env": "prod"}}));
+    fleets[1].placement.names = vec!["edge-0003".into(), "not-there".into(), "elsewhere/edge-0004".into()];
+    fleets[2].placement.exclude.names = vec!["edge-0005".into()];
+    let before: Vec<Cluster> = clusters().into_iter().take(40).collect();
+    let changes: Vec<(&str, fn(&mut Vec<Cluster>))> = vec![
+        ("nothing", |_| ()),
+        ("label", |all| {
+            drop(all[7].labels.insert("env".into(), "staging".into()))
+        }),
+        ("variable", |all| {
+            drop(all[8].variables.insert("store".into(), "x".into()))
+        }),
+        ("suspended", |all| all[9].suspend = true),
+        ("not accepted", |all| all[10].accepted = false),
+        ("no access", |all| all[11].access.clear()),
+        ("gone", |all| drop(all.remove(3))),
+        ("gone that nobody names", |all| drop(all.remove(12))),
+        ("new and named", |all| {
+            let mut new = all[0].clone();
+            new.key.name = "not-there".into();
+            all.push(new);
+        }),
+        ("of another workspace", |all| {
+            let mut new = all[0].clone();
+            new.key = ClusterKey::new("elsewhere", "edge-0004");
+            all.push(new);
+        }),
+        ("several", |all| {
+            all[1].labels.clear();
+            all[2].variables.clear();
+            all.remove(5);
+        }),
+    ];
+    for (name, change) in changes {
+        let mut after = before.clone();
+        change(&mut after);
+        let find = |all: &'_ [Cluster], key: &ClusterKey| all.iter().position(|one| one.key == *key);
+        let keys: std::collections::BTreeSet<&ClusterKey> = before.iter().chain(&after).map(|one| &one.key).collect();
+        let changed: Vec<(&ClusterKey, Option<&Cluster>)> = keys
+            .into_iter()
+            .filter(|key| {
+                let of = |all: &[Cluster]| find(all, key).map(|at| format!("{:?}", all[at]));
+                of(&before) != of(&after)
+            })
+            .map(|key| (key, find(&after, key).map(|at| &after[at])))
+            .collect();
+        assert!(changed.len() <= 3, "{name}: {changed:?}");
+        for fleet in &fleets {
+            let (mut plans, unknown) = whole(fleet, &before);
+            let planner = Planner::new(fleet).expect("plannable");
+            let some = planner.plan_changed(changed.iter().copied(), &unknown, &Claims::default());
+            plans.retain(|key, _| changed.iter().all(|(one, _)| *one != key));
+            for plan in &some.plans {
+                plans.insert(plan.cluster.clone(), format!("{:?} {:?}", plan.grant, plan.outcome));
+            }
+            let expected = whole(fleet, &after);
+            assert_eq!((plans, some.unknown_names), expected, "{name} of {}", fleet.owner);
+            // And nobody else would have had to look.
+            let looks = changed.iter().any(|(key, now)| {
+                let then = find(&before, key).map(|at| &before[at]);
+                then.into_iter()
+                    .chain(*now)
+                    .any(|one| fleet.placement.looks_at("platform", one))
+            });
+            assert!(looks || expected == whole(fleet, &before), "{name} of {}", fleet.owner);
+        }
+    }
+}
+
+#[test]
+fn a_change_of_one_cluster_of_a_thousand_is_planned_alone() {
+    let (clusters, fleets) = (clusters(), fleets());
+    let planners: Vec<Planner<'_>> = fleets
+        .iter()
+        .map(|fleet| Planner::new(fleet).expect("plannable"))
+        .collect();
+    let one = &clusters[17];
+    let begun = Instant::now();
+    for planner in &planners {
+        let set = planner.plan_changed([(&one.key, Some(one))], &[], &Claims::default());
+        assert_eq!(set.plans.len(), 1);
+        assert!(set.unknown_names.is_empty());
+    }
+    let took = begun.elapsed();
+    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+    println!("1 of {CLUSTERS} clusters x {FLEETS} fleet objects: {took:?} ({build} build)");
+}

@@ -87,16 +87,17 @@ pub fn existing(cluster: &Cluster) -> ExistingCluster {
     }
 }
 
-/// The token with one use more. Its resourceVersion stays, so that writing it is a compare-and-swap.
-pub fn consumed(token: &JoinToken, used: &TokenUse) -> JoinToken {
+/// The token with more uses. Its resourceVersion stays, so that writing it is a compare-and-swap.
+pub fn consumed(token: &JoinToken, uses: &[TokenUse]) -> JoinToken {
     let mut next = token.clone();
     let status = next.status.get_or_insert_with(JoinTokenStatus::default);
     status.observed_generation = token.metadata.generation.unwrap_or_default();
-    status.used.push(ApiUse {
+    status.used.extend(uses.iter().map(|used| ApiUse {
         cluster: used.cluster.clone(),
         key_fingerprint: used.key.to_string(),
         time: Time(nave_runtime::conditions::whole_seconds(used.time)),
-    });
+    }));
+    let Some(last) = uses.last() else { return next };
     let (used_up, generation) = (status.used.len(), status.observed_generation);
     if used_up >= usize::try_from(token.spec.uses).unwrap_or(0) {
         let message = format!("used by {used_up} of {} keys; admits nobody else", token.spec.uses);
@@ -106,7 +107,7 @@ pub fn consumed(token: &JoinToken, used: &TokenUse) -> JoinToken {
             "Used",
             message,
             generation,
-            used.time,
+            last.time,
         );
     }
     next
@@ -278,7 +279,7 @@ mod tests {
     fn a_token_is_used_once_and_the_same_key_may_ask_again() {
         let fresh = token();
         let outcome = decide(&fresh, None, "a").unwrap();
-        let used = consumed(&fresh, outcome.record_use.as_ref().unwrap());
+        let used = consumed(&fresh, outcome.record_use.as_slice());
         assert_eq!(used.metadata.resource_version.as_deref(), Some("7"));
         let cluster = new_cluster(&used, &outcome, key("a"), "uid-1");
         assert_eq!(cluster.labels()["env"], "prod");
@@ -297,7 +298,7 @@ mod tests {
     fn a_crash_between_token_and_cluster_is_made_good_by_asking_again() {
         let fresh = token();
         let outcome = decide(&fresh, None, "a").unwrap();
-        let used = consumed(&fresh, outcome.record_use.as_ref().unwrap());
+        let used = consumed(&fresh, outcome.record_use.as_slice());
         let again = decide(&used, None, "a").unwrap();
         assert!(again.create && again.record_use.is_none());
     }

@@ -15,8 +15,9 @@ use super::{Conversation, Sessions, admissions::Admissions, enter, shutting_down
 /// Without this an agent of a hub that just started would be welcomed before anything is planned. It is not for ever: a
 /// plan that hangs must not keep the whole fleet away, and nothing is sent before it anyway.
 const PLANNED_WITHIN: Duration = Duration::from_secs(30);
-/// So many connections may be joining at once: each may make the hub read its API.
-const JOINING: usize = 64;
+/// So many connections may be joining at once: each may make the hub read its API. Those with one token are decided
+/// together, and as many as are waiting for that may wait here.
+const JOINING: usize = 256;
 
 /// Accepts agents until shutdown, then tells all of them to come back and waits for their sessions to end.
 pub async fn accept(sessions: Arc<Sessions>, mut listener: HubListener, config: Config, shutdown: CancellationToken) {

@@ -8,7 +8,7 @@ use nave_placement::ClusterKey;
 use nave_placement_controller::{ClusterState, ClusterStatus};
 use nave_proto::wire::StatusPayload;
 
-use crate::desired::Target;
+use crate::{desired::Target, memory::RowRecord};
 
 /// Messages of conditions may be long; a status shows one line of ten clusters.
 const MAX_MESSAGE: usize = 1024;
@@ -90,6 +90,45 @@ impl Row {
         }
     }
 
+    /// As it is stored, with the digest of the status item that it is of.
+    pub fn record(&self, digest: &nave_proto::Digest, cluster_uid: &str) -> RowRecord {
+        RowRecord {
+            digest: digest.to_vec(),
+            owner_uid: self.owner_uid.to_string(),
+            cluster_uid: cluster_uid.to_owned(),
+            observed_payload: self
+                .observed_payload
+                .map(nave_proto::Digest::to_vec)
+                .unwrap_or_default(),
+            observed_manifest: self
+                .observed_manifest
+                .map(|digest| digest.bytes().to_vec())
+                .unwrap_or_default(),
+            state: word(self.state).to_owned(),
+            revision: self.revision.to_string(),
+            object: self.object.to_string(),
+            reason: self.reason.to_string(),
+            message: self.message.to_string(),
+        }
+    }
+
+    /// A row that was stored; whatever is said in this process is later.
+    pub fn restored(record: &RowRecord) -> Self {
+        Row {
+            owner_uid: record.owner_uid.as_str().into(),
+            order: Order::default(),
+            observed_payload: nave_proto::Digest::from_slice(&record.observed_payload),
+            observed_manifest: <[u8; 32]>::try_from(record.observed_manifest.as_slice())
+                .ok()
+                .map(Digest::Sha256),
+            state: state(&record.state),
+            revision: record.revision.as_str().into(),
+            object: record.object.as_str().into(),
+            reason: record.reason.as_str().into(),
+            message: cut(&record.message).into(),
+        }
+    }
+
     /// Whether a reader sees no difference.
     pub fn says_the_same(&self, other: &Row) -> bool {
         Row {
@@ -143,6 +182,18 @@ fn state(word: &str) -> ClusterState {
         "held" => ClusterState::Held,
         "orphaned" => ClusterState::Orphaned,
         _ => ClusterState::Progressing,
+    }
+}
+
+/// The word of the link for it.
+fn word(state: ClusterState) -> &'static str {
+    match state {
+        ClusterState::Ready => "ready",
+        ClusterState::Progressing => "progressing",
+        ClusterState::Failed => "failed",
+        ClusterState::Suspended => "suspended",
+        ClusterState::Held => "held",
+        ClusterState::Orphaned => "orphaned",
     }
 }
 
@@ -215,6 +266,18 @@ mod tests {
             (ClusterState::Progressing, MAX_MESSAGE)
         );
         assert_eq!(status.reason, "HealthCheckFailed");
+    }
+
+    #[test]
+    fn a_row_that_was_stored_says_the_same() {
+        for state in ["ready", "progressing", "failed", "suspended", "held", "orphaned"] {
+            let row = Row::reported("u", order(3, 4), &payload(state));
+            let record = row.record(&nave_proto::Digest::from_bytes([9; 32]), "c");
+            assert_eq!((record.digest, record.cluster_uid.as_str()), (vec![9; 32], "c"));
+            let restored = Row::restored(&row.record(&nave_proto::Digest::from_bytes([9; 32]), "c"));
+            assert!(restored.says_the_same(&row), "{state}: {restored:?}");
+            assert!(restored.order < row.order);
+        }
     }
 
     #[test]

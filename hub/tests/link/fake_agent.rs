@@ -57,6 +57,8 @@ pub struct Memory {
     pub welcomes: Vec<Welcome>,
     pub closes: Vec<Close>,
     pub permits: Vec<PrunePermit>,
+    /// How often the hub knew everything.
+    pub in_sync: usize,
     boot_seq: u64,
 }
 
@@ -94,8 +96,24 @@ impl Disk {
         self.join_over(token, uid, dial()).await
     }
 
+    /// The same under a name of its own, with a token of many uses.
+    #[allow(dead_code, reason = "of two test programs one has many join")]
+    pub async fn join_as(&self, token: &JoinToken, uid: &str, name: &str) -> Result<Joined, JoinError> {
+        self.join_with(token, uid, name, dial()).await
+    }
+
     /// The same over other carriers.
     pub async fn join_over(&self, token: &JoinToken, uid: &str, dial: DialOptions) -> Result<Joined, JoinError> {
+        self.join_with(token, uid, "", dial).await
+    }
+
+    async fn join_with(
+        &self,
+        token: &JoinToken,
+        uid: &str,
+        name: &str,
+        dial: DialOptions,
+    ) -> Result<Joined, JoinError> {
         let stored = self.look(|memory| memory.identity.clone());
         let mut identity = match stored {
             Some(mut identity) => {
@@ -105,6 +123,7 @@ impl Disk {
             None => AgentIdentity::begin(token).expect("a key can be made"),
         };
         let options = JoinOptions {
+            name: name.to_owned(),
             cluster_uid: uid.to_owned(),
             facts: vec![("provider".to_owned(), "test".to_owned())],
             dial,
@@ -310,6 +329,7 @@ impl AgentHandler for Handler {
         self.disk.look(|memory| match note {
             AgentNote::Connected(welcome) => memory.welcomes.push(*welcome),
             AgentNote::Disconnected { close: Some(close), .. } => memory.closes.push(close),
+            AgentNote::InSync => memory.in_sync += 1,
             _ => {}
         });
     }

@@ -4,6 +4,8 @@
 mod delivery;
 mod doors;
 mod fake_agent;
+mod join_storm;
+mod memory;
 #[allow(dead_code, reason = "other tests cut and count more")]
 #[path = "../../../link/quic/tests/over_quic/bed/relay.rs"]
 mod relay;

@@ -1,6 +1,6 @@
 //! A plane with a hub in this process.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
@@ -10,7 +10,7 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
-use nave_bed::{Plane, PlaneOptions, eventually};
+use nave_bed::{Launch, Plane, PlaneOptions, Proc, eventually, free_tcp_port, free_udp_port};
 use nave_crds::{
     Cluster, FleetKustomization, JoinToken,
     fleet::{ClusterStatus, JoinTokenSpec},
@@ -29,9 +29,17 @@ pub const WORKSPACE: &str = "platform";
 /// A management cluster.
 pub struct Stage {
     /// Ends with the stage.
-    _plane: Plane,
+    plane: Plane,
     pub client: Client,
     storage: tempfile::TempDir,
+}
+
+/// Where a hub in a process of its own listens.
+#[derive(Debug, Clone, Copy)]
+pub struct HubPorts {
+    pub link: u16,
+    pub metrics: u16,
+    pub health: u16,
 }
 
 /// A hub in this process, as if it were one of its own.
@@ -51,7 +59,7 @@ impl Stage {
         let namespace = serde_json::from_value(json!({"metadata": {"name": WORKSPACE}}))?;
         namespaces.create(&PostParams::default(), &namespace).await?;
         Ok(Stage {
-            _plane: plane,
+            plane,
             client,
             storage: tempfile::tempdir()?,
         })
@@ -59,7 +67,8 @@ impl Stage {
 
     /// Starts a hub; the next one may take the address of the one before.
     pub async fn hub(&self, listen: &str) -> Result<RunningHub> {
-        let storage = path(self.storage.path())?;
+        let storage = self.storage.path().join("artifacts");
+        let storage = storage.to_str().context("temporary paths are text")?;
         let arguments = Arguments::parse_from([
             "nave-hub",
             "--install-crds",
@@ -84,6 +93,32 @@ impl Stage {
             hub,
             stop,
         })
+    }
+
+    /// Starts a hub in a process of its own, that can be killed; the next one has the same addresses and files.
+    #[allow(dead_code, reason = "of two test programs one kills")]
+    pub async fn hub_process(&self, ports: HubPorts) -> Result<Proc> {
+        let process = Launch::new("nave-hub", env!("CARGO_BIN_EXE_nave-hub"))
+            .arg("--kubeconfig")
+            .arg(self.plane.kubeconfig_path())
+            .arg("--install-crds")
+            .arg(format!("--listen=127.0.0.1:{}", ports.link))
+            .arg("--storage-path")
+            .arg(self.storage.path().join("artifacts"))
+            .args(["--storage-addr=127.0.0.1:0", "--storage-adv-addr=127.0.0.1:1"])
+            .arg(format!("--metrics-addr=127.0.0.1:{}", ports.metrics))
+            .arg(format!("--health-addr=127.0.0.1:{}", ports.health))
+            .args(["--log-encoding=console", "--log-level=info"])
+            .start()?;
+        let ready = format!("http://127.0.0.1:{}/readyz", ports.health);
+        process.wait_ready(&ready, DEADLINE).await?;
+        Ok(process)
+    }
+
+    /// The state file of [`Stage::hub_process`].
+    #[allow(dead_code, reason = "of two test programs one kills")]
+    pub fn state_file(&self) -> PathBuf {
+        self.storage.path().join("artifacts.state/state.redb")
     }
 
     pub fn api<K>(&self) -> Api<K>
@@ -171,6 +206,28 @@ impl Stage {
     }
 }
 
+impl HubPorts {
+    #[allow(dead_code, reason = "of two test programs one kills")]
+    pub fn free() -> Result<Self> {
+        Ok(HubPorts {
+            link: free_udp_port()?,
+            metrics: free_tcp_port()?,
+            health: free_tcp_port()?,
+        })
+    }
+
+    /// A series of the hub, by its name and labels as they are printed.
+    #[allow(dead_code, reason = "of two test programs one kills")]
+    pub async fn metric(&self, series: &str) -> Result<f64> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.metrics);
+        let text = reqwest::get(url).await?.error_for_status()?.text().await?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(line.map_or(Ok(0.0), str::parse)?)
+    }
+}
+
 impl RunningHub {
     /// Ends it as SIGTERM does.
     pub async fn stop(self) -> Result<()> {
@@ -178,8 +235,4 @@ impl RunningHub {
         ensure!(self.hub.finish().await, "some tasks of the hub did not end in time");
         Ok(())
     }
-}
-
-fn path(path: &Path) -> Result<&str> {
-    path.to_str().context("temporary paths are text")
 }

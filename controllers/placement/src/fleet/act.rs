@@ -1,6 +1,6 @@
 //! From a fleet object to what lies on clusters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kube::{Resource, ResourceExt};
@@ -17,6 +17,7 @@ use crate::clusters::Snapshot;
 use crate::convert;
 use crate::hub_source::{self, SourceState};
 use crate::kind::FleetKind;
+use crate::knowledge::State;
 use crate::on_hub;
 use crate::plan::{Action, Seen, plan};
 use crate::ports::{ArtifactHandle, DeleteCause, DesiredItem, ItemArtifact, ItemHeader};
@@ -37,7 +38,14 @@ impl<K: FleetKind> FleetReconciler<K> {
         if last_inputs.as_ref() == Some(&inputs) {
             return Ok(last);
         }
-        let planned = Arc::new(self.plan_and_act(fleet, &last).await?);
+        let planned = match self.only_clusters_differ(&last, last_inputs.as_ref(), &inputs) {
+            Some(changed) => self.bring_changed(fleet, &last, &changed).await?,
+            None => None,
+        };
+        let planned = match planned {
+            Some(planned) => planned,
+            None => Arc::new(self.plan_and_act(fleet, &last).await?),
+        };
         let mut memory = self.memory();
         let memory = memory.entry(uid).or_default();
         // Some problems end without any of the inputs changing.
@@ -74,6 +82,7 @@ impl<K: FleetKind> FleetReconciler<K> {
         let source = self.bring_source(fleet, &object, &set).await?;
         let (target, handle, problem) = self.target(&object, &set, &source).await;
         planned.target = target;
+        planned.handle.clone_from(&handle);
         planned.problem = problem;
         let secrets = match self.listed_secrets(fleet).await? {
             Ok(listed) => listed,
@@ -107,18 +116,33 @@ impl<K: FleetKind> FleetReconciler<K> {
             existing: &existing,
             policy: object.policy,
         });
+        self.carry_out(&owner, actions, &mut planned, &secrets, may_place)
+            .await?;
+        Ok(planned)
+    }
+
+    /// Does what was decided.
+    pub(super) async fn carry_out(
+        &self,
+        owner: &OwnerKey,
+        actions: Vec<Action<'_>>,
+        planned: &mut Planned,
+        secrets: &Listed,
+        may_place: bool,
+    ) -> Result<(), ReconcileError> {
+        let handle = planned.handle.clone();
         let change_id = planned
             .target
             .as_ref()
             .map(|target| target.change_id.clone())
-            .unwrap_or_else(|| change_id(&owner, ""));
+            .unwrap_or_else(|| change_id(owner, ""));
         for action in actions {
             match action {
                 Action::Put { cluster, bundle } => {
                     if !may_place || (bundle.artifact.is_some() && handle.is_none()) {
                         continue;
                     }
-                    let item = item(&owner, bundle, handle.as_ref(), &secrets, &change_id);
+                    let item = item(owner, bundle, handle.as_ref(), secrets, &change_id);
                     self.ports.desired.put(cluster, item);
                 }
                 Action::Delete { cluster, cause, policy } => {
@@ -128,11 +152,11 @@ impl<K: FleetKind> FleetReconciler<K> {
                         policy,
                         change_id,
                     };
-                    self.ports.desired.delete(cluster, &owner, cause);
+                    self.ports.desired.delete(cluster, owner, cause);
                 }
                 Action::ApplyOnHub { cluster, bundle } => {
-                    if may_place && let Err(denial) = self.apply_on_hub(&owner, bundle).await? {
-                        deny(&mut planned, cluster, &denial);
+                    if may_place && let Err(denial) = self.apply_on_hub(owner, bundle).await? {
+                        deny(planned, cluster, &denial);
                     }
                 }
                 Action::DeleteOnHub { name, policy } => {
@@ -145,7 +169,7 @@ impl<K: FleetKind> FleetReconciler<K> {
                 }
             }
         }
-        Ok(planned)
+        Ok(())
     }
 
     /// Plans under the lock of the claims, so that of two fleet objects only one gets an object.
@@ -154,29 +178,25 @@ impl<K: FleetKind> FleetReconciler<K> {
         let before = self.knowledge.clusters_of(uid);
         let mut state = self.knowledge.lock();
         let mut set = planner.plan(snapshot.clusters.iter().map(|one| &**one), &state.claims);
-        let mut reached = std::collections::HashSet::new();
-        for plan in &mut set.plans {
-            if let Outcome::Place(bundle) = &plan.outcome
-                && let Err(denial) = self.definitions.check(bundle)
-            {
-                plan.outcome = Outcome::Denied(denial);
-            }
-            match &plan.outcome {
-                Outcome::Place(bundle) => {
-                    let ids = bundle.objects.iter().map(|one| one.id());
-                    state.claims.claim(&object.owner, &plan.cluster, &plan.place, ids);
-                }
-                Outcome::Denied(denial) if denial.withdraws() => continue,
-                Outcome::Denied(_) | Outcome::Frozen => {}
-            }
-            reached.insert(plan.cluster.clone());
-        }
+        self.check_definitions(&mut set);
+        let reached = claim(&mut state, object, &set);
         for cluster in before.difference(&reached) {
             state.claims.give_up(uid, cluster);
             state.claims_epoch += 1;
         }
         state.reaches(uid, reached);
         set
+    }
+
+    /// Denies what would not be valid objects.
+    pub(super) fn check_definitions(&self, set: &mut PlanSet) {
+        for plan in &mut set.plans {
+            if let Outcome::Place(bundle) = &plan.outcome
+                && let Err(denial) = self.definitions.check(bundle)
+            {
+                plan.outcome = Outcome::Denied(denial);
+            }
+        }
     }
 
     /// Makes on the hub what the fleet object needs there, and says how that stands whose artifact clusters get: the
@@ -331,7 +351,7 @@ impl<K: FleetKind> FleetReconciler<K> {
         }
     }
 
-    async fn listed_secrets(&self, fleet: &K) -> Result<Result<Listed, Problem>, ReconcileError> {
+    pub(super) async fn listed_secrets(&self, fleet: &K) -> Result<Result<Listed, Problem>, ReconcileError> {
         let namespace = fleet.namespace().unwrap_or_default();
         let (listed, missing) = secrets::observe(&self.secrets, &namespace, fleet.parts().secrets);
         if missing.is_empty() {
@@ -386,8 +406,25 @@ impl<K: FleetKind> FleetReconciler<K> {
     }
 }
 
+/// Takes the objects of the plans for their owner. Answers the clusters that it reaches.
+pub(super) fn claim(state: &mut State, object: &FleetObject, set: &PlanSet) -> HashSet<ClusterKey> {
+    let mut reached = HashSet::new();
+    for plan in &set.plans {
+        match &plan.outcome {
+            Outcome::Place(bundle) => {
+                let ids = bundle.objects.iter().map(|one| one.id());
+                state.claims.claim(&object.owner, &plan.cluster, &plan.place, ids);
+            }
+            Outcome::Denied(denial) if denial.withdraws() => continue,
+            Outcome::Denied(_) | Outcome::Frozen => {}
+        }
+        reached.insert(plan.cluster.clone());
+    }
+    reached
+}
+
 /// What the plans say, without their bundles.
-fn summary(owner: &OwnerKey, set: &PlanSet) -> Planned {
+pub(super) fn summary(owner: &OwnerKey, set: &PlanSet) -> Planned {
     let mut conflicts = false;
     let clusters = set
         .plans
@@ -399,7 +436,9 @@ fn summary(owner: &OwnerKey, set: &PlanSet) -> Planned {
                     Standing::Denied(denial.reason(), denial.to_string())
                 }
                 (_, Place::Hub) => Standing::Hub(name_on_hub(&owner.name, &plan.cluster.name)),
-                (_, Place::Spoke(_)) => Standing::Spoke,
+                (outcome, Place::Spoke(_)) => Standing::Spoke {
+                    is_placed: matches!(outcome, Outcome::Place(_)),
+                },
             };
             (plan.cluster.clone(), standing)
         })

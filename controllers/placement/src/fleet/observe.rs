@@ -29,6 +29,21 @@ pub(super) struct Inputs {
     on_hub: BTreeMap<String, Option<i64>>,
 }
 
+impl Inputs {
+    /// The epoch of the clusters.
+    pub(super) fn clusters_epoch(&self) -> u64 {
+        self.clusters_epoch
+    }
+
+    /// Whether only clusters differ.
+    pub(super) fn is_same_but_for_clusters(&self, other: &Inputs) -> bool {
+        Inputs {
+            clusters_epoch: other.clusters_epoch,
+            ..self.clone()
+        } == *other
+    }
+}
+
 impl<K: FleetKind> FleetReconciler<K> {
     /// The inputs now. `planned` is what the last plan came to.
     pub(super) fn inputs(&self, fleet: &K, planned: &Planned) -> Inputs {

@@ -280,3 +280,81 @@ async fn a_source_of_someone_else_is_not_taken_over() -> Result<()> {
         .context("it was not ours to delete")?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_one_cluster_touches_no_other() -> Result<()> {
+    let stage = Stage::start("one-of-many").await?;
+    const CLUSTERS: usize = 12;
+    for number in 0..CLUSTERS {
+        let labels = json!({"env": "prod", "ring": "0"});
+        stage.agent(&format!("c-{number}"), labels).await?;
+    }
+    stage
+        .fleet(|object| {
+            object["spec"]["placement"] = json!({"selector": {"matchLabels": {"env": "prod"}}});
+            object["spec"]["template"]["spec"]["path"] = json!("./rings/${cluster.labels.ring}");
+        })
+        .await?;
+    stage.publish("apps", "main@sha1:1").await?;
+    for number in 0..CLUSTERS {
+        stage.item(&format!("c-{number}"), "apps").await?;
+    }
+    let path = |ring: usize| format!("./rings/{ring}");
+    let mut ring = 0;
+    // Plans of everything may still be on their way, because of what the controller itself wrote; they end.
+    eventually(DEADLINE, "a change that touches one cluster alone", || {
+        ring += 1;
+        let (stage, ring) = (&stage, ring);
+        async move {
+            stage.hub.take_asked();
+            let labels = json!({"env": "prod", "ring": ring.to_string()});
+            stage.agent("c-7", labels).await?;
+            eventually(DEADLINE, "its item", || async {
+                let item = stage.item("c-7", "apps").await?;
+                let found = &item.objects[1].as_value()["spec"]["path"];
+                ensure!(*found == path(ring), "it is {found}");
+                Ok(())
+            })
+            .await?;
+            let asked = stage.hub.take_asked();
+            ensure!(asked == ["c-7 apps"], "{asked:?}");
+            Ok(())
+        }
+    })
+    .await?;
+
+    // One that leaves loses its item, and the others are left alone; one that comes gets it.
+    stage.agent("c-3", json!({"env": "test", "ring": "0"})).await?;
+    eventually(DEADLINE, "the deletion on c-3", || async {
+        ensure!(
+            stage.hub.deletes() == ["c-3 apps Excluded Prune"],
+            "{:?}",
+            stage.hub.deletes()
+        );
+        Ok(())
+    })
+    .await?;
+    stage.agent("new", json!({"env": "prod", "ring": "9"})).await?;
+    stage.item("new", "apps").await?;
+    assert_eq!(stage.hub.take_asked(), ["new apps"]);
+    let selected = |want: usize| {
+        let stage = &stage;
+        async move {
+            eventually(DEADLINE, &format!("{want} clusters in the status"), || async {
+                let found = stage.api::<FleetKustomization>().get("apps").await?;
+                let found = found.status.unwrap_or_default().clusters.unwrap_or_default().selected;
+                ensure!(found as usize == want, "it has {found}");
+                Ok(())
+            })
+            .await
+        }
+    };
+    selected(CLUSTERS).await?;
+    stage.delete::<Cluster>("new").await?;
+    selected(CLUSTERS - 1).await?;
+    // The same as a whole plan finds: what asks for one changes no item.
+    let puts = stage.hub.puts().len();
+    stage.restart_plan().await?;
+    assert_eq!(stage.hub.puts().len(), puts);
+    Ok(())
+}

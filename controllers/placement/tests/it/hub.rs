@@ -23,6 +23,8 @@ pub struct FakeHub {
     deletes: Mutex<Vec<String>>,
     /// Puts that changed something: `<cluster> <owner>`
     puts: Mutex<Vec<String>>,
+    /// All puts, also those that changed nothing.
+    asked: Mutex<Vec<String>>,
     rebuilt: AtomicBool,
     says: Mutex<HashMap<OwnerKey, Vec<ClusterStatus>>>,
     changed: broadcast::Sender<OwnerKey>,
@@ -36,6 +38,7 @@ impl Default for FakeHub {
             items: Mutex::default(),
             deletes: Mutex::default(),
             puts: Mutex::default(),
+            asked: Mutex::default(),
             rebuilt: AtomicBool::new(false),
             says: Mutex::default(),
             changed: broadcast::channel(64).0,
@@ -59,6 +62,11 @@ impl FakeHub {
 
     pub fn puts(&self) -> Vec<String> {
         lock(&self.puts).clone()
+    }
+
+    /// Every put since the last call, as `<cluster> <owner>`.
+    pub fn take_asked(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.asked))
     }
 
     pub fn is_rebuilt(&self) -> bool {
@@ -100,6 +108,7 @@ impl FakeHub {
 
 impl DesiredState for FakeHub {
     fn put(&self, cluster: &ClusterKey, item: DesiredItem) {
+        lock(&self.asked).push(format!("{} {}", cluster.name, item.owner.name));
         let mut items = lock(&self.items);
         let items = items.entry(cluster.clone()).or_default();
         let key = item.owner.item_key();

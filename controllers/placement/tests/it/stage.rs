@@ -132,6 +132,24 @@ impl Stage {
         Ok(before)
     }
 
+    /// Has `apps` planned whole, by a change that plans the same, and waits until that was done.
+    pub async fn restart_plan(&self) -> Result<()> {
+        self.hub.take_asked();
+        let object = self.api::<FleetKustomization>().get("apps").await?;
+        let generation = object.metadata.generation.unwrap_or_default();
+        let patch = Patch::Merge(json!({"spec": {"deletion": {"policy": "Orphan"}}}));
+        self.api::<FleetKustomization>()
+            .patch("apps", &PatchParams::default(), &patch)
+            .await?;
+        eventually(DEADLINE, "a whole plan", || async {
+            let found = self.api::<FleetKustomization>().get("apps").await?;
+            let observed = found.status.unwrap_or_default().observed_generation;
+            ensure!(observed > generation, "it observed {observed}");
+            Ok(())
+        })
+        .await
+    }
+
     pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,

@@ -37,9 +37,13 @@ impl Conversation {
         let shared = &self.sessions.shared;
         shared.metrics.statuses.inc();
         let order = self.row_order(put.version);
+        let object = shared.clusters.get(&self.cluster.namespace, &self.cluster.name);
+        let cluster_uid = object
+            .and_then(|object| object.metadata.uid.clone())
+            .unwrap_or_default();
         shared
             .view
-            .put(&cluster_key(&self.cluster), &put.key, &put.owner.uid, order, &status);
+            .put(&cluster_key(&self.cluster), &cluster_uid, put, order, &status);
         Ok(())
     }
 

@@ -47,6 +47,12 @@ impl ClusterLink {
         result
     }
 
+    /// Tells what is known of the status from before, so that an agent sends only what has changed since. To be called
+    /// before the first session.
+    pub fn load_status<T>(&self, load: impl FnOnce(&mut Replica) -> T) -> T {
+        load(&mut self.lock().status)
+    }
+
     /// Looks at what should be.
     pub fn desired<T>(&self, look: impl FnOnce(&ItemMap) -> T) -> T {
         look(&self.lock().desired)
