@@ -35,12 +35,11 @@ const REFUSED: &[(&str, &str)] = &[
 const FIXED: &[(&str, bool)] = &[
     ("CacheSecretsAndConfigMaps", false),
     ("DisableStatusPollerCache", true), // there is no poller: readiness comes from watches
-    ("DetectDrift", false),
-    ("CorrectDrift", false),
-    ("AdoptLegacyReleases", false),
-    ("AllowDNSLookups", false),
     ("OOMWatch", false),
 ];
+
+/// Gates that helm-controller still accepts, and that mean nothing any more there either.
+const OBSOLETE: &[&str] = &["DetectDrift", "CorrectDrift", "AdoptLegacyReleases"];
 
 /// Why a flag of Flux among these arguments is not there, if one is.
 pub fn refused(arguments: impl IntoIterator<Item = String>) -> Option<String> {
@@ -78,7 +77,9 @@ pub fn gates(texts: &[String]) -> Result<FeatureGates, String> {
             "GroupChangeLog" => gates.group_change_log = value,
             "CancelHealthCheckOnNewRevision" => gates.cancel_health_check_on_new_revision = value,
             "MigrateAPIVersion" => gates.migrate_api_version = value,
-            "DisableChartDigestTracking" | "DefaultToRetryOnFailure" | "UseHelm3Defaults" => {} // see `helm_gates`
+            // See `helm_gates`.
+            "DisableChartDigestTracking" | "DefaultToRetryOnFailure" | "UseHelm3Defaults" | "AllowDNSLookups" => {}
+            obsolete if OBSOLETE.contains(&obsolete) => {}
             _ => match FIXED.iter().find(|(fixed, _)| *fixed == name) {
                 Some((_, fixed)) if *fixed == value => {}
                 Some((_, fixed)) => return Err(format!("feature gate {name} can only be {fixed} here")),
@@ -105,6 +106,8 @@ pub fn helm_gates(texts: &[String]) -> nave_helm_controller::FeatureGates {
         disable_chart_digest_tracking: is_on("DisableChartDigestTracking"),
         default_to_retry_on_failure: is_on("DefaultToRetryOnFailure"),
         use_helm3_defaults: is_on("UseHelm3Defaults"),
+        direct_source_fetch: shared.direct_source_fetch,
+        allow_dns_lookups: is_on("AllowDNSLookups"),
         object_level_workload_identity: shared.object_level_workload_identity,
     }
 }
@@ -228,6 +231,33 @@ mod tests {
         );
         let helm = helm_gates(&["DefaultToRetryOnFailure=true,ExternalArtifact=false".to_owned()]);
         assert!(helm.default_to_retry_on_failure && !helm.external_artifact && !helm.disable_chart_digest_tracking);
+        // Each gate of helm-controller 1.6 is either obeyed, obsolete there too, or refused.
+        let on = [
+            "AllowDNSLookups",
+            "UseHelm3Defaults",
+            "DisableChartDigestTracking",
+            "DefaultToRetryOnFailure",
+        ];
+        for gate in on {
+            let helm = helm_gates(&[format!("{gate}=true")]);
+            let found = [
+                helm.allow_dns_lookups,
+                helm.use_helm3_defaults,
+                helm.disable_chart_digest_tracking,
+                helm.default_to_retry_on_failure,
+            ];
+            assert_eq!(found, on.map(|other| other == gate), "{gate}");
+            assert!(read(&format!("{gate}=true")).is_ok());
+        }
+        let shared = helm_gates(&[
+            "AdditiveCELDependencyCheck=true,DisableConfigWatchers=true".to_owned(),
+            "ObjectLevelWorkloadIdentity=true,DirectSourceFetch=true".to_owned(),
+        ]);
+        assert!(shared.additive_cel_dependency_check && shared.disable_config_watchers);
+        assert!(shared.object_level_workload_identity && shared.external_artifact && shared.direct_source_fetch);
+        for gate in OBSOLETE {
+            assert_eq!(read(&format!("{gate}=true")).unwrap(), FeatureGates::default());
+        }
         for (text, words) in [
             ("OOMWatch=true", "can only be false"),
             ("DisableStatusPollerCache=false", "can only be true"),

@@ -52,6 +52,12 @@ enum Command {
         /// Take the directories for golden cases and write what the reference makes of them
         #[arg(long, conflicts_with_all = ["recursive", "restrict"])]
         record: bool,
+        /// Render each chart with each of its `ci/*.yaml` too
+        #[arg(long, conflicts_with = "record")]
+        ci: bool,
+        /// Write both texts of what differs into this directory
+        #[arg(long, value_name = "DIR", conflicts_with = "record")]
+        keep: Option<PathBuf>,
         /// Flags of `helm template`, such as `--set a=b`
         #[arg(last = true)]
         flags: Vec<String>,
@@ -86,12 +92,14 @@ fn main() -> Result<()> {
             recursive,
             restrict,
             record,
+            ci,
+            keep,
             flags,
         } => match tool.as_str() {
             "kustomize" if record => oracle::record(&dirs),
             "kustomize" => oracle::run(&dirs, recursive, restrict),
             "helm" if record => oracle_helm::record(&dirs),
-            "helm" => oracle_helm::run(&dirs, recursive, &flags),
+            "helm" => oracle_helm::run(&dirs, recursive, ci, keep.as_deref(), &flags),
             other => bail!("there is no oracle for {other:?}; there are those for kustomize and helm"),
         },
         Command::Tables { check } => tables::run(check),

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use nave_oracle::{Helm, template_here};
 
-/// Compares charts; `recursive` takes every directory below that has a `Chart.yaml` and is in no other chart.
+/// Compares charts; `recursive` takes every directory below that has a `Chart.yaml` and is in no other chart, and `ci`
+/// each `ci/*.yaml` of a chart as another rendering. What differs is written into `keep`.
 ///
 /// # Errors
 /// The reference cannot be built or run, or a chart renders differently.
-pub fn run(charts: &[PathBuf], recursive: bool, flags: &[String]) -> Result<()> {
+pub fn run(charts: &[PathBuf], recursive: bool, ci: bool, keep: Option<&Path>, flags: &[String]) -> Result<()> {
     let mut found = Vec::new();
     for chart in charts {
         let chart = chart
@@ -23,33 +24,75 @@ pub fn run(charts: &[PathBuf], recursive: bool, flags: &[String]) -> Result<()> 
     }
     found.sort();
     let mut oracle = Helm::start()?;
-    let (mut same, mut both_fail, mut bad) = (0, 0, 0);
+    let (mut renderings, mut same, mut both_fail, mut bad) = (0, 0, 0, 0);
     for chart in &found {
-        let ours = template_here("release-name", chart, flags);
-        let theirs = theirs(&mut oracle, chart, flags)?;
-        let problem = match (ours, theirs) {
-            (Ok(ours), Ok(theirs)) if ours == theirs => {
-                same += 1;
-                continue;
+        let mut values = vec![None];
+        if ci {
+            values.extend(ci_values(chart)?.into_iter().map(Some));
+        }
+        for values in values {
+            renderings += 1;
+            let mut flags = flags.to_vec();
+            let mut title = chart.display().to_string();
+            if let Some(values) = &values {
+                flags.extend(["-f".to_owned(), values.to_string_lossy().into_owned()]);
+                title = values.display().to_string();
             }
-            (Err(ours), Err(theirs)) => {
-                both_fail += 1;
-                println!("both fail: {}\n    ours: {ours}\n    theirs: {theirs}", chart.display());
-                continue;
-            }
-            (Ok(ours), Ok(theirs)) => format!("different\n{}", first_difference(&ours, &theirs)),
-            (Ok(_), Err(theirs)) => format!("only theirs fails\n    {theirs}"),
-            (Err(ours), Ok(_)) => format!("only ours fails\n    {ours}"),
-        };
-        bad += 1;
-        println!("{}: {problem}", chart.display());
+            let ours = template_here("release-name", chart, &flags);
+            let theirs = theirs(&mut oracle, chart, &flags)?;
+            let problem = match (ours, theirs) {
+                (Ok(ours), Ok(theirs)) if ours == theirs => {
+                    same += 1;
+                    continue;
+                }
+                (Err(ours), Err(theirs)) => {
+                    both_fail += 1;
+                    println!("both fail: {title}\n    ours: {ours}\n    theirs: {theirs}");
+                    continue;
+                }
+                (Ok(ours), Ok(theirs)) => {
+                    if let Some(keep) = keep {
+                        fs::create_dir_all(keep).with_context(|| format!("creating {}", keep.display()))?;
+                        for (name, text) in [("ours", &ours), ("theirs", &theirs)] {
+                            let path = keep.join(format!("{bad}.{name}.yaml"));
+                            fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+                        }
+                    }
+                    format!("different ({bad})\n{}", first_difference(&ours, &theirs))
+                }
+                (Ok(_), Err(theirs)) => format!("only theirs fails\n    {theirs}"),
+                (Err(ours), Ok(_)) => format!("only ours fails\n    {ours}"),
+            };
+            bad += 1;
+            println!("{title}: {problem}");
+        }
     }
     println!(
-        "{} charts: {same} pass, {both_fail} both fail, {bad} differ",
+        "{renderings} renderings of {} charts: {same} pass, {both_fail} both fail, {bad} differ",
         found.len()
     );
     ensure!(bad == 0, "some charts render differently");
     Ok(())
+}
+
+fn ci_values(chart: &Path) -> Result<Vec<PathBuf>> {
+    let folder = chart.join("ci");
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("listing {}", folder.display()))? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|ending| ending == "yaml" || ending == "yml")
+            && path.is_file()
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Records what the reference makes of golden cases: `<case>/chart` with the words in `<case>/flags` gives

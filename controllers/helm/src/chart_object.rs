@@ -95,7 +95,10 @@ pub(crate) async fn reconcile(
         return SourceSeen::Unreadable(message);
     }
     let wanted = wanted(release, template, &key);
-    let live = sources.helm_charts.get(&key.0, &key.1);
+    let live = match sources::find(&sources.helm_charts, &ports.client, &key.0, &key.1, options).await {
+        Ok(live) => live,
+        Err(message) => return SourceSeen::Unreadable(message),
+    };
     let reason = match &live {
         Some(live) if serde_json::to_value(live.as_ref()).is_ok_and(|live| is_as_wanted(&live, &wanted)) => {
             *recorded = full;

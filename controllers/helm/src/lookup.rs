@@ -1,9 +1,12 @@
-//! The template function `lookup`, answered by the cluster that is installed to.
+//! The template functions `lookup`, answered by the cluster that is installed to, and `getHostByName`, by the network.
 
-use std::sync::Arc;
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
+};
 
 use http::Request;
-use nave_chart::{Lookup, LookupError};
+use nave_chart::{Lookup, LookupError, Resolve};
 use nave_object::Gvk;
 use nave_targets::Target;
 use serde_json::Value;
@@ -49,5 +52,31 @@ impl ClusterLookup {
             Err(error) if nave_targets::is_not_found(&error) => Ok(None),
             Err(error) => Err(LookupError::new(error)),
         }
+    }
+}
+
+/// The resolver of this machine; templates are rendered in a thread that may block.
+pub(crate) struct HostResolver;
+
+impl Resolve for HostResolver {
+    fn resolve(&self, host: &str) -> Result<Vec<String>, LookupError> {
+        match (host, 0).to_socket_addrs() {
+            Ok(found) => Ok(found.map(|address: SocketAddr| address.ip().to_string()).collect()),
+            Err(error) => Err(LookupError::new(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_resolved_by_this_machine() {
+        assert_eq!(
+            HostResolver.resolve("127.0.0.1").expect("it is an address"),
+            ["127.0.0.1"]
+        );
+        assert!(HostResolver.resolve("no\0host").is_err());
     }
 }

@@ -88,7 +88,7 @@ pub(crate) async fn observe(
             (None, Some(reference)) => {
                 let left = std::mem::take(helm_chart);
                 match chart_object::delete(release, &left, ports).await {
-                    Ok(()) => source_of(release, reference, sources, options),
+                    Ok(()) => source_of(release, reference, ports, sources, options).await,
                     Err(message) => {
                         *helm_chart = left;
                         SourceSeen::Unreadable(message)

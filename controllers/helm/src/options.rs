@@ -106,6 +106,10 @@ pub struct FeatureGates {
     /// Where the spec says nothing, as Helm 3: installed by the client's merge, waited for by its rules, hooks not
     /// post-rendered.
     pub use_helm3_defaults: bool,
+    /// Sources are read from the API server, and not from a watch.
+    pub direct_source_fetch: bool,
+    /// The template function `getHostByName` asks the network; else it gives an empty text.
+    pub allow_dns_lookups: bool,
     /// Objects may name the account whose identity they use towards others.
     pub object_level_workload_identity: bool,
 }
@@ -140,6 +144,8 @@ impl Default for FeatureGates {
             disable_chart_digest_tracking: false,
             default_to_retry_on_failure: false,
             use_helm3_defaults: false,
+            direct_source_fetch: false,
+            allow_dns_lookups: false,
             object_level_workload_identity: false,
         }
     }

@@ -116,6 +116,7 @@ pub async fn preview_release(release: &HelmRelease, request: PreviewRequest) -> 
             let runtime = Handle::current();
             Arc::new(ClusterLookup { target, runtime }) as Arc<dyn Lookup>
         }),
+        resolve: None,
         seed: request.seed,
         now: request.now,
         skip_schema_validation: if released.is_some() { upgrade } else { install },

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use kube::ResourceExt;
-use nave_chart::{Chart, Crd, File, ReleaseInfo, RenderError, RenderLimits, RenderRequest, Rendered, Values};
+use nave_chart::{Chart, Crd, File, ReleaseInfo, RenderError, RenderLimits, RenderRequest, Rendered, Resolve, Values};
 use nave_release::{ChartRecord, FileRecord, Hook, HookExecution, Release};
 use tokio::runtime::Handle;
 
 use crate::{
     act::{Act, Failed},
     capabilities::Shared,
-    lookup::ClusterLookup,
+    lookup::{ClusterLookup, HostResolver},
     post_render::PostRenderer,
     settings,
     write::Method,
@@ -87,12 +87,14 @@ impl Act<'_> {
             target: self.target.clone(),
             runtime: Handle::current(),
         };
+        let allows_dns = self.options.gates.allow_dns_lookups;
         tokio::task::spawn_blocking(move || {
             let request = RenderRequest {
                 release,
                 capabilities,
                 values,
                 lookup: Some(Arc::new(lookup)),
+                resolve: allows_dns.then(|| Arc::new(HostResolver) as Arc<dyn Resolve>),
                 seed: rand::random(),
                 now: Timestamp::now(),
                 skip_schema_validation,

@@ -1,6 +1,8 @@
 //! The source that has the chart of a HelmRelease, as the shared watches know it.
 
-use kube::{Api, Client, Resource, runtime::watcher};
+use std::{fmt::Debug, sync::Arc};
+
+use kube::{Api, Client, Resource, core::NamespaceResourceScope, runtime::watcher};
 use nave_crds::{
     Condition,
     helm::{ChartReference, HelmRelease},
@@ -8,8 +10,9 @@ use nave_crds::{
     source::{ExternalArtifact, HelmChart, OCIRepository},
 };
 use nave_runtime::{Tasks, Watched, wakes::Version, watch::without_managed_fields};
+use serde::de::DeserializeOwned;
 
-use crate::{Options, Ports, plan::SourceSeen};
+use crate::{Options, Ports, cluster::describe, plan::SourceSeen};
 
 /// The shared watches of all kinds that a `chartRef` may name.
 pub(crate) struct Sources {
@@ -23,7 +26,7 @@ impl Sources {
     pub fn new(ports: &Ports) -> Self {
         fn own<S>(client: &Client, tasks: &Tasks) -> Watched<S>
         where
-            S: Source + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+            S: Source + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
         {
             Watched::start(
                 Api::all(client.clone()),
@@ -110,9 +113,10 @@ impl Source for ExternalArtifact {
 }
 
 /// What the source of a `chartRef` looks like now.
-pub(crate) fn source_of(
+pub(crate) async fn source_of(
     release: &HelmRelease,
     reference: &ChartReference,
+    ports: &Ports,
     sources: &Sources,
     options: &Options,
 ) -> SourceSeen {
@@ -125,22 +129,49 @@ pub(crate) fn source_of(
     if let Some(denied) = denied(kind, namespace, name, own, options) {
         return denied;
     }
+    let client = &ports.client;
     match kind {
         "ExternalArtifact" if !options.gates.external_artifact => SourceSeen::Denied(format!(
             "can't access '{kind}/{namespace}/{name}', ExternalArtifact feature gate is disabled"
         )),
-        "ExternalArtifact" => judge(
-            sources.external_artifacts.get(namespace, name).as_deref(),
-            namespace,
-            name,
-        ),
-        "HelmChart" => judge(sources.helm_charts.get(namespace, name).as_deref(), namespace, name),
-        "OCIRepository" => judge(
-            sources.oci_repositories.get(namespace, name).as_deref(),
-            namespace,
-            name,
-        ),
+        "ExternalArtifact" => seen(&sources.external_artifacts, client, namespace, name, options).await,
+        "HelmChart" => seen(&sources.helm_charts, client, namespace, name, options).await,
+        "OCIRepository" => seen(&sources.oci_repositories, client, namespace, name, options).await,
         kind => SourceSeen::Unsupported(format!("spec.chartRef.kind {kind:?} is not supported by this version")),
+    }
+}
+
+async fn seen<S>(watched: &Watched<S>, client: &Client, namespace: &str, name: &str, options: &Options) -> SourceSeen
+where
+    S: Source + Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    match find(watched, client, namespace, name, options).await {
+        Ok(found) => judge(found.as_deref(), namespace, name),
+        Err(message) => SourceSeen::Unreadable(message),
+    }
+}
+
+/// A source as the watch knows it, or, where a gate asks for that, as the server has it now.
+///
+/// # Errors
+/// The server did not answer.
+pub(crate) async fn find<S>(
+    watched: &Watched<S>,
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    options: &Options,
+) -> Result<Option<Arc<S>>, String>
+where
+    S: Source + Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    if !options.gates.direct_source_fetch {
+        return Ok(watched.get(namespace, name));
+    }
+    let api: Api<S> = Api::namespaced(client.clone(), namespace);
+    match api.get_opt(name).await {
+        Ok(found) => Ok(found.map(Arc::new)),
+        Err(error) => Err(format!("reading {}/{namespace}/{name}: {}", S::KIND, describe(&error))),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The steps of a job: where the release stands decides on the next one, until nothing is left or nothing helps.
 
-use std::time::Instant;
+use std::{borrow::Cow, time::Instant};
 
+use nave_chart::{Values, values::merge_maps};
 use nave_crds::{
     conditions,
     helm::{DriftMode, ReleaseAction},
@@ -50,7 +51,8 @@ impl Job {
             };
             let test = settings::test(spec);
             let policy = self.policy(forced);
-            let state = determine(&stored, &history, self.desired(ready, &policy));
+            let values = self.wanted_values(ready, &stored);
+            let state = determine(&stored, &history, self.desired(ready, &values, &policy));
             let state = match state {
                 Ok(state) => state,
                 Err(error) => return state_error(&error.to_string()),
@@ -231,7 +233,19 @@ impl Job {
         settings::policy_of(&self.object.spec, &self.shared.options.gates, counts, last, forced)
     }
 
-    fn desired<'a>(&self, ready: &'a Ready, policy: &Policy) -> Desired<'a> {
+    /// The values that the release should have: where upgrades keep those that were there, all of them.
+    fn wanted_values<'a>(&self, ready: &'a Ready, stored: &[Release]) -> Cow<'a, Values> {
+        match last(stored) {
+            Some(newest) if settings::upgrade(&self.object.spec).preserve_values => {
+                let mut kept = newest.config.clone();
+                merge_maps(&mut kept, ready.values.clone());
+                Cow::Owned(kept)
+            }
+            _ => Cow::Borrowed(&ready.values),
+        }
+    }
+
+    fn desired<'a>(&self, ready: &'a Ready, values: &'a Values, policy: &Policy) -> Desired<'a> {
         let test = settings::test(&self.object.spec);
         let (renderers, metadata) = settings::digests(&self.object.spec);
         let is_new = self.status.observed_generation != self.generation() && self.status.observed_generation > 0;
@@ -248,7 +262,7 @@ impl Job {
         Desired {
             chart_name: &ready.chart.metadata.name,
             chart_version: &ready.chart.metadata.version,
-            values: &ready.values,
+            values,
             settings_changed: is_new && differ && !is_applied,
             tests: test.enable.then(|| !policy.ignores_tests(test.ignore_failures)),
         }

@@ -32,6 +32,15 @@ pub trait Lookup: Send + Sync {
     fn lookup(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Result<Option<Value>, LookupError>;
 }
 
+/// The network's answers to the template function `getHostByName`.
+pub trait Resolve: Send + Sync {
+    /// The addresses of a host; none where there is no such host.
+    ///
+    /// # Errors
+    /// The network did not answer; this fails the rendering.
+    fn resolve(&self, host: &str) -> Result<Vec<String>, LookupError>;
+}
+
 /// Why a lookup failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -55,6 +64,8 @@ pub struct RenderRequest {
     pub values: Values,
     /// Whom `lookup` asks; without one it finds nothing, as in `helm template`.
     pub lookup: Option<Arc<dyn Lookup>>,
+    /// Whom `getHostByName` asks; without one it answers with an empty text, as in Helm unless DNS is allowed.
+    pub resolve: Option<Arc<dyn Resolve>>,
     /// Where random names, passwords and keys come from: the same seed gives the same text, so that it has to come from
     /// a good source.
     pub seed: [u8; 32],
@@ -81,6 +92,7 @@ impl RenderRequest {
             capabilities: Capabilities::default(),
             values,
             lookup: None,
+            resolve: None,
             seed: [0; 32],
             now: Timestamp::UNIX_EPOCH,
             skip_schema_validation: false,

@@ -41,9 +41,11 @@ pub async fn plane() -> &'static Plane {
     static PLANE: OnceCell<Plane> = OnceCell::const_new();
     PLANE
         .get_or_init(|| async {
-            let plane = Plane::start(PlaneOptions::named("helm"))
-                .await
-                .expect("a control plane starts");
+            let options = PlaneOptions {
+                audit: true,
+                ..PlaneOptions::named("helm")
+            };
+            let plane = Plane::start(options).await.expect("a control plane starts");
             install(&plane).await.expect("our definitions can be installed");
             plane
         })
@@ -130,13 +132,19 @@ pub struct Stage {
     pub namespace: String,
     pub store: Store,
     pub metrics: Metrics,
+    pub options: Options,
     tasks: Tasks,
     _directory: tempfile::TempDir,
 }
 
 impl Stage {
     pub async fn start(test: &str) -> Result<Stage> {
+        Stage::start_with(test, options()).await
+    }
+
+    pub async fn start_with(test: &str, options: Options) -> Result<Stage> {
         let mut stage = Stage::idle(test, "http://127.0.0.1:1").await?;
+        stage.options = options;
         stage.run();
         Ok(stage)
     }
@@ -163,6 +171,7 @@ impl Stage {
             namespace,
             store,
             metrics: Metrics::new(),
+            options: options(),
             tasks: Tasks::new(Default::default()),
             _directory: directory,
         })
@@ -173,7 +182,7 @@ impl Stage {
         let artifacts = ChartArtifacts::new(Some(self.store.clone()), reqwest::Client::new(), 0);
         let (policy, metrics) = (Arc::new(AllowAll), self.metrics.clone());
         let ports = ports(&self.client, &self.namespace, artifacts, policy, metrics, &self.tasks);
-        self.tasks.spawn("helm", run(ports, options()));
+        self.tasks.spawn("helm", run(ports, self.options.clone()));
     }
 
     /// Ends the reconciler.
@@ -194,19 +203,28 @@ impl Stage {
 
     /// Makes this version of the chart `shop` the artifact of the ExternalArtifact `source`.
     pub async fn publish(&self, version: &str, files: &[(&str, String)]) -> Result<()> {
+        self.publish_named("shop", version, files).await.map(|_| ())
+    }
+
+    /// The same for a chart of another name; gives the artifact.
+    pub async fn publish_named(&self, chart: &str, version: &str, files: &[(&str, String)]) -> Result<Value> {
         let owner = Owner::new("ExternalArtifact", &self.namespace, "source")?;
-        let bytes = archive("shop", version, files)?;
-        let stored = self.store.put(&owner, &format!("{version}.tar.gz"), bytes).await?;
+        let bytes = archive(chart, version, files)?;
+        let stored = self
+            .store
+            .put(&owner, &format!("{chart}-{version}.tar.gz"), bytes)
+            .await?;
         let api: Api<ExternalArtifact> = Api::namespaced(self.client.clone(), &self.namespace);
         let source = json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "ExternalArtifact", "metadata": {"name": "source"},
             "spec": {"sourceRef": {"apiVersion": "example.com/v1", "kind": "Maker", "name": "maker"}}});
         api.patch("source", &PatchParams::apply("test").force(), &Patch::Apply(&source))
             .await?;
-        let status = json!({"status": {"artifact": {"path": stored.path, "url": stored.url, "digest": stored.digest.to_string(),
-            "revision": version, "lastUpdateTime": "2026-01-01T00:00:00Z", "size": stored.size}}});
+        let artifact = json!({"path": stored.path, "url": stored.url, "digest": stored.digest.to_string(),
+            "revision": version, "lastUpdateTime": "2026-01-01T00:00:00Z", "size": stored.size});
+        let status = json!({"status": {"artifact": artifact}});
         api.patch_status("source", &PatchParams::default(), &Patch::Merge(status))
             .await?;
-        Ok(())
+        Ok(artifact)
     }
 
     pub fn releases(&self) -> Api<HelmRelease> {
@@ -225,6 +243,11 @@ impl Stage {
         spec.as_object_mut()
             .context("a map")?
             .extend(more.as_object().context("a map")?.clone());
+        self.apply_spec(name, spec).await
+    }
+
+    /// The same with a spec that is complete.
+    pub async fn apply_spec(&self, name: &str, spec: Value) -> Result<()> {
         let object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "metadata": {"name": name}, "spec": spec});
         self.releases()
             .patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object))
@@ -275,6 +298,21 @@ impl Stage {
                 .get_condition(kind)
                 .with_context(|| format!("no {kind}: {status:?}"))?;
             ensure!(found.status == wanted && found.reason == reason, "{status:?}");
+            Ok(status)
+        })
+        .await
+    }
+
+    /// Waits until the release failed with a message that has these words.
+    pub async fn failed(&self, reason: &str, words: &str) -> Result<HelmReleaseStatus> {
+        let what = format!("{reason} with {words:?}");
+        eventually(DEADLINE, &what, || async {
+            let status = self.status().await?;
+            let found = status
+                .conditions
+                .iter()
+                .any(|one| one.status == "False" && one.reason == reason && one.message.contains(words));
+            ensure!(found, "{status:?}");
             Ok(status)
         })
         .await

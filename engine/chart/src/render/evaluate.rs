@@ -25,7 +25,7 @@ pub(super) fn all(
         seed: request.seed,
     };
     nave_sprig::register(&mut functions, &context);
-    functions::add(&mut functions, request.lookup.clone());
+    functions::add(&mut functions, request);
 
     let found = templates(chart, request, values);
     let order = in_order(&found);

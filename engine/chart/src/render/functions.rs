@@ -8,9 +8,9 @@ use std::sync::Arc;
 use nave_gotemplate::{Function, FunctionError, Functions, GoType, Map, Render, RenderError, Value};
 
 use super::failure::{WARNING_END, WARNING_START};
-use crate::Lookup;
 use crate::text::quote;
 use crate::values::json_to_go;
+use crate::{Lookup, RenderRequest, Resolve};
 
 /// How often a template may be included within itself.
 const MAX_INCLUDES: usize = 1000;
@@ -19,7 +19,7 @@ const MAX_INCLUDES: usize = 1000;
 pub(super) const ROOT: &str = "gotpl";
 
 /// Adds `include`, `tpl`, `required`, `fail`, `lookup` and `getHostByName`.
-pub(super) fn add(functions: &mut Functions, lookup: Option<Arc<dyn Lookup>>) {
+pub(super) fn add(functions: &mut Functions, request: &RenderRequest) {
     functions.insert("include", include());
     functions.insert("tpl", tpl());
     functions.insert("required", required());
@@ -27,12 +27,8 @@ pub(super) fn add(functions: &mut Functions, lookup: Option<Arc<dyn Lookup>>) {
         "fail",
         Function::new(&[GoType::String], |_, args| Err(warning(&text(&args[0])))),
     );
-    functions.insert("lookup", lookup_function(lookup));
-    // Answers from the network are not asked for unless somebody wants that, and nobody can.
-    functions.insert(
-        "getHostByName",
-        Function::new(&[GoType::String], |_, _| Ok(Value::string(""))),
-    );
+    functions.insert("lookup", lookup_function(request.lookup.clone()));
+    functions.insert("getHostByName", host_by_name(request.resolve.clone()));
 }
 
 fn text(value: &Value) -> String {
@@ -141,6 +137,24 @@ fn lookup_function(lookup: Option<Arc<dyn Lookup>>) -> Function {
                 caller.charge_items(count(&object))?;
                 Ok(json_to_go(&object))
             }
+        }
+    })
+}
+
+/// Where Helm takes any of a host's addresses, this takes the first, so that the text does not change by chance.
+fn host_by_name(resolve: Option<Arc<dyn Resolve>>) -> Function {
+    Function::new(&[GoType::String], move |_, args| {
+        let Some(resolve) = &resolve else {
+            return Ok(Value::string(""));
+        };
+        let host = text(&args[0]);
+        let mut addresses = resolve
+            .resolve(&host)
+            .map_err(|error| FunctionError::new(format!("resolving {}: {}", quote(&host), error_text(&error))))?;
+        addresses.sort();
+        match addresses.into_iter().next() {
+            Some(address) => Ok(Value::string(address)),
+            None => Err(FunctionError::new(format!("host {} has no address", quote(&host)))),
         }
     })
 }

@@ -5,4 +5,5 @@ mod conformance;
 mod entry;
 mod fuzz;
 mod golden;
+mod hosts;
 mod support;
