@@ -38,6 +38,12 @@ pub struct HubMetrics {
     pub behind: IntGauge,
     /// Prune plans that were answered, by answer.
     pub permits: IntCounterVec,
+    /// Live reads that were asked for, by outcome (`done`, `denied`, `failed`, `busy`, `gone`).
+    pub live_reads: IntCounterVec,
+    /// Bytes that live reads brought.
+    pub live_bytes: IntCounter,
+    /// Live reads that go on.
+    pub live_open: IntGauge,
     /// Fleet objects by readiness (`ready`, `failed`, `unknown`).
     pub fleet_objects: IntGaugeVec,
 }
@@ -100,6 +106,9 @@ impl HubMetrics {
                 "Prune plans that were answered.",
                 "answer",
             ),
+            live_reads: counters("nave_live_reads_total", "Live reads that were asked for.", "outcome"),
+            live_bytes: counter("nave_live_bytes_total", "Bytes that live reads brought."),
+            live_open: gauge("nave_live_open", "Live reads that go on."),
             fleet_objects: gauges("nave_fleet_objects", "Fleet objects by readiness.", "ready"),
         }
     }
