@@ -5,6 +5,7 @@
 //!                  │               └─ files of kubectl: kubeconfig, context, impersonation
 //!                  ├─► table, output      data, to stdout
 //!                  └─► say, progress      everything else, to stderr
+//! live: clusters of the fleet, read through their hub
 //! failure, hints: an error, and what its reader can do
 //! build: what a directory, or a Kustomization, comes to
 //! registry: artifacts in container registries
@@ -26,6 +27,7 @@ mod fleet_owned;
 mod flux_kinds;
 mod hints;
 mod kinds;
+mod live;
 mod manifests;
 mod output;
 mod progress;

@@ -1,6 +1,9 @@
 //! Tables like kubectl's: upper-case headers, columns three blanks apart, no lines.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
 
 use owo_colors::{OwoColorize, Style};
 
@@ -10,7 +13,7 @@ const GAP: usize = 3;
 /// Rows under headers. A row shorter than the header is filled up with nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    headers: Vec<&'static str>,
+    headers: Vec<Cow<'static, str>>,
     rows: Vec<Vec<String>>,
     /// Width of each column; grows and never shrinks, so that a watch keeps its columns.
     widths: Vec<usize>,
@@ -18,8 +21,8 @@ pub struct Table {
 
 impl Table {
     /// A table without rows. Headers are printed in upper case.
-    pub fn new(headers: impl IntoIterator<Item = &'static str>) -> Table {
-        let headers: Vec<_> = headers.into_iter().collect();
+    pub fn new<H: Into<Cow<'static, str>>>(headers: impl IntoIterator<Item = H>) -> Table {
+        let headers: Vec<Cow<'static, str>> = headers.into_iter().map(Into::into).collect();
         let widths = headers.iter().map(|header| width(header)).collect();
         Table {
             headers,

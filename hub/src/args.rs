@@ -74,6 +74,12 @@ pub struct Arguments {
     /// Where hints of a git server's hook are taken (POST /hint with {"url": …}); off when empty
     #[arg(long, default_value = "", value_name = "ADDR")]
     pub hint_addr: String,
+    /// Where the API server asks for live reads of clusters (`nave get --cluster`); off when empty
+    #[arg(long, default_value = "", value_name = "ADDR")]
+    pub live_addr: String,
+    /// The Service in the hub's namespace by which the API server reaches that address
+    #[arg(long, default_value = "nave-hub-live", value_name = "NAME")]
+    pub live_service: String,
 
     /// How many objects of one kind are reconciled at once
     #[arg(long, default_value_t = 10, value_name = "N")]

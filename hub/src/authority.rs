@@ -195,6 +195,16 @@ impl HubAuthority {
         Ok(identity)
     }
 
+    /// A key and certificate for another server of this hub.
+    pub fn identity_for(&self, name: &str, now: Timestamp) -> Result<ServerIdentity, AuthorityError> {
+        self.keys().server.issue_server_for(name, now, SERVER_LIFETIME)
+    }
+
+    /// The certificate of the authority that signs servers' certificates now.
+    pub fn server_authority(&self) -> CertificateDer<'static> {
+        self.keys().server.certificate().clone()
+    }
+
     /// Replaces the served certificate in good time until shutdown.
     pub async fn keep_server_certificate(&self, served: ServerCertificates, tasks: &Tasks) -> Result<(), RenewError> {
         let interval = std::time::Duration::from_secs(SERVER_RENEWAL.as_secs().unsigned_abs());

@@ -33,6 +33,7 @@ use crate::{
     hub_state::Checkpoints,
     identities::Identities,
     join::Joins,
+    live::{self, LiveDoor},
     memory::{Limits, Memory},
     metrics::HubMetrics,
     permits::HubPermits,
@@ -59,6 +60,7 @@ const RELEASE: Duration = Duration::from_secs(5);
 pub struct Hub {
     link_addr: SocketAddr,
     hint_addr: Option<SocketAddr>,
+    live_addr: Option<SocketAddr>,
     addresses: Vec<String>,
     tasks: Tasks,
     lease: Option<Lease>,
@@ -83,6 +85,7 @@ impl Hub {
             ensure_namespace(&client, &arguments.namespace).await?;
             definitions::install(client.clone(), &nave_crds::all(), managers::HUB).await?;
         }
+        let live = LiveDoor::open(arguments, &client, &tasks).await?;
         let mut lease = None;
         if arguments.enable_leader_election {
             // A standby is ready: it serves nothing else, and would otherwise hold up a roll-out.
@@ -93,7 +96,7 @@ impl Hub {
             };
             lease = Some(Lease::keep(leadership, &tasks));
         }
-        let hub = Self::lead(arguments, client, tasks, metrics, ready).await?;
+        let hub = Self::lead(arguments, client, tasks, metrics, ready, live).await?;
         Ok(hub.map(|hub| Hub { lease, ..hub }))
     }
 
@@ -103,6 +106,7 @@ impl Hub {
         tasks: Tasks,
         metrics: Metrics,
         ready: Ready,
+        live: Option<LiveDoor>,
     ) -> Result<Option<Self>> {
         let authority = HubAuthority::ensure(&client, &arguments.namespace).await?;
         let authority = Arc::new(authority.issuing_for(arguments.client_certificate_lifetime));
@@ -193,6 +197,7 @@ impl Hub {
         };
         rotation.publish().await?;
         let root = authority.pin();
+        let authority_of_live = authority.clone();
 
         let (clusters, tokens) = (ports.clusters.clone(), ports.tokens.clone());
         let until = token();
@@ -246,8 +251,18 @@ impl Hub {
             hub_uid: checkpoints.hub_uid().to_owned(),
             heartbeat_ms: heartbeat_ms(arguments),
             reconnect_window_ms: u32::try_from(RECONNECT_WINDOW.as_millis()).expect("a few seconds fit"),
+            features: sessions::FEATURES,
             ..Config::default()
         };
+        let live_addr = live.as_ref().map(LiveDoor::address);
+        if let Some(door) = live {
+            let (sessions, metrics) = (sessions.clone(), hub_metrics.clone());
+            door.lead(
+                live::Active::new(client.clone(), sessions, metrics, tasks.clone()),
+                &authority_of_live,
+                &tasks,
+            );
+        }
         tasks.spawn("link", sessions::accept(sessions, listener, config, token()));
 
         ready.set(true);
@@ -255,6 +270,7 @@ impl Hub {
         Ok(Some(Hub {
             link_addr,
             hint_addr,
+            live_addr,
             addresses,
             tasks,
             lease: None,
@@ -269,6 +285,11 @@ impl Hub {
     /// Where hints are taken.
     pub fn hint_addr(&self) -> Option<SocketAddr> {
         self.hint_addr
+    }
+
+    /// Where the API server asks for live reads.
+    pub fn live_addr(&self) -> Option<SocketAddr> {
+        self.live_addr
     }
 
     /// The addresses that tokens carry.

@@ -6,6 +6,7 @@
 //!                          └────────────── view ◄────────────────┘ status
 //!                          view ◄─► memory (state file, over a restart)
 //! Cluster, JoinToken ─► identities, join, renew      Cluster.status ◄─ cluster_status
+//! API server ─► live ─► sessions                 what a user may see of a spoke, on request
 //! GitRepository ─► source ─► artifacts (manifests, chunks)     kubeconfig clusters ◄─ kustomize, probe
 //! ```
 
@@ -21,6 +22,7 @@ mod identities;
 mod info;
 mod join;
 mod limiter;
+mod live;
 mod locked;
 mod memory;
 mod metrics;
@@ -38,4 +40,5 @@ pub use authority::SECRET as AUTHORITY_SECRET;
 pub use hub::{Hub, LEASE};
 pub use hub_state::NAME as HUB_STATE;
 pub use info::CONFIG_MAP as INFO_CONFIG_MAP;
+pub use live::API_SERVICE as LIVE_API_SERVICE;
 pub use ports::client;

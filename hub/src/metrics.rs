@@ -44,6 +44,12 @@ pub struct HubMetrics {
     pub state_rows: IntGauge,
     /// Bytes of rows in the state file.
     pub state_bytes: IntGauge,
+    /// Live reads that were asked for, by outcome (`done`, `denied`, `failed`, `busy`, `gone`).
+    pub live_reads: IntCounterVec,
+    /// Bytes that live reads brought.
+    pub live_bytes: IntCounter,
+    /// Live reads that go on.
+    pub live_open: IntGauge,
     /// Fleet objects by readiness (`ready`, `failed`, `unknown`).
     pub fleet_objects: IntGaugeVec,
 }
@@ -109,6 +115,9 @@ impl HubMetrics {
             state_writes: counters("nave_hub_state_writes_total", "Commits of the state file.", "outcome"),
             state_rows: gauge("nave_hub_state_rows", "Status rows in the state file."),
             state_bytes: gauge("nave_hub_state_bytes", "Bytes of status rows in the state file."),
+            live_reads: counters("nave_live_reads_total", "Live reads that were asked for.", "outcome"),
+            live_bytes: counter("nave_live_bytes_total", "Bytes that live reads brought."),
+            live_open: gauge("nave_live_open", "Live reads that go on."),
             fleet_objects: gauges("nave_fleet_objects", "Fleet objects by readiness.", "ready"),
         }
     }

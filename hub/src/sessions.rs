@@ -24,7 +24,7 @@ use std::{
 use nave_crds::{Cluster, conditions};
 use nave_identity::{ClusterRef, KeyFingerprint};
 use nave_placement_controller::Knowledge;
-use nave_proto::{Close, CloseCode, SessionId, StoredSession, wire::Mode};
+use nave_proto::{Close, CloseCode, FEATURE_LIVE, SessionId, StoredSession, wire::Mode};
 use nave_quic::HubSessionHandle;
 use nave_runtime::{EventRecorder, Watched};
 use tokio::sync::broadcast::error::RecvError;
@@ -51,6 +51,8 @@ use crate::{
 /// Within which agents come back after a connection was lost: a thousand of them make five hundred handshakes a second,
 /// which two cores bear.
 pub const RECONNECT_WINDOW: Duration = Duration::from_secs(2);
+/// What this hub can do beyond the protocol's first version.
+pub const FEATURES: u64 = FEATURE_LIVE;
 /// Quarantined sessions of one cluster: an agent and its copies, which are few.
 const MAX_BESIDE: usize = 8;
 /// How often items without a known owner are judged again.
@@ -148,6 +150,13 @@ impl Sessions {
 
     fn next_number(&self) -> u64 {
         self.count.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The session of a cluster's agent, while it may be asked for something: also while the hub is Behind.
+    pub fn reach(&self, cluster: &ClusterRef) -> Option<HubSessionHandle> {
+        let table = locked::mutex(&self.table);
+        let live = table.get(cluster)?.live.as_ref()?;
+        matches!(live.handle.mode(), Some(Mode::Normal | Mode::Behind)).then(|| live.handle.clone())
     }
 
     /// The last session of a cluster: of this process, else as its status tells.

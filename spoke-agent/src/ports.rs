@@ -239,6 +239,11 @@ impl Ports {
         ready == (true, true, true, true, true, true, true, true, true)
     }
 
+    /// What this process measures of itself.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// For the source controller.
     pub fn source(&self) -> nave_source_controller::Ports {
         nave_source_controller::Ports {

@@ -21,6 +21,7 @@ use crate::{
     failure::advised,
     fields, hints,
     kinds::{self, Kind},
+    live::{self, LiveArguments, LiveCluster},
     table::Table,
 };
 
@@ -30,7 +31,8 @@ use crate::{
 Examples:
   nave events
   nave events --for Kustomization/apps --types Warning
-  nave events -A --watch")]
+  nave events -A --watch
+  nave events --cluster eu-1 -n shop --for Pod/web-1")]
 pub struct Arguments {
     /// Look in every namespace
     #[arg(short = 'A', long)]
@@ -39,11 +41,13 @@ pub struct Arguments {
     #[arg(short, long)]
     watch: bool,
     /// Only events of this object, and of its source: Kind/name
-    #[arg(long = "for", value_name = "KIND/NAME", value_parser = subject)]
-    subject: Option<Subject>,
+    #[arg(long = "for", value_name = "KIND/NAME")]
+    subject: Option<String>,
     /// Only events of these types: Normal, Warning
     #[arg(long, value_delimiter = ',', value_name = "TYPES")]
     types: Vec<String>,
+    #[command(flatten)]
+    live: LiveArguments,
 }
 
 /// `Kind/name`, or a kind alone.
@@ -79,8 +83,12 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         anyhow::bail!("-A and -n exclude each other");
     }
     let connection = to.connect().await?;
-    let workspace = arguments
-        .subject
+    if let Some(cluster) = &arguments.live.cluster {
+        return of_cluster(&arguments, to, &connection, cluster).await;
+    }
+    let subject = arguments.subject.as_deref().map(subject).transpose();
+    let asked = subject.map_err(|why| anyhow::anyhow!("--for: {why}"))?;
+    let workspace = asked
         .as_ref()
         .is_some_and(|subject| subject.kind.home == kinds::Home::Workspace);
     let namespace = match (arguments.all_namespaces, workspace) {
@@ -88,7 +96,7 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         (false, true) => to.workspace_filter(&connection),
         (false, false) => Some(to.flux_namespace(&connection)),
     };
-    let subjects = match &arguments.subject {
+    let subjects = match &asked {
         Some(subject) => Some(subject.with_source(&connection, namespace.as_deref()).await?),
         None => None,
     };
@@ -99,7 +107,7 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     let mut events = list(&connection, namespace.as_deref()).await?;
     events.retain(|event| filter.selects(event));
     if events.is_empty() && !arguments.watch {
-        return Err(match (&arguments.subject, &namespace) {
+        return Err(match (&asked, &namespace) {
             (Some(subject), _) => anyhow::anyhow!("no events found for {subject}"),
             (None, Some(namespace)) => advised(
                 format!("no events found in {namespace:?} namespace"),
@@ -138,6 +146,45 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Events of a cluster of the fleet, of every kind.
+async fn of_cluster(
+    arguments: &Arguments,
+    to: &ConnectionArguments,
+    connection: &Connection,
+    cluster: &str,
+) -> Result<()> {
+    if arguments.watch {
+        anyhow::bail!("--watch does not work with --cluster yet: events are read once");
+    }
+    let cluster = LiveCluster::find(connection, cluster).await?;
+    let namespace = match arguments.all_namespaces {
+        true => None,
+        false => Some(to.namespace.clone().unwrap_or_else(|| "default".to_owned())),
+    };
+    let subject = arguments.subject.as_deref().unwrap_or_default();
+    let (kind, name) = subject.split_once('/').unwrap_or((subject, ""));
+    let mut events = live::events(connection, &cluster, namespace.as_deref(), kind, name).await?;
+    let wanted = |event: &Seen| {
+        arguments
+            .types
+            .iter()
+            .any(|wanted| wanted.eq_ignore_ascii_case(&event.type_))
+    };
+    events.retain(|event| arguments.types.is_empty() || wanted(event));
+    if events.is_empty() {
+        return Err(match namespace {
+            Some(namespace) => anyhow::anyhow!("no events found in namespace {namespace:?} of cluster {cluster}"),
+            None => anyhow::anyhow!("no events found in cluster {cluster}"),
+        });
+    }
+    let mut table = Seen::table(namespace.is_none());
+    let now = Timestamp::now();
+    for event in &events {
+        table.row(event.row(namespace.is_none(), now));
+    }
+    Ok(table.print(true)?)
 }
 
 /// Events about some objects of a namespace, oldest first.
@@ -206,7 +253,18 @@ impl std::fmt::Display for Subject {
 }
 
 impl Seen {
-    fn of(event: v1::Event) -> Seen {
+    /// An empty table of events.
+    pub fn table(namespace: bool) -> Table {
+        headers(namespace)
+    }
+
+    /// Oldest first.
+    pub fn sort(events: &mut [Seen]) {
+        events.sort_by_key(|event| event.last);
+    }
+
+    /// An event of the API.
+    pub fn of(event: v1::Event) -> Seen {
         let namespace = event.namespace().unwrap_or_default();
         let created = event.metadata.creation_timestamp.as_ref().map(|time| time.0);
         // Newer clients write a series in place of the old fields.
@@ -245,7 +303,8 @@ impl Seen {
         (object, self.reason.clone(), self.message.clone(), self.last, self.count)
     }
 
-    fn row(&self, namespace: bool, now: Timestamp) -> Vec<String> {
+    /// Its row in [`Seen::table`].
+    pub fn row(&self, namespace: bool, now: Timestamp) -> Vec<String> {
         let mut cells = Vec::new();
         if namespace {
             cells.push(self.namespace.clone());

@@ -16,6 +16,7 @@ use crate::{
     failure::advised,
     fields,
     kinds::{self, Home, Kind},
+    live::{self, LiveArguments, LiveCluster, Wanted},
     output::{self, DataFormat, Format},
 };
 pub use columns::Columns;
@@ -30,10 +31,18 @@ Examples:
   nave get clusters
   nave get fleet --watch
   nave get kustomizations -A --status-selector ready=false
-  nave get all -o name")]
+  nave get all -o name
+  nave get pods --cluster eu-1 -n shop")]
+#[command(arg_required_else_help = true)]
 pub struct Arguments {
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
+    /// Any kind of the cluster that --cluster names
+    #[arg(value_name = "KIND")]
+    kind: Option<String>,
+    /// Only the object of this name
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
     #[command(flatten)]
     options: Options,
 }
@@ -114,6 +123,8 @@ struct Options {
     /// Form of the output
     #[arg(short, long, global = true, value_name = "FORMAT")]
     output: Option<Format>,
+    #[command(flatten)]
+    live: LiveArguments,
 }
 
 /// `type=status` or `type!=status`.
@@ -135,7 +146,11 @@ struct Request {
 
 /// Lists, and watches when asked to.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
-    let request = Request::of(arguments.what);
+    if let Some(cluster) = arguments.options.live.cluster.clone() {
+        return of_cluster(arguments, to, &cluster).await;
+    }
+    let what = arguments.what.ok_or_else(|| unknown_word(arguments.kind.as_deref()))?;
+    let request = Request::of(what);
     let options = arguments.options;
     if options.watch && request.mixed {
         bail!("--watch works on one kind at a time");
@@ -178,6 +193,51 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         None | Some(Format::Wide) => print_tables(&found, &request, &options),
         Some(format) => print_data(&found, &request, format),
     }
+}
+
+/// Any kind of a cluster of the fleet, with the columns of its API server.
+async fn of_cluster(arguments: Arguments, to: &ConnectionArguments, cluster: &str) -> Result<()> {
+    let options = arguments.options;
+    if options.watch || options.status_selector.is_some() {
+        bail!("--watch and --status-selector do not work with --cluster: objects are read once, as they are");
+    }
+    if options.all_namespaces && to.namespace.is_some() {
+        bail!("-A and -n exclude each other");
+    }
+    let (resource, name, home) = match (arguments.what, arguments.kind) {
+        (Some(what), _) => {
+            let request = Request::of(what);
+            let [kind] = request.kinds[..] else {
+                bail!("--cluster shows one kind at a time");
+            };
+            let resource = format!("{}.{}", kind.plural, kind.group);
+            (resource, request.name, "flux-system")
+        }
+        (None, Some(kind)) => match kind.split_once('/') {
+            Some((kind, name)) => (kind.to_owned(), Some(name.to_owned()), "default"),
+            None => (kind, arguments.name, "default"),
+        },
+        (None, None) => bail!("--cluster needs the kind of what to show, such as pods"),
+    };
+    let connection = to.connect().await?;
+    let cluster = LiveCluster::find(&connection, cluster).await?;
+    let wanted = Wanted {
+        resource,
+        name: name.unwrap_or_default(),
+        namespace: (!options.all_namespaces).then(|| to.namespace.clone().unwrap_or_else(|| home.to_owned())),
+        selector: options.label_selector.unwrap_or_default(),
+        output: options.output,
+        no_header: options.no_header,
+    };
+    live::objects(&connection, &cluster, &wanted).await
+}
+
+fn unknown_word(word: Option<&str>) -> anyhow::Error {
+    let word = word.unwrap_or_default();
+    advised(
+        format!("{word:?} is nothing that `nave get` knows at this cluster"),
+        "`nave get --help` lists what it knows; every kind of a cluster of the fleet is shown with --cluster NAME",
+    )
 }
 
 type Found = (&'static Kind, Option<String>, Vec<DynamicObject>);

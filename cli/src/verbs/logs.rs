@@ -13,9 +13,11 @@ use kube::{Api, ResourceExt, api::LogParams};
 
 use self::line::{Filter, Level, Line};
 use crate::{
-    connection::{self, ConnectionArguments, HUB_NAMESPACE},
-    failure::quiet,
-    hints, say,
+    connection::{self, Connection, ConnectionArguments, HUB_NAMESPACE},
+    failure::{advised, quiet},
+    hints,
+    live::{LiveArguments, LiveCluster, What},
+    output, say,
 };
 
 /// Show what the agent, or the hub, wrote about objects
@@ -28,8 +30,23 @@ Examples:
   nave logs -A
   nave logs -A --level error --follow
   nave logs --kind Kustomization --name apps --since 10m
-  nave logs --hub --tail 100")]
+  nave logs --hub --tail 100
+  nave logs --cluster eu-1 -n shop web-1 -c web --follow")]
 pub struct Arguments {
+    /// Pod of the cluster that --cluster names
+    #[arg(value_name = "POD", requires = "cluster")]
+    pod: Option<String>,
+    /// Container of the pod
+    #[arg(short, long, value_name = "NAME", requires = "pod")]
+    container: Option<String>,
+    /// The container before its last restart
+    #[arg(short, long, requires = "pod")]
+    previous: bool,
+    /// The time before each line
+    #[arg(long, requires = "pod")]
+    timestamps: bool,
+    #[command(flatten)]
+    live: LiveArguments,
     /// Only lines of this level
     #[arg(long, value_enum)]
     level: Option<Level>,
@@ -68,6 +85,9 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         bail!("--tail {} is no count of lines", arguments.tail);
     }
     let connection = to.connect().await?;
+    if let Some(cluster) = &arguments.live.cluster {
+        return of_cluster(&arguments, to, &connection, cluster).await;
+    }
     let home = match (&arguments.flux_namespace, arguments.hub) {
         (Some(namespace), _) => namespace.clone(),
         (None, true) => HUB_NAMESPACE.to_owned(),
@@ -104,6 +124,56 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         }
     }
     if failed { Err(quiet()) } else { Ok(()) }
+}
+
+/// The log of a pod of a cluster of the fleet, as it is.
+async fn of_cluster(
+    arguments: &Arguments,
+    to: &ConnectionArguments,
+    connection: &Connection,
+    cluster: &str,
+) -> Result<()> {
+    let Some(pod) = &arguments.pod else {
+        return Err(advised(
+            "--cluster shows the log of a pod, and none is named",
+            "`nave get pods --cluster NAME -n NAMESPACE` lists them",
+        ));
+    };
+    if arguments.level.is_some()
+        || arguments.kind.is_some()
+        || arguments.name.is_some()
+        || arguments.since_time.is_some()
+    {
+        bail!("--level, --kind, --name and --since-time are for the logs of the agent and the hub, not for --cluster");
+    }
+    let cluster = LiveCluster::find(connection, cluster).await?;
+    let flag = |set: bool| if set { "true".to_owned() } else { String::new() };
+    let tail = if arguments.tail > 0 {
+        arguments.tail.to_string()
+    } else {
+        String::new()
+    };
+    let since = arguments.since.map_or_else(String::new, |since| {
+        (since.as_secs() + u64::from(since.subsec_nanos() > 0)).to_string()
+    });
+    let parameters = [
+        (
+            "namespace",
+            to.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+        ),
+        ("name", pod.clone()),
+        ("container", arguments.container.clone().unwrap_or_default()),
+        ("follow", flag(arguments.follow)),
+        ("previous", flag(arguments.previous)),
+        ("timestamps", flag(arguments.timestamps)),
+        ("tailLines", tail),
+        ("sinceSeconds", since),
+    ];
+    let mut answer = cluster.ask(connection, What::Log, &parameters).await?;
+    while let Some(piece) = answer.next().await? {
+        output::print_data(&piece)?;
+    }
+    Ok(())
 }
 
 async fn show(api: &Api<Pod>, pod: &Pod, parameters: LogParams, filter: &Filter) -> Result<()> {

@@ -15,6 +15,7 @@ use nave_crds::{conditions, reasons::fleet as reasons};
 use nave_identity::ClusterRef;
 use nave_proto::{
     ChunkPolicy, Close, CloseCode, Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure, Key, SessionId,
+    feature_names,
     hub::{Admission, Entry},
     wire::{
         Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, Manifest, Mode, PrunePermit, PrunePlan,
@@ -24,7 +25,7 @@ use nave_proto::{
 use nave_quic::{HubHandler, HubSessionHandle, JoinHandler as _, Note, Verdict as Answer};
 
 use super::{
-    Entrant, Live, Sessions,
+    Entrant, FEATURES, Live, Sessions,
     admissions::Admissions,
     entry::{CONTESTED, Old, Reception, Situation, receive},
     fetch::Fetch,
@@ -247,6 +248,7 @@ impl Conversation {
             };
             seen.restored = restored;
             seen.agent_version.clone_from(&hello.agent_version);
+            seen.features = feature_names(hello.features & FEATURES);
             seen.kubernetes_version.clone_from(&hello.k8s_version);
             seen.policy_digest = policy.unwrap_or_default();
             seen.clock_difference_ms = difference;

@@ -219,17 +219,27 @@ impl Authority {
     /// A new key and certificate for the hub under the fixed name [`SERVER_NAME`], which is a name and not an address:
     /// moving the hub, or putting another load balancer before it, needs no new certificate.
     pub fn issue_server(&self, now: Timestamp, lifetime: SignedDuration) -> Result<ServerIdentity, AuthorityError> {
+        self.issue_server_for(SERVER_NAME, now, lifetime)
+    }
+
+    /// The same under another name, for another server of the hub: agents do not take it for the link's.
+    pub fn issue_server_for(
+        &self,
+        name: &str,
+        now: Timestamp,
+        lifetime: SignedDuration,
+    ) -> Result<ServerIdentity, AuthorityError> {
         self.require(AuthorityRole::Server, "server certificates")?;
         let key = Key::generate().map_err(|source| AuthorityError::Key {
             role: self.role,
             source,
         })?;
-        let mut params =
-            CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(|source| AuthorityError::Sign {
-                what: "a server certificate",
-                source,
-            })?;
-        params.distinguished_name = common_name(SERVER_NAME);
+        let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(|source| AuthorityError::Sign {
+            what: "a server certificate",
+            source,
+        })?;
+        // X.520 allows 64 characters; whoever connects looks at the alternative name.
+        params.distinguished_name = common_name(&name.chars().take(64).collect::<String>());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let leaf = self.sign(params, key.pair(), now, lifetime, "a server certificate")?;
         Ok(ServerIdentity {

@@ -64,6 +64,7 @@ pub struct Session {
     beat: bool,
     fence_deadline: Option<u64>,
     renewing: bool,
+    features: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +106,13 @@ impl Session {
             beat: false,
             fence_deadline: None,
             renewing: false,
+            features: 0,
         }
+    }
+
+    /// What both ends can do beyond the protocol's first version, once it is live.
+    pub fn features(&self) -> u64 {
+        self.features
     }
 
     /// What the session may do, once it is live.
@@ -282,8 +289,9 @@ impl Session {
         let mut room = 32 * 1024_usize;
         let fits = |set: &Vec<u8>| room.checked_sub(set.len() + 8).map(|rest| room = rest).is_some();
         let root_sets = admission.root_sets.into_iter().take_while(fits).take(8).collect();
+        self.features = self.config.features & hello.features;
         self.control.push_back(ControlBody::Welcome(Welcome {
-            features: self.config.features & hello.features,
+            features: self.features,
             hub_uid: self.config.hub_uid.clone(),
             now_ms: now.wall,
             mode: mode as i32,

@@ -11,6 +11,7 @@
 //! - [`ItemMap`] and [`Replica`]: the two ends of a versioned map. Desired items go from hub to agent, status from agent
 //!   to hub; a resume compares roots of digest trees and sends what differs.
 //! - [`hub::Session`] and [`agent::Session`]: one connection each. They own no map and decide nothing about identity.
+//! - [`LiveReader`] and [`LiveWriter`]: the two ends of a live read, which keep it from filling the connection.
 //! - [`CheckpointRing`], [`decide_fencing`], [`ChunkPolicy`]: decisions that the hub makes from what it has stored.
 //!
 //! Whoever drives a session calls `handle_*` with what arrived, then drains `poll_event`, `poll_control` and
@@ -23,9 +24,11 @@ mod chunk;
 mod close;
 mod digest;
 mod events;
+mod features;
 mod fence;
 mod frame;
 pub mod hub;
+mod live;
 mod map;
 mod plans;
 mod replica;
@@ -44,11 +47,13 @@ pub use chunk::{
 pub use close::{AfterClose, Close, CloseCode};
 pub use digest::{Digest, Salt, item_salt};
 pub use events::EventQueue;
+pub use features::{FEATURE_LIVE, feature_names};
 pub use fence::{Fencing, SessionId, StoredSession, decide_fencing};
 pub use frame::{
     MAX_CHUNK, MAX_CHUNK_FRAME, MAX_CONTROL_FRAME, MAX_ITEM, MAX_LIVE_FRAME, MAX_MANIFEST, MAX_STATE_FRAME, StreamKind,
     frame_head, put_varint,
 };
+pub use live::{LIVE_WINDOW, LiveError, LiveEvent, LiveReader, LiveWriter};
 pub use map::{Content, Deletion, Item, ItemMap, PutError};
 pub use plans::Plans;
 pub use replica::{Held, Replica};

@@ -28,7 +28,7 @@ pub use envelope::{ChunkBody, ControlBody, LiveBody, StateBody, decode, encode};
 pub use limits::{
     MAX_EVENT_BYTES, MAX_FACTS, MAX_FAILED, MAX_KEY, MAX_NAME, MAX_PLAN_LINES, MAX_TEXT, MAX_TREE_ENTRIES,
 };
-pub use live::{LiveData, LiveEnd, LiveEndCode, LiveRequest, LiveVerb};
+pub use live::{LiveCredit, LiveData, LiveEnd, LiveEndCode, LiveRequest, LiveVerb};
 pub use state::{
     Ack, DeleteCause, DeletePolicy, EventMsg, FailCode, FailedItem, ItemDelete, ItemPut, SetKind, TreeEntry, TreeReply,
     TreeRequest,

@@ -306,8 +306,27 @@ fn live() -> Vec<(&'static str, LiveBody)> {
                 follow: true,
                 tail_lines: 10,
                 groups: vec!["ops".into()],
+                ..LiveRequest::default()
             }),
         ),
+        (
+            "LiveRequestWithCredit",
+            LiveBody::Request(LiveRequest {
+                verb: LiveVerb::List as i32,
+                resource: "po".into(),
+                ns: "app".into(),
+                user: "jane".into(),
+                label_selector: "app=web".into(),
+                since_seconds: 60,
+                previous: true,
+                timestamps: true,
+                table: true,
+                window: 12_288,
+                id: "0f".into(),
+                ..LiveRequest::default()
+            }),
+        ),
+        ("LiveCredit", LiveBody::Credit(LiveCredit { bytes: 6_144 })),
         (
             "LiveData",
             LiveBody::Data(LiveData {

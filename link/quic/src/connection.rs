@@ -358,6 +358,14 @@ impl SendStream {
         }
     }
 
+    /// What other streams have to send goes first. Over TCP all streams take turns.
+    pub(crate) fn yield_to_others(&self) {
+        if let SendCarrier::Quic(carrier) = &self.carrier {
+            // It fails only for a stream that is closed, which sends nothing.
+            let _ = carrier.set_priority(-1);
+        }
+    }
+
     /// Says that nothing more comes.
     pub fn finish(&mut self) {
         match &mut self.carrier {

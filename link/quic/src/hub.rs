@@ -5,10 +5,12 @@ mod handle;
 mod handler;
 mod join;
 mod link;
+mod live;
 mod session;
 
-pub use handle::{HubSessionHandle, LiveStream, SessionGone};
+pub use handle::{HubSessionHandle, SessionGone};
 pub use handler::{HubHandler, Note, Verdict};
 pub use join::{JoinHandler, serve_join};
 pub use link::ClusterLink;
+pub use live::{LiveFailure, LiveStream};
 pub use session::{HubSession, SessionEnd, entry, hub_session};

@@ -93,8 +93,8 @@ pub use agent::{
 pub use connection::{Connection, LinkError, RecvStream, SendStream, Stats, Transport};
 pub use dialer::{AgentDialer, Attempt, AttemptError, DialError, DialOptions};
 pub use hub::{
-    ClusterLink, HubHandler, HubSession, HubSessionHandle, JoinHandler, LiveStream, Note, SessionEnd, SessionGone,
-    Verdict, entry, hub_session, serve_join,
+    ClusterLink, HubHandler, HubSession, HubSessionHandle, JoinHandler, LiveFailure, LiveStream, Note, SessionEnd,
+    SessionGone, Verdict, entry, hub_session, serve_join,
 };
 pub use listener::{BindError, HubListener, ListenerOptions, TcpDoor, idle_timeout, refusal};
 pub use route::{Carriers, PathMemory, RaceOptions};

@@ -9,18 +9,19 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use nave_artifact::Manifest;
 use nave_proto::{
-    AfterClose, Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure,
+    AfterClose, Deletion, Digest, FEATURE_LIVE, IncomingDelete, IncomingPut, ItemFailure,
     wire::{
-        self, Checkpoint, DeleteCause, DeletePolicy, Fact, FailCode, Fence, FenceReply, Hello, OwnerRef, PrunePermit,
-        PrunePlan,
+        self, Checkpoint, DeleteCause, DeletePolicy, Fact, FailCode, Fence, FenceReply, Hello, LiveEnd, LiveRequest,
+        OwnerRef, PrunePermit, PrunePlan,
     },
 };
-use nave_quic::{AgentHandle, AgentHandler, AgentNote, StoreError};
+use nave_quic::{AgentHandle, AgentHandler, AgentNote, LiveSink, StoreError};
 use nave_runtime::Tasks;
 
 use super::{
     artifacts::{self, Fetch},
     items::{hex, unhex},
+    live::LiveReads,
     orders::LinkReport,
     permits::LinkPermits,
     reporter::StatusSink,
@@ -58,6 +59,8 @@ pub struct Handler {
     pub worker: Worker,
     /// Who waits for permits.
     pub permits: LinkPermits,
+    /// Who reads for people at the hub.
+    pub live: Arc<LiveReads>,
     /// The link itself, once it is there.
     pub link: Arc<OnceLock<AgentHandle>>,
     /// For what goes on after an item was taken.
@@ -85,6 +88,7 @@ impl AgentHandler for Handler {
             k8s_version: self.myself.kubernetes_version.clone(),
             last,
             facts: facts(),
+            features: FEATURE_LIVE,
             ..Hello::default()
         }
     }
@@ -170,6 +174,10 @@ impl AgentHandler for Handler {
                 FenceReply::default()
             }
         }
+    }
+
+    async fn live(&self, request: LiveRequest, sink: LiveSink) -> LiveEnd {
+        self.live.serve(request, sink).await
     }
 
     fn note(&self, note: AgentNote) {

@@ -3,7 +3,8 @@
 //! ```text
 //! config, state ─► join, link ─► handler ─► worker ─► cluster     items of the hub, checked and applied
 //!                       ▲  ◄──── reporter ◄── watches              what became of them
-//!                       └─────── permits                           may this be pruned?
+//!                       ├─────── permits                           may this be pruned?
+//!                       └─────── live ──► cluster, as the caller   what somebody at the hub asks to see
 //! ```
 
 mod artifacts;
@@ -13,6 +14,7 @@ mod config;
 pub mod doctor;
 mod handler;
 mod items;
+mod live;
 mod objects;
 mod orders;
 mod permits;
@@ -48,6 +50,7 @@ use self::{
     config::HubConfig,
     handler::{Handler, LinkStatus, Myself, chain},
     items::Items,
+    live::LiveReads,
     objects::FleetObjects,
     orders::{HubSecret, LinkReport, Orders},
     permits::LinkPermits,
@@ -209,6 +212,7 @@ impl Joined {
             state: self.state.clone(),
             worker,
             permits: self.permits.clone(),
+            live: LiveReads::new(ports.client.clone(), ports.metrics()),
             link: link.clone(),
             tasks: tasks.clone(),
         });

@@ -83,6 +83,8 @@ pub enum LiveBody {
     Data(live::LiveData),
     #[prost(message, tag = "3")]
     End(live::LiveEnd),
+    #[prost(message, tag = "4")]
+    Credit(live::LiveCredit),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -105,7 +107,7 @@ pub struct ChunkFrame {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct LiveFrame {
-    #[prost(oneof = "LiveBody", tags = "1, 2, 3")]
+    #[prost(oneof = "LiveBody", tags = "1, 2, 3, 4")]
     pub body: Option<LiveBody>,
 }
 

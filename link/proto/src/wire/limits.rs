@@ -229,7 +229,7 @@ impl Bounded for LiveBody {
     fn bound(&mut self) -> Result<(), DecodeError> {
         match self {
             Self::Request(request) => request.bound(),
-            Self::Data(_) => Ok(()),
+            Self::Data(_) | Self::Credit(_) => Ok(()),
             Self::End(LiveEnd { message, .. }) => {
                 clean(message, MAX_TEXT);
                 Ok(())
@@ -377,8 +377,12 @@ impl Bounded for LiveRequest {
             ("name", &self.name),
             ("user", &self.user),
             ("container", &self.container),
+            ("id", &self.id),
         ] {
             optional_id("LiveRequest", name, value)?;
+        }
+        if !self.label_selector.is_empty() && !is_clean(&self.label_selector, MAX_KEY) {
+            return Err(field("LiveRequest", "label_selector", "is too long or unclean"));
         }
         at_most("LiveRequest", "groups", self.groups.len(), MAX_GROUPS)?;
         self.groups

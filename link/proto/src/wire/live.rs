@@ -13,9 +13,9 @@ pub enum LiveVerb {
     Unspecified = 0,
     /// One object.
     Get = 1,
-    /// Objects of a kind.
+    /// Objects of a kind, one document to a line.
     List = 2,
-    /// Events about an object.
+    /// Events of a namespace, or about an object, as `List`.
     Events = 3,
     /// Log of a pod.
     Logs = 4,
@@ -33,10 +33,10 @@ pub struct LiveRequest {
     /// Version.
     #[prost(string, tag = "3")]
     pub version: String,
-    /// Resource (plural).
+    /// Resource as it was typed: plural, singular, short name or kind. For events: the kind of what they are about.
     #[prost(string, tag = "4")]
     pub resource: String,
-    /// Namespace.
+    /// Namespace; empty for all, where that has a meaning.
     #[prost(string, tag = "5")]
     pub ns: String,
     /// Name.
@@ -57,6 +57,35 @@ pub struct LiveRequest {
     /// The caller's groups.
     #[prost(string, repeated, tag = "11")]
     pub groups: Vec<String>,
+    /// Only objects with these labels.
+    #[prost(string, tag = "12")]
+    pub label_selector: String,
+    /// Only what was logged in the last so many seconds; 0 for all.
+    #[prost(uint32, tag = "13")]
+    pub since_seconds: u32,
+    /// The log of the container before its last restart.
+    #[prost(bool, tag = "14")]
+    pub previous: bool,
+    /// A time before each line of a log.
+    #[prost(bool, tag = "15")]
+    pub timestamps: bool,
+    /// Rows for people in place of objects.
+    #[prost(bool, tag = "16")]
+    pub table: bool,
+    /// So many bytes may be sent before the first [`LiveCredit`].
+    #[prost(uint32, tag = "17")]
+    pub window: u32,
+    /// Names the read in what both ends write down.
+    #[prost(string, tag = "18")]
+    pub id: String,
+}
+
+/// The reader has taken so many bytes: so many more may be sent.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct LiveCredit {
+    /// How many.
+    #[prost(uint32, tag = "1")]
+    pub bytes: u32,
 }
 
 /// A piece of the answer.
@@ -82,6 +111,12 @@ pub enum LiveEndCode {
     Unsupported = 3,
     /// An error on the spoke.
     Failed = 4,
+    /// As many are served as may be; ask again.
+    Busy = 5,
+    /// What came before is true, and there is more: a limit of size or time was reached.
+    Truncated = 6,
+    /// What was asked for cannot be understood.
+    Invalid = 7,
 }
 
 /// The end of the answer.

@@ -10,7 +10,7 @@ use nave_proto::wire::{
     self, Bundle, ChunkBody, ControlBody, FenceReply, Hello, LiveBody, Manifest, Mode, SetKind, StateBody,
     StatusPayload,
 };
-use nave_proto::{Close, EventQueue, ItemMap, Now, Plans, Replica};
+use nave_proto::{Close, EventQueue, ItemMap, LIVE_WINDOW, LiveEvent, LiveReader, LiveWriter, Now, Plans, Replica};
 
 /// Bytes as a message of every kind; what is read is written and read again.
 pub fn decoders(bytes: &[u8]) {
@@ -27,10 +27,30 @@ pub fn decoders(bytes: &[u8]) {
     check!(StateBody);
     check!(ChunkBody);
     check!(LiveBody);
+    live(bytes);
     let _ = Manifest::read(bytes);
     let _ = Bundle::read(frame);
     let _ = StatusPayload::read(bytes);
     let _ = Close::from_bytes(3, bytes);
+}
+
+/// Bytes as what a hostile agent answers to a live read, and as what a hostile hub sends after its request.
+fn live(bytes: &[u8]) {
+    let request = wire::LiveRequest {
+        window: LIVE_WINDOW,
+        ..wire::LiveRequest::default()
+    };
+    let (mut reader, mut writer) = (LiveReader::new(NOW, 1000), LiveWriter::new(&request));
+    for frame in bytes.split(|byte| *byte == 0xff) {
+        let frame = Bytes::copy_from_slice(frame);
+        if writer.handle(frame.clone()).is_ok() {
+            writer.sent(writer.allowance().min(1000));
+        }
+        if let Ok(Some(LiveEvent::Data(data))) = reader.handle(frame) {
+            reader.taken(data.len());
+        }
+    }
+    reader.handle_timeout(NOW.plus(2000));
 }
 
 /// Bytes as frames of a hostile peer: each begins with a byte that says to whom and on which stream (and in which mode

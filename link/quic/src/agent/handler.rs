@@ -2,17 +2,13 @@
 
 use std::future::Future;
 
-use bytes::Bytes;
 use nave_proto::wire::{
-    self, Checkpoint, FailCode, Fence, FenceReply, Hello, LiveBody, LiveData, LiveEnd, LiveEndCode, LiveRequest,
-    PrunePermit, PrunePlan, Welcome,
+    Checkpoint, FailCode, Fence, FenceReply, Hello, LiveEnd, LiveEndCode, LiveRequest, PrunePermit, PrunePlan, Welcome,
 };
-use nave_proto::{Close, IncomingDelete, IncomingPut, ItemFailure, Key, StreamKind};
-
-use tokio::sync::oneshot;
+use nave_proto::{Close, IncomingDelete, IncomingPut, ItemFailure, Key};
 
 use super::identity::StoreError;
-use crate::connection::{LinkError, SendStream};
+use super::live::LiveSink;
 
 /// Stores and carries out what the hub says.
 ///
@@ -40,7 +36,8 @@ pub trait AgentHandler: Send + Sync + 'static {
     /// Another process claims to be this agent: look into the spoke who is stored as such.
     fn fence(&self, fence: Fence) -> impl Future<Output = FenceReply> + Send;
 
-    /// The hub asks for something on the spoke. Check the policy, impersonate the user, send what is found.
+    /// The hub asks for something on the spoke. Check the policy, impersonate the user, send what is found. An agent that
+    /// does so says [`nave_proto::FEATURE_LIVE`] in its `Hello`. Dropped when the caller has gone.
     fn live(&self, request: LiveRequest, sink: LiveSink) -> impl Future<Output = LiveEnd> + Send {
         let _ = (request, sink);
         let message = "this agent does not serve live reads".to_owned();
@@ -91,46 +88,4 @@ pub enum AgentNote {
     },
     /// The hub knows everything that this agent has to tell.
     InSync,
-}
-
-/// Where the answer to a live read goes.
-#[derive(Debug)]
-pub struct LiveSink {
-    stream: Option<SendStream>,
-    /// Gives the stream back, so that the link can say how it ended.
-    back: Option<oneshot::Sender<SendStream>>,
-}
-
-/// A piece of an answer; the frame's head needs room too.
-const PIECE: usize = 200 * 1024;
-
-impl LiveSink {
-    pub(crate) fn new(stream: SendStream, back: oneshot::Sender<SendStream>) -> Self {
-        Self {
-            stream: Some(stream),
-            back: Some(back),
-        }
-    }
-
-    /// Sends a piece, in several frames when it is large. Waits while the reader is slow; an error means that nobody
-    /// listens any more.
-    pub async fn send(&mut self, data: Bytes) -> Result<(), LinkError> {
-        let stream = self.stream.as_mut().expect("given back only when dropped");
-        for start in (0..data.len()).step_by(PIECE) {
-            let data = data.slice(start..data.len().min(start + PIECE));
-            stream
-                .send(StreamKind::Live, wire::encode(LiveBody::Data(LiveData { data })))
-                .await?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for LiveSink {
-    fn drop(&mut self) {
-        if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
-            // Nobody waits for it when the session is ending.
-            let _ = back.send(stream);
-        }
-    }
 }

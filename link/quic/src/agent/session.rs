@@ -1,21 +1,22 @@
 //! One session with the hub, driven over its connection.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use nave_proto::agent::{Event, Opening, Session};
-use nave_proto::wire::{self, LiveBody, LiveEnd, LiveEndCode, Mode, Welcome};
+use nave_proto::wire::{self, LiveBody, Mode, Welcome};
 use nave_proto::{Close, CloseCode, ItemFailure, StreamKind};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::handle::Live;
-use super::handler::{AgentHandler, AgentNote, LiveSink};
+use super::handler::{AgentHandler, AgentNote};
 use super::identity::IdentityStore;
 use super::keepalive::{KeepAlive, shown};
+use super::live::{Credit, LiveSink};
 use super::renew::{Renewal, Renewed, renew_after};
 use super::runner::{AgentRunner, BREATH};
 use crate::clock::{now, wait_until};
@@ -25,6 +26,9 @@ use crate::hub::SessionEnd;
 
 /// Live reads that are served at once; as many as the connection lets the hub open.
 const LIVE_READS: usize = 16;
+
+/// The request must come within this time after the stream was opened.
+const LIVE_REQUEST: Duration = Duration::from_secs(30);
 
 /// The words of an agent that has found a better carrier.
 const MOVING: &str = "UDP is let through again: moving to QUIC";
@@ -250,16 +254,27 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
     }
 
     async fn read_live(&self, send: SendStream, mut recv: RecvStream) {
-        let Ok(Some(frame)) = recv.next().await else { return };
+        let Ok(Ok(Some(frame))) = tokio::time::timeout(LIVE_REQUEST, recv.next()).await else {
+            return;
+        };
         let Ok(Some(LiveBody::Request(request))) = wire::decode::<LiveBody>(frame) else {
             return;
         };
+        send.yield_to_others();
         let (sender, receiver) = oneshot::channel();
-        let sink = LiveSink::new(send, sender);
+        let credit = Arc::new(Credit::new(&request));
+        let sink = LiveSink::new(send, sender, credit.clone());
+        let gone = async {
+            while let Ok(Some(frame)) = recv.next().await {
+                if !credit.hear(frame) {
+                    return;
+                }
+            }
+        };
         let end = tokio::select! {
             end = self.runner.handler.live(request, sink) => end,
             // The caller does not listen any more.
-            _ = recv.next() => LiveEnd { code: LiveEndCode::Done as i32, message: String::new() },
+            () = gone => return,
         };
         if let Ok(mut stream) = receiver.await {
             // It fails only when nobody listens.

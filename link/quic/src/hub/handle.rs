@@ -1,14 +1,13 @@
-//! How the rest of the hub reaches a session, and reads from its spoke.
+//! How the rest of the hub reaches a session.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use nave_proto::wire::{self, Fence, LiveBody, LiveEnd, LiveRequest, Mode, PrunePermit};
-use nave_proto::{Close, StreamKind};
+use nave_proto::Close;
+use nave_proto::wire::{Fence, Mode, PrunePermit};
 use tokio::sync::{mpsc, watch};
 
 use super::session::Core;
-use crate::connection::{Connection, LinkError, RecvStream, SendStream};
+use crate::connection::Connection;
 
 /// Commands that wait for a session: permits mostly, one per fleet object and change. A session that does not take them
 /// is not being read by its agent, and its plans come again with the next one.
@@ -28,15 +27,6 @@ pub struct HubSessionHandle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the agent's session has ended or does not take commands")]
 pub struct SessionGone;
-
-/// The answer to a live read.
-#[derive(Debug)]
-pub struct LiveStream {
-    recv: RecvStream,
-    /// Kept, because ending it would tell the agent that nobody listens any more.
-    _send: SendStream,
-    end: Option<LiveEnd>,
-}
 
 #[derive(Debug)]
 pub(super) enum Command {
@@ -77,44 +67,17 @@ impl HubSessionHandle {
         self.core.lock().mode()
     }
 
+    /// What both ends can do beyond the protocol's first version; nothing before `Welcome` was sent.
+    pub fn features(&self) -> u64 {
+        self.core.lock().features()
+    }
+
     /// The connection, for its address and statistics.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// Asks the agent for something on the spoke. Whether the caller may was decided before.
-    pub async fn live(&self, request: LiveRequest) -> Result<LiveStream, LinkError> {
-        let (mut send, recv) = self.connection.open(StreamKind::Live).await?;
-        send.send(StreamKind::Live, wire::encode(LiveBody::Request(request)))
-            .await?;
-        Ok(LiveStream {
-            recv,
-            _send: send,
-            end: None,
-        })
-    }
-
     fn send(&self, command: Command) -> Result<(), SessionGone> {
         self.commands.try_send(command).map_err(|_| SessionGone)
-    }
-}
-
-impl LiveStream {
-    /// The next piece, or `None` at the end; then [`LiveStream::end`] says how it ended.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, LinkError> {
-        while self.end.is_none() {
-            let Some(frame) = self.recv.next().await? else { break };
-            match wire::decode::<LiveBody>(frame)? {
-                Some(LiveBody::Data(data)) => return Ok(Some(data.data)),
-                Some(LiveBody::End(end)) => self.end = Some(end),
-                Some(LiveBody::Request(_)) | None => {}
-            }
-        }
-        Ok(None)
-    }
-
-    /// How it ended, `None` while it has not, or when the agent said nothing.
-    pub fn end(&self) -> Option<&LiveEnd> {
-        self.end.as_ref()
     }
 }

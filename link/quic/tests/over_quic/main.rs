@@ -8,3 +8,4 @@ mod doctor;
 mod flood;
 mod hostile;
 mod link;
+mod live;

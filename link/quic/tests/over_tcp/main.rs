@@ -6,3 +6,5 @@ mod bed;
 mod hostile;
 #[path = "../over_quic/link.rs"]
 mod link;
+#[path = "../over_quic/live.rs"]
+mod live;

@@ -83,6 +83,7 @@ async fn manifests_are_enough_for_a_hub() -> Result<()> {
             format!("--storage-addr=127.0.0.1:{storage}"),
             format!("--storage-adv-addr=127.0.0.1:{storage}"),
             format!("--listen=127.0.0.1:{link}"),
+            format!("--live-addr=127.0.0.1:{}", free_tcp_port()?),
             format!("--advertise=127.0.0.1:{link}"),
         ],
     )

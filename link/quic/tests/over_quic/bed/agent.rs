@@ -1,6 +1,7 @@
 //! An agent that keeps everything in memory and counts what it does.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use nave_identity::JoinToken;
 use nave_proto::wire::{
     Checkpoint, FailCode, Fence, FenceReply, Hello, LiveEnd, LiveEndCode, LiveRequest, PrunePermit, PrunePlan, SetKind,
 };
-use nave_proto::{Digest, IncomingDelete, IncomingPut, ItemFailure};
+use nave_proto::{Digest, FEATURE_LIVE, IncomingDelete, IncomingPut, ItemFailure};
 use nave_quic::{
     AgentEnd, AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, BackoffOptions, Carriers, DialOptions,
     IdentityStore, JoinError, JoinOptions, Joined, LiveSink, StoreError, Transport, agent, join,
@@ -37,6 +38,19 @@ pub struct AgentState {
     pub identity: Mutex<Option<AgentIdentity>>,
     /// What the spoke's stored boot counter says when the hub fences.
     pub fence: Mutex<FenceReply>,
+    /// It knows nothing of live reads.
+    pub is_old: AtomicBool,
+    /// Endless reads that are being served.
+    pub endless: AtomicUsize,
+}
+
+/// Counts an endless read while it is served.
+struct Serving<'a>(&'a AtomicUsize);
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Joins with a token and a new key.
@@ -173,6 +187,11 @@ impl AgentHandler for AgentState {
             cluster_uid: format!("uid-of-{}", self.instance),
             last: self.last.lock().expect("no panic holds it").clone(),
             agent_version: "0.1.0".to_owned(),
+            features: if self.is_old.load(Ordering::Relaxed) {
+                0
+            } else {
+                FEATURE_LIVE
+            },
             ..Hello::default()
         }
     }
@@ -216,6 +235,11 @@ impl AgentHandler for AgentState {
     }
 
     async fn live(&self, request: LiveRequest, mut sink: LiveSink) -> LiveEnd {
+        if request.resource == "endless" {
+            self.endless.fetch_add(1, Ordering::Relaxed);
+            let _serving = Serving(&self.endless);
+            while sink.send(Bytes::from_static(&[b'x'; 4000])).await.is_ok() {}
+        }
         if request.resource != "pods" {
             return LiveEnd {
                 code: LiveEndCode::Forbidden as i32,

@@ -354,6 +354,7 @@ impl Inner {
 async fn accept(inner: Arc<Inner>, mut listener: HubListener, stop: CancellationToken) {
     let config = Arc::new(Config {
         hub_uid: "hub".to_owned(),
+        features: nave_proto::FEATURE_LIVE,
         heartbeat_ms: HEARTBEAT_MS,
         reconnect_window_ms: 50,
         ..Config::default()
