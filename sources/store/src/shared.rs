@@ -7,7 +7,8 @@ use std::{fs, io, path::Path, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
-    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload, buffered::BufWriter, path::Path as Key,
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload, buffered::BufWriter,
+    path::Path as Key,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -40,7 +41,8 @@ impl Shared {
     }
 
     fn key(&self, path: &str) -> Key {
-        path.split('/').fold(self.prefix.clone(), |key, segment| key.join(segment))
+        path.split('/')
+            .fold(self.prefix.clone(), |key, segment| key.join(segment))
     }
 
     fn link_key(&self, path: &str) -> Key {
@@ -136,7 +138,10 @@ impl Shared {
 
     /// Names of one object's files, with when they were written.
     pub async fn files(&self, owner: &Owner) -> io::Result<Vec<(String, std::time::SystemTime)>> {
-        let listed = self.objects.list_with_delimiter(Some(&self.key(owner.directory()))).await?;
+        let listed = self
+            .objects
+            .list_with_delimiter(Some(&self.key(owner.directory())))
+            .await?;
         Ok(listed
             .objects
             .into_iter()
@@ -153,7 +158,12 @@ impl Shared {
         let mut names = Vec::new();
         for at in [key.clone(), links_beside(&self.prefix, directory)] {
             let listed = self.objects.list_with_delimiter(Some(&at)).await?;
-            names.extend(listed.objects.iter().filter_map(|meta| meta.location.filename().map(str::to_owned)));
+            names.extend(
+                listed
+                    .objects
+                    .iter()
+                    .filter_map(|meta| meta.location.filename().map(str::to_owned)),
+            );
             let folders = listed.common_prefixes.iter().filter_map(|folder| folder.filename());
             names.extend(folders.map(|name| format!("{name}/")));
         }
@@ -169,7 +179,9 @@ impl Shared {
         if self.target(path).await?.as_deref() == Some(file_name) {
             return Ok(());
         }
-        self.objects.put(&key, PutPayload::from(file_name.as_bytes().to_vec())).await?;
+        self.objects
+            .put(&key, PutPayload::from(file_name.as_bytes().to_vec()))
+            .await?;
         Ok(())
     }
 
