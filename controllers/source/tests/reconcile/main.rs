@@ -3,8 +3,10 @@
 
 mod access;
 mod artifacts;
+mod bucket;
 mod chart_server;
 mod external;
+mod generator;
 mod git;
 mod helm;
 mod lifecycle;
