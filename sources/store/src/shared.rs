@@ -158,13 +158,13 @@ impl Shared {
         let mut names = Vec::new();
         for at in [key.clone(), links_beside(&self.prefix, directory)] {
             let listed = self.objects.list_with_delimiter(Some(&at)).await?;
-            names.extend(
-                listed
-                    .objects
-                    .iter()
-                    .filter_map(|meta| meta.location.filename().map(str::to_owned)),
-            );
-            let folders = listed.common_prefixes.iter().filter_map(|folder| folder.filename());
+            // Some servers list the directory itself for a while after its last file is gone.
+            let below = |key: &Key| {
+                let name = key.prefix_match(&at)?.next()?;
+                Some(name.as_ref().to_owned())
+            };
+            names.extend(listed.objects.iter().filter_map(|meta| below(&meta.location)));
+            let folders = listed.common_prefixes.iter().filter_map(below);
             names.extend(folders.map(|name| format!("{name}/")));
         }
         names.retain(|name| !name.starts_with('.'));
