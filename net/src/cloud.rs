@@ -14,6 +14,7 @@ mod cache;
 mod clusters;
 mod error;
 mod gcp;
+mod git;
 mod google_key;
 mod http;
 mod registries;
@@ -29,6 +30,7 @@ pub use aws::{AwsCredentials, partition_suffix};
 pub use azure::AzureKey;
 pub use clusters::{ClusterPlace, ClusterRequest};
 pub use error::CloudError;
+pub use git::GitLogin;
 pub use google_key::GoogleKey;
 pub use registries::is_registry_of;
 pub use settings::{Service, Settings};
@@ -36,7 +38,7 @@ pub use sigv4::{Signed, presign, sign};
 
 use cache::Cache;
 
-use crate::{BasicAuth, ClientError, SecretText, TlsOptions, http_client};
+use crate::{BasicAuth, ClientError, ProxyOptions, SecretText, TlsOptions, http_client};
 
 /// A cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,10 +88,10 @@ struct Inner {
     client: reqwest::Client,
     settings: Settings,
     accounts: Option<Arc<dyn Accounts>>,
-    aws: Cache<AwsCredentials>,
-    tokens: Cache<CloudToken>,
-    logins: Cache<(BasicAuth, jiff::Timestamp)>,
-    places: Cache<ClusterPlace>,
+    aws: Arc<Cache<AwsCredentials>>,
+    tokens: Arc<Cache<CloudToken>>,
+    logins: Arc<Cache<(BasicAuth, jiff::Timestamp)>>,
+    places: Arc<Cache<ClusterPlace>>,
 }
 
 impl fmt::Debug for Cloud {
@@ -118,6 +120,15 @@ impl Provider {
 /// One request to a service of a cloud.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+fn client(proxy: Option<&ProxyOptions>) -> Result<reqwest::Client, ClientError> {
+    http_client(&TlsOptions::default(), proxy)?
+        .timeout(DEADLINE)
+        // Credentials go to who was named and to nobody else.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(ClientError::Build)
+}
+
 impl Cloud {
     /// With the settings of the environment. Without `accounts` only the process itself has an identity.
     ///
@@ -128,13 +139,7 @@ impl Cloud {
         accounts: Option<Arc<dyn Accounts>>,
         limits: CacheLimits,
     ) -> Result<Cloud, ClientError> {
-        let client = http_client(&TlsOptions::default(), None)?
-            .timeout(DEADLINE)
-            // Credentials go to who was named and to nobody else.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(ClientError::Build)?;
-        Ok(Cloud::with_client(client, settings, accounts, limits))
+        Ok(Cloud::with_client(client(None)?, settings, accounts, limits))
     }
 
     /// With a client of the caller's; it should follow no redirects.
@@ -149,12 +154,32 @@ impl Cloud {
                 client,
                 settings,
                 accounts,
-                aws: Cache::new(limits),
-                tokens: Cache::new(limits),
-                logins: Cache::new(limits),
-                places: Cache::new(limits),
+                aws: Arc::new(Cache::new(limits)),
+                tokens: Arc::new(Cache::new(limits)),
+                logins: Arc::new(Cache::new(limits)),
+                places: Arc::new(Cache::new(limits)),
             }),
         }
+    }
+
+    /// The same clouds, asked through a proxy of the object's (`spec.proxySecretRef`). What is kept is shared.
+    ///
+    /// # Errors
+    /// The address of the proxy cannot be used.
+    pub fn through(&self, proxy: &ProxyOptions) -> Result<Cloud, ClientError> {
+        let client = client(Some(proxy))?;
+        let inner = &*self.inner;
+        Ok(Cloud {
+            inner: Arc::new(Inner {
+                client,
+                settings: inner.settings.clone(),
+                accounts: inner.accounts.clone(),
+                aws: inner.aws.clone(),
+                tokens: inner.tokens.clone(),
+                logins: inner.logins.clone(),
+                places: inner.places.clone(),
+            }),
+        })
     }
 
     /// The account of an object: the one that its spec names, else the default one, else the process itself.

@@ -46,14 +46,14 @@ pub async fn keys(stage: &Stage) -> Result<()> {
         .await
 }
 
-fn revision(lines: &[(&str, &str)]) -> String {
+pub fn revision(lines: &[(&str, &str)]) -> String {
     let text: String = lines.iter().map(|(key, etag)| format!("{key} {etag}\n")).collect();
     Digest::sha256(text.as_bytes()).to_string()
 }
 
 /// `md5sum` of 1, 2 and 3, which are etags of small objects.
-const ONE: &str = "c4ca4238a0b923820dcc509a6f75849b";
-const TWO: &str = "c81e728d9d4c2f636f067f89cc14862c";
+pub const ONE: &str = "c4ca4238a0b923820dcc509a6f75849b";
+pub const TWO: &str = "c81e728d9d4c2f636f067f89cc14862c";
 const THREE: &str = "eccbc87e4b5ce2fe28308fd9f2a7baf3";
 
 #[tokio::test(flavor = "multi_thread")]

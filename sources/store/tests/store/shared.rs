@@ -12,6 +12,8 @@ use nave_bed::{S3Options, S3Server};
 use nave_store::{Options, Owner, Retention, Shared, Store, Verdict};
 use object_store::memory::InMemory;
 
+use crate::soak;
+
 fn open(directory: &Path, shared: &Shared) -> Result<Store> {
     let mut options = Options::new(directory, "store.example");
     options.shared = Some(shared.clone());
@@ -107,7 +109,8 @@ async fn check(shared: &Shared) -> Result<()> {
     maker.remove_all(&owner).await?;
     assert_eq!(get(&base, &big.path, None).await?.0, 404);
     assert_eq!(get(&base, "ocirepository/apps/app/latest.tar.gz", None).await?.0, 404);
-    assert_eq!(get(&base, "ocirepository/apps/app/", None).await?.0, 404);
+    let (status, page) = get(&base, "ocirepository/apps/app/", None).await?;
+    assert_eq!(status, 404, "{}", String::from_utf8_lossy(&page));
     Ok(())
 }
 
@@ -142,4 +145,53 @@ fn addresses_that_make_no_sense_are_refused() {
         let error = nave_store::s3(address).expect_err(address).to_string();
         assert!(error.contains(part) && !error.contains("canary"), "{error}");
     }
+}
+
+/// The other replica is a process of its own, killed again and again while it stores: what it said to be stored is served by
+/// this one, whole, and the next process goes on from there.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_is_killed_while_it_stores() -> Result<()> {
+    let Some(server) = S3Server::start(S3Options::default()).await? else {
+        return Ok(());
+    };
+    nave_net::install_crypto_provider();
+    server.make_bucket("killed").await?;
+    let address = format!(
+        "s3://killed/nave?endpoint={}&insecure=true&region=us-east-1",
+        server.address()
+    );
+    let (here, there) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let shared = nave_store::s3_with_keys(&address, Some(S3Server::KEYS)).context("it opens")?;
+    let mut options = Options::new(here.path(), "store.example");
+    options.shared = Some(shared);
+    let store = Store::open(options)?;
+    let base = serve(&store).await?;
+    let mut next = 0;
+    for round in 1..=5 {
+        let mut running = soak::Running::start(there.path(), next, Some(&address)).await?;
+        let mut newest: u64 = running.said("stored ").await?.context("it stores something")?.parse()?;
+        running.child.kill().await?; // SIGKILL
+        while let Some(line) = running.said("stored ").await? {
+            newest = line.parse()?;
+        }
+        let path = format!("{}/{}", soak::owner().directory(), soak::name(newest));
+        let (status, body) = get(&base, &path, None).await?;
+        anyhow::ensure!(
+            status == 200 && body == soak::content(newest),
+            "round {round}: {newest} is answered with {status} and {} bytes",
+            body.len()
+        );
+        let latest = format!("{}/latest.tar.gz", soak::owner().directory());
+        let (status, body) = get(&base, &latest, None).await?;
+        let first = body.first_chunk().map(|first| u64::from_le_bytes(*first));
+        let number = first.context("less is served than anybody stored")?;
+        anyhow::ensure!(
+            status == 200 && number >= newest && body == soak::content(number),
+            "round {round}: the link leads to {number}, not whole"
+        );
+        let digest = Digest::sha256(&soak::content(newest));
+        assert_eq!(store.verify(&path, &digest).await?, Verdict::Intact);
+        next = number.max(newest) + 1;
+    }
+    Ok(())
 }
