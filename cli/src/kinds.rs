@@ -76,6 +76,16 @@ pub static BUCKET: Kind = source("Bucket", "buckets", "source bucket");
 /// An artifact that somebody else made.
 pub static EXTERNAL_ARTIFACT: Kind = source("ExternalArtifact", "externalartifacts", "source external");
 
+/// What makes artifacts of those of sources.
+pub static ARTIFACT_GENERATOR: Kind = Kind {
+    group: nave_crds::extensions::GROUP,
+    version: "v1beta1",
+    kind: "ArtifactGenerator",
+    plural: "artifactgenerators",
+    word: "artifact generator",
+    home: Home::Flux,
+};
+
 /// Every kind with a status to look at: fleet kinds, then sources, then what uses them.
 pub static ALL: [&Kind; 11] = [
     &CLUSTER,
@@ -117,7 +127,7 @@ impl Kind {
     /// The kind by its Kubernetes name, in any case.
     pub fn by_name(name: &str) -> Option<&'static Kind> {
         ALL.into_iter()
-            .chain([&JOIN_TOKEN])
+            .chain([&JOIN_TOKEN, &ARTIFACT_GENERATOR])
             .find(|kind| kind.kind.eq_ignore_ascii_case(name))
     }
 
@@ -158,7 +168,7 @@ mod tests {
     #[test]
     fn kinds_are_those_of_the_api() {
         let definitions = nave_crds::all();
-        for kind in ALL.into_iter().chain([&JOIN_TOKEN]) {
+        for kind in ALL.into_iter().chain([&JOIN_TOKEN, &ARTIFACT_GENERATOR]) {
             let definition = definitions
                 .iter()
                 .find(|definition| definition.spec.names.kind == kind.kind && definition.spec.group == kind.group)

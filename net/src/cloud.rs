@@ -14,6 +14,7 @@ mod cache;
 mod clusters;
 mod error;
 mod gcp;
+mod git;
 mod google_key;
 mod http;
 mod registries;
@@ -30,6 +31,7 @@ pub use aws::{AwsCredentials, partition_suffix};
 pub use azure::AzureKey;
 pub use clusters::{ClusterPlace, ClusterRequest};
 pub use error::CloudError;
+pub use git::GitLogin;
 pub use google_key::GoogleKey;
 pub use registries::is_registry_of;
 pub use settings::{Service, Settings};
@@ -39,7 +41,7 @@ pub use usage::{CacheObserver, Usage};
 use cache::Cache;
 use usage::Observed;
 
-use crate::{BasicAuth, ClientError, SecretText, TlsOptions, http_client};
+use crate::{BasicAuth, ClientError, ProxyOptions, SecretText, TlsOptions, http_client};
 
 /// A cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,10 +94,10 @@ struct Inner {
     settings: Settings,
     accounts: Option<Arc<dyn Accounts>>,
     observed: Observed,
-    aws: Cache<AwsCredentials>,
-    tokens: Cache<CloudToken>,
-    logins: Cache<(BasicAuth, jiff::Timestamp)>,
-    places: Cache<ClusterPlace>,
+    aws: Arc<Cache<AwsCredentials>>,
+    tokens: Arc<Cache<CloudToken>>,
+    logins: Arc<Cache<(BasicAuth, jiff::Timestamp)>>,
+    places: Arc<Cache<ClusterPlace>>,
 }
 
 impl fmt::Debug for Cloud {
@@ -124,6 +126,15 @@ impl Provider {
 /// One request to a service of a cloud.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+fn client(proxy: Option<&ProxyOptions>) -> Result<reqwest::Client, ClientError> {
+    http_client(&TlsOptions::default(), proxy)?
+        .timeout(DEADLINE)
+        // Credentials go to who was named and to nobody else.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(ClientError::Build)
+}
+
 impl Cloud {
     /// With the settings of the environment. Without `accounts` only the process itself has an identity.
     ///
@@ -134,13 +145,7 @@ impl Cloud {
         accounts: Option<Arc<dyn Accounts>>,
         limits: CacheLimits,
     ) -> Result<Cloud, ClientError> {
-        let client = http_client(&TlsOptions::default(), None)?
-            .timeout(DEADLINE)
-            // Credentials go to who was named and to nobody else.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(ClientError::Build)?;
-        Ok(Cloud::with_client(client, settings, accounts, limits))
+        Ok(Cloud::with_client(client(None)?, settings, accounts, limits))
     }
 
     /// With a client of the caller's; it should follow no redirects.
@@ -156,10 +161,10 @@ impl Cloud {
                 client,
                 settings,
                 accounts,
-                aws: Cache::new(limits, observed.clone()),
-                tokens: Cache::new(limits, observed.clone()),
-                logins: Cache::new(limits, observed.clone()),
-                places: Cache::new(limits, observed.clone()),
+                aws: Arc::new(Cache::new(limits, observed.clone())),
+                tokens: Arc::new(Cache::new(limits, observed.clone())),
+                logins: Arc::new(Cache::new(limits, observed.clone())),
+                places: Arc::new(Cache::new(limits, observed.clone())),
                 observed,
             }),
             usage: None,
@@ -209,6 +214,28 @@ impl Cloud {
     /// Whether requests may be made as this process.
     pub fn lends_process_identity(&self) -> bool {
         !self.keeps_to_itself
+    }
+
+    /// The same clouds, asked through a proxy of the object's (`spec.proxySecretRef`). What is kept is shared.
+    ///
+    /// # Errors
+    /// The address of the proxy cannot be used.
+    pub fn through(&self, proxy: &ProxyOptions) -> Result<Cloud, ClientError> {
+        let client = client(Some(proxy))?;
+        let inner = &*self.inner;
+        Ok(Cloud {
+            inner: Arc::new(Inner {
+                client,
+                observed: inner.observed.clone(),
+                settings: inner.settings.clone(),
+                accounts: inner.accounts.clone(),
+                aws: inner.aws.clone(),
+                tokens: inner.tokens.clone(),
+                logins: inner.logins.clone(),
+                places: inner.places.clone(),
+            }),
+            ..self.clone()
+        })
     }
 
     /// The account of an object: the one that its spec names, else the default one, else the process itself.

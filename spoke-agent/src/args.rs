@@ -49,6 +49,9 @@ pub struct Arguments {
     /// The address of the artifact server as others see it; from --storage-addr when empty
     #[arg(long, env = "STORAGE_ADV_ADDR", default_value = "", value_name = "ADDR")]
     pub storage_adv_addr: String,
+    /// S3-compatible storage that replicas share, as s3://BUCKET/PREFIX?endpoint=HOST:PORT&region=REGION; keys come from the environment
+    #[arg(long, env = "STORAGE_SHARED", default_value = "", value_name = "URL")]
+    pub storage_shared: String,
     /// How long superseded artifacts are kept
     #[arg(long, default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub artifact_retention_ttl: Duration,

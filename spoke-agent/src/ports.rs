@@ -92,6 +92,9 @@ impl Ports {
             records: arguments.artifact_retention_records,
         };
         options.algorithm = arguments.artifact_digest_algo;
+        if !arguments.storage_shared.is_empty() {
+            options.shared = Some(nave_store::s3(&arguments.storage_shared).context("--storage-shared")?);
+        }
         let store = Store::open(options).context("opening the artifact store")?;
         serve::serve(&arguments.storage_addr, "artifacts", store.routes(), tasks).await?;
         // Beside the artifacts and not among them: the directory is served.

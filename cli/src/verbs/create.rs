@@ -109,6 +109,28 @@ pub async fn create(
     })?))
 }
 
+/// The same for an object that nobody reconciles: it is there when it is written.
+///
+/// # Errors
+/// The API server refuses it.
+pub async fn create_static(
+    kind: &'static Kind,
+    name: &str,
+    spec: Value,
+    common: &Common,
+    to: &ConnectionArguments,
+) -> Result<()> {
+    if common.export {
+        return create(kind, name, spec, common, to).await.map(|_| ());
+    }
+    check_name(name)?;
+    let connection = to.connect().await?;
+    let namespace = to.flux_namespace(&connection);
+    let object = serde_json::from_value(object_of(kind, name, &namespace, spec, common))?;
+    say::action(&format!("applying {}", kind.kind));
+    write(&connection, kind, &namespace, object).await
+}
+
 async fn write(connection: &Connection, kind: &Kind, namespace: &str, object: DynamicObject) -> Result<()> {
     let api = kind.api(&connection.client, namespace);
     let name = object.name_any();

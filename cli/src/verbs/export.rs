@@ -10,7 +10,12 @@ use kube::api::{DynamicObject, ListParams};
 use nave_object::yaml;
 use serde_json::{Map, Value, json};
 
-use crate::{api, connection::ConnectionArguments, kinds::Kind, output};
+use crate::{
+    api,
+    connection::ConnectionArguments,
+    kinds::{ARTIFACT_GENERATOR, Kind},
+    output,
+};
 
 /// Print objects as YAML, without what the cluster added to them
 #[derive(Debug, Clone, clap::Args)]
@@ -24,12 +29,23 @@ enum What {
     /// HelmReleases
     #[command(name = "helmrelease", visible_alias = "hr", after_help = helmrelease::EXAMPLES)]
     HelmRelease(NameOrAll),
+    /// What makes artifacts
+    Artifact {
+        #[command(subcommand)]
+        artifact: Artifact,
+    },
     /// Sources
     #[command(after_help = source::EXAMPLES)]
     Source(source::Arguments),
     /// Kustomizations
     #[command(visible_alias = "ks", after_help = kustomization::EXAMPLES)]
     Kustomization(NameOrAll),
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Artifact {
+    /// ArtifactGenerators
+    Generator(NameOrAll),
 }
 
 /// One object, or all of a namespace.
@@ -47,6 +63,9 @@ pub struct NameOrAll {
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     match arguments.what {
         What::HelmRelease(which) => helmrelease::run(which, to).await,
+        What::Artifact {
+            artifact: Artifact::Generator(which),
+        } => export(&ARTIFACT_GENERATOR, which, to).await,
         What::Source(which) => source::run(which, to).await,
         What::Kustomization(which) => kustomization::run(which, to).await,
     }

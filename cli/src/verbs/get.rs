@@ -72,6 +72,12 @@ enum What {
         #[command(subcommand)]
         source: Source,
     },
+    /// What makes artifacts
+    #[command(visible_alias = "artifact")]
+    Artifacts {
+        #[command(subcommand)]
+        artifact: Artifact,
+    },
     /// Everything: fleet objects, sources, Kustomizations, HelmReleases
     All,
 }
@@ -92,6 +98,13 @@ enum Source {
     External(Name),
     /// Every kind of source
     All,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Artifact {
+    /// ArtifactGenerators
+    #[command(visible_alias = "generator")]
+    Generators(Name),
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -318,6 +331,9 @@ impl Request {
                     .collect(),
                 None,
             ),
+            What::Artifacts {
+                artifact: Artifact::Generators(name),
+            } => (vec![&kinds::ARTIFACT_GENERATOR], Some(name)),
             What::All => (kinds::ALL.to_vec(), None),
         };
         Request {

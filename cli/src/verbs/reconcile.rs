@@ -6,7 +6,7 @@ use kube::{ResourceExt, api::DynamicObject};
 use nave_crds::annotations;
 use serde_json::{Value, json};
 
-use super::target::{ReconcileTarget, find_first, namespace_of};
+use super::target::{ReconcileTarget, SourceTarget, find_first, namespace_of};
 use crate::{
     api,
     connection::{Connection, ConnectionArguments},
@@ -26,6 +26,7 @@ Examples:
   nave reconcile kustomization apps --with-source
   nave reconcile helmrelease web --with-source --force
   nave reconcile source git flux-system
+  nave reconcile source chart app --with-source
   nave reconcile fleet apps --timeout 10m")]
 pub struct Arguments {
     #[command(subcommand)]
@@ -47,6 +48,12 @@ pub struct NameAndSource {
     /// Reconcile its source first
     #[arg(long)]
     with_source: bool,
+}
+
+impl From<NameAndSource> for Name {
+    fn from(typed: NameAndSource) -> Name {
+        Name { name: typed.name }
+    }
 }
 
 /// The name of a HelmRelease, and what may be asked of it.
@@ -83,8 +90,9 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         ReconcileTarget::Fleet(typed) => (&kinds::FLEET, typed.name, false),
         ReconcileTarget::FleetHelmRelease(typed) => (&[&kinds::FLEET_HELM_RELEASE], typed.name, false),
         ReconcileTarget::Source { source } => {
+            let with_source = matches!(&source, SourceTarget::Chart(typed) if typed.with_source);
             let (kind, typed) = source.split();
-            (&[kind], typed.name, false)
+            (&[kind], typed.name, with_source)
         }
     };
     let namespace = namespace_of(kinds[0], to, &connection);
@@ -163,7 +171,8 @@ async fn sources_of(
     object: &DynamicObject,
 ) -> Result<Vec<(&'static Kind, DynamicObject)>> {
     if *kind != kinds::HELM_RELEASE {
-        return Ok(vec![source_of(connection, object, "/spec/sourceRef").await?]);
+        let source = source_of(connection, object, "/spec/sourceRef").await?;
+        return Ok(if is_static(&source) { Vec::new() } else { vec![source] });
     }
     let chart = match fields::text(object, "/status/helmChart").split_once('/') {
         Some((namespace, name)) => {
@@ -179,9 +188,16 @@ async fn sources_of(
         return Ok(vec![chart]);
     }
     let source = source_of(connection, &chart.1, "/spec/sourceRef").await?;
-    // Those of registries have nothing to fetch: it is the chart that asks them.
-    let is_static = *source.0 == kinds::HELM_REPOSITORY && fields::text(&source.1, "/spec/type") == "oci";
-    Ok(if is_static { vec![chart] } else { vec![source, chart] })
+    Ok(if is_static(&source) {
+        vec![chart]
+    } else {
+        vec![source, chart]
+    })
+}
+
+/// Chart repositories in registries have nothing to fetch: it is the chart that asks them.
+fn is_static((kind, source): &(&'static Kind, DynamicObject)) -> bool {
+    **kind == kinds::HELM_REPOSITORY && fields::text(source, "/spec/type") == "oci"
 }
 
 /// The source that an object refers to under `pointer`.

@@ -11,7 +11,7 @@ use crate::{
 
 /// What a source is.
 #[derive(Debug, Clone, Subcommand)]
-pub enum SourceTarget<Names: clap::Args> {
+pub enum SourceTarget<Names: clap::Args, ChartNames: clap::Args = Names> {
     /// A GitRepository
     Git(Names),
     /// An OCIRepository
@@ -19,19 +19,19 @@ pub enum SourceTarget<Names: clap::Args> {
     /// A HelmRepository
     Helm(Names),
     /// A HelmChart
-    Chart(Names),
+    Chart(ChartNames),
     /// A Bucket
     Bucket(Names),
 }
 
-impl<Names: clap::Args> SourceTarget<Names> {
+impl<Names: clap::Args, ChartNames: clap::Args + Into<Names>> SourceTarget<Names, ChartNames> {
     /// The kind and what was typed after it.
     pub fn split(self) -> (&'static Kind, Names) {
         match self {
             SourceTarget::Git(names) => (&kinds::GIT_REPOSITORY, names),
             SourceTarget::Oci(names) => (&kinds::OCI_REPOSITORY, names),
             SourceTarget::Helm(names) => (&kinds::HELM_REPOSITORY, names),
-            SourceTarget::Chart(names) => (&kinds::HELM_CHART, names),
+            SourceTarget::Chart(names) => (&kinds::HELM_CHART, names.into()),
             SourceTarget::Bucket(names) => (&kinds::BUCKET, names),
         }
     }
@@ -55,7 +55,7 @@ pub enum ReconcileTarget<Names: clap::Args, FluxNames: clap::Args, ReleaseNames:
     /// A source
     Source {
         #[command(subcommand)]
-        source: SourceTarget<Names>,
+        source: SourceTarget<Names, FluxNames>,
     },
 }
 

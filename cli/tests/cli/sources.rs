@@ -173,3 +173,125 @@ fn a_secret_for_ssh_needs_a_server_that_answers() {
         assert!(error.contains("for its host keys: "), "{error}");
     });
 }
+
+/// The spec that `create source … --export` prints.
+async fn exported(line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let printed = nave(None, &words).await.ok();
+    let (_, spec) = printed.split_once("\nspec:\n").expect("it has a spec");
+    spec.to_owned()
+}
+
+#[test]
+fn every_kind_of_source_is_made_of_flags() {
+    RUNTIME.block_on(async {
+        for (line, spec) in [
+            (
+                "create source oci app --url oci://r.example.com/app --tag-semver >=1 --secret-ref s --cert-ref c \
+                 --service-account a --insecure --verify-provider cosign --verify-issuer i --verify-subject u \
+                 --layer-selector application/x:copy --ignore-paths *.md,/docs --export",
+                "  certSecretRef:\n    name: c\n  ignore: |-\n    *.md\n    /docs\n  insecure: true\n  interval: 1m0s\n  \
+                 layerSelector:\n    mediaType: application/x\n    operation: copy\n  provider: generic\n  ref:\n    \
+                 semver: '>=1'\n  secretRef:\n    name: s\n  serviceAccountName: a\n  url: oci://r.example.com/app\n  \
+                 verify:\n    matchOIDCIdentity:\n    - issuer: i\n      subject: u\n    provider: cosign\n",
+            ),
+            (
+                "create source helm charts --url https://c.example.com --secret-ref s --pass-credentials --export",
+                "  interval: 1m0s\n  passCredentials: true\n  secretRef:\n    name: s\n  url: https://c.example.com\n",
+            ),
+            (
+                "create source helm charts --url oci://r.example.com/charts --oci-provider aws --fetch-timeout 20s --export",
+                "  interval: 1m0s\n  provider: aws\n  timeout: 20s\n  type: oci\n  url: oci://r.example.com/charts\n",
+            ),
+            (
+                "create source bucket app --bucket-name b --endpoint h:9000 --insecure --region r --interval 5m --export",
+                "  bucketName: b\n  endpoint: h:9000\n  insecure: true\n  interval: 5m0s\n  provider: generic\n  region: r\n",
+            ),
+            (
+                "create source chart app --source HelmRepository/charts --chart app --chart-version 1.x --export",
+                "  chart: app\n  interval: 1m0s\n  reconcileStrategy: ChartVersion\n  sourceRef:\n    kind: HelmRepository\n    \
+                 name: charts\n  version: 1.x\n",
+            ),
+        ] {
+            assert_eq!(exported(line).await, spec, "{line}");
+        }
+        for (line, said) in [
+            ("create source oci app --url https://r/a --tag x --export", "does not begin with oci://"),
+            ("create source oci app --url oci://r/a --export", "name one of --tag"),
+            (
+                "create source oci app --url oci://r/a --tag x --verify-issuer i --export",
+                "need --verify-provider",
+            ),
+            ("create source helm app --url ftp://r --export", "scheme \"ftp\" is not supported"),
+            (
+                "create source chart app --source HelmRepository/a --chart x --fetch-timeout 1s --export",
+                "a HelmChart has no limit of its own",
+            ),
+        ] {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let error = nave(None, &words).await.fails(1);
+            assert!(error.contains(said), "{line}: {error}");
+        }
+        for line in [
+            "create source oci app --url oci://r/a --tag x --layer-selector application/x:move --export",
+            "create source chart app --source OCIRepository/a --chart x --export",
+            "create source bucket app --bucket-name b --endpoint h --access-key k --export",
+        ] {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            nave(None, &words).await.fails(2);
+        }
+    });
+}
+
+#[test]
+fn sources_with_their_secrets_are_written_and_waited_for() {
+    RUNTIME.block_on(async {
+        let plane = shared().await;
+        let client = plane.client();
+        namespace(&client, "madesources").await;
+        // Nobody reconciles a chart repository of a registry: the verb does not wait.
+        on(
+            plane,
+            "create source helm charts --url oci://r.example.com/charts -u me -p pw -n madesources",
+        )
+        .await
+        .ok();
+        let repositories = api(&client, "source.toolkit.fluxcd.io/v1", "HelmRepository", "helmrepositories", "madesources");
+        let made = repositories.get("charts").await.expect("it is there");
+        assert_eq!(made.data["spec"]["type"], "oci");
+        assert_eq!(made.data["spec"]["secretRef"]["name"], "helm-charts");
+        let printed = on(plane, "export source helm charts --with-credentials -n madesources").await.ok();
+        assert!(printed.contains("name: helm-charts") && printed.contains("password: cHc="), "{printed}");
+        // Whoever reconciles a bucket is played by nobody: the wait ends, and says what it waited for.
+        let error = on(
+            plane,
+            "create source bucket app --bucket-name b --endpoint h --access-key k --secret-key s -n madesources --timeout 2s",
+        )
+        .await
+        .fails(1);
+        assert!(error.contains("Bucket reconciliation failed"), "{error}");
+        let buckets = api(&client, "source.toolkit.fluxcd.io/v1", "Bucket", "buckets", "madesources");
+        let made = buckets.get("app").await.expect("it is there");
+        assert_eq!(made.data["spec"]["secretRef"]["name"], "bucket-app");
+
+        let generator: Value = json!({
+            "apiVersion": "source.extensions.fluxcd.io/v1beta1", "kind": "ArtifactGenerator",
+            "metadata": {"name": "split", "namespace": "madesources"},
+            "spec": {
+                "sources": [{"alias": "a", "kind": "GitRepository", "name": "a"}],
+                "artifacts": [{"name": "one", "copy": [{"from": "@a/**", "to": "@artifact/"}]}]
+            }
+        });
+        put(&client, "artifactgenerators", generator).await;
+        let table = on(plane, "get artifacts generators -n madesources").await.ok();
+        assert!(table.starts_with("NAME") && table.contains("SUSPENDED"), "{table}");
+        assert!(table.contains("split") && table.contains("waiting to be reconciled"), "{table}");
+        let printed = on(plane, "export artifact generator split -n madesources").await.ok();
+        assert!(
+            printed.contains("kind: ArtifactGenerator\n") && printed.contains("alias: a"),
+            "{printed}"
+        );
+        let error = on(plane, "export source external --all -n madesources").await.fails(1);
+        assert!(error.contains("no ExternalArtifact objects found"), "{error}");
+    });
+}

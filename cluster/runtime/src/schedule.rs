@@ -18,6 +18,17 @@ pub fn jittered(interval: Duration, percent: u8) -> Duration {
     interval.mul_f64(1.0 + rand::rng().random_range(-share..=share))
 }
 
+/// The first wait of an object in this process: at a process's start all objects come at once, and with [`jittered`] alone
+/// it takes days until they no longer do. Evenly between `percent` of the interval and that much more than all of it, so
+/// that requests are spread over the whole interval from its first round on.
+pub fn spread(interval: Duration, percent: u8) -> Duration {
+    if percent == 0 || interval.is_zero() {
+        return interval;
+    }
+    let share = f64::from(percent.min(99)) / 100.0;
+    interval.mul_f64(rand::rng().random_range(share..=1.0 + share))
+}
+
 /// Per-object exponential delay: `min`, 2×`min`, 4×`min` … never above `max` (Flux: 750 ms to 15 min).
 #[derive(Debug)]
 pub struct Backoff<Key> {
@@ -79,5 +90,19 @@ mod tests {
             assert!((95.0..=105.0).contains(&moved), "{moved}");
         }
         assert_eq!(jittered(interval, 0), interval);
+    }
+
+    #[test]
+    fn the_first_wait_is_anywhere_in_the_interval() {
+        let interval = Duration::from_secs(100);
+        let waits: Vec<f64> = (0..1000).map(|_| spread(interval, 5).as_secs_f64()).collect();
+        assert!(waits.iter().all(|wait| (5.0..=105.0).contains(wait)));
+        // Each tenth of the interval has about a tenth of them; 40 of 1000 is six standard deviations away.
+        for tenth in 0..10 {
+            let from = 5.0 + 10.0 * f64::from(tenth);
+            let count = waits.iter().filter(|wait| (from..from + 10.0).contains(*wait)).count();
+            assert!((40..=170).contains(&count), "{count} waits begin at {from}");
+        }
+        assert_eq!(spread(interval, 0), interval);
     }
 }

@@ -1,11 +1,14 @@
 //! Bucket: observe, plan, act, report.
 
 mod act;
+mod cloud;
 mod plan;
 mod status;
 
 use nave_bucket::Buckets;
 use nave_crds::Bucket;
+
+pub(crate) use cloud::CloudKeys;
 
 use crate::{
     common::Common,

@@ -1,12 +1,16 @@
-//! `spec.provider`: what a cloud's registry takes, for the identity of an account or of this process.
+//! `spec.provider`: who an object is in a cloud, and what the cloud's servers take from it.
 
 use nave_crds::{
     conditions::FETCH_FAILED,
     reasons::{FEATURE_GATE_DISABLED, source as reasons},
     source::OciProvider,
 };
-use nave_net::cloud::{Cloud, CloudError, Identity, Provider};
+use nave_net::{
+    ProxyOptions,
+    cloud::{Cloud, CloudError, GitLogin, Identity, Provider},
+};
 use nave_oci::Credentials;
+use url::Url;
 
 use crate::{
     common::{Common, refused},
@@ -22,7 +26,57 @@ pub(crate) enum Whose<'a> {
     Process,
 }
 
+fn stalled(reason: &'static str, message: String) -> Failure {
+    Failure::new(Retry::Stalled, FETCH_FAILED, reason, message)
+}
+
+/// What a cloud's refusal means for the object; `field` names what asked for it.
+fn failed(field: &str, provider: Provider, error: &CloudError) -> Failure {
+    let message = format!("{field}: '{provider}': {error}");
+    match error {
+        CloudError::Gate { .. } => stalled(FEATURE_GATE_DISABLED, message),
+        CloudError::NotOurs(_) => stalled(reasons::INVALID_PROVIDER_CONFIGURATION, message),
+        _ => refused(message),
+    }
+}
+
 impl<K: Source> Common<K> {
+    /// The clouds, asked as the object wants it.
+    fn cloud(&self, field: &str, provider: Provider, proxy: Option<&ProxyOptions>) -> Result<Cloud, Failure> {
+        let Some(cloud) = &self.options.cloud else {
+            return Err(stalled(
+                reasons::INVALID_PROVIDER_CONFIGURATION,
+                format!("{field}: '{provider}' cannot be used here, use 'generic' with a secret"),
+            ));
+        };
+        match proxy {
+            None => Ok(cloud.clone()),
+            Some(proxy) => cloud
+                .through(proxy)
+                .map_err(|error| refused(format!("spec.proxySecretRef: {error}"))),
+        }
+    }
+
+    /// As whom the cloud is asked.
+    pub(crate) fn cloud_identity(
+        &self,
+        field: &str,
+        provider: Provider,
+        namespace: &str,
+        whose: &Whose<'_>,
+    ) -> Result<Identity, Failure> {
+        match whose {
+            Whose::Process => Ok(Identity::Process),
+            Whose::Account(name) => Cloud::identity_of(
+                namespace,
+                name,
+                &self.options.default_service_account,
+                self.options.object_level_workload_identity,
+            )
+            .map_err(|error| failed(field, provider, &error)),
+        }
+    }
+
     /// User name and password for a cloud's registry; `field` names what asked for it.
     pub(crate) async fn cloud_login(
         &self,
@@ -32,38 +86,37 @@ impl<K: Source> Common<K> {
         whose: Whose<'_>,
         host: &str,
     ) -> Result<Credentials, Failure> {
-        let stalled = |reason, message: String| Failure::new(Retry::Stalled, FETCH_FAILED, reason, message);
         let provider = match provider {
             OciProvider::Generic => return Ok(Credentials::Anonymous),
             OciProvider::Aws => Provider::Aws,
             OciProvider::Azure => Provider::Azure,
             OciProvider::Gcp => Provider::Gcp,
         };
-        let Some(cloud) = &self.options.cloud else {
-            return Err(stalled(
-                reasons::INVALID_PROVIDER_CONFIGURATION,
-                format!("{field}: '{provider}' cannot be used here, use 'generic' with a secret"),
-            ));
-        };
-        let failed = |error: CloudError| {
-            let message = format!("{field}: '{provider}': {error}");
-            match error {
-                CloudError::Gate { .. } => stalled(FEATURE_GATE_DISABLED, message),
-                CloudError::NotOurs(_) => stalled(reasons::INVALID_PROVIDER_CONFIGURATION, message),
-                _ => refused(message),
-            }
-        };
-        let identity = match whose {
-            Whose::Process => Identity::Process,
-            Whose::Account(name) => Cloud::identity_of(
-                namespace,
-                name,
-                &self.options.default_service_account,
-                self.options.object_level_workload_identity,
-            )
-            .map_err(failed)?,
-        };
-        let login = cloud.registry_login(provider, &identity, host).await.map_err(failed)?;
+        let cloud = self.cloud(field, provider, None)?;
+        let identity = self.cloud_identity(field, provider, namespace, &whose)?;
+        let login = cloud
+            .registry_login(provider, &identity, host)
+            .await
+            .map_err(|error| failed(field, provider, &error))?;
         Ok(Credentials::Basic(login))
+    }
+
+    /// What a cloud's git server takes, and whose it is.
+    pub(crate) async fn git_login(
+        &self,
+        provider: Provider,
+        namespace: &str,
+        account: &str,
+        url: &Url,
+        proxy: Option<&ProxyOptions>,
+    ) -> Result<(GitLogin, Identity), Failure> {
+        let field = "spec.provider";
+        let cloud = self.cloud(field, provider, proxy)?;
+        let identity = self.cloud_identity(field, provider, namespace, &Whose::Account(account))?;
+        let login = cloud
+            .git_login(provider, &identity, url)
+            .await
+            .map_err(|error| failed(field, provider, &error))?;
+        Ok((login, identity))
     }
 }

@@ -1,6 +1,12 @@
 //! The loop that all kinds of sources go through: begin, work, report. What the work is, each kind says.
 
-use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -8,7 +14,10 @@ use nave_crds::{
     annotations, finalizers, managers,
     reasons::{self, source as source_reasons},
 };
-use nave_runtime::{Next, Reconciler, Severity, finalizer, schedule::jittered};
+use nave_runtime::{
+    Next, Reconciler, Severity, finalizer,
+    schedule::{jittered, spread},
+};
 use nave_store::Owner;
 
 use crate::{
@@ -17,6 +26,9 @@ use crate::{
     failure::{Failure, Retry, chain},
     source::{Source, SourceStatus},
 };
+
+#[cfg(test)]
+mod day;
 
 /// A step that takes longer is told of in the status while it goes on.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -79,6 +91,8 @@ impl<K: Source> Work<K> {
 pub(crate) struct SourceReconciler<K: Source, S> {
     common: Common<K>,
     steps: S,
+    /// Objects that have had their first wait in this process.
+    settled: Mutex<HashSet<String>>,
 }
 
 impl<K: Source, S: Steps<K>> Reconciler<K> for SourceReconciler<K, S> {
@@ -107,7 +121,26 @@ impl<K: Source, S: Steps<K>> Reconciler<K> for SourceReconciler<K, S> {
 
 impl<K: Source, S: Steps<K>> SourceReconciler<K, S> {
     pub fn new(common: Common<K>, steps: S) -> Self {
-        SourceReconciler { common, steps }
+        SourceReconciler {
+            common,
+            steps,
+            settled: Mutex::default(),
+        }
+    }
+
+    /// Until the next look at an object with which all is well.
+    fn wait(&self, key: &str, interval: Duration) -> Duration {
+        let percent = self.common.options.interval_jitter;
+        let is_first = self.lock_settled().insert(key.to_owned());
+        if is_first {
+            spread(interval, percent)
+        } else {
+            jittered(interval, percent)
+        }
+    }
+
+    fn lock_settled(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn handle(&self, object: Arc<K>, key: &str) -> Result<Next, End> {
@@ -159,7 +192,7 @@ impl<K: Source, S: Steps<K>> SourceReconciler<K, S> {
                 match object.interval() {
                     // As in Flux: without an interval only a change is a reason to look again.
                     Duration::ZERO => Next::Await,
-                    interval => Next::After(jittered(interval, common.options.interval_jitter)),
+                    interval => Next::After(self.wait(key, interval)),
                 }
             }
             Err(failure) => {
@@ -220,6 +253,7 @@ impl<K: Source, S: Steps<K>> SourceReconciler<K, S> {
     }
 
     fn forget(&self, key: &str) {
+        self.lock_settled().remove(key);
         self.steps.release(key);
         self.common.forget(key);
     }

@@ -16,7 +16,7 @@ use nave_store::Store;
 
 use crate::{
     artifact_generator,
-    bucket::BucketSteps,
+    bucket::{BucketSteps, CloudKeys},
     common::Common,
     git_repository::GitRepositorySteps,
     helm_chart::{self, HelmChartSteps},
@@ -179,7 +179,10 @@ pub async fn run(ports: Ports, options: Options, extra_triggers: BoxStream<'stat
             buckets: watches.buckets.clone(),
         };
         let buckets = BucketSteps {
-            buckets: ports.buckets.clone(),
+            buckets: match &options.cloud {
+                Some(cloud) => Buckets::with_cloud(Arc::new(CloudKeys(cloud.clone()))),
+                None => ports.buckets.clone(),
+            },
         };
         let chart_triggers = helm_chart::triggers(&ports.watched, watches);
         tokio::join!(

@@ -129,6 +129,8 @@ fn whole(fleet: &FleetObject, clusters: &[Cluster]) -> (BTreeMap<ClusterKey, Str
     (plans.collect(), set.unknown_names)
 }
 
+type Change = fn(&mut Vec<Cluster>);
+
 #[test]
 fn a_plan_of_what_changed_is_a_plan_of_everything() {
     let mut fleets = fleets();
@@ -137,7 +139,7 @@ fn a_plan_of_what_changed_is_a_plan_of_everything() {
     fleets[1].placement.names = vec!["edge-0003".into(), "not-there".into(), "elsewhere/edge-0004".into()];
     fleets[2].placement.exclude.names = vec!["edge-0005".into()];
     let before: Vec<Cluster> = clusters().into_iter().take(40).collect();
-    let changes: Vec<(&str, fn(&mut Vec<Cluster>))> = vec![
+    let changes: Vec<(&str, Change)> = vec![
         ("nothing", |_| ()),
         ("label", |all| {
             drop(all[7].labels.insert("env".into(), "staging".into()))

@@ -127,7 +127,6 @@ impl Disk {
             cluster_uid: uid.to_owned(),
             facts: vec![("provider".to_owned(), "test".to_owned())],
             dial,
-            ..JoinOptions::default()
         };
         join(&mut identity, token, self, options).await
     }

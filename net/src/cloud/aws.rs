@@ -55,16 +55,38 @@ impl Cloud {
         identity: &Identity,
         region: Option<&str>,
     ) -> Result<AwsCredentials, CloudError> {
+        self.aws_credentials_of(identity, region, None).await
+    }
+
+    /// The same, of a token service elsewhere (`spec.sts.endpoint`): `https://sts.….amazonaws.com`, as Flux checks it.
+    ///
+    /// # Errors
+    /// As there, and the address is none of AWS's token services.
+    pub async fn aws_credentials_of(
+        &self,
+        identity: &Identity,
+        region: Option<&str>,
+        service: Option<&str>,
+    ) -> Result<AwsCredentials, CloudError> {
         let region = self.region(region)?;
+        let sts = match service {
+            None => self.sts(&region),
+            Some(address) if is_token_service(address) => address.to_owned(),
+            Some(address) => {
+                return Err(CloudError::Setting(format!(
+                    "'{address}' is no address of AWS's token service, such as https://sts.{region}.amazonaws.com"
+                )));
+            }
+        };
         let account = self.account(identity).await?;
         let role = match &account {
             None => String::new(),
             Some(account) => account.needed(ROLE, is_role)?.to_owned(),
         };
-        let name = format!("aws {identity} {role} {region}");
+        let name = format!("aws {identity} {role} {region} {sts}");
         let fetch = async {
             let found = match &account {
-                None => self.aws_of_process(&region).await?,
+                None => self.aws_of_process(&sts).await?,
                 Some(account) => {
                     let session = session_name(&format!(
                         "{}.{}.{region}.fluxcd.io",
@@ -72,7 +94,7 @@ impl Cloud {
                         account.namespace()
                     ));
                     let token = account.token(AUDIENCE).await?;
-                    self.assume_with_token(&region, &role, &session, &token).await?
+                    self.assume_with_token(&sts, &role, &session, &token).await?
                 }
             };
             let until = found.expires.unwrap_or_else(|| Timestamp::now() + STATIC_LIFE);
@@ -146,7 +168,7 @@ impl Cloud {
         })
     }
 
-    async fn aws_of_process(&self, region: &str) -> Result<AwsCredentials, CloudError> {
+    async fn aws_of_process(&self, sts: &str) -> Result<AwsCredentials, CloudError> {
         let settings = &self.inner.settings;
         if let (Some(id), Some(secret)) = (settings.get("AWS_ACCESS_KEY_ID"), settings.get("AWS_SECRET_ACCESS_KEY")) {
             return Ok(AwsCredentials {
@@ -161,7 +183,7 @@ impl Cloud {
         {
             let session = settings.get("AWS_ROLE_SESSION_NAME").unwrap_or("nave").to_owned();
             return self
-                .assume_with_token(region, role, &session, &SecretText::new(token))
+                .assume_with_token(sts, role, &session, &SecretText::new(token))
                 .await;
         }
         if let Some(address) = pod_endpoint(settings)? {
@@ -184,13 +206,13 @@ impl Cloud {
     /// IAM roles for service accounts.
     async fn assume_with_token(
         &self,
-        region: &str,
+        sts: &str,
         role: &str,
         session: &str,
         token: &SecretText,
     ) -> Result<AwsCredentials, CloudError> {
         let request = form(
-            self.inner.client.post(format!("{}/", self.sts(region))),
+            self.inner.client.post(format!("{sts}/")),
             &[
                 ("Action", "AssumeRoleWithWebIdentity"),
                 ("Version", "2011-06-15"),
@@ -277,6 +299,33 @@ fn is_role(text: &str) -> bool {
         && (1..=30).contains(&account.len())
         && account.bytes().all(|byte| byte.is_ascii_digit())
         && (1..=200).contains(&role.chars().count())
+}
+
+/// `^https://(.+\.)?sts(-fips)?(\.[^.]+)?(\.vpce)?\.amazonaws\.com$`, as Flux checks it.
+fn is_token_service(address: &str) -> bool {
+    let Some(host) = address
+        .strip_prefix("https://")
+        .and_then(|rest| rest.strip_suffix(".amazonaws.com"))
+    else {
+        return false;
+    };
+    if !host
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+    {
+        return false;
+    }
+    let host = host.strip_suffix(".vpce").unwrap_or(host);
+    let mut labels: Vec<&str> = host.split('.').collect();
+    if labels.iter().any(|label| label.is_empty()) {
+        return false;
+    }
+    let is_sts = |label: Option<&&str>| label.is_some_and(|label| matches!(*label, "sts" | "sts-fips"));
+    if is_sts(labels.last()) {
+        return true;
+    }
+    labels.pop();
+    is_sts(labels.last())
 }
 
 /// At most 64 of the characters that AWS takes.
@@ -386,6 +435,24 @@ mod checks {
         }
         let long = session_name(&format!("app.team space/{}", "x".repeat(100)));
         assert!(long.starts_with("app.teamspacex") && long.len() == 64);
+    }
+
+    #[test]
+    fn token_services_are_awss() {
+        for (address, wanted) in [
+            ("https://sts.amazonaws.com", true),
+            ("https://sts.eu-west-1.amazonaws.com", true),
+            ("https://sts-fips.us-east-1.amazonaws.com", true),
+            ("https://vpce-1.sts.us-east-1.vpce.amazonaws.com", true),
+            ("https://sts.us-east-1.x.amazonaws.com", false),
+            ("http://sts.amazonaws.com", false),
+            ("https://sts.example.com", false),
+            ("https://evil.com/sts.amazonaws.com", false),
+            ("https://a@sts.amazonaws.com", false),
+            ("https://.amazonaws.com", false),
+        ] {
+            assert_eq!(is_token_service(address), wanted, "{address}");
+        }
     }
 
     #[test]

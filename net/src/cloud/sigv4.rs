@@ -4,7 +4,7 @@ use hmac::{Hmac, Mac};
 use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
-use crate::cloud::AwsCredentials;
+use crate::{SecretText, cloud::AwsCredentials};
 
 /// What of a request is signed.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +85,27 @@ pub fn presign(request: &Signed<'_>, key: &AwsCredentials, now: Timestamp, secon
     format!("{}&X-Amz-Signature={signature}", joined(&query))
 }
 
+/// The password for a repository of CodeCommit: the moment, and the signature of a request with the method `GIT`, the
+/// host as its only header, and no digest of a body (git-remote-codecommit 1.17 says how).
+pub(crate) fn git_password(host: &str, path: &str, region: &str, key: &AwsCredentials, now: Timestamp) -> SecretText {
+    let stamp = stamp(now);
+    let moment = stamp.trim_end_matches('Z');
+    let request = Signed {
+        method: "GIT",
+        host,
+        path,
+        query: &[],
+        headers: &[],
+        body: b"",
+        region,
+        service: "codecommit",
+    };
+    let headers = [("host".to_owned(), host.to_owned())];
+    let scope = scope(&request, moment);
+    let (_, signature) = signature(&request, &[], &headers, "", moment, &scope, key);
+    SecretText::new(format!("{stamp}{signature}"))
+}
+
 fn signature(
     request: &Signed<'_>,
     query: &[(String, String)],
@@ -162,7 +183,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SecretText;
 
     fn key() -> AwsCredentials {
         AwsCredentials {
@@ -213,6 +233,22 @@ mod tests {
             let (_, authorization) = headers.last().expect("it is the last");
             assert!(authorization.ends_with(wanted), "{authorization}");
         }
+    }
+
+    #[test]
+    fn passwords_of_codecommit_are_those_of_its_helper() {
+        // Computed by the steps that AWS's helper takes, with another implementation of HMAC.
+        let key = AwsCredentials {
+            secret: SecretText::new("hunter2"),
+            ..key()
+        };
+        let at = "2026-01-02T03:04:05Z".parse().expect("a point in time");
+        let host = "git-codecommit.eu-west-1.amazonaws.com";
+        let password = git_password(host, "/v1/repos/app", "eu-west-1", &key, at);
+        assert_eq!(
+            password.expose(),
+            "20260102T030405Z04fe76bbcbf7eb76766ce5d70ebf48528f7fe588cf5498ec9d201ef4f05a747d"
+        );
     }
 
     #[test]

@@ -55,17 +55,24 @@ impl Store {
     /// this returns.
     ///
     /// # Errors
-    /// A name that cannot be a path, or the disk's.
+    /// A name that cannot be a path, the disk's, or those of the shared storage.
     pub async fn put_draft(&self, owner: &Owner, file_name: &str, draft: Draft) -> Result<StoredArtifact, PutError> {
         let path = owner.file(file_name)?;
         let target = self.directory().join(&path);
+        let file = target.clone();
         let (digest, size) = blocking(move || {
-            draft.keep(&target).map_err(|source| PutError::Write {
-                path: target.display().to_string(),
+            draft.keep(&file).map_err(|source| PutError::Write {
+                path: file.display().to_string(),
                 source,
             })
         })
         .await?;
+        if let Some(shared) = self.shared() {
+            shared.upload(&path, &target).await.map_err(|source| PutError::Share {
+                path: path.clone(),
+                source,
+            })?;
+        }
         Ok(StoredArtifact {
             url: self.url(&path),
             path,

@@ -1,12 +1,17 @@
 //! Reading artifacts in the process that stores them.
 
-use std::{fs, io, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use nave_artifact::{Digest, FileTree, UnpackError, unpack};
 
 use crate::{
     PlaceError, place,
     store::{Store, blocking},
+    write::TEMPORARY,
 };
 
 /// An artifact that could not be read.
@@ -57,7 +62,7 @@ impl Store {
     /// # Errors
     /// The path is none of this store's, the file is missing, or the disk fails.
     pub async fn read(&self, path: &str) -> Result<Vec<u8>, ReadError> {
-        let file = self.directory().join(place::relative(path)?);
+        let file = self.on_disk(path).await?;
         let path = path.to_owned();
         blocking(move || {
             fs::read(&file).map_err(|source| match source.kind() {
@@ -73,7 +78,7 @@ impl Store {
     /// # Errors
     /// As [`Store::read`].
     pub async fn open_file(&self, path: &str) -> Result<fs::File, ReadError> {
-        let file = self.directory().join(place::relative(path)?);
+        let file = self.on_disk(path).await?;
         let path = path.to_owned();
         blocking(move || {
             fs::File::open(&file).map_err(|source| match source.kind() {
@@ -115,6 +120,41 @@ impl Store {
         let tree = Arc::new(tree);
         self.inner.trees.insert(expected, tree.clone());
         Ok(tree)
+    }
+
+    /// Where the file of an artifact is, brought here from the shared storage if there is one and the disk has none.
+    async fn on_disk(&self, path: &str) -> Result<PathBuf, ReadError> {
+        let file = self.directory().join(place::relative(path)?);
+        self.bring(path, &file).await.map_err(|source| ReadError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(file)
+    }
+
+    /// Downloads what is missing on the disk, if the shared storage has it.
+    pub(crate) async fn bring(&self, path: &str, file: &Path) -> io::Result<()> {
+        let Some(shared) = self.shared() else { return Ok(()) };
+        let target = file.to_owned();
+        let temporary = blocking(move || {
+            if target.symlink_metadata().is_ok() {
+                return Ok(None);
+            }
+            let directory = target.parent().expect("artifacts lie below the owner's directory");
+            fs::create_dir_all(directory)?;
+            tempfile::Builder::new()
+                .prefix(TEMPORARY)
+                .tempfile_in(directory)
+                .map(Some)
+        });
+        let Some(temporary) = temporary.await? else {
+            return Ok(());
+        };
+        if shared.download(path, temporary.as_file().try_clone()?).await? {
+            let target = file.to_owned();
+            blocking(move || temporary.persist(target).map(|_| ()).map_err(|error| error.error)).await?;
+        }
+        Ok(())
     }
 
     /// The tree of an artifact if it is in memory; never touches the disk.

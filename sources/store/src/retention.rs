@@ -42,6 +42,11 @@ impl Store {
         let retention = self.inner.options.retention;
         let current = current.to_owned();
         let store = self.clone();
+        if let Some(shared) = self.shared() {
+            for name in garbage(&shared.files(owner).await?, &current, retention, now) {
+                shared.remove(&format!("{}/{name}", owner.directory())).await?;
+            }
+        }
         blocking(move || {
             let files = match list(&directory) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

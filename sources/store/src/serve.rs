@@ -14,7 +14,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
-use crate::store::{Store, blocking};
+use crate::{
+    serve_shared::serve_shared,
+    store::{Store, blocking},
+};
 
 /// What a path segment may show as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -47,6 +50,15 @@ async fn serve(State(store): State<Store>, request: Request) -> Response {
     if hidden || relative.contains('\0') {
         return StatusCode::NOT_FOUND.into_response();
     }
+    if let Some(shared) = store.shared() {
+        // Of the request only this: a reference to its body must not be held while the storage is asked.
+        let asked = request
+            .headers()
+            .get(header::RANGE)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        return serve_shared(shared, relative, &request.method().clone(), asked.as_deref()).await;
+    }
     if relative.is_empty() || relative.ends_with('/') {
         return list(&store, relative).await;
     }
@@ -60,19 +72,22 @@ async fn serve(State(store): State<Store>, request: Request) -> Response {
 async fn list(store: &Store, relative: &str) -> Response {
     let directory = store.directory().join(relative.trim_end_matches('/'));
     match blocking(move || names(&directory)).await {
-        Ok(names) => {
-            let lines: String = names
-                .iter()
-                .map(|name| {
-                    let shown = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-                    // "./" keeps a colon in a file name from being read as a scheme.
-                    format!("<a href=\"./{}\">{shown}</a>\n", utf8_percent_encode(name, SEGMENT))
-                })
-                .collect();
-            Html(format!("<pre>\n{lines}</pre>\n")).into_response()
-        }
+        Ok(names) => listing(&names),
         Err(_) => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+/// A page with the names of a directory.
+pub(crate) fn listing(names: &[String]) -> Response {
+    let lines: String = names
+        .iter()
+        .map(|name| {
+            let shown = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            // "./" keeps a colon in a file name from being read as a scheme.
+            format!("<a href=\"./{}\">{shown}</a>\n", utf8_percent_encode(name, SEGMENT))
+        })
+        .collect();
+    Html(format!("<pre>\n{lines}</pre>\n")).into_response()
 }
 
 fn names(directory: &Path) -> std::io::Result<Vec<String>> {

@@ -8,7 +8,7 @@ use std::{
 
 use nave_artifact::{Algorithm, Limits};
 
-use crate::{cache::Trees, place::Owner, retention::Retention, verify::Verified, write::TEMPORARY};
+use crate::{cache::Trees, place::Owner, retention::Retention, shared::Shared, verify::Verified, write::TEMPORARY};
 
 /// How a store is set up.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Options {
     pub cache_bytes: u64,
     /// How much a tree read from an archive may hold.
     pub limits: Limits,
+    /// Storage that replicas share; none keeps everything on the disk alone.
+    pub shared: Option<Shared>,
 }
 
 impl Options {
@@ -39,6 +41,7 @@ impl Options {
             algorithm: Algorithm::default(),
             cache_bytes: 16 << 20,
             limits: Limits::default(),
+            shared: None,
         }
     }
 }
@@ -104,6 +107,10 @@ impl Store {
         &self.inner.options.directory
     }
 
+    pub(crate) fn shared(&self) -> Option<&Shared> {
+        self.inner.options.shared.as_ref()
+    }
+
     /// The URL under which the file of that relative path is served.
     pub fn url(&self, path: &str) -> String {
         let address = self.inner.options.address.trim_end_matches('/');
@@ -121,6 +128,9 @@ impl Store {
     pub async fn remove_all(&self, owner: &Owner) -> io::Result<()> {
         let directory = self.directory().join(owner.directory());
         self.inner.verified.forget_below(&directory);
+        if let Some(shared) = self.shared() {
+            shared.remove_all(owner).await?;
+        }
         blocking(move || match fs::remove_dir_all(&directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

@@ -62,8 +62,31 @@ impl Store {
     /// The path is none of this store's, or the disk fails; a missing file is no error.
     pub async fn verify(&self, path: &str, digest: &Digest) -> Result<Verdict, VerifyError> {
         let file = self.directory().join(place::relative(path)?);
-        let digest = *digest;
-        let store = self.clone();
+        let verdict = self.verify_on_disk(&file, digest).await?;
+        let Some(shared) = self.shared() else {
+            return Ok(verdict);
+        };
+        let failed = |source| VerifyError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        if verdict == Verdict::Intact {
+            // The storage may have been emptied: what is here goes there again.
+            if !shared.has(path).await.map_err(failed)? {
+                shared.upload(path, &file).await.map_err(failed)?;
+            }
+            return Ok(verdict);
+        }
+        // Another replica may have made it, or made it anew.
+        if verdict != Verdict::Missing {
+            self.remove_on_disk(&file).await?;
+        }
+        self.bring(path, &file).await.map_err(failed)?;
+        self.verify_on_disk(&file, digest).await
+    }
+
+    async fn verify_on_disk(&self, file: &Path, digest: &Digest) -> Result<Verdict, VerifyError> {
+        let (file, digest, store) = (file.to_owned(), *digest, self.clone());
         blocking(move || {
             store
                 .inner
@@ -83,6 +106,17 @@ impl Store {
     /// The path is none of this store's, or the disk fails.
     pub async fn remove(&self, path: &str) -> Result<(), VerifyError> {
         let file = self.directory().join(place::relative(path)?);
+        if let Some(shared) = self.shared() {
+            shared.remove(path).await.map_err(|source| VerifyError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
+        }
+        self.remove_on_disk(&file).await
+    }
+
+    async fn remove_on_disk(&self, file: &Path) -> Result<(), VerifyError> {
+        let file = file.to_owned();
         blocking(move || match fs::remove_file(&file) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(VerifyError::Read {
                 path: file.display().to_string(),

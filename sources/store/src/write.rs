@@ -40,6 +40,15 @@ pub enum PutError {
         #[source]
         source: io::Error,
     },
+    /// It could not be sent to the shared storage.
+    #[error("writing artifact {path} to the shared storage")]
+    Share {
+        /// Its relative path.
+        path: String,
+        /// The storage's error.
+        #[source]
+        source: io::Error,
+    },
     /// The file could not be written; an earlier one of that name is untouched.
     #[error("writing artifact {path}")]
     Write {
@@ -119,6 +128,12 @@ impl Store {
         let link = self.directory().join(&path);
         let target = file_name.to_owned();
         let url = self.url(&path);
+        if let Some(shared) = self.shared() {
+            shared.link(&path, file_name).await.map_err(|source| PutError::Share {
+                path: path.clone(),
+                source,
+            })?;
+        }
         blocking(move || {
             if fs::read_link(&link).is_ok_and(|present| present.as_os_str() == target.as_str()) {
                 return Ok(());

@@ -1,5 +1,7 @@
 //! The store against a real directory and a real HTTP client.
 
+#[path = "store/shared.rs"]
+mod shared;
 #[path = "store/soak.rs"]
 mod soak;
 

@@ -4,6 +4,7 @@
 //!  test ─► Plane ──► controlplane (Go, built once) ─► etcd, API server, controllers, scheduler, imaginary nodes
 //!     ├──► Proc ───► nave-hub, nave-agent, … (binary())
 //!     ├──► GitServer ─► git http-backend             all of them ─► keeper: ended with us, however we end
+//!     ├──► git_ssh::SshServer ─► git upload-pack
 //!     ├──► Registry (Go, built once), RegistryFront: one that lies
 //!     ├──► S3Server (SeaweedFS, fetched once)
 //!     ├──► Sigstore, Notary: sign as cosign and notation do, with roots of their own
@@ -17,6 +18,7 @@ mod binaries;
 mod git;
 mod git_backend;
 mod git_repo;
+pub mod git_ssh;
 mod go_tool;
 mod keeper;
 mod net;

@@ -1,12 +1,13 @@
 //! `nave export source`.
 
 use anyhow::{Context, Result};
+use clap::Subcommand;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::{Map, Value, json};
 
 use super::{NameOrAll, document, exported};
-use crate::{api, connection::ConnectionArguments, fields, output, verbs::target::SourceTarget};
+use crate::{api, connection::ConnectionArguments, fields, kinds, output, verbs::target::SourceTarget};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -18,15 +19,26 @@ Examples:
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    source: SourceTarget<NameOrAll>,
+    source: Source,
     /// Print the Secrets with their credentials too
     #[arg(long, global = true)]
     with_credentials: bool,
 }
 
+#[derive(Debug, Clone, Subcommand)]
+enum Source {
+    #[command(flatten)]
+    Fetched(SourceTarget<NameOrAll>),
+    /// An ExternalArtifact
+    External(NameOrAll),
+}
+
 /// Prints sources, and their Secrets when asked to.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
-    let (kind, which) = arguments.source.split();
+    let (kind, which) = match arguments.source {
+        Source::Fetched(source) => source.split(),
+        Source::External(which) => (&kinds::EXTERNAL_ARTIFACT, which),
+    };
     if !arguments.with_credentials {
         return super::export(kind, which, to).await;
     }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use kube::{ResourceExt, api::DynamicObject};
+use nave_crds::annotations;
 
 use crate::{
     age,
@@ -65,6 +66,8 @@ impl Columns {
             cells.extend(helm_release(object, self.source || self.wide));
         } else if *self.kind == kinds::EXTERNAL_ARTIFACT {
             cells.extend(external_artifact(object));
+        } else if *self.kind == kinds::ARTIFACT_GENERATOR {
+            cells.push(("Suspended", title(is_disabled(object))));
         } else {
             cells.extend(source(object));
         }
@@ -93,6 +96,12 @@ impl Columns {
         }
         cells
     }
+}
+
+/// ArtifactGenerators have no field for it.
+fn is_disabled(object: &DynamicObject) -> bool {
+    let value = object.annotations().get(annotations::GENERATOR_RECONCILE);
+    value.is_some_and(|value| value == annotations::DISABLED)
 }
 
 fn cluster(object: &DynamicObject) -> Vec<Cell> {
@@ -299,6 +308,17 @@ mod tests {
             ],
             "NAME   REVISION   SOURCE      READY   MESSAGE\n\
              apps   r          Cluster/x   True    stored\n",
+        );
+        check(
+            &kinds::ARTIFACT_GENERATOR,
+            |_| {},
+            &[
+                json!({"metadata": {"name": "split", "annotations": {"source.extensions.fluxcd.io/reconcile": "disabled"}}}),
+                json!({"metadata": {"name": "two"}, "status": {"conditions": [ready("True", "made")]}}),
+            ],
+            "NAME    SUSPENDED   READY   MESSAGE\n\
+             split   True        False   waiting to be reconciled\n\
+             two     False       True    made\n",
         );
     }
 

@@ -10,7 +10,10 @@ use nave_crds::{
     reasons::source as reasons,
     source::{BucketProvider, BucketSpec},
 };
-use nave_net::TlsOptions;
+use nave_net::{
+    TlsOptions,
+    cloud::{Identity, Provider},
+};
 use nave_runtime::Severity;
 use nave_store::{Owner, StoredArtifact};
 
@@ -19,6 +22,7 @@ use super::{
     plan::{self, Plan},
 };
 use crate::{
+    cloud_login::Whose,
     common::{Common, NamedSecret, artifact, not_stored, refused},
     failure::{Failure, Retry, chain},
     reconciler::{Done, Told, Work},
@@ -128,7 +132,7 @@ async fn access(
         (None, provider) => Keys::Cloud(CloudAsk {
             provider: provider.as_str(),
             namespace: namespace.to_owned(),
-            service_account: spec.service_account_name.clone(),
+            service_account: account(common, namespace, spec)?,
             region: spec.region.clone(),
             sts_endpoint: spec.sts.as_ref().map(|sts| sts.endpoint.clone()),
             proxy: proxy.clone(),
@@ -149,6 +153,23 @@ async fn access(
         proxy,
         keys,
     })
+}
+
+/// The account whose identity counts; empty for that of the process.
+fn account(common: &Common<Bucket>, namespace: &str, spec: &BucketSpec) -> Result<String, Failure> {
+    let provider = match spec.provider.unwrap_or_default() {
+        BucketProvider::Aws => Provider::Aws,
+        BucketProvider::Azure => Provider::Azure,
+        BucketProvider::Gcp => Provider::Gcp,
+        BucketProvider::Generic => return Ok(String::new()),
+    };
+    let whose = Whose::Account(&spec.service_account_name);
+    Ok(
+        match common.cloud_identity("spec.provider", provider, namespace, &whose)? {
+            Identity::Process => String::new(),
+            Identity::Account { name, .. } => name,
+        },
+    )
 }
 
 async fn ldap(common: &Common<Bucket>, namespace: &str, spec: &BucketSpec) -> Result<Keys, Failure> {

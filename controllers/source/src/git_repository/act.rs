@@ -10,7 +10,7 @@ use nave_crds::{
     reasons::source as reasons,
 };
 use nave_git::{Auth, Checkout, GitError, Remote, RemoteHandle, Resolved, TrustedKeys};
-use nave_net::BasicAuth;
+use nave_net::{BasicAuth, cloud::GitLogin};
 use nave_runtime::Severity;
 use nave_store::Owner;
 
@@ -62,7 +62,7 @@ impl GitRepositorySteps {
             .secret(&namespace, "proxySecretRef", object.spec.proxy_secret_ref.as_ref())
             .await?;
         let access = plan::access(&object.spec, secret.as_ref(), proxy.as_ref())?;
-        let remote = self.remote(object, access, planned.timeout).await?;
+        let remote = self.remote(common, object, &namespace, access, planned.timeout).await?;
         let remote = self.git.remote(&work.key(), remote).map_err(git_failure)?;
         let included = self.included(&namespace, object)?;
 
@@ -252,7 +252,14 @@ impl GitRepositorySteps {
         plan::trusted(&secret)
     }
 
-    async fn remote(&self, object: &GitRepository, access: Access, timeout: Duration) -> Result<Remote, Failure> {
+    async fn remote(
+        &self,
+        common: &Common<GitRepository>,
+        object: &GitRepository,
+        namespace: &str,
+        access: Access,
+        timeout: Duration,
+    ) -> Result<Remote, Failure> {
         match access {
             Access::Remote(remote) => Ok(remote),
             Access::GitHubApp { app, tls, proxy } => {
@@ -266,6 +273,22 @@ impl GitRepositorySteps {
                     password: token,
                 });
                 Ok(plan::remote(&object.spec, auth, tls, proxy)?.with_identity(app.identity()))
+            }
+            Access::Cloud { provider, tls, proxy } => {
+                let spec = &object.spec;
+                let url = plan::remote(spec, Auth::None, tls.clone(), proxy.clone())?
+                    .url()
+                    .clone();
+                let account = &spec.service_account_name;
+                let (login, identity) = common
+                    .git_login(provider, namespace, account, &url, proxy.as_ref())
+                    .await?;
+                let auth = match login {
+                    GitLogin::Basic(basic) => Auth::Basic(basic),
+                    GitLogin::Bearer(token) => Auth::Bearer(token),
+                };
+                let whose = format!("{provider} {identity}");
+                Ok(plan::remote(spec, auth, tls, proxy)?.with_identity(whose))
             }
         }
     }

@@ -8,7 +8,7 @@ use nave_crds::{
     source::{GitProvider, GitRepositorySpec, GitVerificationMode},
 };
 use nave_git::{Auth, GitHubApp, Remote, RemoteError, Selection, SshAuth, TrustedKeys, Wanted};
-use nave_net::{BasicAuth, ProxyOptions, SecretData, SecretText, TlsOptions, bearer_token};
+use nave_net::{BasicAuth, ProxyOptions, SecretData, SecretText, TlsOptions, bearer_token, cloud::Provider};
 
 use crate::{
     common::{NamedSecret, refused},
@@ -59,18 +59,21 @@ pub(crate) fn plan(spec: &GitRepositorySpec) -> Result<Plan, Failure> {
             );
         }
         GitProvider::Github => {}
-        provider @ (GitProvider::Aws | GitProvider::Azure) => {
-            let name = if provider == GitProvider::Aws { "aws" } else { "azure" };
-            return stalled(
-                reasons::INVALID_PROVIDER_CONFIGURATION,
-                format!("spec.provider: '{name}' is not supported by this version, use 'generic' with a secret"),
-            );
+        GitProvider::Aws | GitProvider::Azure => {
+            if !spec.url.starts_with("https://") && !spec.url.starts_with("http://") {
+                let name = provider_name(spec);
+                return stalled(
+                    reasons::INVALID_PROVIDER_CONFIGURATION,
+                    format!("spec.url: provider '{name}' works with https only"),
+                );
+            }
         }
     }
-    if !spec.service_account_name.is_empty() {
+    // The definition's rule says the same; an object may be older than it is.
+    if !spec.service_account_name.is_empty() && cloud(spec).is_none() {
         return stalled(
             reasons::INVALID_PROVIDER_CONFIGURATION,
-            "spec.serviceAccountName: cloud identities are not supported by this version".to_owned(),
+            "spec.serviceAccountName: it can be set with provider 'azure' or 'aws' only".to_owned(),
         );
     }
     let wanted = wanted(spec);
@@ -137,12 +140,31 @@ fn wanted(spec: &GitRepositorySpec) -> Wanted {
     }
 }
 
+/// The cloud whose identity is shown.
+fn cloud(spec: &GitRepositorySpec) -> Option<Provider> {
+    match spec.provider.unwrap_or_default() {
+        GitProvider::Aws => Some(Provider::Aws),
+        GitProvider::Azure => Some(Provider::Azure),
+        GitProvider::Generic | GitProvider::Github => None,
+    }
+}
+
+fn provider_name(spec: &GitRepositorySpec) -> &'static str {
+    cloud(spec).map_or("generic", Provider::as_str)
+}
+
 /// How to reach the repository.
 pub(crate) enum Access {
     Remote(Remote),
     /// A token is to be asked for first.
     GitHubApp {
         app: GitHubApp,
+        tls: TlsOptions,
+        proxy: Option<ProxyOptions>,
+    },
+    /// A cloud is to be asked first. Of the Secret only the certificates count, as in Flux.
+    Cloud {
+        provider: Provider,
         tls: TlsOptions,
         proxy: Option<ProxyOptions>,
     },
@@ -220,7 +242,10 @@ pub(crate) fn access(
             tls = tls_of(data)?;
         }
     }
-    remote(spec, auth, tls, proxy).map(Access::Remote)
+    match cloud(spec) {
+        Some(provider) => Ok(Access::Cloud { provider, tls, proxy }),
+        None => remote(spec, auth, tls, proxy).map(Access::Remote),
+    }
 }
 
 /// The repository with what opens it.
@@ -339,9 +364,9 @@ mod tests {
             "spec.url",
         );
         check_stalled(
-            json!({"provider": "azure"}),
+            json!({"provider": "azure", "url": "ssh://git@host/a"}),
             "InvalidProviderConfiguration",
-            "spec.provider: 'azure'",
+            "spec.url: provider 'azure'",
         );
         check_stalled(
             json!({"verify": {"mode": "Tag", "secretRef": {"name": "k"}}, "ref": {"branch": "main"}}),
@@ -412,7 +437,7 @@ mod tests {
         let secret = secret("ns/s", keys);
         let found = access(&spec(json!({"url": url})), Some(&secret), None).map(|access| match access {
             Access::Remote(remote) => remote,
-            Access::GitHubApp { .. } => panic!("there is no App"),
+            Access::GitHubApp { .. } | Access::Cloud { .. } => panic!("nobody has to be asked first"),
         });
         match (found, expected) {
             (Ok(found), Ok(auth)) => {
@@ -489,6 +514,20 @@ mod tests {
             &[],
             Err((Retry::Stalled, "URLInvalid", "spec.url: URL")),
         );
+    }
+
+    #[test]
+    fn with_a_cloud_only_the_certificates_of_the_secret_count() {
+        for (name, expected) in [("azure", Provider::Azure), ("aws", Provider::Aws)] {
+            let spec = spec(json!({"provider": name, "serviceAccountName": "x", "secretRef": {"name": "s"}}));
+            plan(&spec).unwrap();
+            let secret = secret("ns/s", &[("username", "me"), ("password", "hunter2")]);
+            let found = access(&spec, Some(&secret), None);
+            assert!(
+                matches!(found, Ok(Access::Cloud { provider, .. }) if provider == expected),
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -126,7 +126,7 @@ async fn what_this_version_cannot_do_stalls_until_the_spec_changes() -> Result<(
             repository.url(),
             json!({"provider": "azure"}),
             "InvalidProviderConfiguration",
-            "spec.provider",
+            "spec.provider: 'azure' cannot be used here",
         ),
         (
             "semver",

@@ -3,8 +3,11 @@
 
 mod access;
 mod artifacts;
+mod bucket;
 mod chart_server;
+mod clouds;
 mod external;
+mod generator;
 mod git;
 mod helm;
 mod large;
@@ -12,4 +15,5 @@ mod lifecycle;
 mod objects;
 mod oci;
 mod signatures;
+mod sources_matrix;
 mod stage;

@@ -74,6 +74,10 @@ pub enum ChunkBody {
 }
 
 /// A message of a live stream.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request comes once for a whole read, and is handed on at once"
+)]
 #[derive(Clone, PartialEq, Oneof)]
 #[allow(missing_docs, reason = "each variant carries the message of its name")]
 pub enum LiveBody {

@@ -8,5 +8,4 @@ mod push;
 mod references;
 mod server;
 mod ssh;
-mod ssh_server;
 mod submodules;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nave_artifact::File;
+use nave_bed::git_ssh::{SshServer, ecdsa, ed25519, pem};
 use nave_git::{
     Auth, Base, Git, GitError, Lease, NewCommit, Options, Person, Remote, Resolved, SshAuth, SshAuthError, SshKeyKind,
     SshKeyPair, SshOptions, Wanted,
@@ -10,10 +11,7 @@ use nave_git::{
 use nave_net::{SecretText, TlsOptions};
 use russh::keys::PrivateKey;
 
-use crate::{
-    server::{Repository, Server, TIMEOUT, reader},
-    ssh_server::{SshServer, ecdsa, ed25519, pem},
-};
+use crate::server::{Repository, Server, TIMEOUT, reader};
 
 struct Stage {
     _http: Server,

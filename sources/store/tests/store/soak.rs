@@ -23,6 +23,8 @@ use tokio::{
 /// Set for the process that is killed; without it that test does nothing.
 const DIRECTORY: &str = "NAVE_SOAK_STORE";
 const FIRST: &str = "NAVE_SOAK_FIRST";
+/// The address of a storage that it shares with others, if it does.
+const SHARED: &str = "NAVE_SOAK_SHARED";
 /// Artifacts have up to so many bytes: some writes take longer than others.
 const LARGEST: usize = 1 << 20;
 /// Written in pieces, so that a kill finds half a file.
@@ -38,16 +40,16 @@ fn number(variable: &str, default: u64) -> Result<u64> {
     }
 }
 
-fn owner() -> Owner {
+pub fn owner() -> Owner {
     Owner::new("Bucket", "soak", "object").expect("the names are plain")
 }
 
-fn name(number: u64) -> String {
+pub fn name(number: u64) -> String {
     format!("{number}.tar.gz")
 }
 
 /// The content of one artifact, which its number decides, and begins with.
-fn content(number: u64) -> Vec<u8> {
+pub fn content(number: u64) -> Vec<u8> {
     let mut random = StdRng::seed_from_u64(number);
     let mut data = vec![0; random.random_range(8..LARGEST)];
     random.fill_bytes(&mut data);
@@ -71,7 +73,12 @@ async fn soak_child() -> Result<()> {
     let Ok(directory) = std::env::var(DIRECTORY) else {
         return Ok(()); // it is not asked for
     };
-    let store = Store::open(options(Path::new(&directory)))?;
+    let mut options = options(Path::new(&directory));
+    if let Ok(address) = std::env::var(SHARED) {
+        nave_net::install_crypto_provider();
+        options.shared = Some(nave_store::s3_with_keys(&address, Some(nave_bed::S3Server::KEYS))?);
+    }
+    let store = Store::open(options)?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let say = |line: String| -> Result<()> {
         let mut out = std::io::stdout().lock();
@@ -96,18 +103,19 @@ async fn soak_child() -> Result<()> {
 }
 
 /// A process, and what it says.
-struct Running {
-    child: Child,
+pub struct Running {
+    pub child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     address: String,
 }
 
 impl Running {
-    async fn start(directory: &Path, first: u64) -> Result<Running> {
+    pub async fn start(directory: &Path, first: u64, shared: Option<&str>) -> Result<Running> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["--exact", "soak::soak_child", "--nocapture"])
             .env(DIRECTORY, directory)
             .env(FIRST, first.to_string())
+            .envs(shared.map(|address| (SHARED, address)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -124,7 +132,7 @@ impl Running {
     }
 
     /// What follows `word` in the next line that has it; none when the process is gone.
-    async fn said(&mut self, word: &str) -> Result<Option<String>> {
+    pub async fn said(&mut self, word: &str) -> Result<Option<String>> {
         let reading = async {
             while let Ok(Some(line)) = self.lines.next_line().await {
                 if let Some(rest) = line.split_once("soak ").and_then(|(_, rest)| rest.strip_prefix(word)) {
@@ -221,7 +229,9 @@ async fn soak_store() -> Result<()> {
     for round in 1..=rounds {
         let failed = || format!("seed {seed}, round {round}");
         let mut random = StdRng::seed_from_u64(seed.wrapping_add(round));
-        let mut running = Running::start(directory.path(), next).await.with_context(failed)?;
+        let mut running = Running::start(directory.path(), next, None)
+            .await
+            .with_context(failed)?;
         let mut newest: u64 = running.said("stored ").await?.context("it stores something")?.parse()?;
         let (address, counted, asking) = (running.address.clone(), whole.clone(), client.clone());
         let reader = tokio::spawn(async move {

@@ -58,7 +58,10 @@ pub fn with_query(mut path: String, parameters: &[(&str, String)]) -> String {
 /// Everything but what may stand anywhere in a URL; a slash so leads to no other resource.
 fn push_encoded(out: &mut String, text: &str) {
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) || (byte == b'.' && text.trim_matches('.') != "") {
+        if byte.is_ascii_alphanumeric()
+            || b"-_~".contains(&byte)
+            || (byte == b'.' && !text.trim_matches('.').is_empty())
+        {
             out.push(char::from(byte));
         } else {
             let _ = write!(out, "%{byte:02X}"); // into memory

@@ -84,7 +84,7 @@ mod tests {
     fn one_user_does_not_take_every_place() {
         let places = Places::default();
         let held: Vec<Place> = (0..OF_USER).map(|_| places.take("jane").ok().expect("free")).collect();
-        let full = places.take("jane").err().expect("as many as one may");
+        let full = places.take("jane").expect_err("as many as one may");
         assert_eq!(full.code, LiveEndCode::Busy);
         assert!(places.take("john").is_ok());
         drop(held);

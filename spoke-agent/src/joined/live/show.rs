@@ -101,7 +101,7 @@ mod tests {
         assert!(refuse_secrets(&kind("external-secrets.io", "secrets", "Secret")).is_ok());
         assert!(refuse_secrets(&kind("", "pods", "Pod")).is_ok());
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "Yg=="}});
-        let refused = text(secret.clone()).err().expect("refused");
+        let refused = text(secret.clone()).expect_err("refused");
         assert_eq!(refused.code, LiveEndCode::Forbidden);
         assert!(!refused.message.contains("Yg=="));
         assert!(text(json!({"apiVersion": "v1", "kind": "List", "items": [secret]})).is_err());

@@ -9,7 +9,6 @@ use crate::{
     confirm::confirm,
     connection::ConnectionArguments,
     failure::advised,
-    fields,
     kinds::GIT_REPOSITORY,
     say,
     verbs::create::{
@@ -119,10 +118,7 @@ pub async fn run(
     let Some(made) = create(&GIT_REPOSITORY, &arguments.name, spec, common, to).await? else {
         return Ok(());
     };
-    let revision = fields::text(&made, "/status/artifact/revision");
-    if !revision.is_empty() {
-        say::success(&format!("fetched revision: {}", fields::shorten(revision)));
-    }
+    super::say_fetched(&made);
     Ok(())
 }
 

@@ -25,34 +25,52 @@ pub struct Behaviour {
     pub hang: bool,
 }
 
+/// A server on a free port of 127.0.0.1, for as long as the runtime that started it.
+#[derive(Debug)]
 pub struct SshServer {
+    /// Its port.
     pub port: u16,
+    /// What it shows to clients.
     pub host_key: PrivateKey,
+    /// What it does beside serving; can be changed at any time.
     pub behaviour: Arc<Mutex<Behaviour>>,
     /// Commands that were run.
     pub commands: Arc<Mutex<Vec<String>>>,
 }
 
+/// A new key.
+///
+/// # Panics
+/// The algorithm is none that keys are made for.
 pub fn new_key(algorithm: Algorithm) -> PrivateKey {
     PrivateKey::random(&mut russh::keys::key::safe_rng(), algorithm).unwrap()
 }
 
+/// A new key.
 pub fn ed25519() -> PrivateKey {
     new_key(Algorithm::Ed25519)
 }
 
+/// A new key on the curve P-256.
 pub fn ecdsa() -> PrivateKey {
     new_key(Algorithm::Ecdsa {
         curve: EcdsaCurve::NistP256,
     })
 }
 
+/// The private key as `identity` of a Secret holds it.
+///
+/// # Panics
+/// The key cannot be written.
 pub fn pem(key: &PrivateKey) -> Vec<u8> {
     key.to_openssh(LineEnding::LF).unwrap().as_bytes().to_vec()
 }
 
 impl SshServer {
     /// Serves the repositories below `root` to whoever holds one of `allowed`.
+    ///
+    /// # Panics
+    /// No port is free.
     pub async fn start(root: PathBuf, host_key: PrivateKey, allowed: Vec<PublicKey>) -> SshServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -91,10 +109,15 @@ impl SshServer {
         }
     }
 
+    /// Changes its behaviour.
+    ///
+    /// # Panics
+    /// Somebody panicked while doing so.
     pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
         change(&mut self.behaviour.lock().unwrap());
     }
 
+    /// The address of a repository.
     pub fn url(&self, name: &str) -> String {
         format!("ssh://127.0.0.1:{}/{name}.git", self.port)
     }
@@ -104,6 +127,10 @@ impl SshServer {
         self.known_as(self.host_key.public_key())
     }
 
+    /// A line that names this server with another key.
+    ///
+    /// # Panics
+    /// The key cannot be written.
     pub fn known_as(&self, key: &PublicKey) -> String {
         format!("[127.0.0.1]:{} {}\n", self.port, key.to_openssh().unwrap())
     }

@@ -1,0 +1,7 @@
+//! Bytes are paths and rules; see `tests/it/entry/mod.rs`.
+#![no_main]
+
+#[path = "../../tests/it/entry/mod.rs"]
+mod entry;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entry::ignore(bytes));
