@@ -47,7 +47,7 @@ pub async fn run(apps: usize, clusters: usize) -> Result<()> {
         table::row(
             "  connections to a control plane, at most",
             &round.connections.to_string(),
-            "one pool: HTTP/2 shares a connection, its own for watches",
+            "one pool, HTTP/1.1",
         );
     }
     table::row("many against one", &table::ratio(many.install, one.install), "<= 1.5 x");
