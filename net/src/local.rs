@@ -8,6 +8,10 @@ use url::{Host, Url};
 /// By the address as it is written; what names resolve to is for network policies. A URL without a host counts as local.
 pub fn is_local(url: &Url) -> bool {
     match url.host() {
+        // Hosts of schemes that are not the web's, such as ssh, are kept as they are written: addresses among them, too.
+        Some(Host::Domain(name)) if !matches!(url.scheme(), "http" | "https") => {
+            Url::parse(&format!("http://{name}/")).map_or(true, |url| is_local(&url))
+        }
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
         Some(Host::Ipv6(ip)) => match ip.to_ipv4_mapped() {
@@ -37,6 +41,11 @@ mod tests {
             ("http://0.0.0.0", true),
             ("http://10.0.0.1/", false),
             ("https://example.com/", false),
+            ("ssh://git@127.0.0.1/x", true),
+            ("ssh://git@127.1:22/x", true),
+            ("ssh://LocalHost/x", true),
+            ("ssh://[::1]:22/x", true),
+            ("ssh://git@example.com/x", false),
             ("data:text/plain,x", true),
         ] {
             assert_eq!(is_local(&Url::parse(address).expect(address)), local, "{address}");

@@ -18,7 +18,7 @@ use kube::{
 use crate::{
     age, api,
     connection::{Connection, ConnectionArguments},
-    failure::advised,
+    failure::{advised, coded},
     fields, hints,
     kinds::{self, Kind},
     live::{self, LiveArguments, LiveCluster},
@@ -87,7 +87,7 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         return of_cluster(&arguments, to, &connection, cluster).await;
     }
     let subject = arguments.subject.as_deref().map(subject).transpose();
-    let asked = subject.map_err(|why| anyhow::anyhow!("--for: {why}"))?;
+    let asked = subject.map_err(|why| coded(2, anyhow::anyhow!("--for: {why}")))?;
     let workspace = asked
         .as_ref()
         .is_some_and(|subject| subject.kind.home == kinds::Home::Workspace);

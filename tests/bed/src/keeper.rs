@@ -14,7 +14,7 @@ use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{SigHandler, Signal, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -29,7 +29,7 @@ while read -r verb group; do
     -) groups="${groups%% $group *} ${groups#* $group }" ;;
   esac
 done
-for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 for attempt in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1" 2>/dev/null && break; sleep 0.1; done
 "#;
 
@@ -145,10 +145,16 @@ fn start_script(root: &Path) -> Result<ChildStdin> {
 
 fn spawn_here(command: &mut Command) -> io::Result<Child> {
     command.process_group(0);
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl is a bare system call.
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl and sigaction are bare system calls.
+    // A shell starts what runs in the background with some signals ignored: children begin without that.
     #[allow(unsafe_code)]
     unsafe {
-        command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from));
+        command.pre_exec(|| {
+            for ignored in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+                nix::sys::signal::signal(ignored, SigHandler::SigDfl)?;
+            }
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
+        });
     }
     command.spawn()
 }

@@ -11,12 +11,12 @@ use nix::sys::signal::Signal;
 use crate::DEADLINE;
 use crate::children::start_child;
 
-/// In the child: starts a process that has a child of its own and takes no SIGTERM, pauses it, says who they are, and
+/// In the child: starts a process that has a child of its own and takes no signal that asks, pauses it, says who they are, and
 /// ends as the role says.
 pub async fn child(role: &str) -> Result<()> {
     let folder = scratch_dir("kept")?;
     fs::write(folder.path().join("file"), "content")?;
-    let script = r#"trap '' TERM INT; sleep 1000 & echo "children $$ $!"; wait"#;
+    let script = r#"trap '' TERM INT HUP; sleep 1000 & echo "children $$ $!"; wait"#;
     let process = Launch::new("stubborn", "/bin/sh").args(["-c", script]).start()?;
     process.wait_log("children ", DEADLINE).await?;
     process.pause()?;
