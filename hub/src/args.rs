@@ -46,9 +46,9 @@ pub struct Arguments {
     #[arg(long, env = "STORAGE_PATH", default_value = "/data", value_name = "DIR")]
     pub storage_path: PathBuf,
     /// Where the hub remembers what agents said, so that they need not say it again after a restart; the file may be lost.
-    /// Beside --storage-path when empty
-    #[arg(long, default_value = "", value_name = "DIR")]
-    pub state_path: PathBuf,
+    /// Beside --storage-path when not given
+    #[arg(long, value_name = "DIR")]
+    pub state_path: Option<PathBuf>,
     /// Where artifacts are served
     #[arg(long, env = "STORAGE_ADDRESS", default_value = ":9090", value_name = "ADDR")]
     pub storage_addr: String,

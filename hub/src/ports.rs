@@ -374,11 +374,8 @@ where
 
 /// Where the state file is.
 pub fn state_file(arguments: &Arguments) -> PathBuf {
-    let folder = if arguments.state_path.as_os_str().is_empty() {
-        side_folder(arguments, "state")
-    } else {
-        arguments.state_path.clone()
-    };
+    let given = arguments.state_path.clone();
+    let folder = given.unwrap_or_else(|| side_folder(arguments, "state"));
     folder.join("state.redb")
 }
 
