@@ -35,6 +35,7 @@ async fn a_token_of_many_uses_admits_so_many_also_when_the_hub_is_killed_among_t
         .token("many", "", |spec| {
             (spec.uses, spec.approval) = (USES, Some(Approval::Automatic));
             spec.cluster.name = String::new();
+            spec.cluster.name_prefix = "edge-".to_owned();
         })
         .await?;
     let writes = Arc::new(AtomicUsize::new(0));
