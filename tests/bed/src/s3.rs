@@ -97,7 +97,7 @@ impl S3Server {
             .args([
                 "-s3.port.iceberg=0",
                 "-s3.port.lance=0",
-                "-volume.max=20",
+                "-volume.max=200", // each bucket takes seven to begin with
                 "-master.volumeSizeLimitMB=64",
             ])
             .arg(format!("-dir={}", path("data")))

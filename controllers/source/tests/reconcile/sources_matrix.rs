@@ -400,7 +400,7 @@ async fn registries_by_every_way_in() -> Result<()> {
         .await?;
     stage.request("OCIRepository", "private", "refused").await?;
     stage
-        .failed_object("OCIRepository", "private", "AuthenticationFailed")
+        .failed_object("OCIRepository", "private", "OCIArtifactPullFailed")
         .await?;
     let status = stage.object("OCIRepository", "private").await?["status"].clone();
     assert_eq!(status["artifact"], good["artifact"]);
