@@ -86,7 +86,11 @@ async fn promise(stand: &Stand, agent: &mut Agent) -> Result<()> {
     stand.released("1.1.1").await.context("killed while upgrading")?;
 
     // Rolling back: the hook of the version before runs.
-    let remedy = json!({"upgrade": {"timeout": "2s", "remediation": {"remediateLastFailure": true}}});
+    // After the restart it is rolled back again, and that ends only by its own time: a newer chart cuts no remedy short.
+    let remedy = json!({
+        "upgrade": {"timeout": "2s", "remediation": {"remediateLastFailure": true}},
+        "rollback": {"timeout": "20s"},
+    });
     stand.apply(remedy).await?;
     stand.publish("1.2.0", &deployment(NEVER)).await?;
     stand
