@@ -102,7 +102,7 @@ async fn promise(stand: &Stand, agent: &mut Agent) -> Result<()> {
     stand.released("1.2.1").await.context("killed while rolling back")?;
 
     // Testing: the release is there, and its test runs.
-    stand.apply(json!({"test": {"enable": true}})).await?;
+    stand.apply(json!({"test": {"enable": true, "timeout": "20s"}})).await?;
     stand.publish("1.3.0", &test(NEVER)).await?;
     stand
         .is_in("deployed", "the test runs", || stand.exists::<Pod>("check"))
