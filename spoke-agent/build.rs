@@ -2,7 +2,7 @@
 //!
 //! A position-independent program reads three megabytes of relocations when it starts, and they stay resident. Packed
 //! (`DT_RELR`) they take a thirtieth; the C library understands that from glibc 2.36 on, so a machine with an older one
-//! builds as before. LLD, which is Rust's linker on x86-64, folds functions with the same machine code into one.
+//! builds as before.
 
 use std::process::Command;
 
@@ -19,9 +19,6 @@ fn main() {
     }
     if glibc() >= Some((2, 36)) {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-    }
-    if variable("CARGO_CFG_TARGET_ARCH") == "x86_64" {
-        println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
     }
 }
 
