@@ -12,8 +12,8 @@ use nave_artifact::{Content, FileTree, Layout, repack};
 use nave_git::{Listing, ReadError, is_lfs_pointer};
 use nave_store::{Draft, Owner, PutError, Store, StoredArtifact};
 
-/// Trees of at most so many bytes are held in memory, where those who build from them find them (the store's cache has
-/// this size).
+/// Trees of at most so many bytes are held in memory, where those who build from them find them: two of them fill the
+/// store's cache.
 const IN_MEMORY: u64 = 8 << 20;
 
 /// The files of a revision on their way into the store.
