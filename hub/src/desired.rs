@@ -22,7 +22,7 @@ use nave_artifact::Digest;
 use nave_placement::{ClusterKey, OwnerKey};
 use nave_placement_controller::{DeleteCause, DesiredItem, DesiredState, ItemHeader};
 use nave_proto::{item_salt, wire};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use bundle::owner_of;
@@ -35,6 +35,8 @@ use cluster::Staged;
 const GATHER: Duration = Duration::from_millis(5);
 /// After a failed write of the checkpoint.
 const RETRY: Duration = Duration::from_secs(1);
+/// A reader that lags judges every owner anew.
+const TARGETS: usize = 64;
 
 /// What the agents are to have.
 pub struct Desired {
@@ -46,6 +48,7 @@ pub struct Desired {
     digest_key: [u8; 32],
     metrics: HubMetrics,
     refused: watch::Sender<Vec<Refused>>,
+    targets: broadcast::Sender<Arc<HashSet<OwnerKey>>>,
 }
 
 /// An item that cannot be sent at all.
@@ -71,6 +74,7 @@ impl Desired {
             digest_key,
             metrics,
             refused: watch::channel(Vec::new()).0,
+            targets: broadcast::channel(TARGETS).0,
         })
     }
 
@@ -104,6 +108,11 @@ impl Desired {
     /// Items that cannot be sent, since they are too large for the link.
     pub fn refused(&self) -> watch::Receiver<Vec<Refused>> {
         self.refused.subscribe()
+    }
+
+    /// Owners whose items were published: their targets are others than before, or known for the first time.
+    pub fn targets(&self) -> broadcast::Receiver<Arc<HashSet<OwnerKey>>> {
+        self.targets.subscribe()
     }
 
     /// Manifests that some item names.
@@ -207,12 +216,13 @@ impl Desired {
         } else {
             None
         };
-        let mut refused = Vec::new();
+        let (mut refused, mut targets) = (Vec::new(), HashSet::new());
         let mut items = 0;
         for (cluster, state) in &states {
             let before = state.len();
-            let not_sent = state.publish(checkpoint.as_ref());
-            refused.extend(not_sent.into_iter().map(|(owner, message)| Refused {
+            let published = state.publish(checkpoint.as_ref());
+            targets.extend(published.targets);
+            refused.extend(published.refused.into_iter().map(|(owner, message)| Refused {
                 cluster: cluster.clone(),
                 owner,
                 message,
@@ -220,6 +230,9 @@ impl Desired {
             items += state.len() as i64 - before as i64;
         }
         self.metrics.items.add(items);
+        if !targets.is_empty() {
+            let _ = self.targets.send(Arc::new(targets)); // nobody listening is fine
+        }
         if !refused.is_empty() {
             for one in &refused {
                 tracing::warn!(cluster = %one.cluster, owner = %one.owner, error = one.message, "an item cannot be sent");

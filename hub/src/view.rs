@@ -178,15 +178,24 @@ impl View {
         }
     }
 
-    /// Tells of clusters that stay away longer than the grace, and of items that cannot be sent, until shutdown.
+    /// Tells of clusters that stay away longer than the grace, of items that cannot be sent, and of rows whose target
+    /// became known after them (a row from before a restart is one), until shutdown.
     pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
         let (mut lost, mut refused) = (self.statuses.lost(), self.desired.refused());
+        let mut targets = self.desired.targets();
+        if *self.desired.is_rebuilt().borrow() {
+            self.targets_changed(Ok(Arc::new(owners(&self.rows).into_iter().collect()))); // told before anybody listened
+        }
         loop {
             let cluster = tokio::select! {
                 _ = shutdown.cancelled() => return,
                 Ok(()) = refused.changed() => {
                     let all = refused.borrow_and_update().clone();
                     all.iter().for_each(|one| self.unsendable(one));
+                    continue;
+                }
+                targets = targets.recv() => {
+                    self.targets_changed(targets);
                     continue;
                 }
                 lost = lost.recv() => lost,
@@ -196,6 +205,16 @@ impl View {
                 // The next status of each of them is told by the next reconcile.
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn targets_changed(&self, owners: Result<Arc<HashSet<OwnerKey>>, broadcast::error::RecvError>) {
+        let all = owners.map_or_else(|_| self::owners(&self.rows), |some| some.iter().cloned().collect());
+        for owner in all {
+            let has_rows = locked::mutex(&self.rows).by_key.contains_key(owner.item_key().as_str());
+            if has_rows {
+                let _ = self.changes.send(owner); // nobody listening is fine
             }
         }
     }

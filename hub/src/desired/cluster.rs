@@ -59,6 +59,15 @@ pub struct Target {
     pub manifest: Option<Digest>,
 }
 
+/// What became of the staged items of one cluster.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// Owners whose target is known from now on: what was reported of them is judged anew.
+    pub targets: Vec<OwnerKey>,
+    /// Items that cannot be sent, and why.
+    pub refused: Vec<(OwnerKey, String)>,
+}
+
 impl ClusterState {
     /// The maps that sessions read: what is published, covered by a checkpoint.
     pub fn link(&self) -> &Arc<ClusterLink> {
@@ -159,18 +168,18 @@ impl ClusterState {
         })
     }
 
-    /// Moves what is staged into the map, which a live session sends at once. Answers what cannot be sent.
-    pub fn publish(&self, checkpoint: Option<&wire::Checkpoint>) -> Vec<(OwnerKey, String)> {
+    /// Moves what is staged into the map, which a live session sends at once.
+    pub fn publish(&self, checkpoint: Option<&wire::Checkpoint>) -> Published {
         let mut plans = self.plans();
         let staged = std::mem::take(&mut plans.staged);
+        let mut published = Published::default();
         if staged.is_empty() {
-            return Vec::new();
+            return published;
         }
         self.link.update(|map| {
             if let Some(checkpoint) = checkpoint {
                 map.set_checkpoint(checkpoint.clone());
             }
-            let mut refused = Vec::new();
             for (key, staged) in staged {
                 match staged {
                     Staged::Put {
@@ -179,18 +188,19 @@ impl ClusterState {
                         salt,
                         manifest,
                     } => match map.put(&key, &owner, payload, salt) {
-                        Ok(_) => match manifest {
-                            Some(manifest) => {
-                                plans.manifests.insert(key, manifest);
+                        Ok(_) => {
+                            if let Some(header) = plans.planned.get(&key) {
+                                published.targets.push(header.owner.clone());
                             }
-                            None => {
-                                plans.manifests.remove(&key);
-                            }
-                        },
+                            match manifest {
+                                Some(manifest) => plans.manifests.insert(key, manifest),
+                                None => plans.manifests.remove(&key),
+                            };
+                        }
                         Err(error) => {
                             // Forgetting the header makes the next plan try again.
                             if let Some(header) = plans.planned.remove(&key) {
-                                refused.push((header.owner, error.to_string()));
+                                published.refused.push((header.owner, error.to_string()));
                             }
                         }
                     },
@@ -200,8 +210,8 @@ impl ClusterState {
                     }
                 }
             }
-            refused
-        })
+        });
+        published
     }
 
     /// What is to be there of one fleet object; none while a change is on its way into the map.
@@ -318,7 +328,7 @@ mod tests {
         assert!(state.has_changes());
         assert_eq!(state.target(&owner("1")), None, "not covered by a checkpoint yet");
         assert!(!state.names_manifest(&Digest::sha256(b"x")));
-        state.publish(None);
+        assert_eq!(state.publish(None).targets, [owner("1")]);
         let target = state.target(&owner("1")).unwrap();
         assert_eq!(target.manifest, Some(Digest::sha256(b"x")));
         assert!(state.names_manifest(&Digest::sha256(b"x")));
