@@ -12,7 +12,7 @@ use crate::error::{BuildError, Problem};
 use crate::ids::{Gvk, Id};
 use crate::origin::Origin;
 use crate::schema::Schemas;
-use crate::twins::{Twins, separate};
+use crate::twins::Twins;
 
 /// Annotations that kustomize keeps its notes in while it builds. We keep notes beside the object;
 /// what a user wrote there goes, as with kustomize.
@@ -186,14 +186,6 @@ impl Resource {
             name: id.name,
             kind: id.gvk.kind,
         });
-        // Kustomize notes this in an annotation, and writes all of them anew.
-        let annotations = self.node.at(&["metadata", "annotations"]).cloned();
-        if let Some(mut annotations) = annotations.filter(|node| node.as_map().is_some()) {
-            separate(&mut annotations);
-            if let Ok(metadata) = edit::map_at(&mut self.node, &["metadata"]) {
-                metadata.insert("annotations", annotations);
-            }
-        }
     }
 
     /// Sets `metadata.name` to a text that is what it looks like, in the quotes of the old one.

@@ -63,6 +63,9 @@ fn add_value(node: &mut Node, target: &ValueAddTarget, value: &str) -> Result<()
     }
     let (last, parents) = path.split_last().expect("splitting gives at least one part");
     let parents: Vec<&str> = parents.iter().map(String::as_str).collect();
+    if has_null(node, &parents) {
+        return Ok(()); // a path ends at a null, as kyaml's getter of paths does
+    }
     let field = edit::map_at(node, &parents)?.entry(last, || Node::implicit(""));
     let value = if target.file_path_position > 0 {
         insert_path_part(raw_text(field), target.file_path_position as usize - 1, value)
@@ -76,6 +79,19 @@ fn add_value(node: &mut Node, target: &ValueAddTarget, value: &str) -> Result<()
             ..Scalar::str(value)
         },
     )
+}
+
+/// Whether a part of the path is there and null.
+fn has_null(node: &Node, path: &[&str]) -> bool {
+    let mut here = node;
+    for key in path {
+        match here.as_map().and_then(|map| map.get(key)) {
+            Some(next) if next.is_null() => return true,
+            Some(next) => here = next,
+            None => return false,
+        }
+    }
+    false
 }
 
 /// Puts a part into a file path; a place beyond its end appends.
