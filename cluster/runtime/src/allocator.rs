@@ -4,17 +4,30 @@
 //! thread an arena of its own, and what was freed stays in each of them. Two arenas are enough for threads that mostly wait
 //! for API servers. Measured with 100 Kustomizations at rest: 14 MiB of anonymous memory, against 31 to 39 with mimalloc,
 //! which keeps pages per thread and size.
+//!
+//! glibc also raises its limit for blocks with a mapping of their own, up to 32 MiB, each time that one is freed; from
+//! then on large buffers (charts, releases, archives) lie among the small blocks and hold them in place. With limits that
+//! stay what they are, such a buffer goes back whole. Measured with 100 HelmReleases: 24 MiB against 28.
 
 /// Arenas of the whole process.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const ARENAS: std::ffi::c_int = 2;
+/// Bytes from which a block has a mapping of its own, and bytes at the end of a heap that are given back.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE: std::ffi::c_int = 128 * 1024;
+/// Bytes that a heap grows by beyond what is needed.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const PAD: std::ffi::c_int = 64 * 1024;
 
-/// Bounds the arenas. To be called before threads are started. Elsewhere than on glibc it does nothing.
+/// Bounds the arenas, and what they keep. To be called before threads are started. Elsewhere than on glibc it does nothing.
 pub fn share_arenas() {
-    // SAFETY: mallopt sets a number in the allocator's own table, under its lock.
+    // SAFETY: mallopt sets numbers in the allocator's own table, under its lock.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[allow(unsafe_code)]
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TOP_PAD, PAD);
     }
 }

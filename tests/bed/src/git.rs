@@ -8,19 +8,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
-use axum::serve::Listener;
 use tempfile::TempDir;
-use tokio::io;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::background::Background;
 use crate::git_backend;
 use crate::git_repo::{self, GitRepo};
 use crate::keeper;
 use crate::tls::{Authority, Issued};
+use crate::tls_listener::TlsListener;
 
 /// What a client must present.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +54,10 @@ pub struct GitServerOptions {
     pub auth: Auth,
     /// Whether to speak TLS with a certificate for `127.0.0.1` and `localhost`, see [`GitServer::ca_pem`].
     pub tls: bool,
+    /// Wants a client certificate of its own authority, see [`GitServer::client`]. Implies TLS.
+    pub mutual_tls: bool,
+    /// Presents a certificate that ran out yesterday. Implies TLS.
+    pub expired: bool,
     /// Where each push is announced: a POST of `{"repository": …, "url": …, "updates": [{"ref", "before", "after"}]}`.
     pub hint_url: Option<String>,
 }
@@ -83,7 +84,7 @@ pub struct SeenRequest {
 pub struct GitServer {
     url: String,
     address: SocketAddr,
-    ca_pem: Option<String>,
+    authority: Option<Authority>,
     state: Arc<State>,
     _background: Background,
     _dir: TempDir,
@@ -114,7 +115,8 @@ impl GitServer {
             .context("building an HTTP client")?;
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("listening for git clients")?;
         let address = listener.local_addr().context("reading the address of the git server")?;
-        let url = format!("{}://{address}", if options.tls { "https" } else { "http" });
+        let tls = options.tls || options.mutual_tls || options.expired;
+        let url = format!("{}://{address}", if tls { "https" } else { "http" });
         let state = Arc::new(State {
             root: dir.path().to_owned(),
             auth: Mutex::new(options.auth),
@@ -124,23 +126,26 @@ impl GitServer {
             seen: Mutex::default(),
             http,
         });
-        let authority = if options.tls {
-            Some(Authority::new("git-server")?)
-        } else {
-            None
-        };
-        let certificate = authority
+        let authority = tls.then(|| Authority::new("git-server")).transpose()?;
+        let tls = authority
             .as_ref()
-            .map(|authority| authority.server(&["127.0.0.1", "localhost"]))
+            .map(|authority| {
+                let names = ["127.0.0.1", "localhost"];
+                let certificate = match options.expired {
+                    true => authority.expired_server(&names)?,
+                    false => authority.server(&names)?,
+                };
+                certificate.server_config_for(options.mutual_tls.then_some(authority))
+            })
             .transpose()?;
 
         let background = Background::start("git-server").context("starting the threads of a git server")?;
         let router = Router::new().fallback(git_backend::answer).with_state(state.clone());
-        serve(&background, listener, address, certificate.as_ref(), router)?;
+        serve(&background, listener, address, tls, router)?;
         Ok(GitServer {
             url,
             address,
-            ca_pem: authority.map(|authority| authority.pem().to_owned()),
+            authority,
             state,
             _background: background,
             _dir: dir,
@@ -169,7 +174,19 @@ impl GitServer {
 
     /// The authority that signed its certificate, PEM; nothing without TLS.
     pub fn ca_pem(&self) -> Option<&str> {
-        self.ca_pem.as_deref()
+        self.authority.as_ref().map(Authority::pem)
+    }
+
+    /// A client certificate that it takes.
+    ///
+    /// # Errors
+    /// The server does not speak TLS.
+    pub fn client(&self) -> Result<Issued> {
+        let authority = self
+            .authority
+            .as_ref()
+            .context("a git server without TLS has no authority")?;
+        authority.client("reader", None)
     }
 
     /// Changes what clients must present.
@@ -265,7 +282,7 @@ fn serve(
     background: &Background,
     listener: std::net::TcpListener,
     address: SocketAddr,
-    certificate: Option<&Issued>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     router: Router,
 ) -> Result<()> {
     listener
@@ -273,63 +290,17 @@ fn serve(
         .context("preparing the listener of the git server")?;
     let _inside = background.handle().enter();
     let listener = TcpListener::from_std(listener).context("preparing the listener of the git server")?;
-    match certificate {
+    match tls {
         None => {
             background.handle().spawn(axum::serve(listener, router).into_future());
         }
-        Some(certificate) => {
-            let acceptor = TlsAcceptor::from(certificate.server_config()?);
-            let listener = TlsListener::start(background, listener, acceptor, address);
+        Some(tls) => {
+            let acceptor = TlsAcceptor::from(tls);
+            let listener = TlsListener::start(listener, acceptor, address);
             background.handle().spawn(axum::serve(listener, router).into_future());
         }
     }
     Ok(())
-}
-
-/// Hands out connections after their handshake; one that is slow keeps nobody waiting.
-struct TlsListener {
-    connections: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    address: SocketAddr,
-}
-
-impl TlsListener {
-    fn start(
-        background: &Background,
-        listener: TcpListener,
-        acceptor: TlsAcceptor,
-        address: SocketAddr,
-    ) -> TlsListener {
-        // axum takes connections as fast as they come; a few may finish their handshake at the same moment.
-        let (sender, connections) = mpsc::channel(8);
-        background.handle().spawn(async move {
-            while let Ok((stream, peer)) = listener.accept().await {
-                let (acceptor, sender) = (acceptor.clone(), sender.clone());
-                tokio::spawn(async move {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        let _ = sender.send((stream, peer)).await;
-                    }
-                });
-            }
-        });
-        TlsListener { connections, address }
-    }
-}
-
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.connections.recv().await {
-            Some(connection) => connection,
-            // The accepting task ended with its runtime, and so will this one.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
 }
 
 /// The environment every git runs in: nothing of the user's configuration, one author, one moment.

@@ -8,6 +8,7 @@
 //!     ├──► Registry (Go, built once), RegistryFront: one that lies
 //!     ├──► S3Server (SeaweedFS, fetched once)
 //!     ├──► Sigstore, Notary: sign as cosign and notation do, with roots of their own
+//!     ├──► HttpProxy: with a user, counting
 //!     └──► TcpRelay, UdpRelay: a network that can be cut, slow and lossy
 //! ```
 
@@ -20,6 +21,7 @@ mod git_backend;
 mod git_repo;
 pub mod git_ssh;
 mod go_tool;
+mod http_proxy;
 mod keeper;
 mod net;
 mod notary;
@@ -32,12 +34,14 @@ mod registry_front;
 mod s3;
 mod sigstore;
 mod tls;
+mod tls_listener;
 mod wait;
 
 pub use audit::{AuditLog, Mark, Request, Requests};
 pub use binaries::binary;
 pub use git::{Auth, Fault, GitServer, GitServerOptions, SeenRequest};
 pub use git_repo::GitRepo;
+pub use http_proxy::HttpProxy;
 pub use keeper::scratch_dir;
 pub use net::{TcpRelay, UdpRelay};
 pub use notary::Notary;
@@ -50,4 +54,5 @@ pub use registry_front::{RegistryFault, RegistryFront, RegistryRequest};
 pub use s3::{S3Options, S3Server};
 pub use sigstore::{CosignKey, Signatory, Sigstore, TagSignature};
 pub use tls::{Authority, Issued, install_crypto_provider};
+pub use tls_listener::TlsListener;
 pub use wait::eventually;

@@ -9,6 +9,8 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use time::OffsetDateTime;
 
 /// A certificate authority that lives in memory.
 #[derive(Debug)]
@@ -64,13 +66,25 @@ impl Authority {
 
     /// A server certificate for these DNS names and IP addresses.
     pub fn server(&self, names: &[&str]) -> Result<Issued> {
+        self.issue(Self::of_server(names)?)
+    }
+
+    /// The same, but it ran out yesterday.
+    pub fn expired_server(&self, names: &[&str]) -> Result<Issued> {
+        let mut params = Self::of_server(names)?;
+        params.not_after = OffsetDateTime::now_utc() - time::Duration::days(1);
+        params.not_before = params.not_after - time::Duration::days(30);
+        self.issue(params)
+    }
+
+    fn of_server(names: &[&str]) -> Result<CertificateParams> {
         let common_name = names.first().context("a server certificate needs a name")?;
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params =
             CertificateParams::new(names.clone()).with_context(|| format!("reading the names {names:?}"))?;
         params.distinguished_name = subject(common_name, None);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.issue(params)
+        Ok(params)
     }
 
     /// A client certificate; for Kubernetes the common name is the user and the organization is its group.
@@ -96,13 +110,30 @@ impl Authority {
 impl Issued {
     /// A TLS server configuration that presents this certificate and asks for none.
     pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>> {
+        self.server_config_for(None)
+    }
+
+    /// The same; with an authority, it wants a client certificate of that.
+    pub fn server_config_for(&self, clients: Option<&Authority>) -> Result<Arc<rustls::ServerConfig>> {
         install_crypto_provider();
         let certificates = CertificateDer::pem_slice_iter(self.certificate.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .context("reading a certificate")?;
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).context("reading a key")?;
-        let config = rustls::ServerConfig::builder()
-            .with_no_client_auth()
+        let builder = rustls::ServerConfig::builder();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = rustls::RootCertStore::empty();
+                let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).context("reading an authority")?;
+                roots.add(root).context("trusting an authority")?;
+                let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+                    .build()
+                    .context("making a verifier of clients")?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let config = builder
             .with_single_cert(certificates, key)
             .context("using a certificate with its key")?;
         Ok(Arc::new(config))

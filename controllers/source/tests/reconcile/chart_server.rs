@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use nave_artifact::{Digest, File, FileTree, pack};
+use nave_bed::{Authority, Issued, TlsListener};
 
 #[derive(Clone, Default)]
 pub struct ChartServer {
@@ -37,6 +38,21 @@ impl ChartServer {
         let router = Router::new().fallback(answer).with_state(server.state.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         server.url.push_str("/charts");
+        Ok(server)
+    }
+
+    /// The same over TLS with that certificate, for clients with one of that authority.
+    pub async fn start_mutual(certificate: &Issued, clients: &Authority) -> Result<ChartServer> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let server = ChartServer {
+            url: format!("https://{address}/charts"),
+            ..ChartServer::default()
+        };
+        let router = Router::new().fallback(answer).with_state(server.state.clone());
+        let tls = certificate.server_config_for(Some(clients))?;
+        let listener = TlsListener::start(listener, tls.into(), address);
+        tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(server)
     }
 

@@ -6,12 +6,13 @@ use std::{collections::BTreeMap, process::Command};
 use anyhow::{Context as _, Result, ensure};
 use nave_artifact::{Digest, FileTree, Limits, unpack};
 use nave_bed::{
-    Auth, Authority, GitRepo, GitServer, GitServerOptions, Registry, RegistryFault, RegistryFront, RegistryOptions,
-    S3Options, S3Server,
+    Auth, Authority, GitRepo, GitServer, GitServerOptions, HttpProxy, Issued, Registry, RegistryFault, RegistryFront,
+    RegistryOptions, S3Options, S3Server,
     git_ssh::{SshServer, ed25519, pem},
 };
 use nave_net::{BasicAuth, SecretData, SecretText, TlsOptions};
 use nave_oci::{Access, Credentials, flux_artifact};
+use nave_oracle::Helm;
 use serde_json::{Value, json};
 
 use crate::{
@@ -124,6 +125,23 @@ fn git(name: &str, url: &str) -> Value {
     json!({"url": url, "interval": "1h", "ref": {"branch": "main"}, "secretRef": {"name": name}})
 }
 
+fn through_proxy(mut spec: Value, name: &str) -> Value {
+    spec["proxySecretRef"] = json!({"name": name});
+    spec
+}
+
+/// A Secret for the proxy, right and wrong.
+fn proxy_keys(proxy: &HttpProxy) -> (Keys<'static>, Keys<'static>) {
+    let with = |password: &str| {
+        keys(&[
+            ("address", proxy.url()),
+            ("username", "carrier"),
+            ("password", password),
+        ])
+    };
+    (with(PASSWORD), with("canary-wrong"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn git_by_every_way_in() -> Result<()> {
     let open = GitServer::start(GitServerOptions::default()).await?;
@@ -141,9 +159,15 @@ async fn git_by_every_way_in() -> Result<()> {
         ..Default::default()
     })
     .await?;
+    let mutual = GitServer::start(GitServerOptions {
+        mutual_tls: true,
+        ..Default::default()
+    })
+    .await?;
+    let proxy = HttpProxy::start("carrier", PASSWORD).await?;
     let identity = ed25519();
     let mut repositories = Vec::new();
-    for server in [&open, &basic, &bearer] {
+    for server in [&open, &basic, &bearer, &mutual] {
         let repository = server.create_repo("app").await?;
         repository.write_files(&[
             ("deploy/a.yaml", "a: 1\n"),
@@ -160,6 +184,8 @@ async fn git_by_every_way_in() -> Result<()> {
     let stranger = Authority::new("stranger")?;
     let identity = String::from_utf8(pem(&identity))?;
     let other = ssh.known_as(ed25519().public_key());
+    let (mutual_ca, client) = (mutual.ca_pem().context("the server speaks TLS")?, mutual.client()?);
+    let strange = stranger.client("stranger", None)?;
     let without = |mut spec: Value| {
         spec.as_object_mut().expect("it is one").remove("secretRef");
         spec
@@ -215,6 +241,47 @@ async fn git_by_every_way_in() -> Result<()> {
             },
         ),
         (
+            3,
+            Way {
+                name: "https-certificates",
+                kind: "GitRepository",
+                spec: git("https-certificates", repositories[3].url()),
+                secret: Some((
+                    keys(&[
+                        ("ca.crt", mutual_ca),
+                        ("tls.crt", &client.certificate),
+                        ("tls.key", &client.key),
+                    ]),
+                    keys(&[
+                        ("ca.crt", mutual_ca),
+                        ("tls.crt", &strange.certificate),
+                        ("tls.key", &strange.key),
+                    ]),
+                )),
+                said: "the server refused the connection",
+            },
+        ),
+        (
+            0,
+            Way {
+                name: "http-proxy",
+                kind: "GitRepository",
+                spec: through_proxy(without(git("http-proxy", repositories[0].url())), "http-proxy"),
+                secret: Some(proxy_keys(&proxy)),
+                said: "407",
+            },
+        ),
+        (
+            3,
+            Way {
+                name: "https-proxy",
+                kind: "GitRepository",
+                spec: through_proxy(git("https-certificates", repositories[3].url()), "https-proxy"),
+                secret: Some(proxy_keys(&proxy)),
+                said: "proxy authorization required",
+            },
+        ),
+        (
             0,
             Way {
                 name: "ssh-key",
@@ -264,6 +331,24 @@ async fn git_by_every_way_in() -> Result<()> {
     for (at, way) in &ways {
         way.end(&stage, &revisions[*at]).await?;
     }
+    assert!(
+        proxy.carried() > 0 && proxy.refused() > 0,
+        "the proxy was asked: {proxy:?}"
+    );
+
+    // A certificate that ran out is said to have, also by a server that was fine before.
+    let expired = GitServer::start(GitServerOptions {
+        expired: true,
+        ..Default::default()
+    })
+    .await?;
+    let late = expired.create_repo("app").await?;
+    let ca = expired.ca_pem().context("the server speaks TLS")?;
+    stage.secret("expired", &[("ca.crt", ca)]).await?;
+    stage
+        .apply_object("GitRepository", "expired", git("expired", late.url()))
+        .await?;
+    stage.failed_saying("GitRepository", "expired", "expired").await?;
 
     // Rewritten history is followed: what counts is what the branch is now.
     let first = repositories[0]
@@ -321,6 +406,7 @@ async fn registries_by_every_way_in() -> Result<()> {
         })
     };
     let open = oci::open_registry().await;
+    let proxy = HttpProxy::start("carrier", PASSWORD).await?;
     let urls = [
         open.oci_url("matrix"),
         locked.oci_url("matrix"),
@@ -356,6 +442,19 @@ async fn registries_by_every_way_in() -> Result<()> {
                     ]),
                 )),
                 said: "the server refused the connection",
+            },
+        ),
+        (
+            2,
+            Way {
+                name: "proxy",
+                kind: "OCIRepository",
+                spec: through_proxy(
+                    json!({"url": urls[2], "interval": "1h", "certSecretRef": {"name": "certificates"}}),
+                    "proxy",
+                ),
+                secret: Some(proxy_keys(&proxy)),
+                said: "407",
             },
         ),
     ];
@@ -479,8 +578,66 @@ async fn chart_repositories_by_every_way_in() -> Result<()> {
     };
     locked.begin(&stage, &second).await?;
     locked.end(&stage, &second).await?;
+
+    // Client certificates.
+    let authority = Authority::new("charts")?;
+    let mutual = ChartServer::start_mutual(&authority.server(&["127.0.0.1"])?, &authority).await?;
+    mutual.publish("app", "1.1.0", package("app", "1.1.0", &[]), "");
+    let client = authority.client("reader", None)?;
+    let strange = Authority::new("stranger")?.client("stranger", None)?;
+    let with = |given: &Issued| {
+        keys(&[
+            ("ca.crt", authority.pem()),
+            ("tls.crt", &given.certificate),
+            ("tls.key", &given.key),
+        ])
+    };
+    let certificates = Way {
+        name: "certificates",
+        kind: "HelmRepository",
+        spec: json!({"url": mutual.url, "interval": "1h", "certSecretRef": {"name": "certificates"}}),
+        secret: Some((with(&client), with(&strange))),
+        said: "the server refused the connection",
+    };
+    certificates.begin(&stage, &second).await?;
+    let chart = json!({"chart": "app", "version": "1.x", "interval": "1h",
+                       "sourceRef": {"kind": "HelmRepository", "name": "certificates"}});
+    stage.apply_object("HelmChart", "certificates", chart).await?;
+    let status = stage.ready_object("HelmChart", "certificates", "1.1.0").await?;
+    let stored = download(&status).await?;
+    certificates.end(&stage, &second).await?;
+
+    // What is stored is what `helm pull` fetches.
+    let open = ChartServer::start().await?;
+    open.publish("app", "1.1.0", package("app", "1.1.0", &[]), "");
+    match Helm::start() {
+        Ok(mut helm) => assert_eq!(helm_pull(&mut helm, &open.url)?, stored),
+        Err(error) if std::env::var_os("CI").is_some() => return Err(error),
+        Err(error) => eprintln!("skipped: the reference Helm cannot be built: {error:#}"),
+    }
     stage.stop().await;
     Ok(())
+}
+
+fn helm_pull(helm: &mut Helm, repository: &str) -> Result<Vec<u8>> {
+    let folder = tempfile::tempdir()?;
+    let home = folder.path().join("home").display().to_string();
+    let into = folder.path().display().to_string();
+    let arguments = [
+        "pull",
+        "app",
+        "--repo",
+        repository,
+        "--version",
+        "1.1.0",
+        "--destination",
+        &into,
+        "--repository-cache",
+        &home,
+    ];
+    let arguments: Vec<String> = arguments.map(str::to_owned).to_vec();
+    helm.command(&arguments)?.map_err(anyhow::Error::msg)?;
+    Ok(std::fs::read(folder.path().join("app-1.1.0.tgz"))?)
 }
 
 fn base64_of(text: &str) -> String {
