@@ -1,4 +1,4 @@
-//! `nave tree`: what a Kustomization has applied, and what that has applied.
+//! `nave tree`: what a Kustomization has applied, and what that has applied; what an ArtifactGenerator has made.
 
 mod inventory;
 mod node;
@@ -30,6 +30,30 @@ Examples:
   nave tree ks apps -o json"
     )]
     Kustomization(Kustomization),
+    /// Artifacts
+    Artifact {
+        #[command(subcommand)]
+        of: Artifact,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Artifact {
+    /// The ExternalArtifacts that an ArtifactGenerator has made
+    #[command(after_help = "\
+Examples:
+  nave tree artifact generator monorepo
+  nave tree artifact generator monorepo -o yaml")]
+    Generator(Generator),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct Generator {
+    /// Name of the ArtifactGenerator
+    name: String,
+    /// Form of the output, in place of a drawing
+    #[arg(short, long, value_name = "FORMAT")]
+    output: Option<output::DataFormat>,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -46,13 +70,23 @@ struct Kustomization {
 
 /// Reads inventories and prints them.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
-    let What::Kustomization(arguments) = arguments.what;
     let connection = to.connect().await?;
     let namespace = to.flux_namespace(&connection);
-    let object = api::get(&connection.client, &kinds::KUSTOMIZATION, &namespace, &arguments.name).await?;
-    let mut reader = Reader::new(&connection.client, arguments.compact);
-    let tree: Node = reader.kustomization(&object).await?;
-    match arguments.output {
+    let (tree, format): (Node, _) = match arguments.what {
+        What::Kustomization(arguments) => {
+            let object = api::get(&connection.client, &kinds::KUSTOMIZATION, &namespace, &arguments.name).await?;
+            let mut reader = Reader::new(&connection.client, arguments.compact);
+            (reader.kustomization(&object).await?, arguments.output)
+        }
+        What::Artifact {
+            of: Artifact::Generator(arguments),
+        } => {
+            let kind = &kinds::ARTIFACT_GENERATOR;
+            let object = api::get(&connection.client, kind, &namespace, &arguments.name).await?;
+            (inventory::generator(&object), arguments.output)
+        }
+    };
+    match format {
         None => output::print_text(&tree.draw()),
         Some(format) => output::print_value(&tree.to_value(), format),
     }

@@ -203,6 +203,22 @@ fn trees_go_through_kustomizations_and_releases() {
         assert_eq!(tree["resources"][0], json!({"resource": {
             "Namespace": "tree", "Name": "a", "GroupKind": {"Group": "", "Kind": "ConfigMap"}
         }}));
+        put(&client, "artifactgenerators", json!({
+            "apiVersion": "source.extensions.fluxcd.io/v1beta1", "kind": "ArtifactGenerator",
+            "metadata": {"name": "split", "namespace": "tree"},
+            "spec": {
+                "sources": [{"alias": "all", "kind": "GitRepository", "name": "all"}],
+                "artifacts": [{"name": "a", "copy": [{"from": "@all/a/**", "to": "@artifact/"}]}],
+            },
+            "status": {"inventory": [
+                {"name": "a", "namespace": "tree", "digest": "sha256:0", "filename": "0.tar.gz"},
+                {"name": "b", "namespace": "tree", "digest": "sha256:1", "filename": "1.tar.gz"},
+            ]}
+        })).await;
+        assert_eq!(
+            on(plane, "tree artifact generator split -n tree").await.ok(),
+            "ArtifactGenerator/tree/split\n├── ExternalArtifact/tree/a\n└── ExternalArtifact/tree/b\n"
+        );
         let error = on(plane, "tree ks nobody -n tree").await.fails(1);
         assert!(error.contains("Kustomization \"nobody\" not found"), "{error}");
     });

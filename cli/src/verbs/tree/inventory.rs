@@ -18,7 +18,7 @@ use crate::{
     discovery::Discovery,
     fields::{self, field},
     flux_kinds::HELM_RELEASE,
-    kinds::{KUSTOMIZATION, Kind},
+    kinds::{ARTIFACT_GENERATOR, EXTERNAL_ARTIFACT, KUSTOMIZATION, Kind},
     say,
 };
 
@@ -190,6 +190,22 @@ impl<'a> Reader<'a> {
 
     fn shows(&self, id: &ObjectId) -> bool {
         !self.compact || id.group.contains(FLUX)
+    }
+}
+
+/// An ArtifactGenerator with the artifacts of its `status.inventory`.
+pub fn generator(object: &DynamicObject) -> Node {
+    let children = fields::list(object, "/status/inventory").iter().map(|entry| {
+        Node::leaf(ObjectId {
+            group: EXTERNAL_ARTIFACT.group.to_owned(),
+            kind: EXTERNAL_ARTIFACT.kind.to_owned(),
+            namespace: field(entry, "namespace").to_owned(),
+            name: field(entry, "name").to_owned(),
+        })
+    });
+    Node {
+        id: id_of(&ARTIFACT_GENERATOR, object),
+        children: children.collect(),
     }
 }
 
