@@ -8,7 +8,10 @@ use std::{
 };
 
 use futures::{StreamExt, stream, stream::BoxStream};
-use nave_crds::{fleet::ClusterCounts, reasons::fleet as reasons};
+use nave_crds::{
+    fleet::{ClusterCounts, PlanStatus},
+    reasons::fleet as reasons,
+};
 use nave_placement::{ClusterKey, OwnerKey};
 use nave_placement_controller::{ClusterStatus, FleetStatus};
 use nave_proto::{Digest, IncomingPut, wire::StatusPayload};
@@ -18,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use row::{Order, Row};
 
 use crate::{
+    brake::Ledger,
     cluster_status::ClusterStatuses,
     desired::{Desired, Refused},
     locked,
@@ -32,6 +36,7 @@ pub struct View {
     desired: Arc<Desired>,
     statuses: Arc<ClusterStatuses>,
     memory: Arc<Memory>,
+    ledger: Arc<Ledger>,
     rows: Arc<Mutex<Rows>>,
     changes: broadcast::Sender<OwnerKey>,
 }
@@ -44,11 +49,17 @@ struct Rows {
 
 impl View {
     /// No rows yet.
-    pub fn new(desired: Arc<Desired>, statuses: Arc<ClusterStatuses>, memory: Arc<Memory>) -> Arc<Self> {
+    pub fn new(
+        desired: Arc<Desired>,
+        statuses: Arc<ClusterStatuses>,
+        memory: Arc<Memory>,
+        ledger: Arc<Ledger>,
+    ) -> Arc<Self> {
         Arc::new(View {
             desired,
             statuses,
             memory,
+            ledger,
             rows: Arc::default(),
             changes: broadcast::channel(CHANGES).0,
         })
@@ -176,6 +187,11 @@ impl View {
         for header in state.headers() {
             let _ = self.changes.send(header.owner); // nobody listening is fine
         }
+    }
+
+    /// Something besides its rows changed about a fleet object.
+    pub fn look_again(&self, owner: OwnerKey) {
+        let _ = self.changes.send(owner); // nobody listening is fine
     }
 
     /// Tells of clusters that stay away longer than the grace, of items that cannot be sent, and of rows whose target
@@ -338,6 +354,10 @@ impl FleetStatus for View {
         })
         .flat_map(stream::iter)
         .boxed()
+    }
+
+    fn plan(&self, owner: &OwnerKey) -> Option<PlanStatus> {
+        self.ledger.held(&owner.item_key())
     }
 
     fn connected(&self, cluster: &ClusterKey) -> bool {
