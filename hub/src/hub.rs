@@ -220,6 +220,7 @@ impl Hub {
         );
         tasks.spawn("desired", desired.clone().run(token()));
         tasks.spawn("cluster-status", statuses.run(token()));
+        let history = memory.clone();
         tasks.spawn("memory", memory.run(token()));
         tasks.spawn("view", view.clone().follow(token()));
         tasks.spawn("manifests", artifacts_port::collect(manifests, desired, token()));
@@ -269,7 +270,7 @@ impl Hub {
         if let Some(door) = live {
             let (sessions, metrics) = (sessions.clone(), hub_metrics.clone());
             door.lead(
-                live::Active::new(client.clone(), sessions, metrics, tasks.clone()),
+                live::Active::new(client.clone(), sessions, history, metrics, tasks.clone()),
                 &authority_of_live,
                 &tasks,
             );
