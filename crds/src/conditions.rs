@@ -49,6 +49,9 @@ pub const RESTORED: &str = "Restored";
 /// The spoke's own policy refuses part of the desired state. Cluster.
 pub const POLICY_LIMITED: &str = "PolicyLimited";
 
+/// The link behaves as `spec.link.profile` asks for; exists only where it does not. Cluster.
+pub const LINK_PROFILE: &str = "LinkProfile";
+
 /// Some cluster does not have the target revision yet. Fleet objects.
 pub const PROGRESSING: &str = "Progressing";
 /// Something waits for a person: a plan, a wave, or a field this version cannot honour. Fleet objects.

@@ -253,6 +253,8 @@ pub mod fleet {
     pub const INVALID_SPEC: &str = "InvalidSpec";
     /// A field is accepted by the API but not enforced by this version.
     pub const NOT_ENFORCED: &str = "NotEnforced";
+    /// Deletions are over what `spec.deletion.budget` allows, or take other objects along; `status.plan` names them.
+    pub const DELETIONS_HELD: &str = "DeletionsHeld";
     /// A listed secret is missing.
     pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
     /// A listed secret lacks the label that allows it to leave the hub.

@@ -28,6 +28,7 @@ use crate::{
     artifacts::ManifestCache,
     artifacts_port::{self, SourceArtifacts},
     authority::HubAuthority,
+    brake::{Brake, Ledger, Outbox},
     cluster_status::ClusterStatuses,
     desired::Desired,
     hub_state::Checkpoints,
@@ -125,7 +126,8 @@ impl Hub {
         let desired = Desired::new(checkpoints.clone(), *authority.digest_key(), hub_metrics.clone());
         let statuses = ClusterStatuses::new(client.clone(), ports.clusters.clone(), VERSION);
         let (memory, kept) = Memory::open(state_file(arguments), Limits::default(), hub_metrics.clone()).await;
-        let view = View::new(desired.clone(), statuses.clone(), memory.clone());
+        let ledger = Arc::new(Ledger::default());
+        let view = View::new(desired.clone(), statuses.clone(), memory.clone(), ledger.clone());
         view.restore(kept, |cluster| {
             let object = ports.clusters.get(&cluster.namespace, &cluster.name)?;
             object.metadata.uid.clone()
@@ -161,6 +163,16 @@ impl Hub {
             },
         );
 
+        let brake = Arc::new(Brake {
+            ledger,
+            fleets: ports.fleets.clone(),
+            releases: ports.charts.fleets.clone(),
+            clusters: ports.clusters.clone(),
+            checkpoints: checkpoints.clone(),
+            view: view.clone(),
+            metrics: hub_metrics.clone(),
+            outbox: Outbox::default(),
+        });
         let identities = Arc::new(Identities::new(authority.client_authorities()));
         identities.load(&ports.clusters, &ports.tokens);
         let sessions = Sessions::new(Shared {
@@ -169,6 +181,7 @@ impl Hub {
             renewals: Renewals::new(client.clone(), authority.clone()),
             desired: desired.clone(),
             view: view.clone(),
+            brake: brake.clone(),
             statuses: statuses.clone(),
             manifests: manifests.clone(),
             checkpoints: checkpoints.clone(),
@@ -207,10 +220,12 @@ impl Hub {
         );
         tasks.spawn("desired", desired.clone().run(token()));
         tasks.spawn("cluster-status", statuses.run(token()));
+        let history = memory.clone();
         tasks.spawn("memory", memory.run(token()));
         tasks.spawn("view", view.clone().follow(token()));
         tasks.spawn("manifests", artifacts_port::collect(manifests, desired, token()));
         tasks.spawn("session-ends", sessions.clone().follow_identities(token()));
+        tasks.spawn("brake", sessions.clone().follow_brake(token()));
         tasks.spawn("orphans", sessions.clone().judge_orphans(token()));
         tasks.spawn(
             "behind",
@@ -238,10 +253,7 @@ impl Hub {
         );
         let (source, options, triggers) = (ports.source(), ports.source_options(arguments), ports.source_triggers());
         tasks.spawn("source", nave_source_controller::run(source, options, triggers));
-        let permits = Arc::new(HubPermits {
-            checkpoints: checkpoints.clone(),
-            metrics: hub_metrics.clone(),
-        });
+        let permits = Arc::new(HubPermits(brake));
         let (helm, options) = (ports.helm(permits.clone()), ports.helm_options(arguments));
         tasks.spawn("helm", nave_helm_controller::run(helm, options));
         let (kustomize, options) = (ports.kustomize(permits), ports.kustomize_options(arguments));
@@ -258,7 +270,7 @@ impl Hub {
         if let Some(door) = live {
             let (sessions, metrics) = (sessions.clone(), hub_metrics.clone());
             door.lead(
-                live::Active::new(client.clone(), sessions, metrics, tasks.clone()),
+                live::Active::new(client.clone(), sessions, history, metrics, tasks.clone()),
                 &authority_of_live,
                 &tasks,
             );

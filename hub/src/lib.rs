@@ -5,6 +5,7 @@
 //!                          ▲                                     │
 //!                          └────────────── view ◄────────────────┘ status
 //!                          view ◄─► memory (state file, over a restart)
+//! plans of agents ─► brake ─► permits             what is over a budget waits for a person
 //! Cluster, JoinToken ─► identities, join, renew      Cluster.status ◄─ cluster_status
 //! API server ─► live ─► sessions                 what a user may see of a spoke, on request
 //! GitRepository ─► source ─► artifacts (manifests, chunks)     kubeconfig clusters ◄─ kustomize, probe
@@ -14,6 +15,7 @@ mod args;
 mod artifacts;
 mod artifacts_port;
 mod authority;
+mod brake;
 mod cluster_status;
 mod desired;
 mod hub;

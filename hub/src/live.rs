@@ -13,6 +13,7 @@
 mod audit;
 mod door;
 mod front_proxy;
+mod history;
 mod limits;
 mod question;
 mod read;
@@ -26,7 +27,7 @@ use nave_runtime::Tasks;
 
 pub use door::{API_SERVICE, LiveDoor};
 
-use crate::{metrics::HubMetrics, sessions::Sessions};
+use crate::{memory::Memory, metrics::HubMetrics, sessions::Sessions};
 
 /// The API group that the API server forwards.
 const GROUP: &str = "live.fleet.nave.dev";
@@ -38,6 +39,7 @@ const VERSION: &str = "v1alpha1";
 pub struct Active {
     client: Client,
     sessions: Arc<Sessions>,
+    memory: Arc<Memory>,
     metrics: HubMetrics,
     limits: limits::Limits,
     tasks: Tasks,
@@ -45,10 +47,17 @@ pub struct Active {
 
 impl Active {
     /// Rights are asked for with `client`.
-    pub fn new(client: Client, sessions: Arc<Sessions>, metrics: HubMetrics, tasks: Tasks) -> Self {
+    pub fn new(
+        client: Client,
+        sessions: Arc<Sessions>,
+        memory: Arc<Memory>,
+        metrics: HubMetrics,
+        tasks: Tasks,
+    ) -> Self {
         Active {
             client,
             sessions,
+            memory,
             metrics,
             limits: limits::Limits::default(),
             tasks,

@@ -5,15 +5,18 @@
 //! state file ─► rows, roots ─► view, replicas of the links     (at start, once)
 //! ```
 //!
+//! Beside a row stand the last transitions of its item, for people; hubs do not need them.
+//!
 //! Nothing waits for the disk. A row that was not written when the process died is sent again by its agent, since the
 //! digests differ; the digest stands in the same record as the row, so that a digest is never newer than what it is of.
 //! The file is disposable: a damaged one is put aside, and agents send everything once more.
 
 mod file;
+mod history;
 mod record;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -27,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use file::Limits;
 use file::{Change, FileError, Held, StateFile};
+pub use history::{HistoryRecord, Transition};
 pub use record::RowRecord;
 
 use crate::{locked, metrics::HubMetrics};
@@ -37,6 +41,9 @@ const GATHER: Duration = Duration::from_millis(500);
 const HELD: Duration = Duration::from_secs(5);
 /// After a failure, a full disk mostly.
 const RETRY: Duration = Duration::from_secs(30);
+
+/// Transitions that wait for the disk. With more, the oldest are lost: two for each of a thousand clusters in [`GATHER`].
+const TRANSITIONS: usize = 2048;
 
 /// The rows of the view on disk.
 pub struct Memory {
@@ -63,6 +70,8 @@ pub struct Kept {
 #[derive(Default)]
 struct Pending {
     rows: HashMap<ClusterKey, HashMap<Key, Option<RowRecord>>>,
+    /// Every one of them counts, oldest first.
+    transitions: VecDeque<(ClusterKey, Key, Transition)>,
     forgotten: Vec<ClusterKey>,
 }
 
@@ -121,9 +130,45 @@ impl Memory {
     pub fn forget(&self, cluster: &ClusterKey) {
         let mut pending = locked::mutex(&self.pending);
         pending.rows.remove(cluster);
+        pending.transitions.retain(|(of, ..)| of != cluster);
         pending.forgotten.push(cluster.clone());
         drop(pending);
         self.wake.notify_one();
+    }
+
+    /// The item became otherwise.
+    pub fn became(&self, cluster: &ClusterKey, key: Key, transition: Transition) {
+        let mut pending = locked::mutex(&self.pending);
+        pending.transitions.push_back((cluster.clone(), key, transition));
+        pending.bound();
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    /// What the items of a cluster were before: key and transitions. What is not written yet is among them.
+    ///
+    /// # Errors
+    /// There is no file, or the disk is broken.
+    pub async fn history(&self, cluster: &ClusterKey) -> Result<Vec<(String, HistoryRecord)>, FileError> {
+        let open = locked::mutex(&self.file).clone();
+        let mut found = match open {
+            Some(file) => {
+                let (name, path) = (cluster.to_string(), self.path.clone());
+                let read = tokio::task::spawn_blocking(move || file.history(&name)).await;
+                read.unwrap_or(Err(FileError::Panicked { path }))?
+            }
+            None => Vec::new(),
+        };
+        let pending = locked::mutex(&self.pending);
+        for (_, key, transition) in pending.transitions.iter().filter(|(of, ..)| of == cluster) {
+            let at = found.iter().position(|(known, _)| known.as_str() == &**key);
+            let at = at.unwrap_or_else(|| {
+                found.push((key.to_string(), HistoryRecord::default()));
+                found.len() - 1
+            });
+            found[at].1.push(transition.clone());
+        }
+        Ok(found)
     }
 
     fn note(&self, cluster: &ClusterKey, key: Key, record: Option<RowRecord>) {
@@ -218,7 +263,7 @@ impl Memory {
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.forgotten.is_empty()
+        self.rows.is_empty() && self.forgotten.is_empty() && self.transitions.is_empty()
     }
 
     fn changes(&self) -> Vec<Change> {
@@ -233,11 +278,29 @@ impl Pending {
                 record: record.as_ref().map(Message::encode_to_vec),
             })
         });
-        forgotten.chain(rows).collect()
+        let transitions = self
+            .transitions
+            .iter()
+            .map(|(cluster, key, transition)| Change::Transition {
+                cluster: cluster.to_string(),
+                key: key.to_string(),
+                transition: transition.clone(),
+            });
+        forgotten.chain(rows).chain(transitions).collect()
+    }
+
+    fn bound(&mut self) {
+        let excess = self.transitions.len().saturating_sub(TRANSITIONS);
+        self.transitions.drain(..excess);
     }
 
     /// A batch that was not written: what came meanwhile is newer.
     fn put_back(&mut self, batch: Pending) {
+        let since = std::mem::replace(&mut self.transitions, batch.transitions);
+        let forgotten = &self.forgotten;
+        self.transitions.retain(|(cluster, ..)| !forgotten.contains(cluster));
+        self.transitions.extend(since);
+        self.bound();
         for (cluster, rows) in batch.rows {
             if self.forgotten.contains(&cluster) {
                 continue;

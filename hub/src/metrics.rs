@@ -38,6 +38,8 @@ pub struct HubMetrics {
     pub behind: IntGauge,
     /// Prune plans that were answered, by answer.
     pub permits: IntCounterVec,
+    /// Prune plans that wait for an approval.
+    pub plans_held: IntGauge,
     /// Commits of the state file by outcome (`written`, `failed`).
     pub state_writes: IntCounterVec,
     /// Status rows in the state file.
@@ -112,6 +114,7 @@ impl HubMetrics {
                 "Prune plans that were answered.",
                 "answer",
             ),
+            plans_held: gauge("nave_fleet_prune_plans_held", "Prune plans that wait for an approval."),
             state_writes: counters("nave_hub_state_writes_total", "Commits of the state file.", "outcome"),
             state_rows: gauge("nave_hub_state_rows", "Status rows in the state file."),
             state_bytes: gauge("nave_hub_state_bytes", "Bytes of status rows in the state file."),

@@ -11,6 +11,7 @@ mod admissions;
 mod conversation;
 mod entry;
 mod fetch;
+mod permits;
 
 use std::{
     collections::HashMap,
@@ -37,6 +38,7 @@ use entry::{Entrant, enter};
 use crate::{
     artifacts::ManifestCache,
     authority::HubAuthority,
+    brake::Brake,
     cluster_status::ClusterStatuses,
     desired::Desired,
     hub_state::Checkpoints,
@@ -72,6 +74,8 @@ pub struct Shared {
     pub desired: Arc<Desired>,
     /// What agents say.
     pub view: Arc<View>,
+    /// Which deletions wait.
+    pub brake: Arc<Brake>,
     /// Conditions of clusters.
     pub statuses: Arc<ClusterStatuses>,
     /// Manifests and chunks.
@@ -299,6 +303,7 @@ impl Sessions {
         if !exists {
             locked::mutex(&self.table).remove(cluster);
             self.shared.desired.forget(&cluster_key(cluster));
+            self.shared.brake.forget(&cluster_key(cluster));
             self.shared.view.forget(&cluster_key(cluster));
         }
     }

@@ -8,7 +8,11 @@ use std::{
 };
 
 use futures::{StreamExt, stream, stream::BoxStream};
-use nave_crds::{fleet::ClusterCounts, reasons::fleet as reasons};
+use jiff::Timestamp;
+use nave_crds::{
+    fleet::{ClusterCounts, PlanStatus},
+    reasons::fleet as reasons,
+};
 use nave_placement::{ClusterKey, OwnerKey};
 use nave_placement_controller::{ClusterStatus, FleetStatus};
 use nave_proto::{Digest, IncomingPut, wire::StatusPayload};
@@ -18,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 pub use row::{Order, Row};
 
 use crate::{
+    brake::Ledger,
     cluster_status::ClusterStatuses,
     desired::{Desired, Refused},
     locked,
-    memory::{Kept, Memory},
+    memory::{Kept, Memory, RowRecord, Transition},
 };
 
 /// A reader that lags is given every owner instead of the changes it lost.
@@ -32,6 +37,7 @@ pub struct View {
     desired: Arc<Desired>,
     statuses: Arc<ClusterStatuses>,
     memory: Arc<Memory>,
+    ledger: Arc<Ledger>,
     rows: Arc<Mutex<Rows>>,
     changes: broadcast::Sender<OwnerKey>,
 }
@@ -44,11 +50,17 @@ struct Rows {
 
 impl View {
     /// No rows yet.
-    pub fn new(desired: Arc<Desired>, statuses: Arc<ClusterStatuses>, memory: Arc<Memory>) -> Arc<Self> {
+    pub fn new(
+        desired: Arc<Desired>,
+        statuses: Arc<ClusterStatuses>,
+        memory: Arc<Memory>,
+        ledger: Arc<Ledger>,
+    ) -> Arc<Self> {
         Arc::new(View {
             desired,
             statuses,
             memory,
+            ledger,
             rows: Arc::default(),
             changes: broadcast::channel(CHANGES).0,
         })
@@ -100,11 +112,15 @@ impl View {
             // Under the rows' lock, so that the file has the same last word. A row that reads the same may have another
             // digest, since not everything in it is read here.
             if change != Change::Older {
+                let transition = (change == Change::Transition).then(|| transition_of(&record));
                 self.memory.keep(cluster, put.key.clone(), record);
+                if let Some(transition) = transition {
+                    self.memory.became(cluster, put.key.clone(), transition);
+                }
             }
             change
         };
-        if change == Change::News {
+        if change.is_seen() {
             self.tell(cluster, &put.key, &put.owner.uid);
         }
     }
@@ -178,6 +194,11 @@ impl View {
         }
     }
 
+    /// Something besides its rows changed about a fleet object.
+    pub fn look_again(&self, owner: OwnerKey) {
+        let _ = self.changes.send(owner); // nobody listening is fine
+    }
+
     /// Tells of clusters that stay away longer than the grace, of items that cannot be sent, and of rows whose target
     /// became known after them (a row from before a restart is one), until shutdown.
     pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
@@ -221,8 +242,12 @@ impl View {
 
     fn store(&self, cluster: &ClusterKey, key: &str, row: Row) {
         let uid = row.owner_uid.clone();
+        let record = row.record(&Digest::from_bytes([0; 32]), "");
         let change = locked::mutex(&self.rows).put(cluster, key, row);
-        if change == Change::News {
+        if change == Change::Transition {
+            self.memory.became(cluster, key.into(), transition_of(&record));
+        }
+        if change.is_seen() {
             self.tell(cluster, key, &uid);
         }
     }
@@ -257,6 +282,24 @@ enum Change {
     Same,
     /// A reader sees a difference.
     News,
+    /// It has another state, reason or revision.
+    Transition,
+}
+
+impl Change {
+    fn is_seen(self) -> bool {
+        matches!(self, Change::News | Change::Transition)
+    }
+}
+
+fn transition_of(record: &RowRecord) -> Transition {
+    Transition {
+        time_ms: Timestamp::now().as_millisecond(),
+        state: record.state.clone(),
+        revision: record.revision.clone(),
+        reason: record.reason.clone(),
+        message: record.message.clone(),
+    }
 }
 
 impl Rows {
@@ -269,13 +312,17 @@ impl Rows {
         let change = match of.get_mut(cluster) {
             Some(known) if known.order > row.order => Change::Older,
             Some(known) => {
-                let same = known.says_the_same(&row);
+                let change = match (known.says_the_same(&row), known.is_another_state(&row)) {
+                    (true, _) => Change::Same,
+                    (false, true) => Change::Transition,
+                    (false, false) => Change::News,
+                };
                 *known = row;
-                if same { Change::Same } else { Change::News }
+                change
             }
             None => {
                 of.insert(cluster.clone(), row);
-                Change::News
+                Change::Transition
             }
         };
         self.by_cluster.entry(cluster.clone()).or_default().insert(key);
@@ -338,6 +385,10 @@ impl FleetStatus for View {
         })
         .flat_map(stream::iter)
         .boxed()
+    }
+
+    fn plan(&self, owner: &OwnerKey) -> Option<PlanStatus> {
+        self.ledger.held(&owner.item_key())
     }
 
     fn connected(&self, cluster: &ClusterKey) -> bool {

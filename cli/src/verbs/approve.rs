@@ -1,4 +1,6 @@
-//! `nave approve`: a person says yes to a key.
+//! `nave approve`: a person says yes to a key, or to deletions.
+
+mod plan;
 
 use anyhow::{Result, bail};
 use kube::api::DynamicObject;
@@ -13,17 +15,23 @@ use crate::{
     say,
 };
 
-/// Let a key that waits for approval be its cluster's
+/// Let a key that waits for approval be its cluster's, or deletions that wait take place
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 A key waits when its token needs approval, when the name that it asks for is another key's, and when its certificate
 ended longer ago than spec.identity.renewWithin. Compare the fingerprint with the one that the agent printed.
 
+Deletions wait when they are over the budget of their fleet object, spec.deletion.budget, and when they take other
+objects along. `nave describe` shows them.
+
 Examples:
   nave approve eu-1 -n platform
-  nave approve eu-1 --key sha256:4f1c --replace")]
+  nave approve eu-1 --key sha256:4f1c --replace
+  nave approve fleetkustomization/apps -n platform
+  nave approve fleethelmrelease/web --plan sha256:90aa")]
 pub struct Arguments {
-    /// Name of the cluster
+    /// Name of the cluster, or kind and name of a fleet object whose deletions wait
+    #[arg(value_name = "CLUSTER|KIND/NAME")]
     name: String,
     /// The key, or how its fingerprint begins; needed when several wait
     #[arg(long, value_name = "FINGERPRINT")]
@@ -31,6 +39,9 @@ pub struct Arguments {
     /// Take back the keys that the cluster had, and forget which cluster it was: the name is this key's from now on
     #[arg(long, requires = "key")]
     replace: bool,
+    /// Of a fleet object: the plan that you have seen, or how its digest begins; another one is not approved
+    #[arg(long, value_name = "DIGEST", conflicts_with = "key")]
+    plan: Option<String>,
 }
 
 /// The API's bound on `spec.identity.keys`.
@@ -38,8 +49,20 @@ const MAX_KEYS: usize = 8;
 /// The API's bound on `spec.identity.revokedKeys`.
 const MAX_REVOKED: usize = 32;
 
-/// Adds the key to those of the cluster, and accepts the cluster.
+/// Adds the key to those of the cluster, and accepts the cluster; or approves what a fleet object holds.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
+    if let Some((kind, name)) = plan::fleet_object(&arguments.name)? {
+        if arguments.key.is_some() {
+            bail!("--key is of clusters, and {} is a fleet object", arguments.name);
+        }
+        return plan::approve(kind, name, arguments.plan.as_deref(), to).await;
+    }
+    if arguments.plan.is_some() {
+        bail!(
+            "--plan is of fleet objects; {} is a cluster, fleetkustomization/NAME would be one",
+            arguments.name
+        );
+    }
     let connection = to.connect().await?;
     let workspace = to.workspace_filter(&connection);
     let cluster = api::find(&connection.client, &CLUSTER, workspace.as_deref(), &arguments.name).await?;

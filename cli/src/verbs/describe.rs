@@ -2,6 +2,7 @@
 
 mod cluster;
 mod fleet;
+mod history;
 mod text;
 
 use anyhow::{Result, anyhow};

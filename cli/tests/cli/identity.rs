@@ -88,6 +88,59 @@ fn a_key_that_waits_is_approved() {
 }
 
 #[test]
+fn deletions_that_wait_are_approved() {
+    RUNTIME.block_on(async {
+        let plane = shared().await;
+        let client = plane.client();
+        namespace(&client, "approve-plan").await;
+        let digest = |letter: char| key(letter);
+        let fleet = |plan: Value| {
+            json!({
+                "apiVersion": "fleet.nave.dev/v1alpha1", "kind": "FleetKustomization",
+                "metadata": {"name": "apps", "namespace": "approve-plan"},
+                "spec": {"source": {"ref": {"kind": "GitRepository", "name": "x"}}, "template": {"spec": {}},
+                    "deletion": {"budget": {"objects": 1}}},
+                "status": {"plan": plan},
+            })
+        };
+        let held = json!({"digest": digest('a'), "deletes": 4, "cascades": 0, "clusters": 2});
+        put(&client, "fleetkustomizations", fleet(held)).await;
+        let line = "approve fleetkustomization/apps -n approve-plan";
+        let other = on(plane, &format!("{line} --plan sha256:bb")).await.fails(1);
+        assert!(
+            other.contains("holds another plan by now") && other.contains("hint: "),
+            "{other}"
+        );
+        let shown = on(plane, "describe fleet apps -n approve-plan").await.ok();
+        assert!(
+            shown.contains("nave approve fleetkustomization/apps -n approve-plan --plan sha256:aaaa"),
+            "{shown}"
+        );
+        let told = on(plane, line).await;
+        assert!(told.stderr.contains("4 deletions on 2 clusters"), "{}", told.stderr);
+        told.ok();
+        let fleets = api(
+            &client,
+            "fleet.nave.dev/v1alpha1",
+            "FleetKustomization",
+            "fleetkustomizations",
+            "approve-plan",
+        );
+        let spec = fleets.get("apps").await.expect("a fleet object").data["spec"].clone();
+        assert_eq!(
+            spec["deletion"],
+            json!({"policy": "Prune", "budget": {"objects": 1}, "approvedPlan": digest('a')})
+        );
+        assert!(
+            on(plane, "approve eu-1 -n approve-plan --plan aa")
+                .await
+                .fails(1)
+                .contains("--plan is of fleet objects")
+        );
+    });
+}
+
+#[test]
 fn a_quarantined_cluster_is_released_with_a_token_of_its_own() {
     RUNTIME.block_on(async {
         let plane = shared().await;

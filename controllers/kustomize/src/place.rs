@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::{
     act::{Pruned, describe_failures, owner_of, prune_stale},
     memory::Kept,
+    plan::retry_after,
     reconcile::{Failure, Run},
     report::list_of_deletions,
     target::{account_of, target_of},
@@ -163,7 +164,10 @@ impl Run<'_> {
                     "deletions in the former cluster {} wait for a permit: {reason}",
                     former.server
                 );
-                return Err(Failure::new(reasons::kustomize::PRUNE_HELD, message));
+                return Err(Failure {
+                    after: Some(retry_after(&self.object.spec).min(self.options.requeue_dependency)),
+                    ..Failure::new(reasons::kustomize::PRUNE_HELD, message)
+                });
             }
         };
         if !outcome.deleted.is_empty() {

@@ -13,7 +13,7 @@ use crate::{
     act::{Pruned, describe_failures, owner_of, prune_stale},
     claims::{Divided, with_pending},
     memory::Kept,
-    plan::timeout_of,
+    plan::{retry_after, timeout_of},
     reconcile::{Failure, Run},
     report::list_of_deletions,
 };
@@ -66,7 +66,11 @@ impl Run<'_> {
             Pruned::Held(reason) => {
                 self.set_inventory(&now.union(&stale.into_iter().collect()));
                 let message = format!("deletions wait for a permit: {reason}");
-                return Err(Failure::new(reasons::kustomize::PRUNE_HELD, message));
+                // A permit that comes later than its plan wakes nobody.
+                return Err(Failure {
+                    after: Some(retry_after(&self.object.spec).min(self.options.requeue_dependency)),
+                    ..Failure::new(reasons::kustomize::PRUNE_HELD, message)
+                });
             }
             Pruned::Done(outcome) => (outcome, None),
             Pruned::Failed(outcome) => {

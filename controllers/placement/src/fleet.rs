@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
+use nave_crds::fleet::FleetKustomizationStatus;
+use nave_crds::reasons::fleet as because;
 use nave_crds::{conditions, finalizers, managers};
 use nave_placement::ClusterKey;
 use nave_runtime::schedule::{Backoff, jittered};
@@ -164,6 +166,7 @@ impl<K: FleetKind> FleetReconciler<K> {
     async fn report(&self, fleet: &K, planned: &Planned) -> Result<Next, ReconcileError> {
         let uid = fleet.uid().unwrap_or_default();
         let rows = self.rows(fleet, planned);
+        let plan = self.ports.statuses.plan(&convert::owner_of(fleet));
         // The shared watch may lag behind our own last write; then this repeats it, which is harmless.
         let old = K::fleets(&self.ports)
             .get(&fleet.namespace().unwrap_or_default(), &fleet.name_any())
@@ -180,6 +183,7 @@ impl<K: FleetKind> FleetReconciler<K> {
                 unknown_names: &planned.unknown_names,
                 target: planned.target.as_ref(),
                 problem: planned.problem.as_ref(),
+                plan: plan.as_ref(),
                 now: runtime::whole_seconds(Timestamp::now()),
             },
         );
@@ -208,6 +212,7 @@ impl<K: FleetKind> FleetReconciler<K> {
         };
         self.memory().entry(uid).or_default().written = Some(Instant::now());
         self.tell(fleet, &old.conditions, &new.conditions);
+        self.tell_of_plan(fleet, &old, &new);
         Ok(Next::After(jittered(next, 10)))
     }
 
@@ -266,6 +271,20 @@ impl<K: FleetKind> FleetReconciler<K> {
             reason: connected.reason.clone(),
             message: connected.message.clone(),
         })
+    }
+
+    /// Records an event when deletions of another change than before begin to wait.
+    fn tell_of_plan(&self, fleet: &K, old: &FleetKustomizationStatus, new: &FleetKustomizationStatus) {
+        let Some(plan) = &new.plan else { return };
+        if old.plan.as_ref().is_some_and(|before| before.created == plan.created) {
+            return;
+        }
+        let message = status::describe_plan(plan);
+        let severity = Severity::Error;
+        let about = events::reference(fleet);
+        self.ports
+            .events
+            .record(about, severity, because::DELETIONS_HELD, &message, Default::default());
     }
 
     /// Records an event when Ready says something else than before.

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
+use nave_crds::fleet::PlanStatus;
 use nave_crds::{
     Cluster, ExternalArtifact, FleetHelmRelease, FleetKustomization, GitRepository, HelmChart, HelmRelease,
     HelmRepository, Kustomization, OCIRepository,
@@ -167,7 +168,10 @@ pub trait FleetStatus: Send + Sync + 'static {
     /// that are not quarantined.
     fn of(&self, owner: &OwnerKey) -> Vec<ClusterStatus>;
 
-    /// Fleet objects whose status changed on some cluster, or one of whose clusters connected or
+    /// Deletions of the fleet object that wait for a person, if there are any.
+    fn plan(&self, owner: &OwnerKey) -> Option<PlanStatus>;
+
+    /// Fleet objects whose status changed on some cluster, whose held deletions changed, or one of whose clusters connected or
     /// disconnected. May repeat and may be coalesced, but never loses the latest change.
     fn changes(&self) -> BoxStream<'static, OwnerKey>;
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use nave_crds::conditions as types;
-use nave_crds::fleet::{FleetClusterCounts, FleetKustomizationStatus, FleetParts, UnhealthyCluster};
+use nave_crds::fleet::{FleetClusterCounts, FleetKustomizationStatus, FleetParts, PlanStatus, UnhealthyCluster};
 use nave_crds::reasons::{self, fleet as because};
 use nave_runtime::{Conditions, Status};
 
@@ -76,6 +76,8 @@ pub(crate) struct Input<'a> {
     /// The target, where there is one.
     pub target: Option<&'a Target>,
     pub problem: Option<&'a Problem>,
+    /// Deletions that wait for a person.
+    pub plan: Option<&'a PlanStatus>,
     pub now: Timestamp,
 }
 
@@ -102,7 +104,7 @@ pub(crate) fn fold(old: &FleetKustomizationStatus, input: &Input<'_>) -> FleetKu
     status.unhealthy = unhealthy(input.rows);
     status.clusters = Some(counts.clone());
     status.waves = Vec::new();
-    status.plan = None;
+    status.plan = input.plan.cloned();
 
     let mut set = |kind: &str, state: Status, reason: &str, message: String| {
         status
@@ -118,7 +120,7 @@ pub(crate) fn fold(old: &FleetKustomizationStatus, input: &Input<'_>) -> FleetKu
     } else {
         set(types::PROGRESSING, Status::False, reason, String::new());
     }
-    match held(&counts, &input.spec) {
+    match held(&counts, input) {
         Some((reason, message)) => set(types::HELD, Status::True, reason, message),
         None => status.conditions.remove_condition(types::HELD),
     }
@@ -239,9 +241,12 @@ fn ready(counts: &FleetClusterCounts, input: &Input<'_>, revision: &str) -> (Sta
 }
 
 /// The Held condition, when there is something to say.
-fn held(counts: &FleetClusterCounts, spec: &FleetParts<'_>) -> Option<(&'static str, String)> {
+fn held(counts: &FleetClusterCounts, input: &Input<'_>) -> Option<(&'static str, String)> {
+    if let Some(plan) = input.plan {
+        return Some((because::DELETIONS_HELD, describe_plan(plan)));
+    }
     let mut fields = Vec::new();
-    if let Some(rollout) = spec.rollout {
+    if let Some(rollout) = input.spec.rollout {
         for (set, field) in [
             (!rollout.waves.is_empty(), "spec.rollout.waves"),
             (!rollout.windows.is_empty(), "spec.rollout.windows"),
@@ -251,12 +256,6 @@ fn held(counts: &FleetClusterCounts, spec: &FleetParts<'_>) -> Option<(&'static 
                 fields.push(field);
             }
         }
-    }
-    if spec.deletion.budget.is_some() {
-        fields.push("spec.deletion.budget");
-    }
-    if !spec.deletion.approved_plan.is_empty() {
-        fields.push("spec.deletion.approvedPlan");
     }
     if counts.held > 0 {
         return Some((
@@ -273,6 +272,22 @@ fn held(counts: &FleetClusterCounts, spec: &FleetParts<'_>) -> Option<(&'static 
             ),
         )
     })
+}
+
+/// What waits, and what would release it.
+pub(crate) fn describe_plan(plan: &PlanStatus) -> String {
+    let some = |count: i64, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let cascades = match plan.cascades {
+        0 => String::new(),
+        1 => " (1 takes others along)".to_owned(),
+        many => format!(" ({many} take others along)"),
+    };
+    format!(
+        "{}{cascades} on {} wait for spec.deletion.approvedPlan to be {}",
+        some(plan.deletes, "deletion"),
+        some(plan.clusters, "cluster"),
+        plan.digest
+    )
 }
 
 /// The first clusters, by name, with which something is wrong.

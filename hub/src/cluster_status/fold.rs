@@ -10,7 +10,7 @@ use nave_crds::{
 use nave_runtime::{Conditions, Status};
 
 use super::GRACE;
-use super::said::{Said, agent_current, clock_synced, connected, joined, ready};
+use super::said::{Said, agent_current, clock_synced, connected, joined, link_profile, ready};
 
 /// The API's bounds on facts.
 const MAX_FACTS: usize = 64;
@@ -157,6 +157,17 @@ pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &st
             status.conditions.remove_condition(conditions::RESTORED);
         }
     }
+    match link_profile(cluster) {
+        Some(said) => status.conditions.set(
+            conditions::LINK_PROFILE,
+            said.status,
+            said.reason,
+            said.message,
+            generation,
+            now,
+        ),
+        None => status.conditions.remove_condition(conditions::LINK_PROFILE),
+    }
     let quarantined = seen.quarantined.values().next();
     match quarantined.map(|reason| Said::no_or_yes(true, "Contested", reason.clone())) {
         Some(said) => status.conditions.set(
@@ -210,7 +221,7 @@ fn bounded(facts: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
     use nave_crds::{
-        fleet::{ClusterIdentity, ClusterSpec, PendingKey},
+        fleet::{ClusterIdentity, ClusterSpec, LinkProfile, LinkSpec, PendingKey},
         meta::Time,
     };
 
@@ -362,6 +373,33 @@ mod tests {
         assert_eq!(status.facts["provider"], "a[31mb");
         let clock = status.conditions.get_condition("ClockSynced").unwrap();
         assert_eq!(clock.message, "the spoke's clock is 3 min behind the hub's");
+    }
+
+    #[test]
+    fn a_profile_that_is_not_kept_to_is_said() {
+        let mut cluster = cluster();
+        let said = |cluster: &Cluster, before: ClusterStatus| {
+            let cluster = Cluster {
+                status: Some(before),
+                ..cluster.clone()
+            };
+            fold(&cluster, &open(), at(0), "1.0.0", at(10))
+        };
+        let plain = said(&cluster, ClusterStatus::default());
+        assert!(plain.conditions.get_condition("LinkProfile").is_none());
+        cluster.spec.link = Some(LinkSpec {
+            profile: Some(LinkProfile::Metered),
+        });
+        let metered = said(&cluster, plain);
+        assert!(metered.conditions.is_false("LinkProfile"));
+        assert_eq!(metered.conditions.reason_of("LinkProfile"), Some("NotEnforced"));
+        cluster.spec.link = None;
+        assert!(
+            said(&cluster, metered)
+                .conditions
+                .get_condition("LinkProfile")
+                .is_none()
+        );
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! What the conditions of a Cluster say: pure.
 
 use jiff::Timestamp;
-use nave_crds::{Cluster, conditions, fleet::ClusterStatus, meta::Time, reasons::fleet as reasons};
+use nave_crds::{
+    Cluster, conditions,
+    fleet::{ClusterStatus, LinkProfile},
+    meta::Time,
+    reasons::fleet as reasons,
+};
 use nave_runtime::{Conditions, Status, conditions::whole_seconds};
 
 use super::{
@@ -141,6 +146,19 @@ pub fn agent_current(cluster: &Cluster, seen: &Seen, hub_version: &str) -> Said 
             "VersionDiffers",
             format!("agent {}, wanted {wanted}", seen.agent_version),
         )
+    }
+}
+
+/// LinkProfile: a profile that the link does not keep to; nothing for the others.
+pub fn link_profile(cluster: &Cluster) -> Option<Said> {
+    let profile = cluster.spec.link.as_ref()?.profile?;
+    match profile {
+        LinkProfile::Standard => None,
+        LinkProfile::Metered => Some(Said::no_or_yes(
+            false,
+            reasons::NOT_ENFORCED,
+            "this version does not enforce spec.link.profile Metered: heartbeats and events are those of Standard",
+        )),
     }
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{
     GROUP, VERSION,
     door::Shared,
+    history,
     question::{Question, What},
     read,
 };
@@ -46,8 +47,11 @@ async fn read_cluster(
     let Some(active) = shared.active.get() else {
         return standby();
     };
+    if what == "history" {
+        return history::answer(active, &caller, &ClusterRef::new(&workspace, &cluster)).await;
+    }
     let Some(what) = What::of(&what) else {
-        let text = format!("clusters/{what} is not served; objects, events and log are");
+        let text = format!("clusters/{what} is not served; objects, events, log and history are");
         return refused(StatusCode::NOT_FOUND, "NotFound", &text);
     };
     let question = match question {
@@ -90,6 +94,6 @@ fn resources() -> Value {
     let one = |name: &str, kind: &str| json!({"name": format!("clusters/{name}"), "singularName": "", "namespaced": true, "kind": kind, "verbs": ["get"]});
     json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": format!("{GROUP}/{VERSION}"),
-        "resources": [one("objects", "LiveObjects"), one("events", "LiveEvents"), one("log", "LiveLog")],
+        "resources": [one("objects", "LiveObjects"), one("events", "LiveEvents"), one("log", "LiveLog"), one("history", "LiveHistory")],
     })
 }

@@ -1,5 +1,7 @@
 //! The state file: one embedded database, bounded, and replaced when it cannot be read.
 
+mod history;
+
 use std::{
     collections::HashMap,
     fs,
@@ -12,7 +14,10 @@ use std::{
 use prost::Message;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition};
 
-use super::record::{FORMAT, RowRecord};
+use super::{
+    history::Transition,
+    record::{FORMAT, RowRecord},
+};
 use crate::locked;
 
 /// Pages that the database keeps in memory. Rows are read once, at start.
@@ -30,17 +35,20 @@ pub struct Limits {
     pub cluster_rows: u64,
     /// Bytes of rows of all clusters.
     pub rows: u64,
+    /// Bytes of the histories of all clusters; what does not fit is not kept.
+    pub history: u64,
     /// Bytes that the file may have when it is opened; a larger one is compacted, and begun anew if that does not help.
     pub file: u64,
 }
 
 impl Default for Limits {
-    /// 512 KiB of rows for a cluster (about a thousand fleet objects), 256 MiB for all, and a file of 1 GiB: a copy on
-    /// write takes at most the same again.
+    /// 512 KiB of rows for a cluster (about a thousand fleet objects), 256 MiB for all, 128 MiB of histories, and a file
+    /// of 1 GiB: a copy on write takes at most the same again.
     fn default() -> Self {
         Limits {
             cluster_rows: 512 * 1024,
             rows: 256 * 1024 * 1024,
+            history: 128 * 1024 * 1024,
             file: 1024 * 1024 * 1024,
         }
     }
@@ -105,6 +113,15 @@ pub enum Change {
         /// The encoded record.
         record: Option<Vec<u8>>,
     },
+    /// Something became otherwise.
+    Transition {
+        /// `namespace/name`.
+        cluster: String,
+        /// The item.
+        key: String,
+        /// How it is now.
+        transition: Transition,
+    },
     /// Nothing of that cluster is kept.
     Forget {
         /// `namespace/name`.
@@ -133,6 +150,8 @@ pub struct Held {
 struct Sizes {
     of: HashMap<String, u64>,
     total: Held,
+    /// Bytes of histories.
+    history: u64,
     /// That a limit was reached has been told.
     told: bool,
 }
@@ -176,12 +195,26 @@ impl StateFile {
         let transaction = self.database.begin_write().map_err(|error| failed(error.into()))?;
         {
             let mut rows = transaction.open_table(ROWS).map_err(|error| failed(error.into()))?;
+            let history = transaction.open_table(history::HISTORY);
+            let mut history = history.map_err(|error| failed(error.into()))?;
             for change in changes {
                 let done = match change {
                     Change::Row { cluster, key, record } => {
                         self.write_row(&mut rows, &mut sizes, cluster, key, record.as_deref())
                     }
-                    Change::Forget { cluster } => forget(&mut rows, &mut sizes, cluster),
+                    Change::Transition {
+                        cluster,
+                        key,
+                        transition,
+                    } => history::note(
+                        &mut history,
+                        &mut sizes.history,
+                        self.limits.history,
+                        (cluster, key),
+                        transition,
+                    ),
+                    Change::Forget { cluster } => forget(&mut rows, &mut sizes, cluster)
+                        .and_then(|()| history::forget(&mut history, &mut sizes.history, cluster)),
                 };
                 done.map_err(|error| failed(error.into()))?;
             }
@@ -315,6 +348,7 @@ fn open_and_read(path: &Path, limits: Limits) -> Result<(StateFile, Vec<StoredRo
         database: file,
         sizes: Mutex::new(sizes),
     };
+    file.measure_history().map_err(|error| table_error(path, error))?;
     Ok((file, rows))
 }
 

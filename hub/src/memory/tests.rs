@@ -93,3 +93,39 @@ fn what_came_since_a_failed_write_is_newer() {
     assert_eq!((digest("a"), digest("b"), digest("c")), (Some(2), None, Some(1)));
     assert_eq!(since.forgotten, [cluster("b")]);
 }
+
+#[tokio::test]
+async fn a_history_is_read_before_and_after_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    let at = |time_ms| Transition {
+        time_ms,
+        ..Transition::default()
+    };
+    let times = async |memory: &Memory| -> Vec<i64> {
+        let found = memory.history(&cluster("a")).await.unwrap();
+        found
+            .iter()
+            .flat_map(|(_, record)| record.transitions.iter().map(|one| one.time_ms))
+            .collect()
+    };
+    let (memory, _) = Memory::open(path.clone(), Limits::default(), metrics()).await;
+    memory.became(&cluster("a"), "k".into(), at(1));
+    assert_eq!(times(&memory).await, [1], "it is not written yet");
+    assert!(memory.write().await);
+    memory.became(&cluster("a"), "k".into(), at(2));
+    memory.became(&cluster("b"), "k".into(), at(9));
+    assert_eq!(times(&memory).await, [1, 2]);
+    assert!(memory.write().await);
+    locked::mutex(&memory.file).take();
+    assert_eq!(times(&memory).await, [0; 0], "without a file nothing is known");
+    let (memory, _) = Memory::open(path, Limits::default(), metrics()).await;
+    assert_eq!(times(&memory).await, [1, 2]);
+    memory.forget(&cluster("a"));
+    assert!(memory.write().await);
+    assert_eq!(times(&memory).await, [0; 0]);
+    for number in 0..3 * TRANSITIONS as i64 {
+        memory.became(&cluster("a"), "k".into(), at(number));
+    }
+    assert_eq!(locked::mutex(&memory.pending).transitions.len(), TRANSITIONS);
+}

@@ -341,11 +341,10 @@ impl HubHandler for Conversation {
     }
 
     async fn status_gone(&self, row: IncomingDelete) -> Result<(), ItemFailure> {
-        let order = self.row_order(row.version);
-        self.sessions
-            .shared
-            .view
-            .remove(&cluster_key(&self.cluster), &row.key, order);
+        let (order, cluster) = (self.row_order(row.version), cluster_key(&self.cluster));
+        let shared = &self.sessions.shared;
+        shared.view.remove(&cluster, &row.key, order);
+        shared.brake.settled(&cluster, &row.key);
         Ok(())
     }
 

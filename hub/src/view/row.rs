@@ -137,6 +137,12 @@ impl Row {
         } == *other
     }
 
+    /// Whether it stands otherwise than before, and not only with other words.
+    pub fn is_another_state(&self, other: &Row) -> bool {
+        (self.state, &self.reason, &self.revision, &self.owner_uid)
+            != (other.state, &other.reason, &other.revision, &other.owner_uid)
+    }
+
     /// The row as the placement controller reads it. It speaks of the target only when both the payload and the
     /// manifest that the agent observed are the target's.
     pub fn status(&self, cluster: ClusterKey, target: Option<&Target>) -> ClusterStatus {
@@ -278,6 +284,18 @@ mod tests {
             assert!(restored.says_the_same(&row), "{state}: {restored:?}");
             assert!(restored.order < row.order);
         }
+    }
+
+    #[test]
+    fn other_words_are_no_other_state() {
+        let mut said = payload("failed");
+        let first = Row::reported("u", order(1, 1), &said);
+        said.conditions[0].message = "2 of 3 replicas".into();
+        let words = Row::reported("u", order(1, 2), &said);
+        assert!(!words.says_the_same(&first) && !words.is_another_state(&first));
+        said.revision = "main@sha1:2".into();
+        assert!(Row::reported("u", order(1, 3), &said).is_another_state(&first));
+        assert!(Row::reported("u", order(1, 4), &payload("ready")).is_another_state(&first));
     }
 
     #[test]

@@ -6,11 +6,12 @@ use nave_bed::{GitServer, GitServerOptions};
 use nave_crds::FleetKustomization;
 use nave_proto::{
     Digest,
-    wire::{DeleteCause, DeletePolicy, PrunePlan},
+    wire::{DeleteCause, DeletePolicy},
 };
 use serde_json::json;
 
 use crate::{
+    brake,
     fake_agent::{Disk, FakeAgent},
     stage::Stage,
 };
@@ -99,18 +100,11 @@ async fn an_item_arrives_with_its_files_and_its_status_comes_back() -> Result<()
     let all_ready = |status: &serde_json::Value| status["clusters"]["ready"] == 1 && status["unhealthy"].is_null();
     stage.fleet_says("apps", "a healthy cluster", all_ready).await?;
 
-    // A plan of deletions is permitted.
-    let plan = PrunePlan {
-        change_id: bundle.change_id.clone(),
-        key: KEY.to_owned(),
-        digest: vec![7; 32],
-        deletes: 1,
-        cascades: Vec::new(),
-        sample: vec!["ConfigMap/platform/old".to_owned()],
-    };
-    ensure!(agent.handle.hold(plan), "the plan's digest has 32 bytes");
-    let permit = disk.has("a permit", |memory| memory.permits.first().cloned()).await?;
-    assert!(permit.granted, "{permit:?}");
+    // Plans of deletions are permitted, or wait for a person. One that is moot is forgotten, on both sides.
+    brake::brakes(&stage, &agent, KEY, &artifact.revision).await?;
+    agent.report(&item, &bundle, "ready", "ReconciliationSucceeded", "nothing to delete")?;
+    brake::released(&stage, "apps").await?;
+    agent.handle.withdraw(&Digest::from_bytes([5; 32]));
 
     // Another hub process over the same state sends nothing again and deletes nothing.
     let welcomes = disk.look(|memory| memory.welcomes.len());

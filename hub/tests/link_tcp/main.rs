@@ -1,5 +1,7 @@
 //! The same tests as `link`, with every agent over TCP.
 
+#[path = "../link/brake.rs"]
+mod brake;
 #[path = "../link/delivery.rs"]
 mod delivery;
 #[path = "../link/doors.rs"]

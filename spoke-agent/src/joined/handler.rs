@@ -225,19 +225,29 @@ pub fn facts() -> Vec<Fact> {
 }
 
 /// Reports go into the link's status map, which a live session sends at once and a later one resumes.
-pub struct LinkStatus(pub Arc<OnceLock<AgentHandle>>);
+pub struct LinkStatus {
+    /// The link, once there is one.
+    pub link: Arc<OnceLock<AgentHandle>>,
+    /// What waits for the hub's word.
+    pub permits: LinkPermits,
+}
 
 impl StatusSink for LinkStatus {
     fn put(&self, key: &str, owner: &OwnerRef, payload: Bytes) {
-        if let Some(link) = self.0.get()
+        if let Some(link) = self.link.get()
             && let Err(error) = link.update_status(|status| status.put(key, owner, payload, None))
         {
             tracing::warn!(item = key, %error, "a report cannot be sent");
         }
     }
 
+    fn settled(&self, key: &str) {
+        self.permits.settled(key);
+    }
+
     fn remove(&self, key: &str, owner: &OwnerRef) {
-        if let Some(link) = self.0.get() {
+        self.permits.settled(key);
+        if let Some(link) = self.link.get() {
             link.update_status(|status| {
                 status.delete(
                     key,

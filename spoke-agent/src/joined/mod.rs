@@ -186,7 +186,10 @@ impl Joined {
             self.items.clone(),
             ports.kustomizations.clone(),
             ports.helm_releases.clone(),
-            Arc::new(LinkStatus(link.clone())),
+            Arc::new(LinkStatus {
+                link: link.clone(),
+                permits: self.permits.clone(),
+            }),
         );
         let worker = Worker {
             objects: FleetObjects::new(ports.client.clone()),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use nave_proto::wire;
+use nave_proto::{Digest, wire};
 use nave_quic::AgentHandle;
 use nave_runtime::ports::{Permit, PlannedDelete, PrunePermits, PrunePlan};
 use tokio::sync::watch;
@@ -41,6 +41,8 @@ struct Inner {
 struct Answers {
     granted: HashSet<Vec<u8>>,
     held: HashMap<Vec<u8>, String>,
+    /// The plan of each item that was asked for last and is not granted yet.
+    asked: HashMap<String, Vec<u8>>,
 }
 
 impl LinkPermits {
@@ -68,16 +70,33 @@ impl LinkPermits {
         self.inner.lifted.store(true, Ordering::Relaxed);
     }
 
+    /// The item is as it should be, or gone: what was to be deleted for it is not waited for any more. Otherwise the hub
+    /// would ask a person to approve what nobody wants.
+    pub fn settled(&self, key: &str) {
+        let asked = self.answers().asked.remove(key);
+        if let Some(digest) = asked {
+            self.withdraw(&digest);
+        }
+    }
+
+    fn withdraw(&self, digest: &[u8]) {
+        self.answers().held.remove(digest);
+        if let (Some(link), Some(digest)) = (self.inner.link.get(), Digest::from_slice(digest)) {
+            link.withdraw(&digest);
+        }
+    }
+
     /// The hub's word on a plan.
     pub fn answered(&self, permit: &wire::PrunePermit) {
         let mut answers = self.answers();
         if permit.granted {
             answers.held.remove(&permit.plan_digest);
+            answers.asked.retain(|_, digest| *digest != permit.plan_digest);
             if answers.granted.len() >= REMEMBERED {
                 answers.granted.clear(); // asked again, and answered again
             }
             answers.granted.insert(permit.plan_digest.clone());
-        } else {
+        } else if answers.asked.values().any(|digest| *digest == permit.plan_digest) {
             answers.held.insert(permit.plan_digest.clone(), permit.reason.clone());
         }
         drop(answers);
@@ -99,6 +118,10 @@ impl LinkPermits {
         else {
             return held("it belongs to a fleet object that this agent has no item of");
         };
+        let before = self.answers().asked.insert(key.clone(), digest.clone());
+        if let Some(before) = before.filter(|before| *before != digest) {
+            self.withdraw(&before); // another list of deletions took its place
+        }
         let mut news = self.inner.news.subscribe();
         link.hold(wire::PrunePlan {
             change_id: plan.change.clone(),

@@ -19,6 +19,8 @@ use super::{
 pub trait StatusSink: Send + Sync {
     /// The item's latest report.
     fn put(&self, key: &str, owner: &OwnerRef, payload: Bytes);
+    /// Nothing is left to do for the item.
+    fn settled(&self, key: &str);
     /// The item is gone.
     fn remove(&self, key: &str, owner: &OwnerRef);
 }
@@ -117,6 +119,9 @@ impl Reporter {
     }
 
     fn send(&self, key: &str, owner: &OwnerRef, payload: StatusPayload) {
+        if payload.state == "ready" {
+            self.sink.settled(key);
+        }
         self.sink.put(key, owner, payload.encode_to_vec().into());
     }
 }

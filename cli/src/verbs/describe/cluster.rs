@@ -9,7 +9,7 @@ use kube::{
 use nave_crds::labels;
 use serde_json::Value;
 
-use super::text::Description;
+use super::{history, text::Description};
 use crate::{
     api,
     connection::Connection,
@@ -31,6 +31,7 @@ pub(super) async fn describe(connection: &Connection, object: &DynamicObject) ->
     description.table("Keys that wait for approval", pending_keys(object));
     description.conditions(object, now);
     description.events(connection, &CLUSTER, object, now).await?;
+    description.table("History", history::of_cluster(connection, object).await);
     if !flag_or_true(object, "/spec/accepted") {
         description.note(&format!(
             "hint: this cluster waits for approval; to let it in:\n  kubectl -n {} patch cluster.fleet.nave.dev {} --type=merge -p '{{\"spec\":{{\"accepted\":true}}}}'",

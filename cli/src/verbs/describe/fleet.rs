@@ -178,10 +178,10 @@ fn plan(description: &mut Description, kind: &Kind, object: &DynamicObject) {
     ]);
     description.table("Deletions that wait for approval", table);
     description.note(&format!(
-        "hint: to approve exactly this plan:\n  kubectl -n {} patch {} {} --type=merge -p '{{\"spec\":{{\"deletion\":{{\"approvedPlan\":\"{}\"}}}}}}'",
-        object.namespace().unwrap_or_default(),
+        "hint: to approve exactly this plan, also by setting spec.deletion.approvedPlan:\n  nave approve {}/{} -n {} --plan {}",
         kind.kind.to_lowercase(),
         object.name_any(),
+        object.namespace().unwrap_or_default(),
         field(plan, "digest")
     ));
 }

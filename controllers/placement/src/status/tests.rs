@@ -2,6 +2,7 @@
 
 use super::*;
 use nave_crds::fleet::{Deletion, DeletionBudget, FleetKustomizationSpec, Rollout};
+use nave_crds::meta::Time;
 use nave_placement::ClusterKey;
 
 /// A row written as `<cluster>:<standing>`.
@@ -68,6 +69,7 @@ fn folded(
             unknown_names: &unknown,
             target: Some(&target),
             problem: problem.as_ref(),
+            plan: None,
             now: Timestamp::UNIX_EPOCH,
         },
     )
@@ -189,16 +191,54 @@ fn fields_that_are_not_enforced_are_named() {
         ..Rollout::default()
     });
     spec.deletion = Deletion {
-        budget: Some(DeletionBudget::default()),
+        budget: Some(DeletionBudget::default()), // the hub's brake reads it
         ..Deletion::default()
     };
     let status = folded(&spec, &["a:ready"], &[], None);
     let held = status.conditions.get_condition("Held").expect("Held");
     assert_eq!(
         held.message,
-        "this version does not enforce spec.rollout.rollback, spec.deletion.budget: every cluster gets a change at once"
+        "this version does not enforce spec.rollout.rollback: every cluster gets a change at once"
     );
     assert!(status.conditions.is_true("Ready"), "it is told, but nothing is wrong");
+}
+
+#[test]
+fn deletions_that_wait_are_shown_and_said() {
+    let spec = FleetKustomizationSpec::default();
+    let plan = PlanStatus {
+        digest: "sha256:p".into(),
+        deletes: 12,
+        cascades: 1,
+        clusters: 3,
+        created: Some(Time(Timestamp::UNIX_EPOCH)),
+    };
+    let with = |plan| {
+        let input = Input {
+            spec: (&spec).into(),
+            generation: 7,
+            requested_at: None,
+            rows: &[row("a:held")],
+            unknown_names: &[],
+            target: None,
+            problem: None,
+            plan,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        fold(&folded(&spec, &["a:ready"], &[], None), &input)
+    };
+    let status = with(Some(&plan));
+    assert_eq!(status.plan.as_ref(), Some(&plan));
+    let held = status.conditions.get_condition("Held").expect("Held");
+    assert_eq!((held.status.as_str(), held.reason.as_str()), ("True", "DeletionsHeld"));
+    assert_eq!(
+        held.message,
+        "12 deletions (1 takes others along) on 3 clusters wait for spec.deletion.approvedPlan to be sha256:p"
+    );
+    // A cluster may wait for another reason, such as a hub that is behind.
+    let status = with(None);
+    assert_eq!(status.plan, None);
+    assert_eq!(status.conditions.reason_of("Held"), Some("ClustersProgressing"));
 }
 
 #[test]
@@ -232,6 +272,7 @@ fn nothing_changes_when_nothing_changed() {
             unknown_names: &[],
             target: Some(&target),
             problem: None,
+            plan: None,
             now: Timestamp::from_second(99).expect("a time"),
         },
     );

@@ -189,3 +189,80 @@ fn a_file_that_stays_too_large_is_begun_anew() {
     };
     assert!(matches!(error, FileError::Damaged { .. }), "{error}");
 }
+
+fn became(cluster: &str, key: &str, time_ms: i64, message: &str) -> Change {
+    Change::Transition {
+        cluster: cluster.into(),
+        key: key.into(),
+        transition: Transition {
+            time_ms,
+            state: "failed".into(),
+            message: message.into(),
+            ..Transition::default()
+        },
+    }
+}
+
+/// The times of a cluster's transitions, as `key: times`.
+fn times(file: &StateFile, cluster: &str) -> Vec<String> {
+    let found = file.history(cluster).unwrap();
+    let lines = found.iter().map(|(key, record)| {
+        let times: Vec<String> = record.transitions.iter().map(|one| one.time_ms.to_string()).collect();
+        format!("{key}: {}", times.join(" "))
+    });
+    lines.collect()
+}
+
+#[test]
+fn transitions_of_each_item_are_kept_over_a_restart_and_go_with_their_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    let (file, _) = StateFile::open(&path, Limits::default()).unwrap();
+    assert_eq!(times(&file, "p/a"), [""; 0]);
+    let changes = [
+        became("p/a", "k1", 1, "x"),
+        became("p/a", "k2", 2, "x"),
+        became("p/a", "k1", 3, "x"),
+        became("p/a-b", "k1", 4, "x"),
+        put("p/a", "k1", 1),
+    ];
+    file.apply(&changes).unwrap();
+    drop(file);
+    let (file, rows) = StateFile::open(&path, Limits::default()).unwrap();
+    assert_eq!(rows.len(), 1, "a history is no row");
+    assert_eq!(times(&file, "p/a"), ["k1: 1 3", "k2: 2"]);
+    file.apply(&[gone("p/a", "k1")]).unwrap();
+    assert_eq!(times(&file, "p/a"), ["k1: 1 3", "k2: 2"], "what is no more has been");
+    file.apply(&[Change::Forget { cluster: "p/a".into() }]).unwrap();
+    assert_eq!(
+        (times(&file, "p/a").len(), times(&file, "p/a-b")),
+        (0, vec!["k1: 4".to_owned()])
+    );
+}
+
+#[test]
+fn histories_stay_within_their_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    let limits = Limits {
+        history: 4096,
+        ..Limits::default()
+    };
+    let (file, _) = StateFile::open(&path, limits).unwrap();
+    let long = "m".repeat(500);
+    for time in 0..200 {
+        let key = format!("k{}", time % 20);
+        file.apply(&[became("p/a", &key, time, &long)]).unwrap();
+        let held: u64 = file
+            .history("p/a")
+            .unwrap()
+            .iter()
+            .map(|(key, record)| size(&row_id("p/a", key), &record.encode_to_vec()))
+            .sum();
+        assert!(held <= 4096, "{held} bytes after {time}");
+        assert_eq!(held, locked::mutex(&file.sizes).history);
+    }
+    drop(file);
+    let (file, _) = StateFile::open(&path, limits).unwrap();
+    assert!(locked::mutex(&file.sizes).history > 2048, "there is still something");
+}

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use k8s_openapi::api::core::v1::ObjectReference;
 use nave_crds::{fleet::API_VERSION, reasons::fleet as reasons};
 use nave_placement::Verdict;
+use nave_placement_controller::ClusterState;
 use nave_proto::{
     IncomingPut, ItemFailure,
     wire::{EventMsg, FailCode, FetchRefused, Mode, PrunePermit, PrunePlan, RefusalCode, StatusPayload},
@@ -12,7 +13,12 @@ use nave_proto::{
 use nave_runtime::Severity;
 
 use super::Conversation;
-use crate::{desired::owner_of, locked, view::cluster_key};
+use crate::{
+    brake::refusal,
+    desired::owner_of,
+    locked,
+    view::{Row, cluster_key},
+};
 
 /// Rows of one agent; a spoke with more fleet objects than this has another problem.
 const MAX_ROWS: usize = 4096;
@@ -41,9 +47,19 @@ impl Conversation {
         let cluster_uid = object
             .and_then(|object| object.metadata.uid.clone())
             .unwrap_or_default();
-        shared
-            .view
-            .put(&cluster_key(&self.cluster), &cluster_uid, put, order, &status);
+        let cluster = cluster_key(&self.cluster);
+        shared.view.put(&cluster, &cluster_uid, put, order, &status);
+        // Nothing is left to delete where the item is as it should be now: an earlier row may still say that of an
+        // earlier item.
+        if shared.brake.holds(&cluster, &put.key)
+            && let Some(owner) = owner_of(&put.key, &put.owner.uid)
+        {
+            let target = self.state.target(&owner);
+            let row = Row::reported(&owner.uid, order, &status).status(cluster.clone(), target.as_ref());
+            if row.current && row.state == ClusterState::Ready {
+                shared.brake.settled(&cluster, &put.key);
+            }
+        }
         Ok(())
     }
 
@@ -118,25 +134,13 @@ impl Conversation {
         shared.events.record(object, severity, reason, &message, metadata);
     }
 
-    /// Budgets and approvals are another version's; this one notes what goes and permits it.
+    /// What the brake says; a hub that is Behind does not even note the plan, since it comes again afterwards.
     pub(super) fn decide_plan(&self, plan: &PrunePlan) -> PrunePermit {
-        let granted = locked::mutex(&self.said).mode == Some(Mode::Normal);
-        let answer = if granted { "granted" } else { "held" };
-        self.sessions.shared.metrics.permits.with_label_values(&[answer]).inc();
-        tracing::info!(
-            cluster = %self.cluster, key = plan.key, change = plan.change_id, deletes = plan.deletes,
-            cascades = plan.cascades.len(), answer, "prune plan"
-        );
-        PrunePermit {
-            change_id: plan.change_id.clone(),
-            plan_digest: plan.digest.clone(),
-            granted,
-            reason: if granted {
-                String::new()
-            } else {
-                "the hub waits for an operator and permits nothing".to_owned()
-            },
+        let brake = &self.sessions.shared.brake;
+        if locked::mutex(&self.said).mode != Some(Mode::Normal) {
+            return refusal(plan, "the hub waits for an operator and permits nothing");
         }
+        brake.ask_of_agent(&cluster_key(&self.cluster), self.state.concerns(&plan.key), plan)
     }
 
     pub(super) fn unavailable(&self, what: &str) -> FetchRefused {

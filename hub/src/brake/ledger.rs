@@ -1,0 +1,344 @@
+//! What one change deleted over the fleet so far, and what waits: pure.
+//!
+//! What was granted is counted in memory. After a restart of the hub, agents show again what they still hold, and the
+//! change has its budget once more. A change is over when nobody asked on its behalf for a day.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    fmt,
+    sync::Mutex,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use nave_crds::{fleet::PlanStatus, meta::Time};
+use nave_placement::ClusterKey;
+use nave_proto::wire::{PrunePermit, PrunePlan};
+
+use crate::locked;
+
+/// Changes of one fleet object that are remembered: the present one, and those that lag behind on some clusters.
+const CHANGES: usize = 16;
+/// How long after the last plan a change is over.
+const OVER: SignedDuration = SignedDuration::from_hours(24);
+/// A product on the hub asks again every half minute while it is held; one that does not has nothing to ask for.
+const PRODUCT_ASKS: SignedDuration = SignedDuration::from_mins(15);
+
+/// Who wants to delete.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Holder {
+    /// The agent of a cluster.
+    Agent(ClusterKey),
+    /// A Kustomization or HelmRelease of the hub, as `<kind>/<namespace>/<name>`.
+    Product(String),
+}
+
+/// What applies to a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// A budget.
+    Limited(Budget),
+    /// Nothing: it may go.
+    Free,
+    /// Nothing may go now, for this reason.
+    Wait(String),
+}
+
+/// What a fleet object says about deleting.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Objects over all clusters; none for any number.
+    pub objects: Option<u64>,
+    /// Clusters that lose something; none for any number.
+    pub clusters: Option<u64>,
+    /// Digest of the plans that a person approved; empty for none.
+    pub approved: String,
+}
+
+/// The plans of all fleet objects.
+#[derive(Default)]
+pub struct Ledger {
+    /// By key of the item: the changes, the latest last.
+    owners: Mutex<HashMap<String, VecDeque<Change>>>,
+}
+
+type Permits = Vec<(Holder, PrunePermit)>;
+
+#[derive(Debug)]
+struct Change {
+    id: String,
+    created: Timestamp,
+    last: Timestamp,
+    granted_objects: u64,
+    /// Who was permitted something, and what last.
+    granted: BTreeMap<Holder, Vec<u8>>,
+    held: BTreeMap<Holder, Held>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    digest: Vec<u8>,
+    deletes: u64,
+    cascades: u64,
+    asked: Timestamp,
+}
+
+impl Ledger {
+    /// A plan came. Answers the permits that are to be sent: one to who asks, and those of others that it released.
+    pub fn ask(&self, holder: &Holder, plan: &PrunePlan, verdict: &Verdict, now: Timestamp) -> Permits {
+        let mut owners = locked::mutex(&self.owners);
+        let changes = owners.entry(plan.key.clone()).or_default();
+        // There is one plan for an item and cluster: whatever was held for another change is not wanted any more.
+        for change in changes.iter_mut() {
+            change.held.remove(holder);
+        }
+        changes.retain(|change| change.id == plan.change_id || !change.is_idle());
+        let Some(change) = place(changes, holder, &plan.change_id, now) else {
+            let reason = format!("plans of {CHANGES} other changes of this fleet object wait already");
+            return vec![(holder.clone(), permit(plan, false, reason))];
+        };
+        change.last = now;
+        if change.granted.get(holder) == Some(&plan.digest) && !matches!(verdict, Verdict::Wait(_)) {
+            // The permit was lost with its session; it counts once.
+            return vec![(holder.clone(), permit(plan, true, String::new()))];
+        }
+        let held = Held {
+            digest: plan.digest.clone(),
+            deletes: plan.deletes.max((plan.cascades.len() + plan.sample.len()) as u64),
+            cascades: plan.cascades.len() as u64,
+            asked: now,
+        };
+        change.held.insert(holder.clone(), held);
+        let mut permits = change.judge(verdict);
+        if !permits.iter().any(|(of, _)| of == holder) {
+            let reason = change.why(verdict);
+            permits.push((holder.clone(), permit(plan, false, reason)));
+        }
+        permits
+    }
+
+    /// What may go now; `verdict` tells what applies to a change.
+    pub fn reconsider(&self, key: &str, verdict: impl Fn(&str) -> Verdict, now: Timestamp) -> Permits {
+        let mut owners = locked::mutex(&self.owners);
+        let changes = owners.get_mut(key).into_iter().flatten();
+        let mut permits = Vec::new();
+        for change in changes {
+            let granted = change.judge(&verdict(&change.id));
+            if !granted.is_empty() {
+                change.last = now;
+                permits.extend(granted);
+            }
+        }
+        permits
+    }
+
+    /// Nothing waits there any more: it deleted nothing, or what it was to delete is wanted again. True when something did.
+    pub fn settled(&self, holder: &Holder, key: &str) -> bool {
+        let mut owners = locked::mutex(&self.owners);
+        let changes = owners.get_mut(key).into_iter().flatten();
+        changes.fold(false, |any, change| change.held.remove(holder).is_some() || any)
+    }
+
+    /// Whether something waits there.
+    pub fn holds(&self, holder: &Holder, key: &str) -> bool {
+        let owners = locked::mutex(&self.owners);
+        let mut changes = owners.get(key).into_iter().flatten();
+        changes.any(|change| change.held.contains_key(holder))
+    }
+
+    /// Whoever it was is gone. Answers the keys where it held something.
+    pub fn forget(&self, holder: &Holder) -> Vec<String> {
+        let mut owners = locked::mutex(&self.owners);
+        let mut keys = Vec::new();
+        for (key, changes) in owners.iter_mut() {
+            if changes
+                .iter_mut()
+                .filter_map(|change| change.held.remove(holder))
+                .count()
+                > 0
+            {
+                keys.push(key.clone());
+            }
+        }
+        keys
+    }
+
+    /// Forgets changes that are over, and plans of products that are not asked for any more. Answers whose were held.
+    pub fn sweep(&self, now: Timestamp) -> Vec<String> {
+        let mut owners = locked::mutex(&self.owners);
+        let mut keys = Vec::new();
+        owners.retain(|key, changes| {
+            for change in changes.iter_mut() {
+                let before = change.held.len();
+                change.held.retain(|holder, held| {
+                    matches!(holder, Holder::Agent(_)) || now.duration_since(held.asked) < PRODUCT_ASKS
+                });
+                if change.held.len() < before {
+                    keys.push(key.clone());
+                }
+            }
+            changes.retain(|change| {
+                !change.is_idle() && (!change.held.is_empty() || now.duration_since(change.last) < OVER)
+            });
+            !changes.is_empty()
+        });
+        keys
+    }
+
+    /// What is held of a fleet object: of its latest change that holds anything.
+    pub fn held(&self, key: &str) -> Option<PlanStatus> {
+        let owners = locked::mutex(&self.owners);
+        let change = owners.get(key)?.iter().rev().find(|change| !change.held.is_empty())?;
+        let sum = |part: fn(&Held) -> u64| {
+            let sum = change.held.values().map(part).fold(0, u64::saturating_add);
+            i64::try_from(sum).unwrap_or(i64::MAX)
+        };
+        Some(PlanStatus {
+            digest: change.digest(),
+            deletes: sum(|held| held.deletes),
+            cascades: sum(|held| held.cascades),
+            clusters: change.held.len() as i64,
+            created: Some(Time(change.created)),
+        })
+    }
+
+    /// Fleet objects of which something is held.
+    pub fn keys_held(&self) -> Vec<String> {
+        let owners = locked::mutex(&self.owners);
+        let held = owners
+            .iter()
+            .filter(|(_, changes)| changes.iter().any(|change| !change.held.is_empty()));
+        held.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// How many plans are held.
+    pub fn plans_held(&self) -> usize {
+        let owners = locked::mutex(&self.owners);
+        owners.values().flatten().map(|change| change.held.len()).sum()
+    }
+}
+
+/// The change of that name. When there are too many, one that matters to nobody else makes room, so that an agent which
+/// makes up changes loses only its own.
+fn place<'a>(changes: &'a mut VecDeque<Change>, holder: &Holder, id: &str, now: Timestamp) -> Option<&'a mut Change> {
+    if let Some(at) = changes.iter().position(|change| change.id == id) {
+        return changes.get_mut(at);
+    }
+    if changes.len() >= CHANGES {
+        let only_ours = |change: &Change| change.held.is_empty() && change.granted.keys().all(|of| of == holder);
+        let at = changes.iter().position(only_ours);
+        let at = at.or_else(|| changes.iter().position(|change| change.held.is_empty()))?;
+        changes.remove(at);
+    }
+    changes.push_back(Change::new(id, now));
+    changes.back_mut()
+}
+
+impl Change {
+    fn new(id: &str, now: Timestamp) -> Self {
+        Change {
+            id: id.to_owned(),
+            created: now,
+            last: now,
+            granted_objects: 0,
+            granted: BTreeMap::new(),
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// Nothing was granted and nothing waits.
+    fn is_idle(&self) -> bool {
+        self.granted.is_empty() && self.held.is_empty()
+    }
+
+    /// Grants what may go, in the order of the clusters' names.
+    fn judge(&mut self, verdict: &Verdict) -> Permits {
+        let is_approved = matches!(verdict, Verdict::Limited(budget)
+            if !self.held.is_empty() && budget.approved == self.digest());
+        let mut permits = Vec::new();
+        for (holder, held) in std::mem::take(&mut self.held) {
+            if !is_approved && !self.fits(&holder, &held, verdict) {
+                self.held.insert(holder, held);
+                continue;
+            }
+            // What a person approved is not part of what may go without one.
+            if !is_approved {
+                self.granted_objects = self.granted_objects.saturating_add(held.deletes);
+            }
+            let permit = PrunePermit {
+                change_id: self.id.clone(),
+                plan_digest: held.digest.clone(),
+                granted: true,
+                reason: String::new(),
+            };
+            permits.push((holder.clone(), permit));
+            self.granted.insert(holder, held.digest);
+        }
+        permits
+    }
+
+    fn fits(&self, holder: &Holder, held: &Held, verdict: &Verdict) -> bool {
+        let budget = match verdict {
+            Verdict::Free => return true,
+            Verdict::Wait(_) => return false,
+            Verdict::Limited(budget) => budget,
+        };
+        let objects = self.granted_objects.saturating_add(held.deletes);
+        let clusters = self.granted.len() as u64 + u64::from(!self.granted.contains_key(holder));
+        held.cascades == 0
+            && budget.objects.is_none_or(|most| objects <= most)
+            && budget.clusters.is_none_or(|most| clusters <= most)
+    }
+
+    fn why(&self, verdict: &Verdict) -> String {
+        let budget = match verdict {
+            Verdict::Free => return String::new(),
+            Verdict::Wait(reason) => return reason.clone(),
+            Verdict::Limited(budget) => budget,
+        };
+        let number = |most: Option<u64>, what: &str| match most {
+            None => format!("any number of {what}"),
+            Some(most) => format!("{most} {what}"),
+        };
+        format!(
+            "without approval one change may delete {} on {}, and nothing that takes other objects along; \
+             this one deleted {} on {} so far. An approval names the digest in the fleet object's status.plan",
+            number(budget.objects, "objects"),
+            number(budget.clusters, "clusters"),
+            self.granted_objects,
+            self.granted.len(),
+        )
+    }
+
+    /// Of exactly the plans that are held.
+    fn digest(&self) -> String {
+        let mut text = format!("nave held plans v1\n{}\n", self.id).into_bytes();
+        for (holder, held) in &self.held {
+            for part in [holder.to_string().as_bytes(), &held.digest] {
+                text.extend_from_slice(&(part.len() as u64).to_be_bytes());
+                text.extend_from_slice(part);
+            }
+        }
+        nave_artifact::Digest::sha256(&text).to_string()
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Holder::Agent(cluster) => write!(f, "cluster {cluster}"),
+            Holder::Product(name) => f.write_str(name),
+        }
+    }
+}
+
+fn permit(plan: &PrunePlan, granted: bool, reason: String) -> PrunePermit {
+    PrunePermit {
+        change_id: plan.change_id.clone(),
+        plan_digest: plan.digest.clone(),
+        granted,
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests;

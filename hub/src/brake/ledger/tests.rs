@@ -1,0 +1,203 @@
+use super::*;
+
+const KEY: &str = "FleetKustomization/team/apps";
+
+fn holder(name: &str) -> Holder {
+    Holder::Agent(ClusterKey::new("platform", name))
+}
+
+fn plan(change: &str, digest: u8, deletes: u64, cascades: usize) -> PrunePlan {
+    PrunePlan {
+        change_id: change.into(),
+        key: KEY.into(),
+        digest: vec![digest; 32],
+        deletes,
+        cascades: vec!["Namespace/shop".into(); cascades],
+        sample: Vec::new(),
+    }
+}
+
+fn limited(objects: Option<u64>, clusters: Option<u64>) -> Verdict {
+    Verdict::Limited(Budget {
+        objects,
+        clusters,
+        approved: String::new(),
+    })
+}
+
+fn approving(digest: &str) -> Verdict {
+    Verdict::Limited(Budget {
+        objects: Some(0),
+        clusters: None,
+        approved: digest.to_owned(),
+    })
+}
+
+/// Permits as `<cluster>+<digest>` and `<cluster>-<digest>`.
+fn told(permits: Permits) -> String {
+    let words = permits.iter().map(|(holder, permit)| {
+        let name = holder.to_string();
+        let name = name.rsplit('/').next().expect("at least one part");
+        let sign = if permit.granted { '+' } else { '-' };
+        format!("{name}{sign}{}", permit.plan_digest[0])
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).expect("a time")
+}
+
+fn ask(ledger: &Ledger, name: &str, plan: PrunePlan, verdict: &Verdict) -> String {
+    told(ledger.ask(&holder(name), &plan, verdict, now()))
+}
+
+#[test]
+fn without_a_budget_everything_goes_but_what_takes_others_along() {
+    let (ledger, any) = (Ledger::default(), limited(None, None));
+    assert_eq!(ask(&ledger, "a", plan("c", 1, 5000, 0), &any), "a+1");
+    assert_eq!(ledger.held(KEY), None);
+    assert_eq!(ask(&ledger, "a", plan("c", 2, 5000, 3), &any), "a-2");
+    assert_eq!(ledger.held(KEY).map(|plan| plan.cascades), Some(3));
+}
+
+#[test]
+fn one_change_deletes_no_more_than_its_budget_over_all_clusters() {
+    let (ledger, ten) = (Ledger::default(), limited(Some(10), Some(2)));
+    let ask = |name: &str, plan: PrunePlan| ask(&ledger, name, plan, &ten);
+    assert_eq!(ask("a", plan("c", 1, 6, 0)), "a+1");
+    assert_eq!(ask("b", plan("c", 2, 6, 0)), "b-2", "twelve are more than ten");
+    assert_eq!(ask("c", plan("c", 3, 4, 0)), "c+3");
+    assert_eq!(ask("d", plan("c", 4, 0, 0)), "d-4", "a third cluster");
+    assert_eq!(
+        ask("a", plan("c", 5, 0, 0)),
+        "a+5",
+        "no more clusters and no more objects"
+    );
+    assert_eq!(ask("a", plan("c", 5, 6, 0)), "a+5", "granted before, and counted once");
+    let held = ledger.held(KEY).expect("something is held");
+    assert_eq!((held.deletes, held.cascades, held.clusters), (6, 0, 2));
+    assert_eq!(held.created, Some(Time(now())));
+    // Another change has a budget of its own, and what a cluster held for the one before is not wanted any more.
+    assert_eq!(ask("b", plan("next", 6, 6, 0)), "b+6");
+    assert_eq!(ledger.held(KEY).map(|plan| plan.clusters), Some(1));
+}
+
+#[test]
+fn a_plan_does_not_count_for_less_than_it_names() {
+    let (ledger, one) = (Ledger::default(), limited(Some(1), None));
+    let lying = PrunePlan {
+        sample: vec!["ConfigMap/a".into(), "ConfigMap/b".into()],
+        ..plan("c", 1, 0, 0)
+    };
+    assert_eq!(ask(&ledger, "a", lying, &one), "a-1");
+}
+
+#[test]
+fn an_approval_names_exactly_what_is_held() {
+    let (ledger, none) = (Ledger::default(), limited(Some(0), None));
+    let digest = || ledger.held(KEY).map(|plan| plan.digest).expect("something is held");
+    ask(&ledger, "a", plan("c", 1, 1, 1), &none);
+    let early = approving(&digest());
+    // Another plan came before the approval did: it is not in it.
+    ask(&ledger, "b", plan("c", 2, 1, 0), &none);
+    assert_eq!(told(ledger.reconsider(KEY, |_| early.clone(), now())), "");
+    let both = approving(&digest());
+    assert_eq!(told(ledger.reconsider(KEY, |_| both.clone(), now())), "a+1 b+2");
+    assert_eq!(ledger.held(KEY), None);
+    // A lost permit is given again, and the approval is used up: what comes later has another digest.
+    assert_eq!(ask(&ledger, "a", plan("c", 1, 1, 1), &both), "a+1");
+    assert_eq!(ask(&ledger, "c", plan("c", 3, 1, 0), &both), "c-3");
+    assert_eq!(ask(&ledger, "a", plan("c", 4, 1, 0), &both), "a-4");
+    // The same plans of another change are another thing to approve.
+    assert_eq!(ask(&ledger, "a", plan("d", 1, 1, 1), &both), "a-1");
+    assert_eq!(ask(&ledger, "b", plan("d", 2, 1, 0), &both), "b-2");
+}
+
+#[test]
+fn the_plan_that_completes_what_was_approved_releases_the_others() {
+    let (first, none) = (Ledger::default(), limited(Some(0), None));
+    ask(&first, "a", plan("c", 1, 1, 0), &none);
+    ask(&first, "b", plan("c", 2, 1, 0), &none);
+    let approved = approving(&first.held(KEY).expect("held").digest);
+    // The hub restarts before anybody heard of it.
+    let second = Ledger::default();
+    assert_eq!(ask(&second, "b", plan("c", 2, 1, 0), &approved), "b-2");
+    assert_eq!(ask(&second, "a", plan("c", 1, 1, 0), &approved), "a+1 b+2");
+}
+
+#[test]
+fn a_larger_budget_lets_go_what_fits() {
+    let ledger = Ledger::default();
+    for (name, digest) in [("a", 1), ("b", 2), ("c", 3)] {
+        ask(&ledger, name, plan("c", digest, 4, 0), &limited(Some(3), None));
+    }
+    let reconsider = |verdict: Verdict| told(ledger.reconsider(KEY, |_| verdict.clone(), now()));
+    assert_eq!(reconsider(limited(Some(8), None)), "a+1 b+2");
+    assert_eq!(reconsider(Verdict::Wait("the hub is behind".into())), "");
+    assert_eq!(reconsider(Verdict::Free), "c+3");
+}
+
+#[test]
+fn who_does_not_wait_any_more_is_not_in_the_plan() {
+    let ledger = Ledger::default();
+    for name in ["a", "b", "c"] {
+        ask(&ledger, name, plan("c", 1, 1, 0), &limited(Some(0), None));
+    }
+    assert!(ledger.holds(&holder("a"), KEY));
+    assert!(ledger.settled(&holder("a"), KEY) && !ledger.settled(&holder("a"), KEY));
+    assert_eq!(ledger.forget(&holder("b")), [KEY]);
+    assert_eq!((ledger.plans_held(), ledger.keys_held()), (1, vec![KEY.to_owned()]));
+    assert!(!ledger.holds(&holder("a"), KEY));
+}
+
+#[test]
+fn changes_that_an_agent_makes_up_push_out_only_its_own() {
+    let (ledger, five) = (Ledger::default(), limited(Some(5), None));
+    assert_eq!(ask(&ledger, "good", plan("real", 1, 5, 0), &five), "good+1");
+    for number in 0..100 {
+        assert_eq!(
+            ask(&ledger, "bad", plan(&format!("c{number}"), 2, 0, 0), &five),
+            "bad+2"
+        );
+    }
+    assert_eq!(locked::mutex(&ledger.owners)[KEY].len(), CHANGES);
+    assert_eq!(
+        ask(&ledger, "other", plan("real", 3, 1, 0), &five),
+        "other-3",
+        "still counted"
+    );
+}
+
+#[test]
+fn a_full_ledger_of_held_plans_refuses_and_forgets_nothing() {
+    let (ledger, none) = (Ledger::default(), limited(Some(0), None));
+    for number in 0..CHANGES {
+        ask(
+            &ledger,
+            &format!("c{number}"),
+            plan(&format!("c{number}"), 1, 1, 0),
+            &none,
+        );
+    }
+    assert_eq!(ask(&ledger, "late", plan("late", 2, 0, 0), &none), "late-2");
+    assert_eq!(ledger.plans_held(), CHANGES);
+}
+
+#[test]
+fn what_is_over_is_forgotten_and_what_waits_is_not() {
+    let (ledger, one) = (Ledger::default(), limited(Some(1), None));
+    ask(&ledger, "a", plan("c", 1, 1, 0), &one);
+    let product = Holder::Product("Kustomization/team/apps-on-prem".into());
+    ledger.ask(&product, &plan("c", 2, 1, 0), &one, now());
+    assert_eq!(ask(&ledger, "b", plan("c", 3, 1, 0), &one), "b-3");
+    let later = |hours: i64| now() + SignedDuration::from_hours(hours);
+    assert_eq!(ledger.sweep(later(1)), [KEY], "the product does not ask any more");
+    assert_eq!(ledger.held(KEY).map(|plan| plan.clusters), Some(1));
+    assert!(ledger.sweep(later(48)).is_empty());
+    assert_eq!(ledger.plans_held(), 1, "an agent that is away still waits");
+    ledger.settled(&holder("b"), KEY);
+    ledger.sweep(later(48));
+    assert!(locked::mutex(&ledger.owners).is_empty());
+    assert_eq!(ask(&ledger, "b", plan("c", 3, 1, 0), &one), "b+3");
+}

@@ -1,0 +1,123 @@
+//! What became of the items of a cluster: from the hub's own memory, also while the cluster is away.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use jiff::Timestamp;
+use nave_identity::ClusterRef;
+use serde_json::{Value, json};
+
+use super::{
+    Active, VERSION,
+    audit::{Outcome, Record},
+    front_proxy::Caller,
+    question::{Question, What},
+    rights,
+    routes::refused,
+};
+use crate::{memory::HistoryRecord, view::cluster_key};
+
+/// Most transitions in an answer; the latest.
+const MOST: usize = 500;
+
+/// Answers with the latest transitions. It needs the right to see the cluster's events.
+pub async fn answer(active: &Active, caller: &Caller, cluster: &ClusterRef) -> Response {
+    let question = Question {
+        resource: "history".to_owned(),
+        ..Question::default()
+    };
+    let record = Record::new(caller, cluster, What::Events, &question, &active.metrics);
+    let attributes = rights::attributes(cluster, What::Events, "list");
+    match rights::allowed(&active.client, caller, attributes).await {
+        Ok(Ok(())) => record.allowed(),
+        Ok(Err(why)) => {
+            record.ended(Outcome::Denied, &why, 0);
+            return refused(StatusCode::FORBIDDEN, "Forbidden", &why);
+        }
+        Err(error) => {
+            let text = format!(
+                "asking the hub's API server for the rights of user {:?}: {error}",
+                caller.user
+            );
+            record.ended(Outcome::Failed, &text, 0);
+            return refused(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &text);
+        }
+    }
+    // It takes a place like any other read, so that nobody keeps the disk busy.
+    let _place = match active.limits.take(&caller.user, &cluster.to_string()) {
+        Ok(place) => place,
+        Err(text) => {
+            record.ended(Outcome::Busy, &text, 0);
+            return refused(StatusCode::CONFLICT, "Busy", &text);
+        }
+    };
+    match active.memory.history(&cluster_key(cluster)).await {
+        Ok(found) => {
+            record.ended(Outcome::Done, "", 0);
+            Json(body(&found)).into_response()
+        }
+        Err(error) => {
+            let text = format!("reading the history of cluster {cluster}: {error}");
+            record.ended(Outcome::Failed, &text, 0);
+            refused(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &text)
+        }
+    }
+}
+
+/// Oldest first.
+fn body(found: &[(String, HistoryRecord)]) -> Value {
+    let mut all: Vec<_> = found
+        .iter()
+        .flat_map(|(item, record)| record.transitions.iter().map(move |one| (one.time_ms, item, one)))
+        .collect();
+    all.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+    let excess = all.len().saturating_sub(MOST);
+    let items: Vec<Value> = all[excess..]
+        .iter()
+        .map(|(time, item, one)| {
+            let time = Timestamp::from_millisecond(*time).unwrap_or(Timestamp::UNIX_EPOCH);
+            json!({
+                "time": time.to_string(), "item": item, "state": one.state, "revision": one.revision,
+                "reason": one.reason, "message": one.message,
+            })
+        })
+        .collect();
+    json!({"kind": "LiveHistory", "apiVersion": format!("{}/{VERSION}", super::GROUP), "items": items})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Transition;
+
+    #[test]
+    fn transitions_of_all_items_are_told_in_order_and_the_latest_only() {
+        let record = |times: std::ops::Range<i64>| {
+            let mut record = HistoryRecord::default();
+            for time_ms in times {
+                record.push(Transition {
+                    time_ms,
+                    state: "ready".into(),
+                    ..Transition::default()
+                });
+            }
+            record
+        };
+        let two = [("b".to_owned(), record(5..7)), ("a".to_owned(), record(4..6))];
+        let told = body(&two);
+        let order: Vec<&str> = told["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|one| one["item"].as_str())
+            .collect();
+        assert_eq!(order, ["a", "a", "b", "b"]);
+        assert_eq!(told["items"][0]["time"], "1970-01-01T00:00:00.004Z");
+        let many: Vec<_> = (0..100).map(|n| (format!("k{n}"), record(n..n + 10))).collect();
+        let told = body(&many);
+        assert_eq!(told["items"].as_array().map(Vec::len), Some(MOST));
+        assert_eq!(told["items"][MOST - 1]["item"], "k99");
+    }
+}
