@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::{
     ApplyOptions, Problem, cleanup, compare, fields, ignore,
     rules::{self, Mode},
+    trial::{Trial, is_absent, try_out, would_be_created, would_be_new},
 };
 
 /// A Deployment's controller writes three or four times within some milliseconds after a change.
@@ -55,6 +56,8 @@ pub(crate) struct Remembered {
 pub(crate) struct Examined {
     pub resource: Option<Resource>,
     pub verdict: Verdict,
+    /// It does not exist, and whether it can be created was not asked.
+    pub untried: bool,
 }
 
 #[derive(Debug)]
@@ -160,6 +163,10 @@ impl Memory {
         self.entries.retain(|id, _| ids.contains(id));
     }
 
+    pub(crate) fn knows(&self, id: &ObjectId) -> bool {
+        self.entries.contains_key(id)
+    }
+
     fn recall(&self, object: &Object) -> Option<&Remembered> {
         self.entries
             .get(&object.id())
@@ -168,12 +175,13 @@ impl Memory {
 }
 
 /// Looks at one object.
-pub(crate) async fn examine(context: &Context<'_>, object: &Object) -> Result<Examined, Problem> {
+pub(crate) async fn examine(context: &Context<'_>, object: &Object, trial: Trial) -> Result<Examined, Problem> {
     let (id, desired) = (object.id(), object.as_value());
     if rules::is_left_alone(desired) {
         return Ok(Examined {
             resource: None,
             verdict: Verdict::Skipped,
+            untried: false,
         });
     }
     let options = context.options;
@@ -193,14 +201,28 @@ pub(crate) async fn examine(context: &Context<'_>, object: &Object) -> Result<Ex
         let reason = "set metadata.namespace or spec.targetNamespace";
         return Err(Problem::new(&id, desired, "has no namespace", reason));
     }
+    let mut untried = false;
     let verdict = match known(context, object, &resource) {
         Some(seen) => Verdict::Unchanged(seen, None),
+        None if trial == Trial::Later && is_absent(context, object, &resource).await? => {
+            untried = true;
+            created(desired)
+        }
+        None if trial == Trial::Now && would_be_new(context, object, &resource).await => created(desired),
         None => compare_with_live(context, object, &resource, REPEATS).await?,
     };
     Ok(Examined {
         resource: Some(resource),
         verdict,
+        untried,
     })
+}
+
+fn created(desired: &Value) -> Verdict {
+    Verdict::Write {
+        object: desired.clone(),
+        creates: true,
+    }
 }
 
 async fn resolve(context: &Context<'_>, object: &Object) -> Result<Resource, Problem> {
@@ -260,14 +282,8 @@ async fn compare_with_live(
             return Ok(Verdict::Drifted { fields, live: None });
         }
         // The answer says whether it could be created, before anything of its stage is.
-        target
-            .apply(resource, &id.namespace, &id.name, manager, desired, ApplyMode::DryRun)
-            .await
-            .map_err(|error| Problem::api(&id, desired, "dry-run failed", &error))?;
-        return Ok(Verdict::Write {
-            object: desired.clone(),
-            creates: true,
-        });
+        try_out(target, resource, object).await?;
+        return Ok(created(desired));
     };
     let mode = rules::mode(desired);
     if mode == Mode::IfNotPresent || rules::is_left_alone(&live) {
@@ -365,43 +381,6 @@ fn is_immutable_by_text(error: &kube::Error) -> bool {
     };
     let text = status.message.to_lowercase();
     text.contains("is immutable") || text.contains("immutable field")
-}
-
-/// Whether the API server would accept the object if it did not exist: asked under a name that nobody has. A re-creation
-/// that fails half-way would leave nothing.
-pub(crate) async fn would_be_created(target: &Target, resource: &Resource, object: &Object) -> bool {
-    let mut trial = object.clone();
-    let mut name: String = object.name().chars().take(40).collect();
-    name = format!("{}-nave-trial", name.trim_end_matches(['-', '.', ':']));
-    trial.set_name(&name);
-    if let Some(spec) = trial.as_value_mut().get_mut("spec").and_then(Value::as_object_mut)
-        && object.kind() == "Service"
-    {
-        // They are taken by the object that would be deleted first.
-        spec.remove("clusterIP");
-        spec.remove("clusterIPs");
-        for port in spec
-            .get_mut("ports")
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_object_mut)
-        {
-            port.remove("nodePort");
-        }
-    }
-    let namespace = object.namespace().unwrap_or_default();
-    target
-        .apply(
-            resource,
-            namespace,
-            &name,
-            nave_targets::APPLY_MANAGER,
-            trial.as_value(),
-            ApplyMode::DryRun,
-        )
-        .await
-        .is_ok()
 }
 
 impl Seen {

@@ -69,6 +69,11 @@ impl Inventory {
         other.0.keys().all(|id| self.0.contains_key(id))
     }
 
+    /// Whether the object is here, whatever its version.
+    pub fn has(&self, object: &ObjectId) -> bool {
+        self.0.contains_key(&object.inventory_id())
+    }
+
     /// How many objects.
     pub fn len(&self) -> usize {
         self.0.len()

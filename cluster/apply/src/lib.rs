@@ -24,6 +24,7 @@ mod recheck;
 mod rules;
 mod run;
 mod selector;
+mod trial;
 mod wait;
 
 pub use drift::Drift;

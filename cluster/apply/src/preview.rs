@@ -10,11 +10,12 @@ use serde_json::Value;
 
 use crate::{
     IgnoreRules, Problem, compare,
-    examine::{is_immutable, refused_dry_run, would_be_created},
+    examine::{is_immutable, refused_dry_run},
     ignore,
     inventory::object_of,
     prune::{UNDER_ANOTHER_NAME, find, kept},
     rules::{self, Mode},
+    trial::would_be_created,
 };
 
 /// What applying one object would do.

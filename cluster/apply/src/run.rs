@@ -15,9 +15,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    ApplyError, Check, IgnoreRules, Memory, Problem, WaitItem, entry_of,
+    ApplyError, Check, IgnoreRules, Inventory, Memory, Problem, WaitItem, entry_of,
     examine::{Context, Examined, Seen, Verdict, examine},
     needs::Failed,
+    trial::{Trial, try_out},
     wait,
 };
 
@@ -31,6 +32,8 @@ const GONE_PAUSE: Duration = Duration::from_millis(250);
 pub struct ApplyOptions<'a> {
     /// On whose behalf.
     pub owner: &'a OwnerRef,
+    /// What it is known to have applied. Others are not read before their dry run, which says whether they exist.
+    pub inventory: &'a Inventory,
     /// Re-create objects whose immutable fields changed.
     pub force: bool,
     /// How much of the watch is believed.
@@ -147,7 +150,8 @@ impl Outcome {
 }
 
 /// Applies `objects`, which [`crate::prepare`] has put in order. Inside a stage nothing is written unless every object passes
-/// its dry run. What was applied before an error stays and is in [`Outcome::changes`].
+/// its dry run. The first object of a stage is its own dry run where it does not exist: it is created once all others have
+/// passed theirs and before any of them is written, so that nothing is left behind when it is refused. What was applied before an error stays and is in [`Outcome::changes`].
 ///
 /// With [`ApplyOptions::independent`] an object that fails holds back only what needs it: what lives in its namespace, is of
 /// the kind that it defines, or names it.
@@ -262,14 +266,19 @@ impl Stages<'_> {
         let context = Context {
             target,
             options,
-            memory,
+            memory: &*memory,
             fresh_groups: self.fresh_groups,
         };
         let examined: Vec<Result<Examined, Problem>> = stream::iter(
             // Boxed before they become a stream: otherwise the compiler cannot see that they may be sent.
             members
                 .iter()
-                .map(|object| examine(&context, object).boxed())
+                .enumerate()
+                .map(|(place, object)| {
+                    let is_first = place == 0 && !options.independent && !options.report_only;
+                    let trial = if is_first { Trial::Later } else { Trial::Now };
+                    examine(&context, object, trial).boxed()
+                })
                 .collect::<Vec<_>>(),
         )
         .buffered(concurrency)
@@ -283,6 +292,14 @@ impl Stages<'_> {
                     failed.add(&problem.object, Some(object));
                     problems.push(problem);
                 }
+            }
+        }
+        if work.first().is_some_and(|(_, examined)| examined.untried) {
+            let (object, examined) = work.remove(0);
+            match self.write_untried(object, examined, problems.is_empty()).await {
+                Ok(Some(done)) => note(object, done, memory, changes),
+                Ok(None) => {}
+                Err(problem) => problems.insert(0, problem),
             }
         }
         while !work.is_empty() && (problems.is_empty() || options.independent) {
@@ -312,14 +329,7 @@ impl Stages<'_> {
             .await;
             for (object, written) in members.into_iter().zip(written) {
                 match written {
-                    Ok(done) => {
-                        match &done.live {
-                            Some(live) => memory.remember(object, live, done.change.action == Action::Drifted),
-                            None if done.change.action == Action::Drifted => memory.forget(object),
-                            None => {}
-                        }
-                        changes.push(done.change);
-                    }
+                    Ok(done) => note(object, done, memory, changes),
                     Err(problem) => {
                         failed.add(&problem.object, Some(object));
                         problems.push(problem);
@@ -330,6 +340,41 @@ impl Stages<'_> {
         }
         problems
     }
+
+    /// Creates the object that had no dry run, if all others have passed theirs. If not, or if it is refused, a dry run says
+    /// what is wrong with it.
+    async fn write_untried(
+        &self,
+        object: &Object,
+        examined: Examined,
+        others_passed: bool,
+    ) -> Result<Option<Written>, Problem> {
+        let Stages { target, options, .. } = *self;
+        let resource = examined
+            .resource
+            .clone()
+            .expect("an object that has no dry run was resolved");
+        if !others_passed {
+            return try_out(target, &resource, object).await.map(|()| None);
+        }
+        match write(target, options, object, examined).await {
+            Ok(done) => Ok(Some(done)),
+            Err(refused) => match try_out(target, &resource, object).await {
+                Ok(()) => Err(refused),
+                Err(problem) => Err(problem),
+            },
+        }
+    }
+}
+
+/// Keeps what was done with an object.
+fn note(object: &Object, done: Written, memory: &mut Memory, changes: &mut Vec<Change>) {
+    match &done.live {
+        Some(live) => memory.remember(object, live, done.change.action == Action::Drifted),
+        None if done.change.action == Action::Drifted => memory.forget(object),
+        None => {}
+    }
+    changes.push(done.change);
 }
 
 fn held_back(object: &Object, needed: &str) -> Problem {

@@ -17,7 +17,9 @@ use k8s_openapi::{
 use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
+    core::Request,
 };
+use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -224,40 +226,35 @@ impl Writer {
             },
         );
         let time = Time(event.time);
-        api.create(
-            &PostParams::default(),
-            &Event {
-                metadata: ObjectMeta {
-                    name: Some(name),
-                    namespace: Some(namespace.to_owned()),
-                    annotations: (!event.metadata.is_empty()).then(|| event.metadata.clone()),
-                    ..ObjectMeta::default()
-                },
-                involved_object: event.object.clone(),
-                reason: Some(event.reason.clone()),
-                message: Some(event.message.clone()),
-                type_: Some(
-                    if event.severity == Severity::Error {
-                        "Warning"
-                    } else {
-                        "Normal"
-                    }
-                    .to_owned(),
-                ),
-                source: Some(EventSource {
-                    component: Some(self.controller.to_owned()),
-                    host: None,
-                }),
-                reporting_component: Some(self.controller.to_owned()),
-                reporting_instance: Some(self.instance.clone()),
-                count: Some(1),
-                first_timestamp: Some(time.clone()),
-                last_timestamp: Some(time),
-                ..Event::default()
+        let is_warning = event.severity == Severity::Error;
+        let object = Event {
+            metadata: ObjectMeta {
+                name: Some(name),
+                namespace: Some(namespace.to_owned()),
+                annotations: (!event.metadata.is_empty()).then(|| event.metadata.clone()),
+                ..ObjectMeta::default()
             },
-        )
-        .await
-        .map(drop)
+            involved_object: event.object.clone(),
+            reason: Some(event.reason.clone()),
+            message: Some(event.message.clone()),
+            type_: Some(if is_warning { "Warning" } else { "Normal" }.to_owned()),
+            source: Some(EventSource {
+                component: Some(self.controller.to_owned()),
+                host: None,
+            }),
+            reporting_component: Some(self.controller.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            count: Some(1),
+            first_timestamp: Some(time.clone()),
+            last_timestamp: Some(time),
+            ..Event::default()
+        };
+        let body = serde_json::to_vec(&object).map_err(kube::Error::SerdeError)?;
+        let request = Request::new(api.resource_url())
+            .create(&PostParams::default(), body)
+            .map_err(kube::Error::BuildRequest)?;
+        // The answer is what was sent.
+        self.client.request::<IgnoredAny>(request).await.map(drop)
     }
 
     /// Keeps the memory of repeats bounded: what is past its window goes first, then everything.

@@ -1,28 +1,24 @@
 //! Writing a status subresource: only what changed, and nothing when nothing did.
 
-use std::fmt::Debug;
-
 use kube::{
-    Api,
+    Api, Resource,
     api::{Patch, PatchParams},
+    core::Request,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
 /// Sends a merge patch from `old` to `new` status under `manager`. False when they are equal and nothing was sent.
 ///
 /// # Errors
 /// The API server's answer; 404 means that the object is gone, which callers usually take as done.
-pub async fn patch<K>(
+pub async fn patch<K: Resource + Clone>(
     api: &Api<K>,
     name: &str,
     manager: &str,
     old: &impl Serialize,
     new: &impl Serialize,
-) -> kube::Result<bool>
-where
-    K: Clone + DeserializeOwned + Debug,
-{
+) -> kube::Result<bool> {
     let old = serde_json::to_value(old).map_err(kube::Error::SerdeError)?;
     let new = serde_json::to_value(new).map_err(kube::Error::SerdeError)?;
     let Some(difference) = merge_patch(&old, &new) else {
@@ -32,8 +28,16 @@ where
         field_manager: Some(manager.to_owned()),
         ..PatchParams::default()
     };
-    api.patch_status(name, &parameters, &Patch::Merge(json!({ "status": difference })))
-        .await?;
+    let request = Request::new(api.resource_url())
+        .patch_subresource(
+            "status",
+            name,
+            &parameters,
+            &Patch::Merge(json!({ "status": difference })),
+        )
+        .map_err(kube::Error::BuildRequest)?;
+    // The answer is the whole object, which the watch brings as well.
+    let _: IgnoredAny = api.clone().into_client().request(request).await?;
     Ok(true)
 }
 

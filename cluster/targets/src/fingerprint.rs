@@ -1,6 +1,9 @@
 //! What of a live object's metadata tells whether it still is as we applied it.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use kube::core::ObjectMeta;
 use serde_json::Value;
@@ -33,32 +36,80 @@ impl Fingerprint {
             })?
             .fields_v1
             .as_ref()?;
-        let mut hasher = DefaultHasher::new();
-        meta.uid.hash(&mut hasher);
-        meta.deletion_timestamp.is_some().hash(&mut hasher);
-        hash_value(&own.0, &mut hasher);
-        for (field, values) in [
-            ("/f:metadata/f:labels", &meta.labels),
-            ("/f:metadata/f:annotations", &meta.annotations),
-        ] {
-            for key in own_keys(&own.0, field) {
-                key.hash(&mut hasher);
-                values.as_ref().and_then(|values| values.get(key)).hash(&mut hasher);
-            }
-        }
-        if meta.generation.is_none() {
-            meta.resource_version.hash(&mut hasher);
-        }
-        Some(Fingerprint {
+        let value_of = |values: &'_ Option<BTreeMap<String, String>>, key: &str| values.as_ref()?.get(key).cloned();
+        let seen = Seen {
+            uid: meta.uid.as_deref(),
+            leaves: meta.deletion_timestamp.is_some(),
             generation: meta.generation,
-            digest: hasher.finish(),
-        })
+            version: meta.resource_version.as_deref(),
+            own: &own.0,
+        };
+        Some(seen.fingerprint(
+            |key| value_of(&meta.labels, key),
+            |key| value_of(&meta.annotations, key),
+        ))
     }
 
     /// The same, from the metadata of an object as JSON.
     pub fn of_value(object: &Value) -> Option<Self> {
-        let meta: ObjectMeta = serde_json::from_value(object.get("metadata")?.clone()).ok()?;
-        Fingerprint::of(&meta)
+        let meta = object.get("metadata")?;
+        let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let own = meta
+            .get("managedFields")?
+            .as_array()?
+            .iter()
+            .find(|entry| {
+                text(entry, "manager") == APPLY_MANAGER
+                    && text(entry, "operation") == "Apply"
+                    && text(entry, "subresource").is_empty()
+            })?
+            .get("fieldsV1")
+            .filter(|fields| !fields.is_null())?;
+        let value_of = |values: &str, key: &str| meta.get(values)?.get(key)?.as_str().map(str::to_owned);
+        let seen = Seen {
+            uid: meta.get("uid").and_then(Value::as_str),
+            leaves: meta.get("deletionTimestamp").is_some_and(|time| !time.is_null()),
+            generation: meta.get("generation").and_then(Value::as_i64),
+            version: meta.get("resourceVersion").and_then(Value::as_str),
+            own,
+        };
+        Some(seen.fingerprint(|key| value_of("labels", key), |key| value_of("annotations", key)))
+    }
+}
+
+/// What counts, however it came.
+struct Seen<'a> {
+    uid: Option<&'a str>,
+    leaves: bool,
+    generation: Option<i64>,
+    version: Option<&'a str>,
+    /// The fields that we own.
+    own: &'a Value,
+}
+
+impl Seen<'_> {
+    fn fingerprint(
+        &self,
+        label: impl Fn(&str) -> Option<String>,
+        annotation: impl Fn(&str) -> Option<String>,
+    ) -> Fingerprint {
+        let mut hasher = DefaultHasher::new();
+        self.uid.hash(&mut hasher);
+        self.leaves.hash(&mut hasher);
+        hash_value(self.own, &mut hasher);
+        for key in own_keys(self.own, "/f:metadata/f:labels") {
+            (key, label(key)).hash(&mut hasher);
+        }
+        for key in own_keys(self.own, "/f:metadata/f:annotations") {
+            (key, annotation(key)).hash(&mut hasher);
+        }
+        if self.generation.is_none() {
+            self.version.hash(&mut hasher);
+        }
+        Fingerprint {
+            generation: self.generation,
+            digest: hasher.finish(),
+        }
     }
 }
 
@@ -124,6 +175,20 @@ mod tests {
         check_change("/metadata/managedFields/1/fieldsV1/f:spec", json!({}), true);
         check_change("/metadata/managedFields/0/fieldsV1", json!({}), false);
         check_change("/metadata/managedFields/1/manager", json!("kubectl"), true);
+    }
+
+    #[test]
+    fn an_object_has_the_fingerprint_of_its_metadata() {
+        let mut object = object();
+        object["metadata"]["annotations"] = json!({"note": "n", "other": "o"});
+        for field in ["", "generation", "labels", "uid"] {
+            let metadata = object["metadata"].as_object_mut().expect("metadata is a map");
+            metadata.remove(field);
+            let meta: ObjectMeta = serde_json::from_value(object["metadata"].clone()).expect("it is metadata");
+            let found = Fingerprint::of_value(&object);
+            assert_eq!(found, Fingerprint::of(&meta), "without {field:?}");
+            assert!(found.is_some());
+        }
     }
 
     #[test]

@@ -2,6 +2,10 @@
 
 use http::{Request, header::CONTENT_TYPE};
 use kube::Client;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::{Value, json};
 
 use crate::discovery::Resource;
@@ -63,7 +67,7 @@ fn escaped(segment: &str) -> String {
         .collect()
 }
 
-async fn send(client: &Client, request: http::Result<Request<Vec<u8>>>) -> kube::Result<Value> {
+async fn send<T: DeserializeOwned>(client: &Client, request: http::Result<Request<Vec<u8>>>) -> kube::Result<T> {
     client.request(request.map_err(kube::Error::HttpError)?).await
 }
 
@@ -92,6 +96,44 @@ pub(crate) async fn apply(
     object: &Value,
     mode: ApplyMode,
 ) -> kube::Result<Value> {
+    send(client, apply_request(resource, namespace, name, manager, object, mode)?).await
+}
+
+/// Whether the object could be applied and does not exist. Little of the answer is looked at.
+pub(crate) async fn would_create(
+    client: &Client,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+    manager: &str,
+    object: &Value,
+) -> kube::Result<bool> {
+    let request = apply_request(resource, namespace, name, manager, object, ApplyMode::DryRun)?;
+    let answer: Answer = send(client, request).await?;
+    // What is not stored has no version.
+    Ok(answer.metadata.resource_version.is_empty())
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    metadata: AnswerMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AnswerMetadata {
+    #[serde(default)]
+    resource_version: String,
+}
+
+fn apply_request(
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+    manager: &str,
+    object: &Value,
+    mode: ApplyMode,
+) -> kube::Result<http::Result<Request<Vec<u8>>>> {
     let dry_run = match mode {
         ApplyMode::DryRun => "&dryRun=All",
         ApplyMode::Write => "",
@@ -102,10 +144,9 @@ pub(crate) async fn apply(
         escaped(manager)
     );
     // JSON is YAML.
-    let request = Request::patch(url)
+    Ok(Request::patch(url)
         .header(CONTENT_TYPE, "application/apply-patch+yaml")
-        .body(serde_json::to_vec(object).map_err(kube::Error::SerdeError)?);
-    send(client, request).await
+        .body(serde_json::to_vec(object).map_err(kube::Error::SerdeError)?))
 }
 
 /// RFC 6902.
@@ -143,7 +184,7 @@ pub(crate) async fn delete(
     let request = Request::delete(object_path(resource, namespace, name))
         .header(CONTENT_TYPE, "application/json")
         .body(serde_json::to_vec(&options).map_err(kube::Error::SerdeError)?);
-    match send(client, request).await {
+    match send::<IgnoredAny>(client, request).await {
         Ok(_) => Ok(true),
         Err(error) if is_not_found(&error) => Ok(false),
         Err(error) => Err(error),

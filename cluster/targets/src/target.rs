@@ -136,6 +136,21 @@ impl Target {
         request::apply(&self.client, resource, namespace, name, manager, object, mode).await
     }
 
+    /// Dry run of a server-side apply with force: true when it would create the object.
+    ///
+    /// # Errors
+    /// The API server's answer.
+    pub async fn would_create(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        manager: &str,
+        object: &Value,
+    ) -> kube::Result<bool> {
+        request::would_create(&self.client, resource, namespace, name, manager, object).await
+    }
+
     /// JSON patch (RFC 6902).
     ///
     /// # Errors

@@ -40,6 +40,8 @@ pub(crate) struct Apply<'a> {
     pub kustomization: &'a Kustomization,
     pub target: &'a Arc<Target>,
     pub objects: &'a [Object],
+    /// What it is known to have applied.
+    pub inventory: &'a Inventory,
     pub check: Check,
     pub ignore: &'a IgnoreRules,
     pub expressions: &'a Arc<HealthExpressions>,
@@ -58,6 +60,7 @@ pub(crate) async fn apply_all(
 ) -> Outcome {
     let apply_options = ApplyOptions {
         owner,
+        inventory: work.inventory,
         force: work.kustomization.spec.force,
         check: work.check,
         concurrency: options.concurrent_ssa,

@@ -1,6 +1,6 @@
 //! Building, applying and pruning: what a reconcile does once nothing stands in the way.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use nave_apply::{Check, CommonMetadata, IgnoreRules, Inventory, prepare};
 use nave_crds::{conditions, meta::Artifact, reasons};
@@ -24,7 +24,7 @@ use crate::{
     status,
     target::target_of,
     variables::variables_of,
-    waiting::Applied,
+    waiting::{Applied, PATIENCE},
 };
 
 /// Key of an artifact's metadata: the upstream revision behind it.
@@ -127,14 +127,15 @@ impl Run<'_> {
 
         let before = Inventory::from_status(self.status.inventory.as_ref());
         let intended: Inventory = objects.iter().map(nave_apply::entry_of).collect();
-        if is_new || !before.covers(&intended) {
+        if !before.covers(&intended) {
             self.begin(&before.union(&intended)).await;
         }
-        let outcome = apply_all(
+        let applying = apply_all(
             Apply {
                 kustomization: self.object,
                 target: &target,
                 objects: &objects,
+                inventory: &before,
                 check,
                 ignore: &ignore,
                 expressions: &expressions,
@@ -145,8 +146,12 @@ impl Run<'_> {
             &mut kept.apply,
             self.ports,
             self.options,
-        )
-        .await;
+        );
+        let outcome = if is_new {
+            self.tell_if_long(applying, &before.union(&intended)).await
+        } else {
+            applying.await
+        };
         let list = list_of_changes(&outcome.changes);
         if !list.is_empty() {
             log_of_changes(
@@ -196,6 +201,7 @@ impl Run<'_> {
     fn applied(&self, digest: String, changed: bool) -> Applied {
         Applied {
             began: self.began,
+            was_healthy: self.was_healthy,
             digest,
             changed,
             revision: self.revision.revision.clone(),
@@ -216,6 +222,18 @@ impl Run<'_> {
         self.set_inventory(intended);
         self.write().await;
         self.status.inventory = known; // until it is applied
+    }
+
+    /// Waits for `applying`, and says that it goes on when it takes long. `all` is in the inventory already, or was begun with.
+    async fn tell_if_long<T>(&mut self, applying: impl Future<Output = T>, all: &Inventory) -> T {
+        let mut applying = pin!(applying);
+        if !self.is_progressing() {
+            tokio::select! {
+                done = &mut applying => return done,
+                () = tokio::time::sleep_until(self.began + PATIENCE) => self.begin(all).await,
+            }
+        }
+        applying.await
     }
 
     pub(crate) fn set_inventory(&mut self, inventory: &Inventory) {

@@ -71,12 +71,14 @@ impl Run<'_> {
             limit: timeout_of(spec),
             fail_fast: !self.options.gates.disable_fail_fast_behavior,
         };
+        let untold = is_new && !self.is_progressing();
         kept.waiting = Some(Waiting::begin(
             &self.ports.tasks,
             attempt,
             applied,
             wanted,
             self.triggers.of(&self.key),
+            untold.then(|| self.triggers.of(&self.key)),
         ));
         Ended::Waits
     }
@@ -117,7 +119,7 @@ impl Run<'_> {
     async fn end_succeeded(&mut self, applied: &Applied, is_new: bool, waited: Option<String>) -> Next {
         let at = self.at();
         let spec = &self.object.spec;
-        let was_healthy = self.written.conditions.is_true(conditions::HEALTHY);
+        let was_healthy = applied.was_healthy;
         let was_ready = self.written.conditions.is_true(conditions::READY);
         let new_revision = self.written.last_applied_revision != applied.revision;
         let passed = format!("Health check passed in {}", waited.as_deref().unwrap_or("0s"));
@@ -172,6 +174,29 @@ impl Run<'_> {
         } else {
             Next::After(failure.after.unwrap_or_else(|| retry_after(&self.object.spec)))
         }
+    }
+
+    /// Whether the status says already that work goes on.
+    pub(crate) fn is_progressing(&self) -> bool {
+        let ready = self.written.conditions.get_condition(conditions::READY);
+        ready.is_some_and(|ready| ready.status == "Unknown" && ready.observed_generation == Some(self.generation()))
+    }
+
+    /// Says what is waited for. The inventory stays: what was pruned leaves it at the end.
+    pub(crate) async fn tell_of_wait(&mut self, waiting: &Waiting) {
+        if self.is_progressing() {
+            return;
+        }
+        let message = format!(
+            "Running health checks for revision {} with a timeout of {}",
+            waiting.applied.revision,
+            duration::format(timeout_of(&self.object.spec))
+        );
+        let at = self.at();
+        let revision = &waiting.applied.revision;
+        revision.clone_into(&mut self.status.last_attempted_revision);
+        status::progressing(&mut self.status, &self.object.spec, &message, at);
+        self.write().await;
     }
 
     /// Reports that health is not waited for any more because something newer came. What came is reconciled after this.

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use kube::{Api, ResourceExt};
 use nave_crds::{
     annotations::REQUESTED_AT,
+    conditions::HEALTHY,
     finalizers,
     kustomize::{Kustomization, KustomizationStatus},
     managers,
 };
-use nave_runtime::{Next, Reconciler, finalizer};
+use nave_runtime::{Conditions, Next, Reconciler, finalizer};
 use tokio::time::Instant;
 
 use crate::{
@@ -134,6 +135,7 @@ impl Reconciler<Kustomization> for Kustomizations {
             modes: modes_of(object.annotations()).unwrap_or_default(),
             object: &object,
             key: key.clone(),
+            was_healthy: status.conditions.is_true(HEALTHY),
             written: status.clone(),
             status,
             revision: Revision::default(),
@@ -183,6 +185,8 @@ pub(crate) struct Run<'a> {
     pub status: KustomizationStatus,
     pub revision: Revision,
     pub began: Instant,
+    /// Whether health was good before anything was done.
+    pub was_healthy: bool,
     /// Digest of what was built, once it is.
     pub digest: Option<String>,
 }
@@ -246,6 +250,9 @@ impl Run<'_> {
         if let Some(waiting) = kept.waiting.take_if(|waiting| waiting.attempt == attempt) {
             return match waiting.outcome() {
                 None => {
+                    if waiting.is_long() {
+                        self.tell_of_wait(&waiting).await;
+                    }
                     kept.waiting = Some(waiting);
                     Next::Await
                 }

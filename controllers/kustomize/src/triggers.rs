@@ -64,8 +64,7 @@ impl Triggers {
             move |source| artifact(source).map(version_of),
             kustomizations,
             move |kustomization, source, now| {
-                let key = nave_runtime::watch::key(kustomization);
-                refers_to(kustomization, kind, source) && reads.must_wake(&key, now)
+                refers_to(kustomization, kind, source) && reads.must_wake(&nave_runtime::watch::key(kustomization), now)
             },
             tasks,
         );

@@ -1,6 +1,7 @@
 //! Waiting for health in the background: a reconcile that waits holds no worker.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,6 +20,10 @@ use crate::{memory::Attempt, triggers::Trigger};
 /// A kind that a health check names may come with a CRD that is not there yet.
 const KIND_PAUSE: Duration = Duration::from_secs(2);
 
+/// Work on something new that takes longer is told of in the status while it goes on. What is done sooner is told of once,
+/// by its end.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+
 /// A wait that goes on, or has ended and waits to be looked at. Dropping it ends it.
 pub(crate) struct Waiting {
     pub attempt: Attempt,
@@ -32,6 +37,8 @@ pub(crate) struct Waiting {
 /// What was applied before waiting began.
 pub(crate) struct Applied {
     pub began: Instant,
+    /// Whether health was good before.
+    pub was_healthy: bool,
     pub digest: String,
     pub changed: bool,
     pub revision: String,
@@ -51,15 +58,23 @@ pub(crate) struct Wanted {
 }
 
 impl Waiting {
-    /// Begins; `trigger` is called once the outcome is there.
-    pub fn begin(tasks: &Tasks, attempt: Attempt, applied: Applied, wanted: Wanted, trigger: Trigger) -> Self {
+    /// Begins; `trigger` is called once the outcome is there, and `long` before that when it takes long.
+    pub fn begin(
+        tasks: &Tasks,
+        attempt: Attempt,
+        applied: Applied,
+        wanted: Wanted,
+        trigger: Trigger,
+        long: Option<Trigger>,
+    ) -> Self {
         let outcome: Arc<Mutex<Option<Result<(), WaitError>>>> = Arc::default();
         let stop = tasks.shutdown_token().child_token();
         let (slot, stopped) = (outcome.clone(), stop.clone());
+        let told_at = applied.began + PATIENCE;
         tasks.spawn("health", async move {
             let result = tokio::select! {
                 _ = stopped.cancelled() => return,
-                result = run(wanted) => result,
+                result = run_and_tell(wanted, told_at, long) => result,
             };
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
             trigger.fire().await;
@@ -73,6 +88,11 @@ impl Waiting {
         }
     }
 
+    /// Whether it is worth telling of.
+    pub fn is_long(&self) -> bool {
+        self.applied.began.elapsed() >= PATIENCE
+    }
+
     /// How it ended; none while it goes on.
     pub fn outcome(&self) -> Option<Result<(), WaitError>> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -83,6 +103,17 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+async fn run_and_tell(wanted: Wanted, told_at: Instant, long: Option<Trigger>) -> Result<(), WaitError> {
+    let mut result = pin!(run(wanted));
+    if let Some(long) = long {
+        tokio::select! {
+            result = &mut result => return result,
+            () = tokio::time::sleep_until(told_at) => long.fire().await,
+        }
+    }
+    result.await
 }
 
 async fn run(wanted: Wanted) -> Result<(), WaitError> {

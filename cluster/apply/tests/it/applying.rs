@@ -160,6 +160,96 @@ async fn a_stage_with_any_problem_writes_nothing_and_names_them_all() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_of_a_stage_is_created_only_when_all_others_pass() -> Result<()> {
+    let mut world = World::new("first").await?;
+    let account = |world: &World, name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": world.namespace}});
+    let mut bad = world.deployment("bad", 1, json!({}));
+    bad["spec"]["replicas"] = json!("many");
+    // The first would pass, another does not.
+    let outcome = world
+        .try_apply(vec![
+            account(&world, "first"),
+            world.config("second", json!({})),
+            bad.clone(),
+        ])
+        .await?;
+    let text = outcome.error.context("it has to fail")?.to_string();
+    assert!(outcome.changes.is_empty() && text.contains("Deployment/"), "{text}");
+    assert!(!text.contains("ServiceAccount/"), "{text}");
+    // Neither passes, and both are named.
+    let outcome = world.try_apply(vec![account(&world, "Bad_First"), bad]).await?;
+    let text = outcome.error.context("it has to fail")?.to_string();
+    for part in ["2 objects failed", "Bad_First dry-run failed", "Deployment/"] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    // Only the first does not pass.
+    let objects = vec![account(&world, "Bad_First"), world.config("second", json!({}))];
+    let outcome = world.try_apply(objects).await?;
+    let text = outcome.error.context("it has to fail")?.to_string();
+    assert!(
+        outcome.changes.is_empty() && text.contains("Bad_First dry-run failed"),
+        "{text}"
+    );
+    assert!(world.get("v1", "ServiceAccount", "first").await?.is_none());
+    assert!(world.get("v1", "ConfigMap", "second").await?.is_none());
+
+    // A new object is not read before its dry run, the first has none, and what exists is compared as ever.
+    let Some(audit) = world
+        .plane
+        .audit_log()
+        .is_some()
+        .then(|| world.plane.audit())
+        .transpose()?
+    else {
+        eprintln!("skipped: this cluster has no audit log");
+        return Ok(());
+    };
+    let mark = audit.mark()?;
+    let objects = |world: &World| {
+        vec![
+            account(world, "first"),
+            world.config("second", json!({"a": "1"})),
+            world.config("third", json!({})),
+        ]
+    };
+    let desired = objects(&world);
+    assert_eq!(
+        world.apply(desired.clone()).await?,
+        [
+            "ServiceAccount/first created",
+            "ConfigMap/second created",
+            "ConfigMap/third created"
+        ]
+    );
+    let namespace = world.namespace.clone();
+    let requests = audit.since(mark)?.only(|request| {
+        request.namespace == namespace && !request.user.starts_with("system:") && request.verb != "watch"
+    });
+    let count = |verb: &str, dry: bool| {
+        let same = |request: &nave_bed::Request| request.verb == verb && request.uri.contains("dryRun") == dry;
+        requests.only(|request| same(request)).len()
+    };
+    assert_eq!(
+        (count("get", false), count("patch", true), count("patch", false)),
+        (1, 2, 3),
+        "{}",
+        requests.summary()
+    );
+    // Another owner, who knows nothing of them.
+    world.memory = nave_apply::Memory::new();
+    world.inventory = nave_apply::Inventory::new();
+    assert_eq!(
+        world.apply(desired).await?,
+        [
+            "ServiceAccount/first unchanged",
+            "ConfigMap/second unchanged",
+            "ConfigMap/third unchanged"
+        ]
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn immutable_fields_need_force_and_force_never_loses_an_object() -> Result<()> {
     let mut world = World::new("force").await?;
     world.apply(vec![world.deployment("web", 0, json!({}))]).await?;

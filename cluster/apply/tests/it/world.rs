@@ -116,6 +116,7 @@ impl World {
         let expressions = HealthExpressions::default();
         let options = ApplyOptions {
             owner: &self.owner,
+            inventory: &self.inventory,
             force: self.force,
             check: self.check,
             concurrency: 4,

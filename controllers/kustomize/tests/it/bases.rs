@@ -12,7 +12,10 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use nave_bed::{GitRepo, GitServer, GitServerOptions, eventually};
+use nave_bed::{
+    GitRepo, GitServer, GitServerOptions, eventually,
+    git_ssh::{SshServer, ed25519, pem},
+};
 use serde_json::json;
 
 use crate::stage::{DEADLINE, Setup, Stage, config};
@@ -157,6 +160,64 @@ async fn submodules_of_remote_bases_are_part_of_them() -> Result<()> {
     stage.apply("without", json!({})).await?;
     let message = stage.failed("without", "BuildFailed").await?;
     assert!(message.contains("vendor/lib"), "{message}");
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bases_over_ssh_are_fetched_with_the_key_that_is_there_and_from_known_hosts() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let setup = Setup {
+        ssh: Some(folder.path().to_owned()),
+        ..Setup::default()
+    };
+    let stage = Stage::start_with("ssh-bases", setup).await?;
+    let ns = stage.namespace.clone();
+    let server = GitServer::start(GitServerOptions::default()).await?;
+    let repository = server.create_repo("bases").await?;
+    repository
+        .commit_files(&[
+            ("deploy/kustomization.yaml", "resources: [base.yaml]\n"),
+            ("deploy/base.yaml", &config(&ns, "base", "1")),
+        ])
+        .await?;
+    let root = repository.bare().parent().context("it lies in a folder")?;
+    let key = ed25519();
+    let ssh = SshServer::start(root.to_owned(), ed25519(), vec![key.public_key().clone()]).await;
+    let address = format!("{}//deploy?ref=main", ssh.url("bases"));
+    let files = [("app/kustomization.yaml", format!("resources: ['{address}']\n"))];
+    stage.publish("1", &files).await?;
+    stage
+        .apply("app", json!({"interval": "1s", "retryInterval": "1s"}))
+        .await?;
+    let message = stage.failed("app", "BuildFailed").await?;
+    assert!(message.contains("it needs a key for ssh"), "{message}");
+    assert_eq!(ssh.commands.lock().expect("nobody panicked with it").len(), 0);
+
+    // Somebody else answers at the address: nothing is fetched from there.
+    let other = ssh.known_as(ed25519().public_key());
+    std::fs::write(folder.path().join("known_hosts"), other)?;
+    std::fs::write(folder.path().join("id_ed25519"), pem(&key))?;
+    eventually(DEADLINE, "the host is refused", || async {
+        let message = stage.failed("app", "BuildFailed").await?;
+        ensure!(message.contains("known_hosts"), "{message}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(ssh.commands.lock().expect("nobody panicked with it").len(), 0);
+
+    // What is mounted there is read anew.
+    std::fs::write(folder.path().join("known_hosts"), ssh.known_hosts())?;
+    stage.ready("app", "1").await?;
+    assert_eq!(stage.config("base").await?.context("it is there")?["value"], "1");
+    repository
+        .commit_files(&[("deploy/base.yaml", &config(&ns, "base", "2"))])
+        .await?;
+    eventually(DEADLINE, "the base is followed", || async {
+        let found = stage.config("base").await?.context("it is there")?;
+        ensure!(found["value"] == "2", "{found:?}");
+        Ok(())
+    })
+    .await?;
     stage.stop().await
 }
 

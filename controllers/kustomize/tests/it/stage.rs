@@ -1,6 +1,6 @@
 //! What every test starts from: a namespace, a source whose artifacts the test publishes, and a running reconciler.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::{
@@ -91,6 +91,8 @@ pub struct Setup {
     pub selector: &'static str,
     /// As on a hub.
     pub keeps_own_identity: bool,
+    /// Where a key for remote bases lies.
+    pub ssh: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -106,6 +108,7 @@ impl Default for Setup {
             policy: Arc::new(AllowAll),
             selector: "",
             keeps_own_identity: false,
+            ssh: None,
         }
     }
 }
@@ -211,7 +214,7 @@ impl Stage {
             policy: setup.policy,
             // Away from what the store serves and collects.
             remote_bases: Some(
-                RemoteBases::open(self.bases.path(), true, None).expect("a folder of our own can be opened"),
+                RemoteBases::open(self.bases.path(), true, setup.ssh).expect("a folder of our own can be opened"),
             ),
             tasks: tasks.clone(),
         };
