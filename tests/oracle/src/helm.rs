@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
 use nave_chart::values::ValueFlags;
 use nave_chart::{IgnoreRules, KubeVersion, LoadLimits, Printing, RenderRequest, load_archive, load_folder, render};
 use serde_json::{Value, json};
@@ -135,6 +136,19 @@ fn template(name: &str, chart: &Path, flags: &[String]) -> Result<String> {
             &limits,
         )?,
     };
+    ensure!(
+        matches!(chart.metadata.kind.as_str(), "" | "application"),
+        "{} charts are not installable",
+        chart.metadata.kind
+    );
+    let missing = chart.missing_dependencies();
+    ensure!(
+        missing.is_empty(),
+        "an error occurred while checking for chart dependencies. You may need to run 'helm dependency build' to fetch \
+         missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
+        missing.join(", ")
+    );
+    request.now = Timestamp::now();
     Ok(render(&chart, &request)?.print(&printing)?)
 }
 

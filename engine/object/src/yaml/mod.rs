@@ -11,6 +11,7 @@ mod fold;
 mod node;
 mod number;
 mod parse;
+mod quotes;
 mod read;
 mod scalar;
 mod write;

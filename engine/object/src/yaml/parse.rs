@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use granit_parser::{Event, Parser, ScalarStyle};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle};
 
 use super::colons::Colons;
+use super::quotes;
 use super::{Dialect, Map, Node, Scalar, SmolStr, Style, Tag, YamlError, resolve};
 
 /// Go's limits on aliases: how much of a document may come from them, by its size.
@@ -42,15 +43,39 @@ pub fn parse_nodes(text: &str, dialect: Dialect) -> Result<Vec<Node>, YamlError>
     Ok(documents)
 }
 
-/// Reads documents, and again where texts end in a colon that Go's reader takes for a part of them.
+/// Reads documents, and again where lines of texts in quotes stand further left than the parser takes them.
 fn read(text: &str, dialect: Dialect, line: usize, limit: usize, into: &mut Vec<Node>) -> Result<(), YamlError> {
     let before = into.len();
+    let mut mended = None;
+    let mut result = read_mending_colons(text, dialect, line, limit, into, &mut mended);
+    for _ in 0..MAX_ROUNDS {
+        let Some(text) = mended.take() else { break };
+        into.truncate(before);
+        result = read_mending_colons(&text, dialect, line, limit, into, &mut mended);
+    }
+    result
+}
+
+/// Reads documents, and again where texts end in a colon that Go's reader takes for a part of them.
+fn read_mending_colons(
+    text: &str,
+    dialect: Dialect,
+    line: usize,
+    limit: usize,
+    into: &mut Vec<Node>,
+    mended: &mut Option<String>,
+) -> Result<(), YamlError> {
+    let before = into.len();
     let mut colons = Colons::default();
-    let mut result = Reader::new(text, dialect, line, &mut colons).documents(limit, into);
+    let mut reader = Reader::new(text, dialect, line, &mut colons);
+    let mut result = reader.documents(limit, into);
+    *mended = reader.mended;
     for _ in 0..MAX_ROUNDS {
         let Some(rewritten) = colons.rewrite(text) else { break };
         into.truncate(before);
-        result = Reader::new(&rewritten, dialect, line, &mut colons).documents(limit, into);
+        let mut reader = Reader::new(&rewritten, dialect, line, &mut colons);
+        result = reader.documents(limit, into);
+        *mended = reader.mended;
     }
     result
 }
@@ -117,6 +142,10 @@ struct Reader<'a> {
     nodes: u64,
     aliased: u64,
     colons: &'a mut Colons,
+    /// Where the newest event ends.
+    last: usize,
+    /// The text as it can be read where this one cannot, because lines of a text in quotes stand too far left.
+    mended: Option<String>,
 }
 
 /// A list or map that is not complete yet.
@@ -148,6 +177,8 @@ impl<'a> Reader<'a> {
             nodes: 0,
             aliased: 0,
             colons,
+            last: 0,
+            mended: None,
         }
     }
 
@@ -159,6 +190,9 @@ impl<'a> Reader<'a> {
                 let at = error.marker();
                 if let Some(start) = at.byte_offset() {
                     self.colons.look(self.text, start, None);
+                    if matches!(error.kind(), ErrorKind::InvalidQuotedScalarIndent) {
+                        self.mended = quotes::indented(self.text, self.last, start);
+                    }
                 }
                 let problem = match error.info().as_str() {
                     "recursion limit exceeded" => "lists and maps are nested more than 255 levels deep".to_owned(),
@@ -168,6 +202,7 @@ impl<'a> Reader<'a> {
             })?;
             let line = self.line + span.start.line();
             let column = span.start.col() + 1;
+            self.last = span.end.byte_offset().map_or(self.last, |end| end.max(self.last));
             let (node, anchor, since) = match event {
                 Event::DocumentEnd => {
                     seen += 1;
