@@ -203,17 +203,17 @@ impl Brake {
         }
     }
 
+    /// What a fleet object says about deleting; nothing once it is being deleted itself.
     fn deletion_of(&self, key: &str) -> Option<Deletion> {
+        fn of<K: FleetResource>(object: &K) -> Option<Deletion> {
+            let stays = object.meta().deletion_timestamp.is_none();
+            stays.then(|| object.parts().deletion.clone())
+        }
         let owner = owner_of(key, "")?;
+        let (namespace, name) = (&owner.namespace, &owner.name);
         match owner.kind.as_str() {
-            FleetKustomization::KIND => {
-                let object = self.fleets.get(&owner.namespace, &owner.name)?;
-                Some(object.spec.deletion.clone())
-            }
-            FleetHelmRelease::KIND => {
-                let object = self.releases.get(&owner.namespace, &owner.name)?;
-                Some(object.spec.deletion.clone())
-            }
+            FleetKustomization::KIND => of(self.fleets.get(namespace, name)?.as_ref()),
+            FleetHelmRelease::KIND => of(self.releases.get(namespace, name)?.as_ref()),
             _ => None,
         }
     }

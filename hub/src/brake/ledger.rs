@@ -135,7 +135,7 @@ impl Ledger {
     pub fn settled(&self, holder: &Holder, key: &str) -> bool {
         let mut owners = locked::mutex(&self.owners);
         let changes = owners.get_mut(key).into_iter().flatten();
-        changes.fold(false, |any, change| change.held.remove(holder).is_some() || any)
+        changes.filter_map(|change| change.held.remove(holder)).count() > 0
     }
 
     /// Whether something waits there.
