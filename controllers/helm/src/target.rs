@@ -63,12 +63,15 @@ pub(crate) async fn target_of(
     };
     let namespace = release.metadata.namespace.clone().unwrap_or_default();
     if let Some(config_map) = &reference.config_map_ref {
+        let name = release.metadata.name.as_deref().unwrap_or_default();
+        let clouds = options.cloud.as_ref();
+        let cloud = clouds.map(|cloud| cloud.of_object("HelmRelease", &namespace, name));
         let access = ConfigMapAccess {
             client: &ports.client,
             namespace: &namespace,
             name: &config_map.name,
             account: account.as_ref(),
-            cloud: options.cloud.as_ref(),
+            cloud: cloud.as_ref(),
             gate: options.gates.object_level_workload_identity,
             default_account: &options.default_kubeconfig_service_account,
         };

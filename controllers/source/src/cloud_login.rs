@@ -1,5 +1,6 @@
 //! `spec.provider`: who an object is in a cloud, and what the cloud's servers take from it.
 
+use kube::ResourceExt as _;
 use nave_crds::{
     conditions::FETCH_FAILED,
     reasons::{FEATURE_GATE_DISABLED, source as reasons},
@@ -41,16 +42,24 @@ fn failed(field: &str, provider: Provider, error: &CloudError) -> Failure {
 }
 
 impl<K: Source> Common<K> {
-    /// The clouds, asked as the object wants it.
-    fn cloud(&self, field: &str, provider: Provider, proxy: Option<&ProxyOptions>) -> Result<Cloud, Failure> {
+    /// The clouds, asked on behalf of the object and as it wants it.
+    fn cloud(
+        &self,
+        field: &str,
+        object: &K,
+        provider: Provider,
+        proxy: Option<&ProxyOptions>,
+    ) -> Result<Cloud, Failure> {
         let Some(cloud) = &self.options.cloud else {
             return Err(stalled(
                 reasons::INVALID_PROVIDER_CONFIGURATION,
                 format!("{field}: '{provider}' cannot be used here, use 'generic' with a secret"),
             ));
         };
+        let namespace = object.namespace().unwrap_or_default();
+        let cloud = cloud.of_object(K::KIND, &namespace, &object.name_any());
         match proxy {
-            None => Ok(cloud.clone()),
+            None => Ok(cloud),
             Some(proxy) => cloud
                 .through(proxy)
                 .map_err(|error| refused(format!("spec.proxySecretRef: {error}"))),
@@ -81,7 +90,7 @@ impl<K: Source> Common<K> {
     pub(crate) async fn cloud_login(
         &self,
         field: &str,
-        namespace: &str,
+        object: &K,
         provider: OciProvider,
         whose: Whose<'_>,
         host: &str,
@@ -92,8 +101,9 @@ impl<K: Source> Common<K> {
             OciProvider::Azure => Provider::Azure,
             OciProvider::Gcp => Provider::Gcp,
         };
-        let cloud = self.cloud(field, provider, None)?;
-        let identity = self.cloud_identity(field, provider, namespace, &whose)?;
+        let cloud = self.cloud(field, object, provider, None)?;
+        let namespace = object.namespace().unwrap_or_default();
+        let identity = self.cloud_identity(field, provider, &namespace, &whose)?;
         let login = cloud
             .registry_login(provider, &identity, host)
             .await
@@ -104,15 +114,16 @@ impl<K: Source> Common<K> {
     /// What a cloud's git server takes, and whose it is.
     pub(crate) async fn git_login(
         &self,
+        object: &K,
         provider: Provider,
-        namespace: &str,
         account: &str,
         url: &Url,
         proxy: Option<&ProxyOptions>,
     ) -> Result<(GitLogin, Identity), Failure> {
         let field = "spec.provider";
-        let cloud = self.cloud(field, provider, proxy)?;
-        let identity = self.cloud_identity(field, provider, namespace, &Whose::Account(account))?;
+        let cloud = self.cloud(field, object, provider, proxy)?;
+        let namespace = object.namespace().unwrap_or_default();
+        let identity = self.cloud_identity(field, provider, &namespace, &Whose::Account(account))?;
         let login = cloud
             .git_login(provider, &identity, url)
             .await

@@ -19,6 +19,7 @@ use nave_runtime::{
     schedule::{jittered, spread},
 };
 use nave_store::Owner;
+use tokio::time::Instant;
 
 use crate::{
     common::{Common, End},
@@ -30,7 +31,7 @@ use crate::{
 #[cfg(test)]
 mod day;
 
-/// A step that takes longer is told of in the status while it goes on.
+/// Work that takes longer is told of in the status while it goes on. What is done sooner is told of once, by its end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is particular to a kind.
@@ -79,6 +80,8 @@ pub(crate) struct Work<K: Source> {
     pub sent: K::Status,
     /// The spec is new, or somebody asked: what is found is told, also when it is nothing.
     pub is_asked: bool,
+    /// When the next step that is still under way is told of.
+    told_at: Instant,
 }
 
 impl<K: Source> Work<K> {
@@ -171,6 +174,7 @@ impl<K: Source, S: Steps<K>> SourceReconciler<K, S> {
             draft: Draft::new(sent.clone(), generation, Timestamp::now()),
             sent,
             is_asked: false,
+            told_at: Instant::now() + PATIENCE,
         };
         if object.is_suspended() {
             work.draft.suspended();
@@ -180,9 +184,6 @@ impl<K: Source, S: Steps<K>> SourceReconciler<K, S> {
         }
         let before = work.sent.clone();
         work.is_asked = work.draft.begin(requested);
-        if work.is_asked {
-            common.send(&mut work).await?;
-        }
         let done = Box::pin(self.steps.work(common, &object, &mut work)).await;
         let next = match &done {
             Ok(_) => {
@@ -292,13 +293,15 @@ impl<K: Source, S: Steps<K>> SourceReconciler<K, S> {
 }
 
 impl<K: Source> Common<K> {
-    /// Waits for `step`, and writes the draft when it takes long, so that people see what goes on.
+    /// Waits for `step`, and writes the draft when the work takes long, so that people see what goes on.
     pub async fn with_progress<T>(&self, object: &K, work: &mut Work<K>, step: impl Future<Output = T>) -> T {
         let mut step = pin!(step);
         tokio::select! {
             done = &mut step => return done,
-            _ = tokio::time::sleep(PATIENCE) => {}
+            _ = tokio::time::sleep_until(work.told_at) => {}
         }
+        // The next step has its own time, so that one write tells of each that is slow.
+        work.told_at = Instant::now() + PATIENCE;
         if let Err(End::Api(error)) = self.send(work).await {
             tracing::warn!(object = object.name_any(), error = chain(&error), "writing progress");
         }

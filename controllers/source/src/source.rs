@@ -20,6 +20,8 @@ use crate::summary::Summary;
 pub(crate) trait Source:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
 {
+    /// As its objects and Flux's measures name it.
+    const KIND: &'static str;
     type Status: SourceStatus;
     fn status(&self) -> Option<&Self::Status>;
     fn is_suspended(&self) -> bool;
@@ -93,6 +95,7 @@ impl ConditionRules {
 macro_rules! source {
     ($kind:ty, $status:ty, $interval:expr) => {
         impl Source for $kind {
+            const KIND: &'static str = stringify!($kind);
             type Status = $status;
 
             fn status(&self) -> Option<&$status> {

@@ -10,6 +10,8 @@ pub struct CloudAsk {
     pub provider: &'static str,
     /// Namespace of the object that asks.
     pub namespace: String,
+    /// Its name.
+    pub name: String,
     /// ServiceAccount in it; when empty, the identity of the process.
     pub service_account: String,
     /// Region, if known.

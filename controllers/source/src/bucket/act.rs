@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs::File, io, path::PathBuf};
 
+use kube::ResourceExt as _;
 use nave_artifact::{IGNORE_FILE, Limits, Tarball};
 use nave_bucket::{Access, CloudAsk, Fetched, Keys, Listing, Remote, Storage};
 use nave_crds::{
@@ -44,7 +45,7 @@ impl BucketSteps {
         }
         let spec = &object.spec;
         let planned = plan::plan(spec)?;
-        let access = access(common, &work.namespace, spec, &planned).await?;
+        let access = access(common, &work.namespace, object, &planned).await?;
         let failed = |error| plan::failure(&error);
         let remote = self.buckets.open(&work.key(), access).map_err(failed)?;
         let limits = Limits::default();
@@ -111,12 +112,8 @@ async fn relink(common: &Common<Bucket>, object: &Bucket, work: &mut Work<Bucket
 }
 
 /// The way in, from the spec and the Secrets that it names.
-async fn access(
-    common: &Common<Bucket>,
-    namespace: &str,
-    spec: &BucketSpec,
-    planned: &Plan,
-) -> Result<Access, Failure> {
+async fn access(common: &Common<Bucket>, namespace: &str, object: &Bucket, planned: &Plan) -> Result<Access, Failure> {
+    let spec = &object.spec;
     let proxy = common.proxy(namespace, spec.proxy_secret_ref.as_ref()).await?;
     let tls = common.certificates(namespace, spec.cert_secret_ref.as_ref()).await?;
     let named = common.secret(namespace, "secretRef", spec.secret_ref.as_ref()).await?;
@@ -132,6 +129,7 @@ async fn access(
         (None, provider) => Keys::Cloud(CloudAsk {
             provider: provider.as_str(),
             namespace: namespace.to_owned(),
+            name: object.name_any(),
             service_account: account(common, namespace, spec)?,
             region: spec.region.clone(),
             sts_endpoint: spec.sts.as_ref().map(|sts| sts.endpoint.clone()),

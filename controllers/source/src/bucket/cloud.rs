@@ -17,10 +17,10 @@ pub(crate) struct CloudKeys(pub Cloud);
 impl CloudCredentials for CloudKeys {
     fn key<'a>(&'a self, ask: &'a CloudAsk) -> BoxFuture<'a, Result<CloudKey, String>> {
         async move {
+            let cloud = self.0.of_object("Bucket", &ask.namespace, &ask.name);
             let cloud = match &ask.proxy {
-                None => self.0.clone(),
-                Some(proxy) => self
-                    .0
+                None => cloud,
+                Some(proxy) => cloud
                     .through(proxy)
                     .map_err(|error| format!("spec.proxySecretRef: {error}"))?,
             };

@@ -62,7 +62,7 @@ impl GitRepositorySteps {
             .secret(&namespace, "proxySecretRef", object.spec.proxy_secret_ref.as_ref())
             .await?;
         let access = plan::access(&object.spec, secret.as_ref(), proxy.as_ref())?;
-        let remote = self.remote(common, object, &namespace, access, planned.timeout).await?;
+        let remote = self.remote(common, object, access, planned.timeout).await?;
         let remote = self.git.remote(&work.key(), remote).map_err(git_failure)?;
         let included = self.included(&namespace, object)?;
 
@@ -256,7 +256,6 @@ impl GitRepositorySteps {
         &self,
         common: &Common<GitRepository>,
         object: &GitRepository,
-        namespace: &str,
         access: Access,
         timeout: Duration,
     ) -> Result<Remote, Failure> {
@@ -281,7 +280,7 @@ impl GitRepositorySteps {
                     .clone();
                 let account = &spec.service_account_name;
                 let (login, identity) = common
-                    .git_login(provider, namespace, account, &url, proxy.as_ref())
+                    .git_login(object, provider, account, &url, proxy.as_ref())
                     .await?;
                 let auth = match login {
                     GitLogin::Basic(basic) => Auth::Basic(basic),

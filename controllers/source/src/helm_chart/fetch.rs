@@ -184,7 +184,7 @@ impl HelmChartSteps {
         if provider != OciProvider::Generic && !found.names_credentials {
             // As in Flux, a HelmRepository names no account.
             let field = format!("HelmRepository '{}': spec.provider", object.spec.source_ref.name);
-            let login = common.cloud_login(&field, namespace, provider, Whose::Process, place.registry());
+            let login = common.cloud_login(&field, object, provider, Whose::Process, place.registry());
             found.access.credentials = login.await?;
         }
         let failed = |error: OciError| pull_failure(error.is_access(), chain(&error));

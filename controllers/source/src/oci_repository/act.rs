@@ -12,7 +12,7 @@ use nave_crds::{
     OCIRepository,
     conditions::{FETCH_FAILED, STORAGE_OPERATION_FAILED},
     reasons::{SUCCEEDED, source as reasons},
-    source::{OciLayerOperation, OciProvider, OciRepositorySpec},
+    source::{OciLayerOperation, OciProvider},
 };
 use nave_oci::{OciError, Pulled, Remote};
 use nave_runtime::Severity;
@@ -48,7 +48,7 @@ impl OciRepositorySteps {
         common.check_stored(object, work).await?;
         let spec = &object.spec;
         let planned = plan::plan(spec)?;
-        let remote = self.remote(common, &work.namespace, spec, &planned).await?;
+        let remote = self.remote(common, &work.namespace, object, &planned).await?;
         let resolving = find(&remote, &planned, &spec.url);
         let found = common.with_progress(object, work, resolving).await?;
         let status = &work.draft.status;
@@ -124,9 +124,10 @@ impl OciRepositorySteps {
         &self,
         common: &Common<OCIRepository>,
         namespace: &str,
-        spec: &OciRepositorySpec,
+        object: &OCIRepository,
         planned: &Plan,
     ) -> Result<Remote, Failure> {
+        let spec = &object.spec;
         let ways = Ways {
             secret: spec.secret_ref.as_ref(),
             service_account: &spec.service_account_name,
@@ -143,7 +144,7 @@ impl OciRepositorySteps {
                 planned.repository.registry(),
                 Whose::Account(&spec.service_account_name),
             );
-            let login = common.cloud_login("spec.provider", namespace, provider, whose, host);
+            let login = common.cloud_login("spec.provider", object, provider, whose, host);
             found.access.credentials = login.await?;
         }
         self.registries

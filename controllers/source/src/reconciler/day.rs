@@ -1,7 +1,11 @@
 //! A day of five hundred repositories, on a clock that the test moves. The controller, its queue and its waits are the real
 //! ones; the API server is one of a few lines, and the remote only writes down who asked when.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, channel::mpsc, stream};
@@ -15,7 +19,6 @@ use nave_oci::Registries;
 use nave_runtime::{EventRecorder, Metrics, Tasks, Watched, controller, watch::without_managed_fields};
 use nave_store::Store;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -33,6 +36,8 @@ type Answer = Response<axum::body::Body>;
 #[derive(Default)]
 struct ApiServer {
     objects: Mutex<BTreeMap<String, Value>>,
+    /// How many statuses were written.
+    statuses: AtomicUsize,
     watcher: Mutex<Option<mpsc::UnboundedSender<Bytes>>>,
 }
 
@@ -41,6 +46,9 @@ const ROOT: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitreposit
 impl ApiServer {
     async fn answer(self: Arc<Self>, request: Request<Body>) -> Result<Answer, Infallible> {
         let (parts, body) = request.into_parts();
+        if parts.method == Method::PATCH && parts.uri.path().ends_with("/status") {
+            self.statuses.fetch_add(1, Ordering::Relaxed);
+        }
         let path = parts.uri.path().trim_end_matches("/status").to_owned();
         let is_watch = parts.uri.query().is_some_and(|query| query.contains("watch=true"));
         let body = body.collect_bytes().await.unwrap_or_default();
@@ -102,6 +110,14 @@ struct Remote {
     asked: Arc<Mutex<BTreeMap<String, Vec<Duration>>>>,
 }
 
+fn artifact_of(name: &str) -> Artifact {
+    serde_json::from_value(json!({
+        "path": format!("gitrepository/apps/{name}/1.tar.gz"), "url": format!("http://store/{name}"),
+        "revision": "main@sha1:1", "digest": "sha256:1", "lastUpdateTime": "2026-11-21T00:00:00Z",
+    }))
+    .expect("it is an artifact")
+}
+
 fn is_down(name: &str, at: Duration) -> bool {
     name.ends_with('3') && OUTAGE.contains(&at)
 }
@@ -124,20 +140,15 @@ impl Steps<GitRepository> for Remote {
             let reason = source_reasons::GIT_OPERATION_FAILED;
             return Err(Failure::new(Retry::Backoff, FETCH_FAILED, reason, "the remote is down"));
         }
-        let artifact: Artifact = serde_json::from_value(json!({
-            "path": format!("gitrepository/apps/{name}/1.tar.gz"), "url": format!("http://store/{name}"),
-            "revision": "main@sha1:1", "digest": "sha256:1", "lastUpdateTime": "2026-11-21T00:00:00Z",
-        }))
-        .expect("it is an artifact");
-        work.draft.stored(artifact);
+        work.draft.stored(artifact_of(&name));
         Ok(Done::UpToDate)
     }
 }
 
-async fn a_day() -> BTreeMap<String, Vec<Duration>> {
-    nave_net::install_crypto_provider();
+/// A server with so many objects that nobody has looked at.
+fn server_of(count: usize) -> Arc<ApiServer> {
     let server = Arc::new(ApiServer::default());
-    for number in 0..OBJECTS {
+    for number in 0..count {
         let name = format!("app-{number}");
         let object = json!({
             "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
@@ -146,6 +157,24 @@ async fn a_day() -> BTreeMap<String, Vec<Duration>> {
         });
         server.objects.lock().unwrap().insert(format!("{ROOT}/{name}"), object);
     }
+    server
+}
+
+async fn a_day() -> BTreeMap<String, Vec<Duration>> {
+    let asked = Arc::new(Mutex::new(BTreeMap::new()));
+    let start = Instant::now();
+    let steps = Remote {
+        start,
+        asked: asked.clone(),
+    };
+    run_for(DAY, &server_of(OBJECTS), steps).await;
+    asked.lock().unwrap().clone()
+}
+
+/// Runs the controller for so long.
+async fn run_for(time: Duration, server: &Arc<ApiServer>, steps: impl Steps<GitRepository>) {
+    nave_net::install_crypto_provider();
+    let start = Instant::now();
     let answering = server.clone();
     let service = tower::service_fn(move |request| answering.clone().answer(request));
     let client = Client::new(service, "apps");
@@ -172,12 +201,6 @@ async fn a_day() -> BTreeMap<String, Vec<Duration>> {
         others: None,
         tasks: tasks.clone(),
     };
-    let asked = Arc::new(Mutex::new(BTreeMap::new()));
-    let start = Instant::now();
-    let steps = Remote {
-        start,
-        asked: asked.clone(),
-    };
     let options = Options::default();
     let concurrent = options.concurrent;
     let reconciler = Arc::new(SourceReconciler::new(Common::new(&ports, options), steps));
@@ -191,10 +214,46 @@ async fn a_day() -> BTreeMap<String, Vec<Duration>> {
     );
     tokio::select! {
         () = running => panic!("the controller ended by itself"),
-        () = tokio::time::sleep_until(start + DAY) => {}
+        () = tokio::time::sleep_until(start + time) => {}
     }
     tasks.shutdown_token().cancel();
-    asked.lock().unwrap().clone()
+}
+
+/// Work of one step that takes so long.
+struct Takes(Duration);
+
+impl Steps<GitRepository> for Takes {
+    fn is_ours(&self, _: &GitRepository) -> bool {
+        true
+    }
+
+    async fn work(
+        &self,
+        common: &Common<GitRepository>,
+        object: &GitRepository,
+        work: &mut Work<GitRepository>,
+    ) -> Result<Done, Failure> {
+        common.with_progress(object, work, tokio::time::sleep(self.0)).await;
+        work.draft.stored(artifact_of("app-0"));
+        Ok(Done::UpToDate)
+    }
+}
+
+/// A new object is told of once when its work is done soon, and also while it goes on when it takes long.
+#[tokio::test(start_paused = true)]
+async fn quick_work_is_told_of_once() {
+    for (takes, statuses) in [(900, 1), (1100, 2), (60_000, 2)] {
+        let server = server_of(1);
+        // It is looked at again after a twentieth of the interval at the soonest.
+        run_for(Duration::from_secs(100), &server, Takes(Duration::from_millis(takes))).await;
+        assert_eq!(server.statuses.load(Ordering::Relaxed), statuses, "{takes} ms");
+        let objects = server.objects.lock().unwrap();
+        let status = &objects[&format!("{ROOT}/app-0")]["status"];
+        assert_eq!(status["observedGeneration"], 1, "{status}");
+        let ready = status["conditions"].as_array().expect("a list").iter();
+        let ready: BTreeSet<&str> = ready.filter_map(|condition| condition["type"].as_str()).collect();
+        assert_eq!(ready, BTreeSet::from(["ArtifactInStorage", "Ready"]), "{status}");
+    }
 }
 
 /// What an object waits for a place among two at work, and for the remote.

@@ -111,6 +111,17 @@ async fn account(stage: &Stage, name: &str, annotations: Value) -> Result<()> {
     Ok(())
 }
 
+/// Flux's measures say for which object a cloud was asked.
+fn asked_for(stage: &Stage, kind: &str, name: &str) -> Result<()> {
+    let shown = String::from_utf8(stage.metrics.render())?;
+    let series = format!(
+        "gotk_token_cache_events_total{{event_type=\"cache_miss\",kind=\"{kind}\",name=\"{name}\",namespace=\"{}\",operation=\"reconcile\"}}",
+        stage.namespace
+    );
+    anyhow::ensure!(shown.contains(&series), "{series} is not in:\n{shown}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn repositories_of_azure_devops_take_tokens_of_process_and_account() -> Result<()> {
     let address = serve(Router::new().route("/{tenant}/oauth2/v2.0/token", post(entra))).await?;
@@ -135,6 +146,7 @@ async fn repositories_of_azure_devops_take_tokens_of_process_and_account() -> Re
     let azure = json!({"provider": "azure", "secretRef": {"name": "ca"}});
     stage.apply("process", repository.url(), azure.clone()).await?;
     stage.ready("process", &revision).await?;
+    asked_for(&stage, "GitRepository", "process")?;
 
     // An account of its own needs the gate.
     let mut of_account = azure.clone();
@@ -228,6 +240,7 @@ async fn buckets_are_read_as_the_process_or_an_account() -> Result<()> {
     stage
         .ready_object("Bucket", "google", &bucket::revision(&[("a", "CJ1=")]))
         .await?;
+    asked_for(&stage, "Bucket", "google")?;
     if let Some(server) = bucket::server().await {
         server.make_bucket("of-process").await?;
         server.put("of-process", "a", b"1").await?;

@@ -57,6 +57,7 @@ pub struct Stage {
     pub client: Client,
     pub store: Arc<Store>,
     pub storage: TempDir,
+    pub metrics: Metrics,
     cache: TempDir,
     address: String,
     running: Option<Running>,
@@ -97,6 +98,7 @@ impl Stage {
             client,
             store,
             storage,
+            metrics: Metrics::new(),
             cache: tempfile::tempdir()?,
             address,
             running: None,
@@ -143,7 +145,7 @@ impl Stage {
             store: self.store.clone(),
             git: Arc::new(Git::open(nave_git::Options::new(self.cache.path()))?),
             events,
-            metrics: Metrics::new(),
+            metrics: self.metrics.clone(),
             watched,
             // A layer that stops coming is given up soon here.
             registries: Registries::new(Duration::from_secs(1)),
@@ -160,6 +162,9 @@ impl Stage {
             ..Options::default()
         };
         change(&mut options);
+        if let Some(cloud) = &options.cloud {
+            cloud.observe(Arc::new(self.metrics.clone()));
+        }
         // The tests trigger one object at a time.
         let (triggers, receiver) = mpsc::channel(16);
         let controller = nave_source_controller::run(ports, options, receiver.boxed());

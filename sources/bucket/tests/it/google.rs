@@ -173,6 +173,7 @@ async fn keys_that_cannot_be_used() -> Result<()> {
     let cloud = Keys::Cloud(CloudAsk {
         provider: "gcp",
         namespace: "ns".into(),
+        name: "bucket".into(),
         service_account: String::new(),
         region: String::new(),
         sts_endpoint: None,
