@@ -1,6 +1,6 @@
 //! `helmCharts` of a kustomization: charts of the tree, of chart repositories and of registries, rendered.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use nave_chart::{
     load_folder, render, values::ValueFlags,
 };
 use nave_chart_repo::{Repositories, choose, convert, find};
+use nave_helm_controller::WebDocuments;
 use nave_kustomize::{ChartRequest, Tree};
 use nave_oci::{Registries, Repository, media_type};
 
@@ -89,6 +90,7 @@ fn rendered(chart: &Chart, request: &ChartRequest) -> Result<String> {
         .iter()
         .chain(&request.api_versions);
     render_request.capabilities.api_versions = known.cloned().collect();
+    render_request.schema_documents = Some(Arc::new(WebDocuments));
     render_request.now = Timestamp::now();
     render_request.seed = crate::random::seed()?;
     let rendered = render(chart, &render_request)?;

@@ -1,15 +1,23 @@
 //! `nave template`: what a Helm chart gives, from the files on this machine.
 
+mod naming;
+mod without_effect;
+mod written;
+
 use std::{
     fs,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use nave_chart::{Chart, KubeVersion, Printing, RenderRequest, check_release_name, render, values::ValueFlags};
+use nave_chart::{
+    Chart, KubeVersion, Printing, RenderRequest, SchemaDocuments, check_release_name, render, values::ValueFlags,
+};
+use nave_helm_controller::{HostResolver, WebDocuments};
 
 use crate::{
     build::read_chart,
@@ -19,9 +27,12 @@ use crate::{
     output, say,
 };
 
+use self::{naming::NameArguments, without_effect::WithoutEffect};
+
 const EXAMPLES: &str = "\
 Prints what `helm template` prints. No cluster is asked: --kube-version and --api-versions say what there is, and the
-template function lookup finds nothing. Functions with random results give other ones each time.
+template function lookup finds nothing. Functions with random results give other ones each time. Documents that
+values.schema.json refers to by their address are fetched; --skip-schema-validation keeps it from that.
 
 A chart is a folder or archive of this machine, a name in the repository of --repo, an address of an archive, or a
 repository of a registry; registries get the credentials of `helm registry login` or `docker login` unless --username says
@@ -35,9 +46,6 @@ Examples:
   nave template podinfo podinfo --repo https://stefanprodan.github.io/podinfo --version 6.x
   nave template podinfo oci://ghcr.io/stefanprodan/charts/podinfo --version 6.9.0";
 
-/// What a release is called that nobody names.
-const NAME: &str = "release-name";
-
 /// Render a Helm chart
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -45,7 +53,9 @@ pub struct Arguments {
     /// Name of the release, which may be left out, and the chart: a folder, a .tgz file, an address, or a name with --repo
     #[arg(value_name = "[NAME] CHART", required = true, num_args = 1..=2)]
     name_and_chart: Vec<String>,
-    /// File with values, - for stdin; may be given several times, later ones win
+    #[command(flatten)]
+    naming: NameArguments,
+    /// File or address with values, - for stdin; may be given several times, later ones win
     #[arg(short = 'f', long, value_name = "FILE", value_delimiter = ',')]
     values: Vec<String>,
     /// Values such as a.b=1,c={x,y}; may be given several times
@@ -90,30 +100,30 @@ pub struct Arguments {
     /// Fetch what Chart.yaml asks for when it is missing in charts/
     #[arg(long)]
     dependency_update: bool,
+    /// Let getHostByName look addresses up, which gives an empty text otherwise
+    #[arg(long)]
+    enable_dns: bool,
+    /// Write a file for each template into this folder, and print their names
+    #[arg(long, value_name = "FOLDER", conflicts_with = "show_only")]
+    output_dir: Option<PathBuf>,
+    /// Put a folder of the release's name into that of --output-dir
+    #[arg(long)]
+    release_name: bool,
     #[command(flatten)]
     from: ChartArguments,
-    /// Check against the cluster; this version cannot
-    #[arg(long, hide = true)]
-    validate: bool,
+    #[command(flatten)]
+    without_effect: WithoutEffect,
 }
 
 /// Renders and prints YAML.
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
-    if arguments.validate {
-        return Err(advised(
-            "--validate is not supported: no cluster is asked",
-            "`nave diff` compares with a cluster, and so does `kubectl apply --dry-run=server -f -`",
-        ));
-    }
-    let (name, path) = match arguments.name_and_chart.as_slice() {
-        [path] => (NAME, path),
-        [name, path] => (name.as_str(), path),
-        _ => unreachable!("clap takes one or two"),
-    };
-    check_release_name(name).with_context(|| format!("release name {name:?}"))?;
+    arguments.without_effect.check()?;
+    let now = Timestamp::now();
+    let (name, path) = arguments.naming.name_and_chart(&arguments.name_and_chart, now)?;
+    check_release_name(&name).with_context(|| format!("release name {name:?}"))?;
     let chart = load(path, &arguments, to.timeout).await?;
     let namespace = to.namespace.as_deref().unwrap_or("default");
-    let mut request = RenderRequest::install(name, namespace, values(&arguments)?);
+    let mut request = RenderRequest::install(name.clone(), namespace, values(&arguments)?);
     if let Some(version) = &arguments.kube_version {
         request.capabilities.kube_version =
             KubeVersion::parse(version).with_context(|| format!("invalid kube version '{version}'"))?;
@@ -122,18 +132,29 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     request.capabilities.api_versions = known.cloned().collect();
     request.release.is_upgrade = arguments.is_upgrade;
     request.skip_schema_validation = arguments.skip_schema_validation;
-    request.now = Timestamp::now();
+    request.schema_documents = Some(Arc::new(WebDocuments));
+    if arguments.enable_dns {
+        request.resolve = Some(Arc::new(HostResolver));
+    }
+    request.now = now;
     request.seed = crate::random::seed()?;
     let rendered = render(&chart, &request)?;
     for warning in &rendered.warnings {
         say::warning(warning);
     }
-    let text = rendered.print(&Printing {
+    let printing = Printing {
         crds: arguments.include_crds,
         hooks: !arguments.no_hooks,
         tests: !arguments.skip_tests,
         only: arguments.show_only,
-    })?;
+    };
+    let text = match &arguments.output_dir {
+        Some(folder) => {
+            let release = arguments.release_name.then_some(name.as_str());
+            written::write(&rendered, &printing, folder, release)?
+        }
+        None => rendered.print(&printing)?,
+    };
     output::print_data(text.as_bytes())
 }
 
@@ -198,9 +219,12 @@ fn values(arguments: &Arguments) -> Result<nave_chart::Values> {
             let mut content = Vec::new();
             io::stdin().read_to_end(&mut content).map(|_| content)
         }
+        file if file.starts_with("https://") || file.starts_with("http://") => {
+            WebDocuments.document(file).map_err(io::Error::other)
+        }
         file if file.contains("://") => Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "values are not downloaded by this version",
+            "values are downloaded from http and https addresses only",
         )),
         _ => fs::read(file),
     })?)

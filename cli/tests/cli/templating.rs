@@ -1,6 +1,11 @@
 //! `nave template`: charts of this machine.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    thread,
+};
 
 use super::support::{Files, Outcome, RUNTIME, nave};
 
@@ -137,4 +142,133 @@ fn what_a_chart_fails_with_is_said_with_its_place() {
     );
     check(&[&web, "--verify"], &["--verify is not supported"]);
     check(&["./nothing"], &["path \"./nothing\" not found"]);
+}
+
+#[test]
+fn what_helm_template_takes_is_taken() {
+    let files = Files::new(&[
+        ("web/Chart.yaml", CHART),
+        ("web/values.yaml", "greeting: hello\n"),
+        ("web/templates/config.yaml", CONFIG),
+        (
+            "web/templates/host.yaml",
+            "address: {{ getHostByName \"127.0.0.1\" | quote }}\n",
+        ),
+        (
+            "web/templates/hook.yaml",
+            "kind: Job\nmetadata: {name: h, annotations: {helm.sh/hook: test}}\n",
+        ),
+        ("web/crds/thing.yaml", "kind: CustomResourceDefinition\n"),
+    ]);
+    let chart = files.path("web");
+    let host = |line: &[&str]| {
+        let line = [&[chart.as_str(), "--show-only", "templates/host.yaml"], line].concat();
+        template(&line).ok()
+    };
+    assert!(host(&[]).contains("address: \"\"\n"));
+    assert!(host(&["--enable-dns"]).contains("address: \"127.0.0.1\"\n"));
+    let line = "--create-namespace --wait=legacy --atomic --dry-run=client --labels a=b --skip-crds --server-side=true";
+    let words: Vec<&str> = line.split(' ').collect();
+    assert!(host(&words).contains("address: \"\"\n"));
+    let error = template(&[&chart, "--dry-run=server"]).fails(1);
+    assert!(error.contains("--dry-run=server is not supported"), "{error}");
+
+    let text = template(&[&chart, "--name-template", "web-{{ add 1 2 }}"]).ok();
+    assert!(text.contains("metadata: {name: web-3}"), "{text}");
+    let text = template(&[&chart, "--generate-name"]).ok();
+    assert!(
+        text.contains("metadata: {name: web-1") || text.contains("metadata: {name: web-2"),
+        "{text}"
+    );
+    let error = template(&["shop", &chart, "--generate-name"]).fails(1);
+    assert!(
+        error.contains("cannot set --generate-name and also specify a name"),
+        "{error}"
+    );
+
+    let out = files.path("out");
+    let line = ["shop", &chart, "--output-dir", &out, "--release-name", "--include-crds"];
+    let said = template(&line).ok();
+    let paths = [
+        "web/crds/thing.yaml",
+        "shop/web/templates/host.yaml",
+        "shop/web/templates/config.yaml",
+        "shop/web/templates/hook.yaml",
+    ];
+    for path in paths {
+        assert!(said.contains(&format!("wrote {out}/{path}\n")), "{path}: {said}");
+    }
+    assert_eq!(said.lines().count(), paths.len(), "{said}");
+    assert_eq!(
+        files.read("out/shop/web/templates/config.yaml"),
+        "---\n# Source: web/templates/config.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: shop}\n\
+         data: {greeting: hello, namespace: default}\n\n"
+    );
+    assert_eq!(
+        files.read("out/web/crds/thing.yaml"),
+        "---\n# Source: web/crds/thing.yaml\nkind: CustomResourceDefinition\n\n"
+    );
+}
+
+#[test]
+fn schemas_and_values_may_lie_on_the_web() {
+    let url = serve(&[
+        (
+            "/labels.json",
+            r#"{"definitions": {"labels": {"additionalProperties": {"type": "string"}}}}"#,
+        ),
+        ("/values.yaml", "greeting: {from: the web}\n"),
+    ]);
+    let schema = format!(r#"{{"properties": {{"greeting": {{"$ref": "{url}/labels.json#/definitions/labels"}}}}}}"#);
+    let none = schema.replace("labels.json", "none.json");
+    let files = Files::new(&[
+        ("web/Chart.yaml", CHART),
+        ("web/values.schema.json", &schema),
+        ("web/templates/config.yaml", "from: {{ .Values.greeting.from }}\n"),
+    ]);
+    let chart = files.path("web");
+    let values = format!("{url}/values.yaml");
+    assert!(template(&[&chart, "-f", &values]).ok().contains("from: the web\n"));
+    let error = template(&[&chart, "--set", "greeting.from=1"]).fails(1);
+    assert!(
+        error.contains("- at '/greeting/from': got number, want string"),
+        "{error}"
+    );
+    let error = template(&[&chart, "-f", &format!("{url}/none.yaml")]).fails(1);
+    assert!(error.contains("404"), "{error}");
+    files.write("web/values.schema.json", &none);
+    let error = template(&[&chart, "-f", &values]).fails(1);
+    assert!(
+        error.contains(&format!("failing loading \"{url}/none.json\": the server answered 404")),
+        "{error}"
+    );
+    let text = template(&[&chart, "-f", &values, "--skip-schema-validation"]).ok();
+    assert!(text.contains("from: the web\n"), "{text}");
+}
+
+/// A server of these documents, by their paths.
+fn serve(documents: &[(&'static str, &'static str)]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("it listens"));
+    let documents = documents.to_vec();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut lines = BufReader::new(&stream).lines();
+            let first = lines.next().and_then(Result::ok).unwrap_or_default();
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let path = first.split(' ').nth(1).unwrap_or_default();
+            let (status, body) = match documents.iter().find(|(known, _)| *known == path) {
+                Some((_, body)) => ("200 OK", *body),
+                None => ("404 Not Found", ""),
+            };
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            )
+            .expect("it reads");
+        }
+    });
+    url
 }

@@ -14,6 +14,7 @@ mod chart_object;
 mod cluster;
 mod definitions;
 mod depends;
+mod documents;
 mod drift;
 mod finalize;
 mod hook_logs;
@@ -49,6 +50,8 @@ mod waits;
 mod write;
 
 pub use artifacts::{ChartArtifacts, ReadError};
+pub use documents::WebDocuments;
+pub use lookup::HostResolver;
 pub use options::{FeatureGates, Filter, Options, Ports};
 pub use preview::{
     PreviewError, PreviewRequest, ReleasePreview, cluster_capabilities, preview_release, preview_values,

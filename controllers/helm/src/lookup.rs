@@ -55,8 +55,9 @@ impl ClusterLookup {
     }
 }
 
-/// The resolver of this machine; templates are rendered in a thread that may block.
-pub(crate) struct HostResolver;
+/// The resolver of this machine; who asks waits for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HostResolver;
 
 impl Resolve for HostResolver {
     fn resolve(&self, host: &str) -> Result<Vec<String>, LookupError> {

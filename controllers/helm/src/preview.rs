@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use crate::{
     act::{Failed, chain},
     capabilities::Known,
+    documents::WebDocuments,
     job::with_digest,
     lookup::ClusterLookup,
     post_render::PostRenderer,
@@ -117,6 +118,7 @@ pub async fn preview_release(release: &HelmRelease, request: PreviewRequest) -> 
             Arc::new(ClusterLookup { target, runtime }) as Arc<dyn Lookup>
         }),
         resolve: None,
+        schema_documents: Some(Arc::new(WebDocuments)),
         seed: request.seed,
         now: request.now,
         skip_schema_validation: if released.is_some() { upgrade } else { install },

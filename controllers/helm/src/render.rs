@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use crate::{
     act::{Act, Failed},
     capabilities::Shared,
+    documents::WebDocuments,
     lookup::{ClusterLookup, HostResolver},
     post_render::PostRenderer,
     settings,
@@ -95,6 +96,7 @@ impl Act<'_> {
                 values,
                 lookup: Some(Arc::new(lookup)),
                 resolve: allows_dns.then(|| Arc::new(HostResolver) as Arc<dyn Resolve>),
+                schema_documents: Some(Arc::new(WebDocuments)),
                 seed: rand::random(),
                 now: Timestamp::now(),
                 skip_schema_validation,

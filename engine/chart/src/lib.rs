@@ -40,4 +40,4 @@ pub use name::{InvalidReleaseName, check_release_name};
 pub use nave_gotemplate::Limits as RenderLimits;
 pub use print::{NoSuchTemplate, Printing};
 pub use render::{RenderError, Rendered, render, render_files};
-pub use request::{Lookup, LookupError, ReleaseInfo, RenderRequest, Resolve};
+pub use request::{Lookup, LookupError, ReleaseInfo, RenderRequest, Resolve, SchemaDocuments};

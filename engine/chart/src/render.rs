@@ -139,7 +139,8 @@ fn evaluate(chart: &Chart, request: &RenderRequest) -> Result<Evaluated, RenderE
     coalesce(&chart, &named, Nulls::Delete, &mut warnings).map_err(RenderError::Values)?;
     let values = values_of(&named);
     if !request.skip_schema_validation {
-        schema::check(&chart, &serde_json::Value::Object(values.clone())).map_err(RenderError::Schema)?;
+        let values = serde_json::Value::Object(values.clone());
+        schema::check(&chart, &values, request.schema_documents.as_ref()).map_err(RenderError::Schema)?;
     }
     let range = &chart.metadata.kube_version;
     let version = &request.capabilities.kube_version;

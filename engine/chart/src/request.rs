@@ -41,6 +41,15 @@ pub trait Resolve: Send + Sync {
     fn resolve(&self, host: &str) -> Result<Vec<String>, LookupError>;
 }
 
+/// The documents that a `values.schema.json` refers to by their addresses.
+pub trait SchemaDocuments: Send + Sync {
+    /// The text behind an `http` or `https` address.
+    ///
+    /// # Errors
+    /// There is none, or the network did not answer; values are not checked then, and the rendering fails.
+    fn document(&self, url: &str) -> Result<Vec<u8>, LookupError>;
+}
+
 /// Why a lookup failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -66,6 +75,8 @@ pub struct RenderRequest {
     pub lookup: Option<Arc<dyn Lookup>>,
     /// Whom `getHostByName` asks; without one it answers with an empty text, as in Helm unless DNS is allowed.
     pub resolve: Option<Arc<dyn Resolve>>,
+    /// Whom schemas of values ask for other documents; without one, a schema that refers to any fails.
+    pub schema_documents: Option<Arc<dyn SchemaDocuments>>,
     /// Where random names, passwords and keys come from: the same seed gives the same text, so that it has to come from
     /// a good source.
     pub seed: [u8; 32],
@@ -93,6 +104,7 @@ impl RenderRequest {
             values,
             lookup: None,
             resolve: None,
+            schema_documents: None,
             seed: [0; 32],
             now: Timestamp::UNIX_EPOCH,
             skip_schema_validation: false,

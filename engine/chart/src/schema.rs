@@ -1,39 +1,45 @@
 //! `values.schema.json`.
 
-use std::error::Error;
+mod outside;
 
-use jsonschema::{PatternOptions, Retrieve, Uri, ValidationError, error::TypeKind, error::ValidationErrorKind};
+use std::error::Error;
+use std::sync::Arc;
+
+use jsonschema::{PatternOptions, ReferencingError, ValidationError, error::TypeKind, error::ValidationErrorKind};
 use serde_json::Value;
 
-use crate::Chart;
+use self::outside::Outside;
 use crate::text::quote;
+use crate::{Chart, SchemaDocuments};
 
 /// Bytes that a compiled pattern may take.
 const PATTERN_BYTES: usize = 1 << 20;
+
+type Documents<'a> = Option<&'a Arc<dyn SchemaDocuments>>;
 
 /// Checks values against the schema of a chart and of the charts below it.
 ///
 /// # Errors
 /// Everything that does not fit, by chart, in the words of Helm's validator where a keyword has words of its own.
-pub(crate) fn check(chart: &Chart, values: &Value) -> Result<(), String> {
+pub(crate) fn check(chart: &Chart, values: &Value, documents: Documents<'_>) -> Result<(), String> {
     let mut problems = String::new();
-    collect(chart, &without_fractions(values), &mut problems);
+    collect(chart, &without_fractions(values), documents, &mut problems);
     match problems.is_empty() {
         true => Ok(()),
         false => Err(problems),
     }
 }
 
-fn collect(chart: &Chart, values: &Value, problems: &mut String) {
+fn collect(chart: &Chart, values: &Value, documents: Documents<'_>, problems: &mut String) {
     if let Some(schema) = &chart.schema
-        && let Err(problem) = check_one(&schema.data, values)
+        && let Err(problem) = check_one(&schema.data, values, documents)
     {
         problems.push_str(&format!("{}:\n{problem}\n", chart.name()));
     }
     for below in &chart.dependencies {
         match values.get(below.name()) {
             None | Some(Value::Null) => {}
-            Some(values @ Value::Object(_)) => collect(below, values, problems),
+            Some(values @ Value::Object(_)) => collect(below, values, documents, problems),
             Some(other) => problems.push_str(&format!(
                 "{}:\ninvalid type for values: expected object (map), got {}\n",
                 below.name(),
@@ -43,24 +49,21 @@ fn collect(chart: &Chart, values: &Value, problems: &mut String) {
     }
 }
 
-fn check_one(schema: &[u8], values: &Value) -> Result<(), String> {
+fn check_one(schema: &[u8], values: &Value, documents: Documents<'_>) -> Result<(), String> {
     let schema: Value = serde_json::from_slice(schema).map_err(|error| format!("values.schema.json: {error}"))?;
     let validator = jsonschema::options()
-        .with_retriever(Outside)
+        .with_retriever(Outside::new(documents.cloned()))
         .with_pattern_options(
             PatternOptions::regex()
                 .size_limit(PATTERN_BYTES)
                 .dfa_size_limit(PATTERN_BYTES),
         )
         .build(&schema)
-        .map_err(|error| {
-            let mut text = format!("values.schema.json: {error}");
-            let mut source = error.source();
-            while let Some(cause) = source {
-                text.push_str(&format!(": {cause}"));
-                source = cause.source();
+        .map_err(|error| match error.kind() {
+            ValidationErrorKind::Referencing(ReferencingError::Unretrievable { uri, source }) => {
+                format!("failing loading {}: {}", quote(uri), chain(&**source))
             }
-            text
+            _ => format!("values.schema.json: {}", chain(&error)),
         })?;
     let mut lines = Vec::new();
     let errors: Vec<_> = validator.iter_errors(values).collect();
@@ -71,17 +74,14 @@ fn check_one(schema: &[u8], values: &Value) -> Result<(), String> {
     }
 }
 
-/// References that lead out of the schema.
-struct Outside;
-
-impl Retrieve for Outside {
-    fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn Error + Send + Sync>> {
-        match uri.scheme().as_str() {
-            // Helm takes a name that nobody resolves for a schema that everything fits.
-            "urn" => Ok(Value::Bool(true)),
-            _ => Err(format!("references to other documents are not followed: {uri}").into()),
-        }
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
     }
+    text
 }
 
 fn describe<'a>(errors: impl Iterator<Item = &'a ValidationError<'a>>, level: usize, lines: &mut Vec<String>) {
@@ -282,7 +282,7 @@ mod tests {
             File::new("values.schema.json", schema.to_string().into_bytes()),
         ];
         let chart = load_files(files, &LoadLimits::default()).unwrap();
-        let problem = check(&chart, &values).err().unwrap_or_default();
+        let problem = check(&chart, &values, None).err().unwrap_or_default();
         let mut expected = String::new();
         if !wanted.is_empty() {
             expected = format!("web:\n{}\n", wanted.join("\n"));
@@ -328,18 +328,8 @@ mod tests {
     }
 
     #[test]
-    fn references_outside_are_refused_and_circles_end() {
+    fn circles_end() {
         check_schema(json!({"$ref": "#"}), json!({"a": 1}), &[]);
         check_schema(json!({"$ref": "urn:x:y"}), json!({"a": 1}), &[]);
-        let files = [
-            File::new("Chart.yaml", &b"apiVersion: v2\nname: web\nversion: 1.0.0\n"[..]),
-            File::new("values.schema.json", &br#"{"$ref": "https://example.com/x.json"}"#[..]),
-        ];
-        let chart = load_files(files, &LoadLimits::default()).unwrap();
-        let problem = check(&chart, &json!({})).unwrap_err();
-        assert!(
-            problem.contains("references to other documents are not followed: https://example.com/x.json"),
-            "{problem}"
-        );
     }
 }

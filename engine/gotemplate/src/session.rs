@@ -54,6 +54,7 @@ impl Session {
     }
 
     pub(crate) fn watch(&mut self, map: &Rc<Map>) {
+        let map = map.base();
         if !map.watched.replace(true) {
             self.watched.push(Rc::downgrade(map));
         }

@@ -25,7 +25,13 @@ fn methods(map: &Rc<Map>, name: &str) -> Option<Function> {
     let map = Rc::clone(map);
     let path = |args: &[Value]| args[0].as_string().unwrap_or_default().to_text().into_owned();
     Some(match name {
-        "AsMap" => Function::new(&[], move |_, _| Ok(Value::Map(Rc::clone(&map)))),
+        "AsMap" => Function::new(&[], move |_, _| {
+            let plain = match map.is_empty() {
+                true => Map::new(GoType::ANY_MAP),
+                false => map.converted(GoType::ANY_MAP),
+            };
+            Ok(Value::Map(Rc::new(plain)))
+        }),
         "YAML" => Function::new(&[], move |caller, _| {
             let json = Value::Map(Rc::clone(&map)).to_json();
             let text = nave_object::yaml::write(&json.map_err(|error| FunctionError::new(error.to_string()))?);

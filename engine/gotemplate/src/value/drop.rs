@@ -28,6 +28,7 @@ fn take_down(mut pending: Vec<Value>) {
             Value::Map(map) => {
                 if let Some(mut map) = Rc::into_inner(map) {
                     pending.extend(std::mem::take(map.entries.get_mut()).into_values());
+                    pending.extend(map.view_of.take().map(Value::Map));
                 }
             }
             _ => {}

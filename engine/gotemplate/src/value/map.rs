@@ -18,6 +18,8 @@ pub struct Map {
     go_type: GoType,
     nil: bool,
     methods: Option<MapMethods>,
+    /// Whose entries these are, where this is the same map under another type; never a map that is such a one itself.
+    pub(super) view_of: Option<Rc<Map>>,
     /// Whether a template changed it: only such a map can be part of a cycle, see [`crate::Session`].
     pub(crate) watched: Cell<bool>,
 }
@@ -31,6 +33,7 @@ impl Map {
             go_type,
             nil: false,
             methods: None,
+            view_of: None,
             watched: Cell::new(false),
         }
     }
@@ -43,6 +46,7 @@ impl Map {
             go_type,
             nil: false,
             methods: None,
+            view_of: None,
             watched: Cell::new(false),
         }
     }
@@ -55,6 +59,7 @@ impl Map {
             go_type,
             nil: true,
             methods: None,
+            view_of: None,
             watched: Cell::new(false),
         }
     }
@@ -66,6 +71,25 @@ impl Map {
         self
     }
 
+    /// The same entries as a map of another type, without methods: a change of one is a change of both, as where Go
+    /// converts a map.
+    #[must_use]
+    pub fn converted(self: &Rc<Self>, go_type: GoType) -> Self {
+        let mut view = Self::new(go_type);
+        view.nil = self.nil;
+        view.view_of = Some(Rc::clone(self.base()));
+        view
+    }
+
+    /// The map that has the entries.
+    pub(crate) fn base(self: &Rc<Self>) -> &Rc<Self> {
+        self.view_of.as_ref().unwrap_or(self)
+    }
+
+    fn cell(&self) -> &RefCell<BTreeMap<Rc<str>, Value>> {
+        self.view_of.as_ref().map_or(&self.entries, |map| &map.entries)
+    }
+
     pub(crate) fn method(self: &Rc<Self>, name: &str) -> Option<Function> {
         self.methods.and_then(|methods| methods(self, name))
     }
@@ -73,42 +97,42 @@ impl Map {
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Value> {
-        self.entries.borrow().get(key).cloned()
+        self.cell().borrow().get(key).cloned()
     }
 
     /// Whether there is such a key, even with nil for a value.
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
-        self.entries.borrow().contains_key(key)
+        self.cell().borrow().contains_key(key)
     }
 
     /// Puts an entry. A template's function uses [`crate::Caller::set`] instead, which also accounts for it.
     pub fn insert(&self, key: impl Into<Rc<str>>, value: impl Into<Value>) -> Option<Value> {
-        self.entries.borrow_mut().insert(key.into(), value.into())
+        self.cell().borrow_mut().insert(key.into(), value.into())
     }
 
     /// Takes an entry out.
     pub fn remove(&self, key: &str) -> Option<Value> {
-        self.entries.borrow_mut().remove(key)
+        self.cell().borrow_mut().remove(key)
     }
 
     /// Takes all entries out.
     pub fn clear(&self) {
         // Taken out first: dropping them may come back to this very map.
-        let entries = std::mem::take(&mut *self.entries.borrow_mut());
+        let entries = std::mem::take(&mut *self.cell().borrow_mut());
         drop(entries);
     }
 
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.borrow().len()
+        self.cell().borrow().len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.borrow().is_empty()
+        self.cell().borrow().is_empty()
     }
 
     /// Whether it is the nil map.
@@ -120,7 +144,7 @@ impl Map {
     /// All entries as they are now, sorted by key.
     #[must_use]
     pub fn entries(&self) -> Vec<(Rc<str>, Value)> {
-        self.entries
+        self.cell()
             .borrow()
             .iter()
             .map(|(k, v)| (Rc::clone(k), v.clone()))
@@ -130,7 +154,7 @@ impl Map {
     /// All keys as they are now, sorted.
     #[must_use]
     pub fn keys(&self) -> Vec<Rc<str>> {
-        self.entries.borrow().keys().cloned().collect()
+        self.cell().borrow().keys().cloned().collect()
     }
 
     /// The type of the map.
