@@ -55,7 +55,7 @@ pub async fn brakes(stage: &Stage, agent: &FakeAgent, key: &str, change: &str) -
     ensure!(held.reason.contains("takes other objects along"), "{}", held.reason);
     let plan = plan_of("a held plan", &|plan| plan["cascades"] == 1).await?;
     ensure!(plan["deletes"] == 1 && plan["clusters"] == 1, "{plan}");
-    let status = stage.fleet_says(name, "Held", |status| is_held(status)).await?;
+    let status = stage.fleet_says(name, "Held", is_held).await?;
     let digest = plan["digest"].as_str().context("a digest")?.to_owned();
     ensure!(status.to_string().contains(&digest), "{status}");
     eventually(DEADLINE, "an event about it", || async {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// `helm` with its settings in a folder of its own.
-struct Helm {
+pub struct Helm {
     binary: PathBuf,
     kubeconfig: PathBuf,
     namespace: String,
@@ -21,7 +21,7 @@ struct Helm {
 }
 
 impl Helm {
-    async fn new(stage: &Stage) -> Result<Helm> {
+    pub async fn new(stage: &Stage) -> Result<Helm> {
         let binary = tokio::task::spawn_blocking(|| nave_oracle::binary("helm")).await??;
         Ok(Helm {
             binary,
@@ -31,7 +31,16 @@ impl Helm {
         })
     }
 
-    async fn run(&self, arguments: &[&str]) -> Result<String> {
+    /// The same under another name, which is what it writes as.
+    pub async fn writing_as(stage: &Stage, name: &str) -> Result<Helm> {
+        let mut helm = Helm::new(stage).await?;
+        let link = helm.home.path().join(name);
+        std::os::unix::fs::symlink(&helm.binary, &link)?;
+        helm.binary = link;
+        Ok(helm)
+    }
+
+    pub async fn run(&self, arguments: &[&str]) -> Result<String> {
         let home = self.home.path();
         let output = Command::new(&self.binary)
             .args(arguments)
@@ -53,7 +62,7 @@ impl Helm {
     }
 
     /// `<revision>:<status>:<chart>` of every version.
-    async fn history(&self) -> Result<Vec<String>> {
+    pub async fn history(&self) -> Result<Vec<String>> {
         let list = self.json(&["history", "shop", "-o", "json"]).await?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Ok(list
@@ -64,7 +73,7 @@ impl Helm {
             .collect())
     }
 
-    fn chart(&self, version: &str, files: &[(&str, String)]) -> Result<String> {
+    pub fn chart(&self, version: &str, files: &[(&str, String)]) -> Result<String> {
         let path = self.home.path().join(format!("shop-{version}.tgz"));
         std::fs::write(&path, archive("shop", version, files)?)?;
         Ok(path.to_string_lossy().into_owned())

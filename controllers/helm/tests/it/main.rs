@@ -7,6 +7,7 @@ mod crash;
 mod failures;
 mod fields;
 mod gates;
+mod handover;
 mod interop;
 mod lifecycle;
 mod lockdown;
