@@ -187,10 +187,12 @@ pub async fn run(apps: usize) -> Result<()> {
     table::row("install until all Ready", &table::seconds(install), "<= 4 s");
     table::row("  against floor+", &table::ratio(install, floor_plus), "<= 2 x");
     table::row("  write requests per app", &per_app(install_writes.len()), "<= 14");
+    table::row("    of them dry runs", &per_app(floor::dry_runs(&install_writes)), "");
     table::row("  our CPU per app", &per_app_millis(install_cpu, apps), "<= 10 ms");
     table::row("upgrade until all Ready", &table::seconds(upgrade), "<= 4 s");
     table::row("  against floor+", &table::ratio(upgrade, floor_plus_upgrade), "<= 2 x");
     table::row("  write requests per app", &per_app(upgrade_writes.len()), "<= 14");
+    table::row("    of them dry runs", &per_app(floor::dry_runs(&upgrade_writes)), "");
     table::row("  our CPU per app", &per_app_millis(upgrade_cpu, apps), "<= 10 ms");
     table::row(
         "no-op of all by requestedAt",

@@ -40,6 +40,11 @@ impl Write {
     }
 }
 
+/// How many of the requests change nothing and only ask.
+pub fn dry_runs(writes: &[Write]) -> usize {
+    writes.iter().filter(|write| write.uri.contains("dryRun=")).count()
+}
+
 /// Sends `writes` in order of their list over eight connections at once, as fast as they are answered.
 pub async fn replay(plane: &Plane, writes: &[Write]) -> Result<Duration> {
     let next = AtomicUsize::new(0);

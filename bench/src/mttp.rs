@@ -108,6 +108,7 @@ pub async fn run(apps: usize) -> Result<()> {
     table::row("install until all Ready", &table::seconds(install), bound);
     table::row("  against floor+", &table::ratio(install, floor_plus), "<= 2 x");
     table::row("  write requests per app", &per_app(install_writes.len()), "<= 14");
+    table::row("    of them dry runs", &per_app(floor::dry_runs(&install_writes)), "");
     table::row(
         "  our CPU per app",
         &per_app_millis(install_cpu, apps),
@@ -121,6 +122,7 @@ pub async fn run(apps: usize) -> Result<()> {
     table::row("upgrade until all Ready", &table::seconds(upgrade), bound);
     table::row("  against floor+", &table::ratio(upgrade, floor_plus_upgrade), "<= 2 x");
     table::row("  write requests per app", &per_app(upgrade_writes.len()), "<= 14");
+    table::row("    of them dry runs", &per_app(floor::dry_runs(&upgrade_writes)), "");
     table::row("  our CPU per app", &per_app_millis(upgrade_cpu, apps), "<= 10 ms");
     table::row(
         "no-op of all by requestedAt",

@@ -173,6 +173,11 @@ pub async fn run(scratch: &Path, releases: usize) -> Result<()> {
     table::row("  against floor+", &table::ratio(install, floor_plus), "<= 2 x");
     table::row("  write requests per release", &per_release(install_writes.len()), "");
     table::row(
+        "    of them dry runs",
+        &per_release(floor::dry_runs(&install_writes)),
+        "",
+    );
+    table::row(
         "  our CPU per release",
         &per_app_millis(install_cpu, releases),
         "<= 20 ms   (Flux: 130 ms)",
@@ -184,6 +189,11 @@ pub async fn run(scratch: &Path, releases: usize) -> Result<()> {
     );
     table::row("  against floor+", &table::ratio(upgrade, floor_plus_upgrade), "<= 2 x");
     table::row("  write requests per release", &per_release(upgrade_writes.len()), "");
+    table::row(
+        "    of them dry runs",
+        &per_release(floor::dry_runs(&upgrade_writes)),
+        "",
+    );
     table::row(
         "  our CPU per release",
         &per_app_millis(upgrade_cpu, releases),
