@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"helm.sh/helm/v4/pkg/cmd"
 	"helm.sh/helm/v4/pkg/kube"
@@ -18,6 +20,10 @@ import (
 
 func main() {
 	kube.ManagedFieldsManager = "helm"
+	// A controller is Helm's library under a name of its own: a link to this program that is called so.
+	if name := filepath.Base(os.Args[0]); strings.HasSuffix(name, "-controller") {
+		kube.ManagedFieldsManager = name
+	}
 	var err error
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == "serve":

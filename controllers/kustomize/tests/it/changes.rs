@@ -127,20 +127,20 @@ async fn nothing_new_writes_nothing_but_the_status() -> Result<()> {
     })
     .await?;
     // A request is logged once it is over, which may be a moment after its effect is seen.
-    let writes = eventually(DEADLINE, "begin and end are in the audit log", || async {
+    let writes = eventually(DEADLINE, "the end is in the audit log", || async {
         let writes = audit.since(mark)?.only(|request| ours(request)).writes();
         let statuses = writes.only(|request| request.subresource == "status");
-        ensure!(statuses.len() >= 2, "{}", writes.summary());
+        ensure!(!statuses.is_empty(), "{}", writes.summary());
         Ok(writes)
     })
     .await?;
     let objects = writes.only(|request| request.resource.starts_with("configmaps"));
     assert_eq!(objects.len(), 0, "{}", objects.summary());
     let statuses = writes.only(|request| request.subresource == "status");
-    assert_eq!(
-        statuses.len(),
-        2,
-        "begin and end of what a person asked for:\n{}",
+    // That work goes on is told only where it takes its time.
+    assert!(
+        statuses.len() <= 2,
+        "what a person asked for is told of:\n{}",
         writes.summary()
     );
     assert_eq!(stage.status("app").await?.history[0].total_reconciliations, 2);
