@@ -14,6 +14,7 @@ use super::{
     audit::{Outcome, Record},
     front_proxy::Caller,
     question::{Question, What},
+    read::admit,
     rights,
     routes::refused,
 };
@@ -30,29 +31,12 @@ pub async fn answer(active: &Active, caller: &Caller, cluster: &ClusterRef) -> R
     };
     let record = Record::new(caller, cluster, What::Events, &question, &active.metrics);
     let attributes = rights::attributes(cluster, What::Events, "list");
-    match rights::allowed(&active.client, caller, attributes).await {
-        Ok(Ok(())) => record.allowed(),
-        Ok(Err(why)) => {
-            record.ended(Outcome::Denied, &why, 0);
-            return refused(StatusCode::FORBIDDEN, "Forbidden", &why);
-        }
-        Err(error) => {
-            let text = format!(
-                "asking the hub's API server for the rights of user {:?}: {error}",
-                caller.user
-            );
-            record.ended(Outcome::Failed, &text, 0);
-            return refused(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &text);
-        }
-    }
     // It takes a place like any other read, so that nobody keeps the disk busy.
-    let _place = match active.limits.take(&caller.user, &cluster.to_string()) {
+    let _place = match admit(active, caller, cluster, &record, attributes).await {
         Ok(place) => place,
-        Err(text) => {
-            record.ended(Outcome::Busy, &text, 0);
-            return refused(StatusCode::CONFLICT, "Busy", &text);
-        }
+        Err((code, reason, text)) => return refused(code, reason, &text),
     };
+    record.allowed();
     match active.memory.history(&cluster_key(cluster)).await {
         Ok(found) => {
             record.ended(Outcome::Done, "", 0);

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use nave_crds::fleet::ClusterMode;
 use nave_identity::ClusterRef;
 use nave_proto::{
@@ -40,6 +41,38 @@ const FOLLOWED_LOG: Duration = Duration::from_secs(4 * 3600);
 /// A caller who does not read may keep a place so much longer.
 const SLACK: Duration = Duration::from_secs(30);
 
+/// Status, reason and message of an answer that is no.
+pub(super) type Refusal = (StatusCode, &'static str, String);
+
+/// Whether the caller may, by his rights on the hub, and whether there is room for one read more. A refusal ends the record.
+pub(super) async fn admit(
+    active: &Active,
+    caller: &Caller,
+    cluster: &ClusterRef,
+    record: &Record,
+    attributes: ResourceAttributes,
+) -> Result<Place, Refusal> {
+    match rights::allowed(&active.client, caller, attributes).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => {
+            record.ended(Outcome::Denied, &why, 0);
+            return Err((StatusCode::FORBIDDEN, "Forbidden", why));
+        }
+        Err(error) => {
+            let text = format!(
+                "asking the hub's API server for the rights of user {:?}: {error}",
+                caller.user
+            );
+            record.ended(Outcome::Failed, &text, 0);
+            return Err((StatusCode::INTERNAL_SERVER_ERROR, "InternalError", text));
+        }
+    }
+    active.limits.take(&caller.user, &cluster.to_string()).map_err(|text| {
+        record.ended(Outcome::Busy, &text, 0);
+        (StatusCode::CONFLICT, "Busy", text)
+    })
+}
+
 /// Counts a read while it goes on.
 struct Open(IntGauge);
 
@@ -63,27 +96,9 @@ pub async fn answer(
         return refused(code, "BadRequest", &text);
     }
     let attributes = rights::attributes(cluster, what, question.verb(what).1);
-    match rights::allowed(&active.client, caller, attributes).await {
-        Ok(Ok(())) => {}
-        Ok(Err(why)) => {
-            record.ended(Outcome::Denied, &why, 0);
-            return refused(StatusCode::FORBIDDEN, "Forbidden", &why);
-        }
-        Err(error) => {
-            let text = format!(
-                "asking the hub's API server for the rights of user {:?}: {error}",
-                caller.user
-            );
-            record.ended(Outcome::Failed, &text, 0);
-            return refused(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &text);
-        }
-    }
-    let place = match active.limits.take(&caller.user, &cluster.to_string()) {
+    let place = match admit(active, caller, cluster, &record, attributes).await {
         Ok(place) => place,
-        Err(text) => {
-            record.ended(Outcome::Busy, &text, 0);
-            return refused(StatusCode::CONFLICT, "Busy", &text);
-        }
+        Err((code, reason, text)) => return refused(code, reason, &text),
     };
     let handle = match reach(active, cluster) {
         Ok(handle) => handle,
@@ -111,7 +126,7 @@ pub async fn answer(
 }
 
 /// The session of the cluster's agent, or why there is none.
-fn reach(active: &Active, cluster: &ClusterRef) -> Result<HubSessionHandle, (StatusCode, &'static str, String)> {
+fn reach(active: &Active, cluster: &ClusterRef) -> Result<HubSessionHandle, Refusal> {
     if let Some(handle) = active.sessions.reach(cluster) {
         return Ok(handle);
     }

@@ -46,10 +46,13 @@ pub fn parse_nodes(text: &str, dialect: Dialect) -> Result<Vec<Node>, YamlError>
 /// Reads documents, and again where lines of texts in quotes stand further left than the parser takes them.
 fn read(text: &str, dialect: Dialect, line: usize, limit: usize, into: &mut Vec<Node>) -> Result<(), YamlError> {
     let before = into.len();
+    let most = text.len() + quotes::most_added(text.len());
     let mut mended = None;
     let mut result = read_mending_colons(text, dialect, line, limit, into, &mut mended);
     for _ in 0..MAX_ROUNDS {
-        let Some(text) = mended.take() else { break };
+        let Some(text) = mended.take().filter(|text| text.len() <= most) else {
+            break;
+        };
         into.truncate(before);
         result = read_mending_colons(&text, dialect, line, limit, into, &mut mended);
     }

@@ -3,10 +3,19 @@
 //! By YAML 1.2 those lines are indented more than the map around them; Go's readers take any indentation, and drop it.
 //! The parser is by the book, so such lines are indented before the text is read again.
 
+/// Bytes of indentation that a text of so many bytes may get.
+pub(super) fn most_added(length: usize) -> usize {
+    length
+        .saturating_mul(16)
+        .saturating_add(64 * 1024)
+        .min(64 * 1024 * 1024)
+}
+
 /// The text with the quoted scalar indented whose second or later line the parser failed at, and those directly after
 /// it. `before` is where a node ended, or began, that is the last one before it.
 ///
-/// `None` where no such scalar is found. Lines stay as many as they were.
+/// `None` where no such scalar is found, or where the text would grow by more than [`most_added`]. Lines stay as many as they
+/// were.
 pub(super) fn indented(text: &str, before: usize, failed: usize) -> Option<String> {
     let bytes = text.as_bytes();
     let mut start = opening(bytes, before)?;
@@ -14,6 +23,7 @@ pub(super) fn indented(text: &str, before: usize, failed: usize) -> Option<Strin
     if start >= failed || failed > end {
         return None;
     }
+    let most = text.len() + most_added(text.len());
     let mut out = String::with_capacity(text.len() + text.len() / 4);
     let mut copied = 0;
     loop {
@@ -26,6 +36,10 @@ pub(super) fn indented(text: &str, before: usize, failed: usize) -> Option<Strin
         for line in lines_within(bytes, start, end) {
             if is_document_mark(&bytes[line..]) {
                 continue;
+            }
+            // A quote far to the right with many lines would make of little text a lot.
+            if out.len() + (text.len() - copied) + column + 1 > most {
+                return None;
             }
             out.push_str(&text[copied..line]);
             out.extend(std::iter::repeat_n(' ', column + 1));
@@ -169,6 +183,16 @@ mod tests {
         let data = nodes[0].get("data").expect("it has data");
         let last = data.get("f99.json").and_then(|node| node.as_scalar()).expect("a text");
         assert_eq!((last.style, &*last.text), (Style::Single, "{ \"a\": 1 } "));
+    }
+
+    #[test]
+    fn a_quote_far_to_the_right_does_not_multiply_the_text() {
+        let spaces = " ".repeat(100_000);
+        let text = format!("a:\n  b:{spaces}'{}'\n", "x\n".repeat(100_000));
+        assert_eq!(super::indented(&text, 0, text.len() - 3), None, "no node, no quote");
+        let quote = text.find('\'').expect("there is one");
+        assert_eq!(super::indented(&text, quote, quote + 3), None, "ten gigabytes");
+        fails(&text);
     }
 
     #[test]
