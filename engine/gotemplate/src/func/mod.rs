@@ -9,8 +9,9 @@ pub use error::FunctionError;
 pub(crate) use render::Then;
 pub use render::{Render, RenderSource};
 
-use std::collections::HashMap;
 use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
 
 use crate::value::{GoType, Value};
 
@@ -120,8 +121,12 @@ impl Function {
 #[derive(Clone, Default)]
 pub struct Functions {
     table: Vec<(Rc<str>, Function)>,
-    by_name: HashMap<Rc<str>, usize>,
+    /// Names come from the program and not from templates, so that nobody can make them collide.
+    by_name: FxHashMap<Rc<str>, usize>,
 }
+
+/// Room for Go's functions, sprig's and Helm's.
+const USUAL: usize = 320;
 
 impl Functions {
     /// No function at all, not even the built-in ones.
@@ -133,7 +138,10 @@ impl Functions {
     /// Go's built-in functions: `and or not len index slice print printf println html js urlquery call eq ne lt le gt ge`.
     #[must_use]
     pub fn builtin() -> Self {
-        let mut functions = Self::none();
+        let mut functions = Self {
+            table: Vec::with_capacity(USUAL),
+            by_name: FxHashMap::with_capacity_and_hasher(USUAL, rustc_hash::FxBuildHasher),
+        };
         crate::builtin::install(&mut functions);
         functions
     }

@@ -19,7 +19,10 @@ impl Colons {
     /// another; where that is not known, it is what the parser failed at.
     pub fn look(&mut self, text: &str, start: usize, end: Option<usize>) {
         // In a block, commas and brackets are letters, and no scalar ends before a colon and a comma.
-        if end.is_some_and(|end| text.as_bytes().get(end) != Some(&b':')) {
+        let bytes = text.as_bytes();
+        let is_cut =
+            |end| bytes.get(end) == Some(&b':') && matches!(bytes.get(end + 1), Some(b',' | b'[' | b']' | b'{' | b'}'));
+        if end.is_some_and(|end: usize| !is_cut(end)) {
             return;
         }
         let Some(rest) = text.get(start..) else { return };
