@@ -119,6 +119,8 @@ struct Live {
     verdict: Verdict,
     /// Version of the root set that the agent was told of.
     root_version: u64,
+    /// Whether a person had quarantined the cluster when it came.
+    by_hand: bool,
     handle: HubSessionHandle,
 }
 
@@ -186,6 +188,11 @@ impl Sessions {
     }
 
     fn quarantine_of(&self, cluster: &ClusterRef, key: &KeyFingerprint) -> Option<String> {
+        let by_hand = self.shared.identities.quarantined(cluster);
+        by_hand.or_else(|| self.contested(cluster, key))
+    }
+
+    fn contested(&self, cluster: &ClusterRef, key: &KeyFingerprint) -> Option<String> {
         let mut table = locked::mutex(&self.table);
         let place = table.get_mut(cluster)?;
         // Releasing a quarantine gives the cluster another key.
@@ -194,7 +201,7 @@ impl Sessions {
     }
 
     fn quarantine(&self, cluster: &ClusterRef, key: KeyFingerprint, reason: &str) {
-        if self.quarantine_of(cluster, &key).is_some() {
+        if self.contested(cluster, &key).is_some() {
             return; // they come back, and it has been told
         }
         tracing::error!(%cluster, %key, reason, "quarantined");
@@ -285,13 +292,15 @@ impl Sessions {
 
     fn check(&self, cluster: &ClusterRef) {
         let exists = self.shared.identities.keys(cluster).is_some();
+        let quarantined = self.shared.identities.quarantined(cluster);
         let closes: Vec<Close> = {
             let table = locked::mutex(&self.table);
             let sessions = table.get(cluster).into_iter().flat_map(Place::all);
             sessions
                 .filter_map(|session| {
                     let verdict = self.shared.identities.verdict(cluster, &session.key);
-                    let close = end_of(cluster, &session.key, session.verdict, verdict)?;
+                    let close = end_of(cluster, &session.key, session.verdict, verdict)
+                        .or_else(|| turned(session.by_hand, quarantined.as_deref()))?;
                     session.handle.close(close.clone());
                     Some(close)
                 })
@@ -380,6 +389,16 @@ impl Sessions {
 /// The last words of a hub that ends. Agents come back within the reconnect window, after a new one had time to start.
 fn shutting_down() -> Close {
     Close::new(CloseCode::ShuttingDown, "the hub is shutting down; come back").retry_after(1_000)
+}
+
+/// The words with which a session ends so that its agent comes back under another rule, if a person has quarantined the
+/// cluster since it came, or released it.
+fn turned(by_hand: bool, quarantined: Option<&str>) -> Option<Close> {
+    match quarantined {
+        Some(why) if !by_hand => Some(Close::new(CloseCode::Reconnect, why)),
+        None if by_hand => Some(Close::new(CloseCode::Reconnect, "the quarantine was ended")),
+        _ => None,
+    }
 }
 
 /// The words with which a session must end, if its key may no longer what it might when it came.

@@ -11,7 +11,10 @@ use nave_runtime::{Conditions, Status};
 
 use super::GRACE;
 use super::said::{Said, agent_current, clock_synced, connected, joined, link_profile, ready};
+use crate::identities::quarantine_of;
 
+/// Reason of a quarantine that a person asked for.
+const BY_HAND: &str = "ByHand";
 /// The API's bounds on facts.
 const MAX_FACTS: usize = 64;
 const MAX_FACT_TEXT: usize = 256;
@@ -168,8 +171,10 @@ pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &st
         ),
         None => status.conditions.remove_condition(conditions::LINK_PROFILE),
     }
-    let quarantined = seen.quarantined.values().next();
-    match quarantined.map(|reason| Said::no_or_yes(true, "Contested", reason.clone())) {
+    let by_hand = quarantine_of(cluster).map(|reason| Said::no_or_yes(true, BY_HAND, reason));
+    let contested = seen.quarantined.values().next();
+    let contested = contested.map(|reason| Said::no_or_yes(true, "Contested", reason.clone()));
+    match by_hand.or(contested) {
         Some(said) => status.conditions.set(
             conditions::QUARANTINED,
             said.status,
@@ -178,7 +183,9 @@ pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &st
             generation,
             now,
         ),
-        None if matches!(seen.link, Link::Open { limited: None, .. }) => {
+        None if matches!(seen.link, Link::Open { limited: None, .. })
+            || status.conditions.reason_of(conditions::QUARANTINED) == Some(BY_HAND) =>
+        {
             status.conditions.remove_condition(conditions::QUARANTINED);
         }
         None => {}
@@ -361,6 +368,31 @@ mod tests {
         visited.close(2, at(4), "gone");
         let alone = check(&object, &visited, 5, "TTTTT");
         assert!(alone.conditions.get_condition(conditions::QUARANTINED).is_none());
+    }
+
+    #[test]
+    fn a_quarantine_by_hand_is_shown_until_it_ends() {
+        let mut object = cluster();
+        let set = |object: &mut Cluster, why: &str| {
+            object.spec.identity.get_or_insert_default().quarantined = why.to_owned();
+        };
+        set(&mut object, "seen elsewhere");
+        let mut seen = open();
+        let status = check(&object, &seen, 1, "TTFTT");
+        assert_eq!(status.conditions.reason_of("Ready"), Some("Quarantined"));
+        let said = status.conditions.get_condition(conditions::QUARANTINED).unwrap();
+        assert_eq!(
+            (said.reason.as_str(), said.message.as_str()),
+            ("ByHand", "quarantined by hand: seen elsewhere")
+        );
+        object.status = Some(status);
+        // Also of one that is away, and no longer than a person wants it.
+        seen.close(1, at(2), "gone");
+        let away = fold(&object, &seen, at(0), "0.1.0", at(40));
+        assert!(away.conditions.is_true(conditions::QUARANTINED));
+        set(&mut object, "");
+        let ended = fold(&object, &seen, at(0), "0.1.0", at(41));
+        assert!(ended.conditions.get_condition(conditions::QUARANTINED).is_none());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use nave_crds::{
 };
 use nave_runtime::{Conditions, Status, conditions::whole_seconds};
 
+use crate::identities::quarantine_of;
+
 use super::{
     GRACE,
     fold::{Link, Seen},
@@ -106,6 +108,9 @@ pub fn connected(status: &mut ClusterStatus, seen: &Seen, started: Timestamp, no
 pub fn ready(cluster: &Cluster, seen: &Seen, joined: &Said, connected: Option<&Said>) -> Said {
     if joined.status != Status::True {
         return Said::no_or_yes(false, joined.reason, joined.message.clone());
+    }
+    if let Some(why) = quarantine_of(cluster) {
+        return Said::no_or_yes(false, conditions::QUARANTINED, why);
     }
     if let Link::Open {
         limited: Some((reason, message)),

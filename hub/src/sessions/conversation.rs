@@ -166,6 +166,7 @@ impl Conversation {
             key: self.entrant.key,
             verdict,
             root_version,
+            by_hand: shared.identities.quarantined(cluster).is_some(),
             handle,
         };
         if mode == Mode::Quarantined {
@@ -205,7 +206,7 @@ impl Conversation {
             boot_seq = id.boot_seq, session_seq = id.session_seq, reason, "session opened"
         );
         self.report_open(id, hello, mode, &reason, restored);
-        if mode == Mode::Normal {
+        if matches!(mode, Mode::Normal | Mode::Quarantined) {
             shared.view.connection_changed(&cluster_key(cluster));
         }
         Answer::Admit(Admission {

@@ -9,6 +9,7 @@ use nave_crds::{Cluster, fleet::Approval, meta::Time};
 use nave_identity::TokenHash;
 use nave_proto::{CloseCode, wire::Mode};
 use nave_quic::{JoinError, Joined};
+use nave_runtime::Conditions;
 use serde_json::json;
 
 use crate::{
@@ -101,6 +102,46 @@ async fn tokens_keys_and_clusters_decide_who_is_connected() -> Result<()> {
     agent.handle.connected().await;
     stage.cluster_says("eu-2", "Ready", "True", "AgentConnected").await?;
 
+    // Quarantined by hand: connected still, sent nothing, counted for nothing; and released with another key.
+    stage
+        .patch_cluster(
+            "eu-2",
+            json!({"spec": {"identity": {"quarantined": "its disk was copied"}}}),
+        )
+        .await?;
+    let welcome = second
+        .has("a welcome in quarantine", |memory| {
+            let last = memory.welcomes.last()?;
+            (last.mode == Mode::Quarantined as i32).then(|| last.clone())
+        })
+        .await?;
+    assert_eq!(welcome.reason, "quarantined by hand: its disk was copied");
+    stage.cluster_says("eu-2", "Quarantined", "True", "ByHand").await?;
+    stage.cluster_says("eu-2", "Connected", "True", "SessionOpen").await?;
+    stage.cluster_says("eu-2", "Ready", "False", "Quarantined").await?;
+    let key = stage.cluster("eu-2").await?.spec.identity.unwrap_or_default().keys[0].clone();
+    let released = json!({"keys": [], "revokedKeys": [key], "quarantined": null});
+    let bound = stage
+        .token("release", "eu-2", |spec| spec.cluster_uid = "u2".into())
+        .await?;
+    stage
+        .patch_cluster("eu-2", json!({"spec": {"identity": released}}))
+        .await?;
+    second
+        .has("the end of its key", |memory| {
+            let ended = memory.closes.iter().any(|c| c.code() == Some(CloseCode::KeyRevoked));
+            ended.then_some(())
+        })
+        .await?;
+    agent.stop();
+    refused_key(second.join(&bound, "u2").await);
+    second.look(|memory| (memory.identity, memory.begun) = (None, None));
+    assert_eq!(second.join(&bound, "u2").await?, Joined::Admitted);
+    let agent = FakeAgent::start(&second, "u2")?;
+    agent.handle.connected().await;
+    let status = stage.cluster_says("eu-2", "Ready", "True", "AgentConnected").await?;
+    assert!(status.conditions.get_condition("Quarantined").is_none());
+
     // And put back to waiting, and forgotten.
     stage
         .patch_cluster("eu-2", json!({"spec": {"accepted": false}}))
@@ -123,6 +164,14 @@ async fn tokens_keys_and_clusters_decide_who_is_connected() -> Result<()> {
         .await?;
     hub.stop().await?;
     Ok(())
+}
+
+#[track_caller]
+fn refused_key(result: Result<Joined, JoinError>) {
+    match result {
+        Err(JoinError::Refused(close)) => assert_eq!(close.code(), Some(CloseCode::KeyRevoked), "{close}"),
+        other => panic!("expected a revoked key, got {other:?}"),
+    }
 }
 
 #[track_caller]
