@@ -139,6 +139,11 @@ impl ClusterStatuses {
         self.lost.subscribe()
     }
 
+    /// The version that the agent of a cluster should run.
+    pub fn wanted_version<'a>(&self, cluster: &'a Cluster) -> &'a str {
+        said::wanted_version(cluster, self.version)
+    }
+
     fn mark(&self, cluster: &ClusterRef, due: Instant) {
         locked::mutex(&self.pace).mark(cluster.clone(), due);
         self.wake.notify_one();

@@ -230,6 +230,7 @@ impl Hub {
         tasks.spawn("view", view.clone().follow(token()));
         tasks.spawn("manifests", artifacts_port::collect(manifests, desired, token()));
         tasks.spawn("session-ends", sessions.clone().follow_identities(token()));
+        tasks.spawn("agent-versions", sessions.clone().follow_versions(token()));
         tasks.spawn("brake", sessions.clone().follow_brake(token()));
         tasks.spawn("orphans", sessions.clone().judge_orphans(token()));
         tasks.spawn(

@@ -40,6 +40,8 @@ pub struct Seen {
     pub clock_difference_ms: i64,
     /// The spoke came back from a backup.
     pub restored: bool,
+    /// The version that was wanted last and does not run, and why, as the agent says.
+    pub not_upgraded: (String, String),
     /// Quarantined sessions that are open, and why; also beside a live one.
     pub quarantined: BTreeMap<u64, String>,
     /// Flux objects by state.
@@ -399,6 +401,25 @@ mod tests {
     fn versions_clocks_and_facts() {
         let mut seen = open();
         seen.agent_version = "0.0.9".into();
+        let reason = |cluster: &Cluster, seen: &Seen, expected: &str| {
+            let status = fold(cluster, seen, at(0), "0.1.0", at(1));
+            assert_eq!(status.conditions.reason_of("AgentCurrent"), Some(expected));
+            status.conditions.get_condition("AgentCurrent").unwrap().message.clone()
+        };
+        reason(&cluster(), &seen, "VersionDiffers");
+        seen.features = vec!["live".into(), "upgrade".into()];
+        assert_eq!(reason(&cluster(), &seen, "Upgrading"), "agent 0.0.9, to become 0.1.0");
+        seen.not_upgraded = ("0.1.0".into(), "no such\nimage".into());
+        assert_eq!(
+            reason(&cluster(), &seen, "NotUpgraded"),
+            "agent 0.0.9, wanted 0.1.0: no such image"
+        );
+        let mut other = cluster();
+        other.spec.agent = Some(nave_crds::fleet::AgentSpec {
+            version: "0.0.8".into(),
+        });
+        reason(&other, &seen, "Upgrading");
+        seen.not_upgraded = Default::default();
         seen.clock_difference_ms = -3 * 60_000;
         seen.facts = [("provider".to_owned(), "a\u{1b}[31mb".to_owned())].into();
         let status = check(&cluster(), &seen, 1, "TTTFF");

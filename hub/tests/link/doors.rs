@@ -7,7 +7,7 @@ use kube::{Api, api::DeleteParams};
 use nave_bed::eventually;
 use nave_crds::{Cluster, fleet::Approval, meta::Time};
 use nave_identity::TokenHash;
-use nave_proto::{CloseCode, wire::Mode};
+use nave_proto::{CloseCode, FEATURE_UPGRADE, wire::Mode};
 use nave_quic::{JoinError, Joined};
 use nave_runtime::Conditions;
 use serde_json::json;
@@ -137,10 +137,47 @@ async fn tokens_keys_and_clusters_decide_who_is_connected() -> Result<()> {
     refused_key(second.join(&bound, "u2").await);
     second.look(|memory| (memory.identity, memory.begun) = (None, None));
     assert_eq!(second.join(&bound, "u2").await?, Joined::Admitted);
+    second.look(|memory| memory.features = FEATURE_UPGRADE);
     let agent = FakeAgent::start(&second, "u2")?;
     agent.handle.connected().await;
     let status = stage.cluster_says("eu-2", "Ready", "True", "AgentConnected").await?;
     assert!(status.conditions.get_condition("Quarantined").is_none());
+
+    // The version that is wanted is told, also when it changes, and why it does not run is shown.
+    let told = |version: &'static str| {
+        let second = &second;
+        async move {
+            second
+                .has(&format!("the wanted version {version}"), |memory| {
+                    let last = memory.welcomes.last()?;
+                    (last.agent_version == version).then_some(())
+                })
+                .await
+        }
+    };
+    told(env!("CARGO_PKG_VERSION")).await?;
+    stage
+        .cluster_says("eu-2", "AgentCurrent", "True", "VersionMatches")
+        .await?;
+    let want = |version: &str| json!({"spec": {"agent": {"version": version}}});
+    second.look(|memory| memory.not_upgraded = ("9.9.9".into(), "there is no such image".into()));
+    stage.patch_cluster("eu-2", want("9.9.8")).await?;
+    told("9.9.8").await?;
+    stage.cluster_says("eu-2", "AgentCurrent", "False", "Upgrading").await?;
+    stage.patch_cluster("eu-2", want("9.9.9")).await?;
+    told("9.9.9").await?;
+    let status = stage
+        .cluster_says("eu-2", "AgentCurrent", "False", "NotUpgraded")
+        .await?;
+    let said = status
+        .conditions
+        .get_condition("AgentCurrent")
+        .map(|said| said.message.clone());
+    let words = format!(
+        "agent {}, wanted 9.9.9: there is no such image",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(said, Some(words));
 
     // And put back to waiting, and forgotten.
     stage
