@@ -24,6 +24,7 @@ pub mod list;
 pub mod logs;
 pub mod pull;
 pub mod push;
+pub mod quarantine;
 pub mod reconcile;
 pub mod release;
 pub mod resume;

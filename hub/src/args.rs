@@ -38,6 +38,11 @@ pub struct Arguments {
     /// How old the hub's authority gets before another takes its place, 24h to 43800h; agents follow by themselves
     #[arg(long, default_value = "8760h", value_parser = rotation, value_name = "DURATION")]
     pub root_rotation: Duration,
+    /// A Secret in --namespace with the certificate that the link shows, as cert-manager writes it: tls.crt and tls.key
+    /// (ECDSA P-256, PKCS#8, for the name hub.link.nave.dev) and ca.crt. Read again when it changes. Agents go on trusting
+    /// the hub's own authority, which vouches for that of ca.crt; the hub's own certificate when empty
+    #[arg(long, default_value = "", value_name = "NAME")]
+    pub link_certificate_secret: String,
     /// How many agents may be connected at once
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     pub max_agents: usize,

@@ -9,6 +9,7 @@
 //! authorities has to be guarded.
 
 mod keys;
+mod recovery;
 
 use std::sync::{Arc, RwLock};
 
@@ -17,14 +18,15 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, api::PostParams};
 use nave_crds::managers;
 use nave_identity::{
-    AuthorityError, CLIENT_CERTIFICATE_LIFETIME, CertificateRequest, ClusterRef, IssuedCertificate, KeyFingerprint,
-    RootSetError, ServerCertificates, ServerIdentity, TlsError,
+    AuthorityError, CLIENT_CERTIFICATE_LIFETIME, CertificateRequest, ClusterRef, ForeignCertificate, ForeignError,
+    IssuedCertificate, KeyFingerprint, RootSetError, ServerCertificates, ServerIdentity, TlsError,
 };
 use nave_runtime::Tasks;
 use rustls::pki_types::CertificateDer;
 
 use crate::locked;
 use keys::{DIGEST_KEY_BYTES, Keys, RESET_KEY_BYTES};
+pub use recovery::asks as asks_for_recovery;
 
 /// Name of the Secret in the hub's namespace.
 pub const SECRET: &str = "nave-hub-authority";
@@ -37,6 +39,10 @@ const SERVER_RENEWAL: SignedDuration = SignedDuration::from_hours(20 * 24);
 /// The hub's own keys, as they are now.
 pub struct HubAuthority {
     keys: RwLock<Arc<Keys>>,
+    /// Why the last wish of an operator with a recovery key came to nothing.
+    refused: RwLock<String>,
+    /// What the link shows, where that is not the hub's own.
+    foreign: RwLock<Option<ForeignCertificate>>,
     client_lifetime: SignedDuration,
     reset_key: [u8; RESET_KEY_BYTES],
     digest_key: [u8; DIGEST_KEY_BYTES],
@@ -70,6 +76,9 @@ pub enum HubAuthorityError {
     /// The root set cannot be read or made.
     #[error("preparing the hub's root set")]
     Roots(#[from] RootSetError),
+    /// The certificate of another issuer cannot be used.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
 }
 
 impl HubAuthority {
@@ -187,12 +196,26 @@ impl HubAuthority {
         &self.digest_key
     }
 
-    /// A key and certificate for the link's server, new each time.
-    pub fn server_identity(&self, now: Timestamp) -> Result<ServerIdentity, AuthorityError> {
+    /// A key and certificate for the link's server, new each time unless another issuer's is shown.
+    pub fn server_identity(&self, now: Timestamp) -> Result<ServerIdentity, HubAuthorityError> {
         let keys = self.keys();
-        let mut identity = keys.server.issue_server(now, SERVER_LIFETIME)?;
+        let foreign = locked::read(&self.foreign).clone();
+        let mut identity = match foreign {
+            Some(foreign) => foreign.identity(&keys.server, now, SERVER_LIFETIME)?,
+            None => keys.server.issue_server(now, SERVER_LIFETIME)?,
+        };
         identity.chain.extend(keys.way());
+        identity.chain.extend(keys.carrier(now)?);
         Ok(identity)
+    }
+
+    /// Shows a certificate of another issuer on the link from now on. False when it is the one that was.
+    pub fn show(&self, foreign: ForeignCertificate, now: Timestamp) -> Result<bool, HubAuthorityError> {
+        foreign.identity(&self.keys().server, now, SERVER_LIFETIME)?;
+        let mut shown = locked::write(&self.foreign);
+        let changed = shown.as_ref() != Some(&foreign);
+        *shown = Some(foreign);
+        Ok(changed)
     }
 
     /// A key and certificate for another server of this hub.
@@ -213,7 +236,13 @@ impl HubAuthority {
                 _ = tasks.shutdown_token().cancelled() => return Ok(()),
                 _ = tokio::time::sleep(interval) => {}
             }
-            self.serve(&served)?;
+            match self.serve(&served) {
+                // Its issuer has to renew it, and may yet.
+                Err(RenewError::Authority(HubAuthorityError::Foreign(error))) => {
+                    tracing::error!(%error, "the link's certificate is not renewed; the one before stays in use");
+                }
+                other => other?,
+            }
         }
     }
 
@@ -237,6 +266,8 @@ impl From<Keys> for HubAuthority {
             reset_key: keys.reset_key,
             digest_key: keys.digest_key,
             keys: RwLock::new(Arc::new(keys)),
+            refused: RwLock::default(),
+            foreign: RwLock::default(),
         }
     }
 }
@@ -273,7 +304,7 @@ fn parameters() -> PostParams {
 pub enum RenewError {
     /// The authority did not sign.
     #[error("renewing the server certificate")]
-    Authority(#[from] AuthorityError),
+    Authority(#[from] HubAuthorityError),
     /// The certificate cannot be served.
     #[error("serving the renewed certificate")]
     Tls(#[from] TlsError),

@@ -37,7 +37,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use fold::{Link, Seen};
 
-use crate::{identities::reference, locked};
+use crate::{
+    identities::{quarantine_of, reference},
+    locked,
+};
 use pace::Pace;
 
 /// How long a session may be gone before it is written down: longer than [`crate::sessions::RECONNECT_WINDOW`], and longer
@@ -110,16 +113,20 @@ impl ClusterStatuses {
         self.mark(cluster, Instant::now());
     }
 
-    /// Whether a session is open, or was less than the grace ago: an agent that comes back was never away.
+    /// Whether a session is open, or was less than the grace ago: an agent that comes back was never away. What a
+    /// quarantined one said counts for nothing.
     pub fn is_connected(&self, cluster: &ClusterRef) -> bool {
+        let object = self.clusters.get(&cluster.namespace, &cluster.name);
+        if object.as_ref().is_some_and(|object| quarantine_of(object).is_some()) {
+            return false;
+        }
         let now = Timestamp::now();
         let within_grace = |since: Timestamp| now.duration_since(since).unsigned_abs() < GRACE;
         let link = locked::mutex(&self.seen).get(cluster).map(|seen| seen.link.clone());
         match link.unwrap_or_default() {
-            Link::Open { .. } => true,
+            Link::Open { limited, .. } => limited.is_none_or(|(why, _)| why != conditions::QUARANTINED),
             Link::Closed { at, .. } => within_grace(at),
             Link::Never => {
-                let object = self.clusters.get(&cluster.namespace, &cluster.name);
                 let status = object.as_ref().and_then(|object| object.status.as_ref());
                 within_grace(self.started)
                     && status.is_some_and(|status| status.conditions.is_true(conditions::CONNECTED))
@@ -130,6 +137,11 @@ impl ClusterStatuses {
     /// Clusters that stayed away longer than the grace, from now on.
     pub fn lost(&self) -> broadcast::Receiver<ClusterRef> {
         self.lost.subscribe()
+    }
+
+    /// The version that the agent of a cluster should run.
+    pub fn wanted_version<'a>(&self, cluster: &'a Cluster) -> &'a str {
+        said::wanted_version(cluster, self.version)
     }
 
     fn mark(&self, cluster: &ClusterRef, due: Instant) {

@@ -34,6 +34,7 @@ use crate::{
     hub_state::Checkpoints,
     identities::Identities,
     join::Joins,
+    link_certificate::LinkCertificate,
     live::{self, LiveDoor},
     memory::{Limits, Memory},
     metrics::HubMetrics,
@@ -193,6 +194,10 @@ impl Hub {
             authority: authority.clone(),
         });
 
+        let from_secret = LinkCertificate::new(&client, &arguments.namespace, &arguments.link_certificate_secret);
+        if let Some(secret) = &from_secret {
+            secret.load(&authority).await?;
+        }
         let certificates = ServerCertificates::new(&authority.server_identity(Timestamp::now())?)?;
         let listener = listen(arguments, certificates.clone(), &authority)?;
         let link_addr = listener.local_addr().context("reading the address of the link")?;
@@ -225,6 +230,7 @@ impl Hub {
         tasks.spawn("view", view.clone().follow(token()));
         tasks.spawn("manifests", artifacts_port::collect(manifests, desired, token()));
         tasks.spawn("session-ends", sessions.clone().follow_identities(token()));
+        tasks.spawn("agent-versions", sessions.clone().follow_versions(token()));
         tasks.spawn("brake", sessions.clone().follow_brake(token()));
         tasks.spawn("orphans", sessions.clone().judge_orphans(token()));
         tasks.spawn(
@@ -236,6 +242,10 @@ impl Hub {
                 tasks.clone(),
             ),
         );
+        if let Some(secret) = from_secret {
+            let follow = secret.follow(authority.clone(), certificates.clone(), token());
+            tasks.spawn("link-certificate", follow);
+        }
         tasks.spawn(
             "server-certificate",
             keep_certificate(authority, certificates, tasks.clone()),

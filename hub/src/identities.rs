@@ -45,6 +45,8 @@ struct Known {
     registry: Registry,
     /// Keys that each cluster revoked, to tell what to reinstate.
     revoked: HashMap<ClusterRef, Vec<KeyFingerprint>>,
+    /// Clusters that a person has quarantined, and why.
+    quarantined: HashMap<ClusterRef, String>,
     clusters: HashSet<ClusterRef>,
     tokens: HashSet<String>,
 }
@@ -106,7 +108,12 @@ impl Identities {
         }
     }
 
-    /// Clusters whose keys, acceptance or existence changed, from now on.
+    /// Why a person has quarantined the cluster, if that is so.
+    pub fn quarantined(&self, cluster: &ClusterRef) -> Option<String> {
+        locked::read(&self.registry).quarantined.get(cluster).cloned()
+    }
+
+    /// Clusters whose keys, acceptance, quarantine or existence changed, from now on.
     pub fn changes(&self) -> broadcast::Receiver<ClusterRef> {
         self.changes.subscribe()
     }
@@ -194,7 +201,12 @@ impl Identities {
         for key in &revoked {
             known.registry.revoke(*key, format!("taken back in cluster {name}"));
         }
-        let changed = before.as_ref() != Some(&keys) || revoked_before != revoked;
+        let quarantined_before = match quarantine_of(cluster) {
+            Some(why) => known.quarantined.insert(name.clone(), why),
+            None => known.quarantined.remove(&name),
+        };
+        let turned = quarantined_before.is_some() != known.quarantined.contains_key(&name);
+        let changed = turned || before.as_ref() != Some(&keys) || revoked_before != revoked;
         known.clusters.insert(name.clone());
         if changed {
             known.registry.set_cluster(name.clone(), keys);
@@ -209,6 +221,7 @@ impl Identities {
             return;
         }
         known.registry.remove_cluster(cluster);
+        known.quarantined.remove(cluster);
         for key in known.revoked.remove(cluster).unwrap_or_default() {
             known.registry.reinstate(&key);
         }
@@ -265,6 +278,12 @@ fn keys_of(cluster: &Cluster) -> (ClusterKeys, Vec<KeyFingerprint>) {
         accepted: cluster.spec.accepted,
     };
     (keys, revoked)
+}
+
+/// The words of whoever quarantined it.
+pub fn quarantine_of(cluster: &Cluster) -> Option<String> {
+    let identity = cluster.spec.identity.as_ref()?;
+    (!identity.quarantined.is_empty()).then(|| format!("quarantined by hand: {}", identity.quarantined))
 }
 
 fn token_id(token: &JoinToken) -> String {
@@ -351,6 +370,27 @@ mod tests {
         identities.remove_cluster(&ClusterRef::new("platform", "eu-1"));
         identities.remove_cluster(&ClusterRef::new("platform", "eu-1"));
         assert_eq!(std::iter::from_fn(|| changes.try_recv().ok()).count(), 3);
+    }
+
+    #[test]
+    fn a_quarantine_by_hand_is_told_once_and_again_when_it_ends() {
+        let identities = Identities::new(Vec::new());
+        let name = ClusterRef::new("platform", "eu-1");
+        let with = |why: &str| {
+            let mut cluster = cluster("eu-1", &["a"], &[], true).as_ref().clone();
+            cluster.spec.identity.get_or_insert_default().quarantined = why.to_owned();
+            Arc::new(cluster)
+        };
+        let mut changes = identities.changes();
+        for why in ["", "it was seen elsewhere", "still", ""] {
+            identities.set_cluster(&with(why));
+            let expected = (!why.is_empty()).then(|| format!("quarantined by hand: {why}"));
+            assert_eq!(identities.quarantined(&name), expected);
+        }
+        assert_eq!(std::iter::from_fn(|| changes.try_recv().ok()).count(), 3);
+        identities.set_cluster(&with("again"));
+        identities.remove_cluster(&name);
+        assert_eq!(identities.quarantined(&name), None);
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub struct HubInfo {
     pub root_version: u64,
     /// The wish that the last rotation of the roots fulfilled; empty when there was none.
     pub rotated_for: String,
+    /// The recovery key that agents pin; empty when there is none.
+    pub recovery_key: String,
+    /// Which wish about the recovery key came to nothing and why; empty when the last one was fulfilled.
+    pub recovery_refused: String,
 }
 
 /// Publishing failed.
@@ -74,6 +78,8 @@ impl HubInfo {
             ("hubUID".to_owned(), self.hub_uid.clone()),
             ("rootVersion".to_owned(), self.root_version.to_string()),
             ("rotatedFor".to_owned(), self.rotated_for.clone()),
+            ("recoveryKey".to_owned(), self.recovery_key.clone()),
+            ("recoveryRefused".to_owned(), self.recovery_refused.clone()),
         ])
     }
 }

@@ -24,6 +24,7 @@ mod identities;
 mod info;
 mod join;
 mod limiter;
+mod link_certificate;
 mod live;
 mod locked;
 mod memory;

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use futures::{StreamExt, pin_mut};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher},
@@ -16,7 +17,13 @@ use nave_crds::{HubState, annotations};
 use nave_identity::ServerCertificates;
 use tokio_util::sync::CancellationToken;
 
-use crate::{authority::HubAuthority, hub_state, identities::Identities, info::HubInfo, sessions::Sessions};
+use crate::{
+    authority::{self, HubAuthority},
+    hub_state,
+    identities::Identities,
+    info::HubInfo,
+    sessions::Sessions,
+};
 
 /// A clock may be set meanwhile, and a sleep does not notice.
 const LOOK_AT_AGE: Duration = Duration::from_secs(3600);
@@ -48,6 +55,12 @@ impl Rotation {
             hub_uid: self.hub_uid.clone(),
             root_version: self.authority.root_version(),
             rotated_for: self.authority.wish(),
+            recovery_key: self
+                .authority
+                .recovery_key()
+                .map(|key| key.to_string())
+                .unwrap_or_default(),
+            recovery_refused: self.authority.recovery_refused(),
         };
         Ok(info.publish(&self.client, &self.namespace).await?)
     }
@@ -57,10 +70,13 @@ impl Rotation {
         let api: Api<HubState> = Api::namespaced(self.client.clone(), &self.namespace);
         let only = watcher::Config::default().fields(&format!("metadata.name={}", hub_state::NAME));
         let states = watcher(api, only).default_backoff().applied_objects();
-        pin_mut!(states);
-        let (mut wish, mut in_use) = (String::new(), self.authority.root_version());
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let only = watcher::Config::default().fields(&format!("metadata.name={}", authority::SECRET));
+        let secrets = watcher(api, only).default_backoff().applied_objects();
+        pin_mut!(states, secrets);
+        let (mut wish, mut in_use, mut asked) = (String::new(), self.authority.root_version(), false);
         loop {
-            let wait = match self.look(&wish, &mut in_use).await {
+            let wait = match self.look(&wish, &mut asked, &mut in_use).await {
                 Ok(()) => LOOK_AT_AGE,
                 Err(error) => {
                     tracing::error!(
@@ -79,12 +95,23 @@ impl Rotation {
                     Some(Err(error)) => tracing::debug!(%error, "watching HubState"),
                     None => return,
                 },
+                secret = secrets.next() => match secret {
+                    Some(Ok(secret)) => asked |= authority::asks_for_recovery(&secret),
+                    Some(Err(error)) => tracing::debug!(%error, "watching the hub's authorities"),
+                    None => return,
+                },
             }
         }
     }
 
-    /// Rotates if it is time, and has what is stored used and told. `in_use` is the version for which all that was done.
-    async fn look(&self, wish: &str, in_use: &mut u64) -> Result<()> {
+    /// Rotates if it is time, hears an operator with a recovery key, and has what is stored used and told. `in_use` is the
+    /// version for which all that was done.
+    async fn look(&self, wish: &str, asked: &mut bool, in_use: &mut u64) -> Result<()> {
+        if *asked {
+            self.authority.heed_recovery(&self.client, &self.namespace).await?;
+            *asked = false;
+            self.publish().await?;
+        }
         let made = self.authority.made()?;
         let due = if !wish.is_empty() && wish != self.authority.wish() {
             Some(("somebody asked for it", wish.to_owned()))

@@ -22,10 +22,11 @@ use std::{
     time::Duration,
 };
 
+use futures::StreamExt;
 use nave_crds::{Cluster, conditions};
 use nave_identity::{ClusterRef, KeyFingerprint};
 use nave_placement_controller::Knowledge;
-use nave_proto::{Close, CloseCode, FEATURE_LIVE, SessionId, StoredSession, wire::Mode};
+use nave_proto::{Close, CloseCode, FEATURE_LIVE, FEATURE_UPGRADE, SessionId, StoredSession, wire::Mode};
 use nave_quic::HubSessionHandle;
 use nave_runtime::{EventRecorder, Watched};
 use tokio::sync::broadcast::error::RecvError;
@@ -42,7 +43,7 @@ use crate::{
     cluster_status::ClusterStatuses,
     desired::Desired,
     hub_state::Checkpoints,
-    identities::{Identities, Verdict},
+    identities::{Identities, Verdict, reference},
     join::Joins,
     locked,
     metrics::HubMetrics,
@@ -54,7 +55,7 @@ use crate::{
 /// which two cores bear.
 pub const RECONNECT_WINDOW: Duration = Duration::from_secs(2);
 /// What this hub can do beyond the protocol's first version.
-pub const FEATURES: u64 = FEATURE_LIVE;
+pub const FEATURES: u64 = FEATURE_LIVE | FEATURE_UPGRADE;
 /// Quarantined sessions of one cluster: an agent and its copies, which are few.
 const MAX_BESIDE: usize = 8;
 /// How often items without a known owner are judged again.
@@ -119,6 +120,10 @@ struct Live {
     verdict: Verdict,
     /// Version of the root set that the agent was told of.
     root_version: u64,
+    /// The version that the agent was told to run; empty for one that does not change its own.
+    wanted: String,
+    /// Whether a person had quarantined the cluster when it came.
+    by_hand: bool,
     handle: HubSessionHandle,
 }
 
@@ -186,6 +191,11 @@ impl Sessions {
     }
 
     fn quarantine_of(&self, cluster: &ClusterRef, key: &KeyFingerprint) -> Option<String> {
+        let by_hand = self.shared.identities.quarantined(cluster);
+        by_hand.or_else(|| self.contested(cluster, key))
+    }
+
+    fn contested(&self, cluster: &ClusterRef, key: &KeyFingerprint) -> Option<String> {
         let mut table = locked::mutex(&self.table);
         let place = table.get_mut(cluster)?;
         // Releasing a quarantine gives the cluster another key.
@@ -194,7 +204,7 @@ impl Sessions {
     }
 
     fn quarantine(&self, cluster: &ClusterRef, key: KeyFingerprint, reason: &str) {
-        if self.quarantine_of(cluster, &key).is_some() {
+        if self.contested(cluster, &key).is_some() {
             return; // they come back, and it has been told
         }
         tracing::error!(%cluster, %key, reason, "quarantined");
@@ -285,13 +295,15 @@ impl Sessions {
 
     fn check(&self, cluster: &ClusterRef) {
         let exists = self.shared.identities.keys(cluster).is_some();
+        let quarantined = self.shared.identities.quarantined(cluster);
         let closes: Vec<Close> = {
             let table = locked::mutex(&self.table);
             let sessions = table.get(cluster).into_iter().flat_map(Place::all);
             sessions
                 .filter_map(|session| {
                     let verdict = self.shared.identities.verdict(cluster, &session.key);
-                    let close = end_of(cluster, &session.key, session.verdict, verdict)?;
+                    let close = end_of(cluster, &session.key, session.verdict, verdict)
+                        .or_else(|| turned(session.by_hand, quarantined.as_deref()))?;
                     session.handle.close(close.clone());
                     Some(close)
                 })
@@ -306,6 +318,35 @@ impl Sessions {
             self.shared.brake.forget(&cluster_key(cluster));
             self.shared.view.forget(&cluster_key(cluster));
         }
+    }
+
+    /// Has agents come back that should run another version than they were told, until shutdown.
+    pub async fn follow_versions(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut changes = std::pin::pin!(self.shared.clusters.changes());
+        loop {
+            let changed = tokio::select! {
+                _ = shutdown.cancelled() => return,
+                Some(changed) = changes.next() => reference(changed.as_ref()),
+            };
+            let wanted = self.wanted_version(&changed);
+            if wanted.is_empty() {
+                continue; // forgotten
+            }
+            let table = locked::mutex(&self.table);
+            let live = table.get(&changed).and_then(|place| place.live.as_ref());
+            if let Some(live) = live.filter(|live| !live.wanted.is_empty() && live.wanted != wanted) {
+                let words = format!("agent version {wanted} is wanted");
+                live.handle.close(Close::new(CloseCode::Reconnect, words));
+            }
+        }
+    }
+
+    /// The version that the agent of a cluster should run.
+    fn wanted_version(&self, cluster: &ClusterRef) -> String {
+        let object = self.shared.clusters.get(&cluster.namespace, &cluster.name);
+        object.map_or_else(String::new, |object| {
+            self.shared.statuses.wanted_version(&object).to_owned()
+        })
     }
 
     /// Judges again what agents hold without a known owner, until shutdown: the owner may have been deleted meanwhile.
@@ -380,6 +421,16 @@ impl Sessions {
 /// The last words of a hub that ends. Agents come back within the reconnect window, after a new one had time to start.
 fn shutting_down() -> Close {
     Close::new(CloseCode::ShuttingDown, "the hub is shutting down; come back").retry_after(1_000)
+}
+
+/// The words with which a session ends so that its agent comes back under another rule, if a person has quarantined the
+/// cluster since it came, or released it.
+fn turned(by_hand: bool, quarantined: Option<&str>) -> Option<Close> {
+    match quarantined {
+        Some(why) if !by_hand => Some(Close::new(CloseCode::Reconnect, why)),
+        None if by_hand => Some(Close::new(CloseCode::Reconnect, "the quarantine was ended")),
+        _ => None,
+    }
 }
 
 /// The words with which a session must end, if its key may no longer what it might when it came.

@@ -186,6 +186,14 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     pub hub_secret: Option<String>,
 
+    /// Image repositories that a hub may have this agent upgraded from, several with commas; that of the running image when
+    /// not given, `none` for no upgrades by the hub
+    #[arg(long, value_delimiter = ',', value_name = "REPOSITORY")]
+    pub upgrade_from: Vec<String>,
+    /// The Deployment in --namespace that this agent runs as
+    #[arg(long, default_value = "nave-agent", value_name = "NAME")]
+    pub deployment: String,
+
     /// What carries the link: QUIC over UDP, TLS over TCP, or whichever gets through. TCP goes through the proxy of key
     /// `proxy` in the hub secret (or of the hub config), else of $HTTPS_PROXY and $NO_PROXY
     #[arg(long, default_value = "any", value_name = "NAME")]

@@ -37,11 +37,14 @@ const DRAIN: Duration = Duration::from_secs(25);
 fn main() -> ExitCode {
     allocator::share_arenas();
     // `nave-agent doctor` with the agent's own flags looks for what keeps this agent from its hub, and ends.
-    let doctor = std::env::args().nth(1).is_some_and(|first| first == "doctor");
+    let first = std::env::args().nth(1).unwrap_or_default();
+    let doctor = first == "doctor";
+    // What the Job of an upgrade runs.
+    let guard = first == "guard-upgrade";
     let typed = || {
         std::env::args()
             .take(1)
-            .chain(std::env::args().skip(1 + usize::from(doctor)))
+            .chain(std::env::args().skip(1 + usize::from(doctor || guard)))
     };
     let arguments = match flux_flags::refused(typed().skip(1)) {
         None => Arguments::parse_from(typed()),
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::FAILURE,
             Err(error) => Err(error),
         },
+        Ok(runtime) if guard => runtime.block_on(joined::upgrade::run_guard(&arguments)),
         Ok(runtime) => runtime.block_on(run(Arc::new(arguments))),
         Err(error) => Err(error).context("starting the runtime"),
     };

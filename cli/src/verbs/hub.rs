@@ -4,6 +4,7 @@ mod backup;
 mod ca;
 mod confirm;
 pub(super) mod info;
+mod recovery;
 mod restore;
 pub(super) mod token;
 
@@ -33,6 +34,11 @@ enum What {
         #[command(subcommand)]
         what: ca::What,
     },
+    /// The offline key by which agents know the hub again when its authorities are lost
+    RecoveryKey {
+        #[command(subcommand)]
+        what: recovery::What,
+    },
     Confirm(confirm::Arguments),
     Backup(backup::Arguments),
     Restore(restore::Arguments),
@@ -43,6 +49,7 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     match arguments.what {
         What::Token { what } => token::run(what, to).await,
         What::Ca { what } => ca::run(what, to).await,
+        What::RecoveryKey { what } => recovery::run(what, to).await,
         What::Confirm(arguments) => confirm::run(arguments, to).await,
         What::Backup(arguments) => backup::run(arguments, to).await,
         What::Restore(arguments) => restore::run(arguments, to).await,

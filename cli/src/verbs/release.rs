@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 A cluster is quarantined when two agents say that they are it: one of them has a copy of the other's key. The hub cannot
-know which, so both go on with what they have and are sent nothing. Stop the one that is not the cluster, then join the
+know which, so both go on with what they have and are sent nothing. `nave quarantine` does the same by hand. Stop the one that is not the cluster, then join the
 other again with the token that is printed here; what runs on it stays.
 
 Examples:
@@ -64,6 +64,7 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     let now = Timestamp::now();
     let mut spec = spec(&cluster, arguments.any_cluster);
     spec["expiresAt"] = json!(now.checked_add(arguments.ttl)?.round(Unit::Second)?.to_string());
+    let quarantined = !text(&cluster, "/spec/identity/quarantined").is_empty();
     // The token first: when making it fails, the cluster still has its keys.
     let token_name = format!("{name}-release-{}", now.as_second());
     let text = token::make(
@@ -81,6 +82,11 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         api::merge(&connection.client, &CLUSTER, &cluster, &patch).await?;
     }
     token::revoke_cluster(&connection, &namespace, &name).await?;
+    if quarantined {
+        // The keys first: whoever has them is not let in for a moment.
+        let patch = json!({"spec": {"identity": {"quarantined": null}}});
+        api::merge(&connection.client, &CLUSTER, &cluster, &patch).await?;
+    }
     say::hint("stop the agent that has the copy, then join the other again with this token");
     token::print(&text)
 }

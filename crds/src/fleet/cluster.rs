@@ -165,6 +165,11 @@ pub struct ClusterIdentity {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = 32, "items" = {"type": "string", "maxLength": 71, "pattern": crate::schema::SHA256_PATTERN}))]
     pub revoked_keys: Vec<String>,
+    /// Why this cluster is quarantined by hand, empty when it is not: it goes on with what it has, is sent nothing, and
+    /// what it says counts for nothing. `nave quarantine` sets it, `nave release` ends it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(extend("maxLength" = 256))]
+    pub quarantined: String,
     /// How long after its certificate ended a key may still renew without approval; 90 days when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_within: Option<Duration>,

@@ -1,12 +1,14 @@
 //! The authorities and their history, and how both stand in the Secret.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::api::ObjectMeta;
 use nave_crds::labels;
-use nave_identity::{Authority, AuthorityError, AuthorityRole, CertificateFacts, RootSet, SignedRootSet, TrustedRoots};
+use nave_identity::{
+    Authority, AuthorityError, AuthorityRole, CertificateFacts, KeyFingerprint, RootSet, SignedRootSet, TrustedRoots,
+};
 use prost::Message;
 use rand::RngCore;
 use rustls::pki_types::CertificateDer;
@@ -35,9 +37,10 @@ const DIGEST_KEY: &str = "digest.key";
 pub(super) const DIGEST_KEY_BYTES: usize = 32;
 
 /// What makes this hub this hub.
+#[derive(Clone)]
 pub struct Keys {
-    pub server: Authority,
-    pub client: Authority,
+    pub server: Arc<Authority>,
+    pub client: Arc<Authority>,
     pub roots: TrustedRoots,
     pub reset_key: [u8; RESET_KEY_BYTES],
     pub digest_key: [u8; DIGEST_KEY_BYTES],
@@ -59,6 +62,10 @@ pub struct History {
     /// The wish that the last rotation fulfilled.
     #[prost(string, tag = "4")]
     pub wish: String,
+    /// The last root set that the recovery key signed; empty when there was none. Agents that lost the chain need it,
+    /// however long ago it was.
+    #[prost(bytes = "vec", tag = "5")]
+    pub recovery: Vec<u8>,
 }
 
 impl Keys {
@@ -68,8 +75,8 @@ impl Keys {
         let signed = RootSet::first(vec![server.certificate().clone()], None).sign(&[server.key()])?;
         let roots = TrustedRoots::pinned(signed, server.fingerprint())?;
         Ok(Keys {
-            server,
-            client,
+            server: Arc::new(server),
+            client: Arc::new(client),
             roots,
             reset_key: random(),
             digest_key: random(),
@@ -86,23 +93,56 @@ impl Keys {
         let signed = RootSet::following(&self.roots, both).sign(&[self.server.key(), server.key()])?;
         let roots = self.roots.advance(signed)?;
         let bridge = self.server.bridge_to(&server, now, AUTHORITY_LIFETIME)?;
-        let mut history = self.history.clone();
-        history.sets.push(self.roots.signed().to_bytes());
-        let excess = (history.sets.len() + 1).saturating_sub(SETS);
-        history.sets.drain(..excess);
+        let mut history = self.history_with_present();
         history.bridges.insert(0, bridge.to_vec());
         history.bridges.truncate(BRIDGES);
         history.clients.insert(0, self.client.certificate().to_vec());
         history.clients.truncate(EARLIER_CLIENTS);
         history.wish = wish.to_owned();
         Ok(Keys {
-            server,
-            client,
+            server: Arc::new(server),
+            client: Arc::new(client),
             roots,
             reset_key: self.reset_key,
             digest_key: self.digest_key,
             history,
         })
+    }
+
+    /// The same authorities, with a root set that pins a recovery key.
+    ///
+    /// # Errors
+    /// Another one is pinned already, and only that may change it.
+    pub fn pinning(&self, recovery: KeyFingerprint) -> Result<Self, HubAuthorityError> {
+        let signed = RootSet::with_recovery_key(&self.roots, recovery).sign(&[self.server.key()])?;
+        Ok(self.leading_on_to(self.roots.advance(signed)?))
+    }
+
+    /// The same authorities, vouched for by the recovery key.
+    pub fn recovered(&self, signed: SignedRootSet) -> Result<Self, HubAuthorityError> {
+        let mut next = self.leading_on_to(self.roots.recovered(signed, &self.server)?);
+        next.history.recovery = next.roots.signed().to_bytes();
+        Ok(next)
+    }
+
+    fn leading_on_to(&self, roots: TrustedRoots) -> Self {
+        Keys {
+            server: self.server.clone(),
+            client: self.client.clone(),
+            roots,
+            reset_key: self.reset_key,
+            digest_key: self.digest_key,
+            history: self.history_with_present(),
+        }
+    }
+
+    /// The history as it is once another root set follows.
+    fn history_with_present(&self) -> History {
+        let mut history = self.history.clone();
+        history.sets.push(self.roots.signed().to_bytes());
+        let excess = (history.sets.len() + 1).saturating_sub(SETS);
+        history.sets.drain(..excess);
+        history
     }
 
     /// When the present server authority was made.
@@ -123,16 +163,25 @@ impl Keys {
             .collect()
     }
 
+    /// What a server's certificate is sent with for agents that know no authority of the way, but the recovery key.
+    pub fn carrier(&self, now: Timestamp) -> Result<Option<CertificateDer<'static>>, HubAuthorityError> {
+        if self.history.recovery.is_empty() {
+            return Ok(None);
+        }
+        let signed = SignedRootSet::from_bytes(&self.history.recovery)?;
+        Ok(Some(self.server.carry(&signed, now, AUTHORITY_LIFETIME)?))
+    }
+
     /// The signed root sets after a version, oldest first.
     pub fn sets_after(&self, version: u64) -> Vec<Vec<u8>> {
-        let first = self.roots.version() - self.history.sets.len() as u64;
-        let present = std::iter::once(self.roots.signed().to_bytes());
-        let all = self.history.sets.iter().cloned().chain(present);
-        let numbered = (first..).zip(all);
-        numbered
-            .filter(|(number, _)| *number > version)
-            .map(|(_, set)| set)
-            .collect()
+        let mut all = self.history.sets.clone();
+        all.push(self.roots.signed().to_bytes());
+        let recovery = &self.history.recovery;
+        if !recovery.is_empty() && !all.contains(recovery) {
+            all.insert(0, recovery.clone());
+        }
+        all.retain(|set| SignedRootSet::from_bytes(set).is_ok_and(|set| set.version() > version));
+        all
     }
 
     pub fn read(namespace: &str, secret: &Secret) -> Result<Self, HubAuthorityError> {
@@ -148,12 +197,14 @@ impl Keys {
         let text = |key| std::str::from_utf8(bytes(key)?).map_err(|_| missing(key));
         let history = History::decode(found(HISTORY).unwrap_or_default()).map_err(|_| missing(HISTORY))?;
         let roots = TrustedRoots::stored(bytes(ROOTS)?)?;
-        if roots.version() <= history.sets.len() as u64 || !history.sets.iter().all(|set| is_set(set)) {
+        let recovered = history.recovery.is_empty() || is_set(&history.recovery);
+        let sets = history.sets.iter().all(|set| is_set(set));
+        if roots.version() <= history.sets.len() as u64 || !sets || !recovered {
             return Err(missing(HISTORY));
         }
         Ok(Keys {
-            server: Authority::from_pem(AuthorityRole::Server, text(SERVER_CERTIFICATE)?, text(SERVER_KEY)?)?,
-            client: Authority::from_pem(AuthorityRole::Client, text(CLIENT_CERTIFICATE)?, text(CLIENT_KEY)?)?,
+            server: authority(AuthorityRole::Server, text(SERVER_CERTIFICATE)?, text(SERVER_KEY)?)?,
+            client: authority(AuthorityRole::Client, text(CLIENT_CERTIFICATE)?, text(CLIENT_KEY)?)?,
             roots,
             reset_key: bytes(RESET_KEY)?.try_into().map_err(|_| missing(RESET_KEY))?,
             digest_key: bytes(DIGEST_KEY)?.try_into().map_err(|_| missing(DIGEST_KEY))?,
@@ -191,6 +242,10 @@ impl Keys {
             ..Secret::default()
         }
     }
+}
+
+fn authority(role: AuthorityRole, certificate: &str, key: &str) -> Result<Arc<Authority>, AuthorityError> {
+    Authority::from_pem(role, certificate, key).map(Arc::new)
 }
 
 fn is_set(bytes: &[u8]) -> bool {

@@ -11,7 +11,10 @@ use nave_runtime::{Conditions, Status};
 
 use super::GRACE;
 use super::said::{Said, agent_current, clock_synced, connected, joined, link_profile, ready};
+use crate::identities::quarantine_of;
 
+/// Reason of a quarantine that a person asked for.
+const BY_HAND: &str = "ByHand";
 /// The API's bounds on facts.
 const MAX_FACTS: usize = 64;
 const MAX_FACT_TEXT: usize = 256;
@@ -37,6 +40,8 @@ pub struct Seen {
     pub clock_difference_ms: i64,
     /// The spoke came back from a backup.
     pub restored: bool,
+    /// The version that was wanted last and does not run, and why, as the agent says.
+    pub not_upgraded: (String, String),
     /// Quarantined sessions that are open, and why; also beside a live one.
     pub quarantined: BTreeMap<u64, String>,
     /// Flux objects by state.
@@ -168,8 +173,10 @@ pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &st
         ),
         None => status.conditions.remove_condition(conditions::LINK_PROFILE),
     }
-    let quarantined = seen.quarantined.values().next();
-    match quarantined.map(|reason| Said::no_or_yes(true, "Contested", reason.clone())) {
+    let by_hand = quarantine_of(cluster).map(|reason| Said::no_or_yes(true, BY_HAND, reason));
+    let contested = seen.quarantined.values().next();
+    let contested = contested.map(|reason| Said::no_or_yes(true, "Contested", reason.clone()));
+    match by_hand.or(contested) {
         Some(said) => status.conditions.set(
             conditions::QUARANTINED,
             said.status,
@@ -178,7 +185,9 @@ pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &st
             generation,
             now,
         ),
-        None if matches!(seen.link, Link::Open { limited: None, .. }) => {
+        None if matches!(seen.link, Link::Open { limited: None, .. })
+            || status.conditions.reason_of(conditions::QUARANTINED) == Some(BY_HAND) =>
+        {
             status.conditions.remove_condition(conditions::QUARANTINED);
         }
         None => {}
@@ -364,9 +373,53 @@ mod tests {
     }
 
     #[test]
+    fn a_quarantine_by_hand_is_shown_until_it_ends() {
+        let mut object = cluster();
+        let set = |object: &mut Cluster, why: &str| {
+            object.spec.identity.get_or_insert_default().quarantined = why.to_owned();
+        };
+        set(&mut object, "seen elsewhere");
+        let mut seen = open();
+        let status = check(&object, &seen, 1, "TTFTT");
+        assert_eq!(status.conditions.reason_of("Ready"), Some("Quarantined"));
+        let said = status.conditions.get_condition(conditions::QUARANTINED).unwrap();
+        assert_eq!(
+            (said.reason.as_str(), said.message.as_str()),
+            ("ByHand", "quarantined by hand: seen elsewhere")
+        );
+        object.status = Some(status);
+        // Also of one that is away, and no longer than a person wants it.
+        seen.close(1, at(2), "gone");
+        let away = fold(&object, &seen, at(0), "0.1.0", at(40));
+        assert!(away.conditions.is_true(conditions::QUARANTINED));
+        set(&mut object, "");
+        let ended = fold(&object, &seen, at(0), "0.1.0", at(41));
+        assert!(ended.conditions.get_condition(conditions::QUARANTINED).is_none());
+    }
+
+    #[test]
     fn versions_clocks_and_facts() {
         let mut seen = open();
         seen.agent_version = "0.0.9".into();
+        let reason = |cluster: &Cluster, seen: &Seen, expected: &str| {
+            let status = fold(cluster, seen, at(0), "0.1.0", at(1));
+            assert_eq!(status.conditions.reason_of("AgentCurrent"), Some(expected));
+            status.conditions.get_condition("AgentCurrent").unwrap().message.clone()
+        };
+        reason(&cluster(), &seen, "VersionDiffers");
+        seen.features = vec!["live".into(), "upgrade".into()];
+        assert_eq!(reason(&cluster(), &seen, "Upgrading"), "agent 0.0.9, to become 0.1.0");
+        seen.not_upgraded = ("0.1.0".into(), "no such\nimage".into());
+        assert_eq!(
+            reason(&cluster(), &seen, "NotUpgraded"),
+            "agent 0.0.9, wanted 0.1.0: no such image"
+        );
+        let mut other = cluster();
+        other.spec.agent = Some(nave_crds::fleet::AgentSpec {
+            version: "0.0.8".into(),
+        });
+        reason(&other, &seen, "Upgrading");
+        seen.not_upgraded = Default::default();
         seen.clock_difference_ms = -3 * 60_000;
         seen.facts = [("provider".to_owned(), "a\u{1b}[31mb".to_owned())].into();
         let status = check(&cluster(), &seen, 1, "TTTFF");

@@ -9,6 +9,8 @@ use nave_crds::{
 };
 use nave_runtime::{Conditions, Status, conditions::whole_seconds};
 
+use crate::identities::quarantine_of;
+
 use super::{
     GRACE,
     fold::{Link, Seen},
@@ -107,6 +109,9 @@ pub fn ready(cluster: &Cluster, seen: &Seen, joined: &Said, connected: Option<&S
     if joined.status != Status::True {
         return Said::no_or_yes(false, joined.reason, joined.message.clone());
     }
+    if let Some(why) = quarantine_of(cluster) {
+        return Said::no_or_yes(false, conditions::QUARANTINED, why);
+    }
     if let Link::Open {
         limited: Some((reason, message)),
         ..
@@ -129,17 +134,36 @@ pub fn ready(cluster: &Cluster, seen: &Seen, joined: &Said, connected: Option<&S
     }
 }
 
-/// AgentCurrent: does the agent have the version that it should.
-pub fn agent_current(cluster: &Cluster, seen: &Seen, hub_version: &str) -> Said {
+/// The version that the agent should run.
+pub fn wanted_version<'a>(cluster: &'a Cluster, hub_version: &'a str) -> &'a str {
     let wanted = cluster.spec.agent.as_ref().map_or("", |agent| agent.version.as_str());
-    let wanted = if wanted.is_empty() || wanted == "auto" {
+    if wanted.is_empty() || wanted == "auto" {
         hub_version
     } else {
         wanted
-    };
+    }
+}
+
+/// AgentCurrent: does the agent have the version that it should.
+pub fn agent_current(cluster: &Cluster, seen: &Seen, hub_version: &str) -> Said {
+    let wanted = wanted_version(cluster, hub_version);
+    let (refused, why) = &seen.not_upgraded;
     let plain = |version: &str| version.trim_start_matches('v').to_owned();
     if plain(wanted) == plain(&seen.agent_version) {
         Said::no_or_yes(true, "VersionMatches", format!("agent {}", seen.agent_version))
+    } else if !why.is_empty() && plain(refused) == plain(wanted) {
+        let why = why.split(char::is_control).collect::<Vec<_>>().join(" ");
+        Said::no_or_yes(
+            false,
+            "NotUpgraded",
+            format!("agent {}, wanted {wanted}: {why}", seen.agent_version),
+        )
+    } else if seen.features.iter().any(|feature| feature == "upgrade") {
+        Said::no_or_yes(
+            false,
+            "Upgrading",
+            format!("agent {}, to become {wanted}", seen.agent_version),
+        )
     } else {
         Said::no_or_yes(
             false,

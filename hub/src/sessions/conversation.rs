@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use nave_crds::{conditions, reasons::fleet as reasons};
 use nave_identity::ClusterRef;
 use nave_proto::{
-    ChunkPolicy, Close, CloseCode, Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure, Key, SessionId,
-    feature_names,
+    ChunkPolicy, Close, CloseCode, Deletion, Digest, FEATURE_UPGRADE, IncomingDelete, IncomingPut, ItemFailure, Key,
+    SessionId, feature_names,
     hub::{Admission, Entry},
     wire::{
         Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, Manifest, Mode, PrunePermit, PrunePlan,
@@ -161,11 +161,17 @@ impl Conversation {
         let (cluster, shared) = (&self.cluster, &self.sessions.shared);
         let root_version = shared.authority.root_version();
         let root_sets = shared.authority.roots_after(hello.root_set_version);
+        let wanted = match mode {
+            Mode::Normal if hello.features & FEATURE_UPGRADE != 0 => self.sessions.wanted_version(cluster),
+            _ => String::new(),
+        };
         let live = Live {
             number: self.number,
             key: self.entrant.key,
             verdict,
             root_version,
+            wanted: wanted.clone(),
+            by_hand: shared.identities.quarantined(cluster).is_some(),
             handle,
         };
         if mode == Mode::Quarantined {
@@ -205,7 +211,7 @@ impl Conversation {
             boot_seq = id.boot_seq, session_seq = id.session_seq, reason, "session opened"
         );
         self.report_open(id, hello, mode, &reason, restored);
-        if mode == Mode::Normal {
+        if matches!(mode, Mode::Normal | Mode::Quarantined) {
             shared.view.connection_changed(&cluster_key(cluster));
         }
         Answer::Admit(Admission {
@@ -214,6 +220,7 @@ impl Conversation {
             cluster_ns: cluster.namespace.clone(),
             cluster_name: cluster.name.clone(),
             root_sets,
+            agent_version: wanted,
         })
     }
 
@@ -247,6 +254,7 @@ impl Conversation {
                 limited,
             };
             seen.restored = restored;
+            seen.not_upgraded = (hello.upgrade_version.clone(), hello.upgrade_outcome.clone());
             seen.agent_version.clone_from(&hello.agent_version);
             seen.features = feature_names(hello.features & FEATURES);
             seen.kubernetes_version.clone_from(&hello.k8s_version);

@@ -7,8 +7,9 @@ use kube::{Api, api::DeleteParams};
 use nave_bed::eventually;
 use nave_crds::{Cluster, fleet::Approval, meta::Time};
 use nave_identity::TokenHash;
-use nave_proto::{CloseCode, wire::Mode};
+use nave_proto::{CloseCode, FEATURE_UPGRADE, wire::Mode};
 use nave_quic::{JoinError, Joined};
+use nave_runtime::Conditions;
 use serde_json::json;
 
 use crate::{
@@ -101,6 +102,83 @@ async fn tokens_keys_and_clusters_decide_who_is_connected() -> Result<()> {
     agent.handle.connected().await;
     stage.cluster_says("eu-2", "Ready", "True", "AgentConnected").await?;
 
+    // Quarantined by hand: connected still, sent nothing, counted for nothing; and released with another key.
+    stage
+        .patch_cluster(
+            "eu-2",
+            json!({"spec": {"identity": {"quarantined": "its disk was copied"}}}),
+        )
+        .await?;
+    let welcome = second
+        .has("a welcome in quarantine", |memory| {
+            let last = memory.welcomes.last()?;
+            (last.mode == Mode::Quarantined as i32).then(|| last.clone())
+        })
+        .await?;
+    assert_eq!(welcome.reason, "quarantined by hand: its disk was copied");
+    stage.cluster_says("eu-2", "Quarantined", "True", "ByHand").await?;
+    stage.cluster_says("eu-2", "Connected", "True", "SessionOpen").await?;
+    stage.cluster_says("eu-2", "Ready", "False", "Quarantined").await?;
+    let key = stage.cluster("eu-2").await?.spec.identity.unwrap_or_default().keys[0].clone();
+    let released = json!({"keys": [], "revokedKeys": [key], "quarantined": null});
+    let bound = stage
+        .token("release", "eu-2", |spec| spec.cluster_uid = "u2".into())
+        .await?;
+    stage
+        .patch_cluster("eu-2", json!({"spec": {"identity": released}}))
+        .await?;
+    second
+        .has("the end of its key", |memory| {
+            let ended = memory.closes.iter().any(|c| c.code() == Some(CloseCode::KeyRevoked));
+            ended.then_some(())
+        })
+        .await?;
+    agent.stop();
+    refused_key(second.join(&bound, "u2").await);
+    second.look(|memory| (memory.identity, memory.begun) = (None, None));
+    assert_eq!(second.join(&bound, "u2").await?, Joined::Admitted);
+    second.look(|memory| memory.features = FEATURE_UPGRADE);
+    let agent = FakeAgent::start(&second, "u2")?;
+    agent.handle.connected().await;
+    let status = stage.cluster_says("eu-2", "Ready", "True", "AgentConnected").await?;
+    assert!(status.conditions.get_condition("Quarantined").is_none());
+
+    // The version that is wanted is told, also when it changes, and why it does not run is shown.
+    let told = |version: &'static str| {
+        let second = &second;
+        async move {
+            second
+                .has(&format!("the wanted version {version}"), |memory| {
+                    let last = memory.welcomes.last()?;
+                    (last.agent_version == version).then_some(())
+                })
+                .await
+        }
+    };
+    told(env!("CARGO_PKG_VERSION")).await?;
+    stage
+        .cluster_says("eu-2", "AgentCurrent", "True", "VersionMatches")
+        .await?;
+    let want = |version: &str| json!({"spec": {"agent": {"version": version}}});
+    second.look(|memory| memory.not_upgraded = ("9.9.9".into(), "there is no such image".into()));
+    stage.patch_cluster("eu-2", want("9.9.8")).await?;
+    told("9.9.8").await?;
+    stage.cluster_says("eu-2", "AgentCurrent", "False", "Upgrading").await?;
+    stage.patch_cluster("eu-2", want("9.9.9")).await?;
+    told("9.9.9").await?;
+    let status = stage
+        .cluster_says("eu-2", "AgentCurrent", "False", "NotUpgraded")
+        .await?;
+    let said = status
+        .conditions
+        .get_condition("AgentCurrent")
+        .map(|said| said.message.clone());
+    let words = format!(
+        "agent {}, wanted 9.9.9: there is no such image",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(said, Some(words));
+
     // And put back to waiting, and forgotten.
     stage
         .patch_cluster("eu-2", json!({"spec": {"accepted": false}}))
@@ -123,6 +201,14 @@ async fn tokens_keys_and_clusters_decide_who_is_connected() -> Result<()> {
         .await?;
     hub.stop().await?;
     Ok(())
+}
+
+#[track_caller]
+fn refused_key(result: Result<Joined, JoinError>) {
+    match result {
+        Err(JoinError::Refused(close)) => assert_eq!(close.code(), Some(CloseCode::KeyRevoked), "{close}"),
+        other => panic!("expected a revoked key, got {other:?}"),
+    }
 }
 
 #[track_caller]

@@ -59,6 +59,10 @@ pub struct Memory {
     pub permits: Vec<PrunePermit>,
     /// How often the hub knew everything.
     pub in_sync: usize,
+    /// What the agent says it can do.
+    pub features: u64,
+    /// A version that was wanted and does not run, and why.
+    pub not_upgraded: (String, String),
     boot_seq: u64,
 }
 
@@ -280,7 +284,12 @@ impl FakeAgent {
 
 impl AgentHandler for Handler {
     async fn hello(&self) -> Hello {
+        let (features, (upgrade_version, upgrade_outcome)) =
+            self.disk.look(|memory| (memory.features, memory.not_upgraded.clone()));
         Hello {
+            features,
+            upgrade_version,
+            upgrade_outcome,
             instance_id: self.instance.clone(),
             boot_seq: self.boot_seq,
             cluster_uid: self.uid.clone(),

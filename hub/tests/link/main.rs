@@ -5,8 +5,10 @@ mod brake;
 mod delivery;
 mod doors;
 mod fake_agent;
+mod issuer;
 mod join_storm;
 mod memory;
+mod recovery;
 #[allow(dead_code, reason = "other tests cut and count more")]
 #[path = "../../../link/quic/tests/over_quic/bed/relay.rs"]
 mod relay;

@@ -12,11 +12,13 @@ use serde_json::json;
 
 use crate::{
     fake_agent::{Disk, FakeAgent},
+    issuer::{self, Issuer},
     stage::{DEADLINE, Stage},
 };
 
 const UID: &str = "spoke-uid-1";
 const OTHER: &str = "spoke-uid-2";
+const FROM_SECRET: &str = "--link-certificate-secret=link-tls";
 
 /// Asks for a rotation and waits until the hub shows another root. Gives back its pin.
 async fn rotate(stage: &Stage, wish: &str) -> Result<String> {
@@ -98,6 +100,66 @@ async fn two_rotations_of_the_roots_cause_no_rejoin() -> Result<()> {
         .await?;
     follows(&new, 3).await?;
     agent.stop();
+
+    // The link shows a certificate of another issuer from now on: nobody has to join again, and tokens and roots stay
+    // those of the hub.
+    hub.stop().await?;
+    let error = stage
+        .hub_with(&listen, &[FROM_SECRET])
+        .await
+        .err()
+        .expect("there is no Secret");
+    let words = format!("{error:#}");
+    ensure!(
+        words == "using Secret nave-system/link-tls for the link's certificate: it does not exist",
+        "{words}"
+    );
+    let other = Issuer::new()?;
+    let leaf = other.fill(&stage).await?;
+    let hub = stage.hub_with(&listen, &[FROM_SECRET]).await?;
+    ensure!(issuer::shown(&here).await? == leaf);
+    let agent = FakeAgent::start(&here, UID)?;
+    agent.handle.connected().await;
+    let newest = Disk::default();
+    newest
+        .join(&stage.token("t5", "eu-5", |_| ()).await?, "spoke-uid-5")
+        .await?;
+    follows(&newest, 3).await?;
+
+    // It is renewed, by yet another issuer, and the session goes on.
+    let welcomes = here.look(|memory| memory.welcomes.len());
+    let leaf = Issuer::new()?.fill(&stage).await?;
+    eventually(DEADLINE, "the renewed certificate", || async {
+        ensure!(issuer::shown(&here).await? == leaf, "another is shown");
+        Ok(())
+    })
+    .await?;
+    let fourth = rotate(&stage, "third").await?;
+    ensure!(fourth != second);
+    follows(&here, 4).await?;
+    ensure!(
+        issuer::shown(&here).await? == leaf,
+        "the authority behind it is another now"
+    );
+    ensure!(
+        here.look(|memory| memory.welcomes.len()) == welcomes,
+        "the session was dropped"
+    );
+
+    // What is wrong with the Secret is said with its key.
     returned.stop();
-    hub.stop().await
+    agent.stop();
+    hub.stop().await?;
+    issuer::write(&stage, "tls.key", "no key".to_owned()).await?;
+    let error = stage
+        .hub_with(&listen, &[FROM_SECRET])
+        .await
+        .err()
+        .expect("it has no key");
+    let words = format!("{error:#}");
+    ensure!(
+        words.starts_with("using Secret nave-system/link-tls for the link's certificate: tls.key: it is not a PKCS#8"),
+        "{words}"
+    );
+    Ok(())
 }

@@ -67,9 +67,19 @@ impl Stage {
 
     /// Starts a hub; the next one may take the address of the one before.
     pub async fn hub(&self, listen: &str) -> Result<RunningHub> {
+        self.hub_with(listen, &[]).await
+    }
+
+    /// The same with more flags.
+    pub async fn hub_with(&self, listen: &str, flags: &[&str]) -> Result<RunningHub> {
+        // A socket outlives its hub until its connections are drained, which takes as long as the machine is busy.
+        eventually(DEADLINE, &format!("{listen} to be free"), || async {
+            Ok(std::net::UdpSocket::bind(listen).map(drop)?)
+        })
+        .await?;
         let storage = self.storage.path().join("artifacts");
         let storage = storage.to_str().context("temporary paths are text")?;
-        let arguments = Arguments::parse_from([
+        let mut words = vec![
             "nave-hub",
             "--install-crds",
             "--listen",
@@ -81,7 +91,9 @@ impl Stage {
             "--metrics-addr=127.0.0.1:0",
             "--health-addr=127.0.0.1:0",
             "--hint-addr=127.0.0.1:0",
-        ]);
+        ];
+        words.extend(flags);
+        let arguments = Arguments::parse_from(words);
         let stop = CancellationToken::new();
         let tasks = Tasks::new(stop.clone());
         let hub = Hub::start(&arguments, self.client.clone(), tasks)

@@ -266,7 +266,7 @@ impl Authority {
         self.sign(params, next.key.pair(), now, lifetime, "a bridge to the next authority")
     }
 
-    fn require(&self, role: AuthorityRole, what: &'static str) -> Result<(), AuthorityError> {
+    pub(crate) fn require(&self, role: AuthorityRole, what: &'static str) -> Result<(), AuthorityError> {
         if self.role == role {
             Ok(())
         } else {
@@ -274,7 +274,7 @@ impl Authority {
         }
     }
 
-    fn sign(
+    pub(crate) fn sign(
         &self,
         mut params: CertificateParams,
         public_key: &impl PublicKeyData,
@@ -374,7 +374,7 @@ fn authority_name(role: AuthorityRole, key: KeyFingerprint) -> DistinguishedName
     common_name(&format!("nave {role} authority {}", &key["sha256:".len()..][..16]))
 }
 
-fn common_name(name: &str) -> DistinguishedName {
+pub(crate) fn common_name(name: &str) -> DistinguishedName {
     let mut subject = DistinguishedName::new();
     subject.push(DnType::CommonName, name);
     subject

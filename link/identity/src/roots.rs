@@ -116,6 +116,39 @@ pub enum RootSetError {
         /// The version that is trusted.
         trusted: u64,
     },
+    /// It jumps, and not by the word of the recovery key.
+    #[error(
+        "root set version {offered} does not follow trusted version {trusted} and is not signed by the pinned recovery key {pinned}"
+    )]
+    NotRecovered {
+        /// The version it states.
+        offered: u64,
+        /// The version that is trusted.
+        trusted: u64,
+        /// The recovery key.
+        pinned: KeyFingerprint,
+    },
+    /// Another recovery key signed it than the one that agents know.
+    #[error(
+        "root set version {version} is not signed by recovery key {wanted}{}",
+        if *.pinned { ", which this hub's agents have pinned" } else { ", which it names" }
+    )]
+    WrongRecoveryKey {
+        /// The version it states.
+        version: u64,
+        /// Whose signature was needed.
+        wanted: KeyFingerprint,
+        /// Whether agents have that key already.
+        pinned: bool,
+    },
+    /// A recovery of another authority than the hub's.
+    #[error("root set version {version} does not hold the hub's root {root}; sign one for that")]
+    RootMissing {
+        /// The version it states.
+        version: u64,
+        /// The hub's own.
+        root: KeyFingerprint,
+    },
     /// Signing failed.
     #[error("signing root set version {version}")]
     Sign {
@@ -223,7 +256,12 @@ impl SignedRootSet {
         self.encode_to_vec()
     }
 
-    fn open(self) -> Result<TrustedRoots, RootSetError> {
+    /// The version that it states, unverified; 0 when it cannot be read.
+    pub fn version(&self) -> u64 {
+        RootSet::decode(&*self.root_set).map_or(0, |set| set.version)
+    }
+
+    pub(crate) fn open(self) -> Result<TrustedRoots, RootSetError> {
         let set = RootSet::decode(&*self.root_set).map_err(|_| RootSetError::Unreadable {
             bytes: self.root_set.len(),
         })?;
@@ -279,7 +317,14 @@ impl TrustedRoots {
             };
         }
         if Some(offered) != trusted.checked_add(1) || next.set.prev_digest != self.digest() {
-            return Err(RootSetError::NotNext { offered, trusted });
+            return Err(match recovery.filter(|_| offered > trusted) {
+                Some(pinned) => RootSetError::NotRecovered {
+                    offered,
+                    trusted,
+                    pinned,
+                },
+                None => RootSetError::NotNext { offered, trusted },
+            });
         }
         if recovery.is_some() && next.set.recovery_key_hash != self.set.recovery_key_hash {
             let wanted = "the recovery key, although it changes that key";
@@ -325,7 +370,12 @@ impl TrustedRoots {
         hash.finalize().into()
     }
 
-    fn is_signed_by(&self, accepted: impl Fn(KeyFingerprint) -> bool) -> bool {
+    /// The offline recovery key that it pins, if any.
+    pub fn recovery_key(&self) -> Option<KeyFingerprint> {
+        self.set.recovery_key()
+    }
+
+    pub(crate) fn is_signed_by(&self, accepted: impl Fn(KeyFingerprint) -> bool) -> bool {
         let message = signed_message(&self.signed.root_set);
         self.signed
             .sigs
@@ -334,7 +384,7 @@ impl TrustedRoots {
     }
 }
 
-fn signed_message(root_set: &[u8]) -> Vec<u8> {
+pub(crate) fn signed_message(root_set: &[u8]) -> Vec<u8> {
     [b"nave root set signature v1\0", root_set].concat()
 }
 
@@ -358,7 +408,7 @@ fn ders(roots: Vec<CertificateDer<'static>>) -> Vec<Vec<u8>> {
     roots.into_iter().map(|root| root.to_vec()).collect()
 }
 
-fn hash_field(key: Option<KeyFingerprint>) -> Vec<u8> {
+pub(crate) fn hash_field(key: Option<KeyFingerprint>) -> Vec<u8> {
     key.map(|key| key.as_bytes().to_vec()).unwrap_or_default()
 }
 

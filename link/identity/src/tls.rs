@@ -24,6 +24,8 @@ use crate::certificate::{CertificateFacts, spki_of};
 use crate::clock::TimeFloor;
 use crate::fingerprint::KeyFingerprint;
 use crate::key::Key;
+use crate::recovery;
+use crate::roots::TrustedRoots;
 
 /// The protocol's name in TLS.
 pub const ALPN: &[u8] = b"nave/1";
@@ -37,8 +39,10 @@ pub const SERVER_NAME: &str = "hub.link.nave.dev";
 pub enum Trust {
     /// While joining: the chain that the hub shows must end in a root with this key.
     Pin(KeyFingerprint),
-    /// Afterwards: the roots of the trusted root set.
+    /// Afterwards: these roots.
     Roots(Vec<CertificateDer<'static>>),
+    /// The roots of the trusted set, or of one that the hub shows and that the pinned recovery key signed.
+    Set(Box<TrustedRoots>),
 }
 
 /// Building a TLS configuration failed.
@@ -85,6 +89,7 @@ struct HubVerifier {
 enum HubTrust {
     Pin(KeyFingerprint),
     Roots(Arc<WebPkiServerVerifier>),
+    Set(Arc<WebPkiServerVerifier>, Box<TrustedRoots>),
 }
 
 #[derive(Debug)]
@@ -116,6 +121,7 @@ pub fn client_config(
     let trust = match trust {
         Trust::Pin(pin) => HubTrust::Pin(pin),
         Trust::Roots(roots) => HubTrust::Roots(roots_verifier(&roots, &provider)?),
+        Trust::Set(set) => HubTrust::Set(roots_verifier(&set.roots(), &provider)?, set),
     };
     let verifier = HubVerifier {
         trust,
@@ -186,6 +192,24 @@ impl ServerCertVerifier for HubVerifier {
         match &self.trust {
             HubTrust::Roots(verifier) => {
                 verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            HubTrust::Set(verifier, set) => {
+                let verify = |verifier: &WebPkiServerVerifier| {
+                    verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                };
+                let unknown = match verify(verifier) {
+                    Ok(verified) => return Ok(verified),
+                    Err(error) => error,
+                };
+                match recovery::offered(set, intermediates) {
+                    None => Err(unknown),
+                    Some(Err(why)) => Err(refused(why)),
+                    Some(Ok(next)) => {
+                        let verifier = roots_verifier(&next.roots(), &self.provider)
+                            .map_err(|error| refused(error.to_string()))?;
+                        verify(&verifier)
+                    }
+                }
             }
             HubTrust::Pin(pin) => {
                 let root = intermediates
@@ -285,7 +309,7 @@ fn not_before(end_entity: &CertificateDer<'_>, judged: UnixTime) -> Result<UnixT
     )))
 }
 
-fn roots_verifier(
+pub(crate) fn roots_verifier(
     roots: &[CertificateDer<'static>],
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, TlsError> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use nave_identity::{
-    Authority, AuthorityRole, CertificateRequest, ClusterRef, Key, KeyFingerprint, PeerCertificate, SERVER_NAME,
-    ServerCertificates, ServerIdentity, TimeFloor, Trust, client_config, server_config,
+    Authority, AuthorityRole, CertificateRequest, ClusterRef, Key, KeyFingerprint, PeerCertificate, RootSet,
+    SERVER_NAME, ServerCertificates, ServerIdentity, TimeFloor, Trust, TrustedRoots, client_config, later_version,
+    recover, server_config,
 };
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
@@ -213,4 +214,48 @@ fn an_agent_that_missed_three_changes_of_the_authority_finds_the_way() {
     identity.chain.remove(3);
     let roots = Trust::Roots(vec![chain[0].certificate().clone()]);
     shaken(roots, &identity).expect_err("the chain is broken");
+}
+
+#[test]
+fn an_agent_whose_roots_are_gone_follows_the_recovery_key_and_no_other() {
+    let now = Timestamp::now();
+    let (lost, new) = (hub(now), hub(now));
+    let (key, recovery, other) = (fresh_key(), fresh_key(), fresh_key());
+    let first = |hub: &Hub, recovery: Option<&Key>| {
+        let set = RootSet::first(vec![hub.roots.certificate().clone()], recovery.map(Key::fingerprint));
+        let signed = set.sign(&[hub.roots.key()]).expect("signs");
+        TrustedRoots::pinned(signed, hub.roots.fingerprint()).expect("pinned and signed")
+    };
+    let show = |by: &Key| {
+        let hub = first(&new, None);
+        let signed = recover(&hub, new.roots.certificate().clone(), by, Some(later_version(now)));
+        let recovered = hub
+            .recovered(signed.expect("signs"), &new.roots)
+            .expect("its own authority");
+        let day = SignedDuration::from_hours(24);
+        let mut identity = new.roots.issue_server(now, day).expect("issuing works");
+        let carrier = new.roots.carry(recovered.signed(), now, day).expect("signs");
+        identity.chain.push(carrier);
+        new.certificates.replace(&identity).expect("usable identity");
+    };
+    let config = |set: TrustedRoots| {
+        let chain = vec![key.self_signed(now).expect("signing works")];
+        client_config(&key, chain, Trust::Set(Box::new(set)), TimeFloor::default()).expect("usable configuration")
+    };
+    let agent = first(&lost, Some(&recovery));
+
+    let error = shake(config(agent.clone()), serve(&new), SERVER_NAME).expect_err("an unknown root");
+    assert!(error.contains("UnknownIssuer"), "{error}");
+    show(&other);
+    let error = shake(config(agent.clone()), serve(&new), SERVER_NAME).expect_err("another recovery key");
+    let words = format!("is not signed by the pinned recovery key {}", recovery.fingerprint());
+    assert!(error.starts_with("agent: ") && error.contains(&words), "{error}");
+    show(&recovery);
+    shake(config(agent), serve(&new), SERVER_NAME).expect("by the recovery key's word");
+    let error = shake(config(first(&lost, None)), serve(&new), SERVER_NAME).expect_err("it pinned no key");
+    assert!(error.contains("join again with a new token"), "{error}");
+}
+
+fn fresh_key() -> Key {
+    Key::generate().expect("random source works")
 }

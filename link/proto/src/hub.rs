@@ -21,6 +21,7 @@ pub use event::{Admission, Config, Entry, Event, Maps};
 
 use crate::close::{Close, CloseCode};
 use crate::digest::Digest;
+use crate::features::FEATURE_UPGRADE;
 use crate::frame::MAX_ITEM;
 use crate::replica::Replica;
 use crate::sync::{ItemFailure, ProtocolError, Receiver, Sender, SenderEvent, Step};
@@ -290,6 +291,7 @@ impl Session {
         let fits = |set: &Vec<u8>| room.checked_sub(set.len() + 8).map(|rest| room = rest).is_some();
         let root_sets = admission.root_sets.into_iter().take_while(fits).take(8).collect();
         self.features = self.config.features & hello.features;
+        let upgrades = self.features & FEATURE_UPGRADE != 0 && mode == Mode::Normal;
         self.control.push_back(ControlBody::Welcome(Welcome {
             features: self.features,
             hub_uid: self.config.hub_uid.clone(),
@@ -305,6 +307,11 @@ impl Session {
             reason: admission.reason,
             cluster_ns: admission.cluster_ns,
             cluster_name: admission.cluster_name,
+            agent_version: if upgrades {
+                admission.agent_version
+            } else {
+                String::new()
+            },
         }));
         self.heard = now.mono;
         self.phase = Phase::Live(mode);

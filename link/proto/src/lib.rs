@@ -47,7 +47,7 @@ pub use chunk::{
 pub use close::{AfterClose, Close, CloseCode};
 pub use digest::{Digest, Salt, item_salt};
 pub use events::EventQueue;
-pub use features::{FEATURE_LIVE, feature_names};
+pub use features::{FEATURE_LIVE, FEATURE_UPGRADE, feature_names};
 pub use fence::{Fencing, SessionId, StoredSession, decide_fencing};
 pub use frame::{
     MAX_CHUNK, MAX_CHUNK_FRAME, MAX_CONTROL_FRAME, MAX_ITEM, MAX_LIVE_FRAME, MAX_MANIFEST, MAX_STATE_FRAME, StreamKind,

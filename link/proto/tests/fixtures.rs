@@ -54,6 +54,7 @@ fn control() -> Vec<(&'static str, ControlBody)> {
                 policy_digest: vec![3; 32],
                 max_item_bytes: 4_194_304,
                 facts: vec![fact()],
+                ..Hello::default()
             }),
         ),
         (
@@ -73,6 +74,7 @@ fn control() -> Vec<(&'static str, ControlBody)> {
                 reason: "the hub was restored".into(),
                 cluster_ns: "platform".into(),
                 cluster_name: "eu-1".into(),
+                ..Welcome::default()
             }),
         ),
         (

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use nave_artifact::Manifest;
 use nave_proto::{
-    AfterClose, Deletion, Digest, FEATURE_LIVE, IncomingDelete, IncomingPut, ItemFailure,
+    AfterClose, Close, CloseCode, Deletion, Digest, FEATURE_LIVE, FEATURE_UPGRADE, IncomingDelete, IncomingPut,
+    ItemFailure,
     wire::{
         self, Checkpoint, DeleteCause, DeletePolicy, Fact, FailCode, Fence, FenceReply, Hello, LiveEnd, LiveRequest,
-        OwnerRef, PrunePermit, PrunePlan,
+        Mode, OwnerRef, PrunePermit, PrunePlan,
     },
 };
 use nave_quic::{AgentHandle, AgentHandler, AgentNote, LiveSink, StoreError};
@@ -26,6 +27,7 @@ use super::{
     permits::LinkPermits,
     reporter::StatusSink,
     state::{StateStore, StoredCheckpoint},
+    upgrade::Upgrades,
     worker::Worker,
 };
 
@@ -51,6 +53,8 @@ pub struct Myself {
 pub struct Handler {
     /// Who we are.
     pub myself: Myself,
+    /// Which version runs, and why not another.
+    pub upgrades: Arc<Upgrades>,
     /// Where people look how the link stands.
     pub report: LinkReport,
     /// What outlives the process.
@@ -80,7 +84,10 @@ impl AgentHandler for Handler {
                 None
             }
         };
+        let (upgrade_version, upgrade_outcome) = self.upgrades.outcome().await;
         Hello {
+            upgrade_version,
+            upgrade_outcome,
             instance_id: self.myself.instance_id.clone(),
             boot_seq: self.myself.boot_seq,
             cluster_uid: self.myself.cluster_uid.clone(),
@@ -88,7 +95,7 @@ impl AgentHandler for Handler {
             k8s_version: self.myself.kubernetes_version.clone(),
             last,
             facts: facts(),
-            features: FEATURE_LIVE,
+            features: FEATURE_LIVE | FEATURE_UPGRADE,
             ..Hello::default()
         }
     }
@@ -190,6 +197,9 @@ impl AgentHandler for Handler {
                     reason = welcome.reason,
                     "connected to the hub"
                 );
+                if welcome.mode == Mode::Normal as i32 {
+                    self.upgrade_to(welcome.agent_version);
+                }
             }
             AgentNote::Disconnected {
                 reason,
@@ -211,6 +221,24 @@ impl AgentHandler for Handler {
             }
             AgentNote::InSync => tracing::debug!("the hub knows everything"),
         }
+    }
+}
+
+impl Handler {
+    /// In the background: it asks the API server.
+    fn upgrade_to(&self, version: String) {
+        let (upgrades, link) = (self.upgrades.clone(), self.link.clone());
+        let shutdown = self.tasks.shutdown_token().clone();
+        self.tasks.spawn("upgrade", async move {
+            let tell = tokio::select! {
+                _ = shutdown.cancelled() => return,
+                tell = upgrades.welcomed(&version) => tell,
+            };
+            if tell && let Some(connection) = link.get().and_then(AgentHandle::connection) {
+                let words = "to say why the agent does not run the version that is wanted";
+                connection.close(&Close::new(CloseCode::Reconnect, words));
+            }
+        });
     }
 }
 

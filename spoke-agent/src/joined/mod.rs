@@ -22,6 +22,7 @@ mod policy;
 mod report;
 mod reporter;
 mod state;
+pub mod upgrade;
 mod worker;
 
 use std::{
@@ -57,6 +58,7 @@ use self::{
     policy::SpokePolicy,
     reporter::Reporter,
     state::StateStore,
+    upgrade::Upgrades,
     worker::Worker,
 };
 
@@ -77,6 +79,7 @@ pub struct Joined {
     policy: SpokePolicy,
     permits: LinkPermits,
     dial: DialOptions,
+    upgrades: Arc<Upgrades>,
 }
 
 impl Joined {
@@ -141,6 +144,7 @@ impl Joined {
             items,
             policy,
             dial: carriers::dial_options(arguments.link_transport, proxy.as_deref())?,
+            upgrades: Arc::new(Upgrades::new(arguments, client)),
         }))
     }
 
@@ -209,8 +213,16 @@ impl Joined {
         if self.config.is_none() {
             start_over_when_asked(&self.secret, tasks);
         }
+        let (upgrades, shutdown) = (self.upgrades.clone(), tasks.shutdown_token().clone());
+        tasks.spawn("upgrade-watch", async move {
+            tokio::select! {
+                _ = shutdown.cancelled() => {}
+                () = upgrades.watch_over() => {}
+            }
+        });
         let handler = Arc::new(Handler {
             myself,
+            upgrades: self.upgrades.clone(),
             report: report.clone(),
             state: self.state.clone(),
             worker,

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use nave_crds::annotations;
 use serde_json::json;
 
-use super::info::{CONFIG_MAP, HubInfo};
+use super::{
+    info::{CONFIG_MAP, HubInfo},
+    recovery,
+};
 use crate::{
     api,
     confirm::confirm,
@@ -22,6 +25,9 @@ pub enum What {
     /// Have the hub make new authorities; agents follow by themselves
     #[command(after_help = ROTATE_HELP)]
     Rotate(Rotate),
+    /// Have agents know the hub again by the word of their recovery key
+    #[command(after_help = recovery::RECOVER_HELP)]
+    Recover(recovery::Recover),
 }
 
 const ROTATE_HELP: &str = "\
@@ -44,7 +50,7 @@ pub struct Rotate {
 }
 
 /// What the hub says about itself is in one of these.
-static CONFIG_MAP_KIND: Kind = Kind {
+pub(super) static CONFIG_MAP_KIND: Kind = Kind {
     group: "",
     version: "v1",
     kind: "ConfigMap",
@@ -58,7 +64,10 @@ pub(super) const STATE: &str = "hub";
 
 /// Runs the verb below `hub ca`.
 pub async fn run(what: What, to: &ConnectionArguments) -> Result<()> {
-    let What::Rotate(arguments) = what;
+    let arguments = match what {
+        What::Rotate(arguments) => arguments,
+        What::Recover(arguments) => return recovery::recover(arguments, to).await,
+    };
     let connection = to.connect().await?;
     let namespace = &arguments.hub_namespace;
     let before = HubInfo::read(&connection, namespace).await?;

@@ -37,7 +37,7 @@ pub enum Entry {
 }
 
 /// The owner's answer to `Hello`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Admission {
     /// What the session may do; an entry that is not a member overrides it.
     pub mode: Mode,
@@ -49,6 +49,8 @@ pub struct Admission {
     pub cluster_name: String,
     /// The signed root sets after the agent's version, in order; as many as fit a frame are sent.
     pub root_sets: Vec<Vec<u8>>,
+    /// The version that the agent should run; told to one that can change its own, in a session in which items flow.
+    pub agent_version: String,
 }
 
 /// The maps of the session's cluster.

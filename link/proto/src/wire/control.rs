@@ -100,6 +100,12 @@ pub struct Hello {
     /// What the agent says about its cluster.
     #[prost(message, repeated, tag = "17")]
     pub facts: Vec<Fact>,
+    /// The version that the hub wanted and that does not run; empty when there is none. With `FEATURE_UPGRADE`.
+    #[prost(string, tag = "18")]
+    pub upgrade_version: String,
+    /// Why it does not run, for people.
+    #[prost(string, tag = "19")]
+    pub upgrade_outcome: String,
 }
 
 /// What a session may do; fixed for its life. When it changes, the hub closes with `Reconnect`.
@@ -163,6 +169,9 @@ pub struct Welcome {
     /// Name of the cluster object.
     #[prost(string, tag = "14")]
     pub cluster_name: String,
+    /// The version that the agent should run; empty for none in particular. With `FEATURE_UPGRADE`.
+    #[prost(string, tag = "15")]
+    pub agent_version: String,
 }
 
 /// Sent by the agent at the agreed pace; by the hub now and then and when it sees a difference. Replaces the carrier's

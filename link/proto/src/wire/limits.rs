@@ -254,6 +254,8 @@ impl Bounded for Hello {
         digest_or_none("Hello", "policy_digest", &self.policy_digest)?;
         clean(&mut self.agent_version, MAX_NAME);
         clean(&mut self.k8s_version, MAX_NAME);
+        clean(&mut self.upgrade_version, MAX_NAME);
+        clean(&mut self.upgrade_outcome, MAX_TEXT);
         self.last.as_mut().map_or(Ok(()), Checkpoint::bound)?;
         facts("Hello", &mut self.facts)
     }
@@ -267,6 +269,7 @@ impl Bounded for Welcome {
         clean(&mut self.reason, MAX_TEXT);
         clean(&mut self.cluster_ns, MAX_NAME);
         clean(&mut self.cluster_name, MAX_NAME);
+        clean(&mut self.agent_version, MAX_NAME);
         root_sets("Welcome", &self.root_sets)
     }
 }

@@ -251,7 +251,7 @@ fn admission(mode: Mode) -> Admission {
         reason: String::new(),
         cluster_ns: "platform".to_owned(),
         cluster_name: "eu-1".to_owned(),
-        root_sets: Vec::new(),
+        ..Admission::default()
     }
 }
 

@@ -573,6 +573,7 @@ impl HubEnd {
                     cluster_ns: "platform".to_owned(),
                     cluster_name: "eu-1".to_owned(),
                     root_sets: self.door.tell(hello.root_set_version),
+                    ..Admission::default()
                 };
                 session.admit(now, admission, maps);
             }

@@ -152,7 +152,7 @@ impl AgentIdentity {
             self.chain.iter().map(der).collect::<Result<_, _>>()?
         };
         let trust = match (self.roots()?, self.root_pin) {
-            (Some(roots), _) => Trust::Roots(roots.roots()),
+            (Some(roots), _) => Trust::Set(Box::new(roots)),
             (None, Some(pin)) => Trust::Pin(pin),
             (None, None) => return Err(IdentityError::NoTrust),
         };

@@ -257,23 +257,22 @@ impl<H: AgentHandler, S: IdentityStore> AgentRunner<H, S> {
     }
 
     /// Follows the chain of root sets as far as it goes. What cannot be believed is left, with a warning: the roots that
-    /// are trusted stay trusted.
+    /// are trusted stay trusted. One further on may be believed all the same, by the word of the recovery key.
     pub(super) async fn follow_roots(&self, signed: Vec<Vec<u8>>) {
         let mut identity = self.identity().clone();
         let Ok(Some(mut roots)) = identity.roots() else { return };
         let before = roots.version();
+        let mut left = None;
         for bytes in signed {
             let next = SignedRootSet::from_bytes(&bytes).and_then(|signed| roots.advance(signed));
             match next {
-                Ok(next) => roots = next,
-                Err(error) => {
-                    warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a root set of the hub is not believed"
-                    );
-                    break;
-                }
+                Ok(next) => (roots, left) = (next, None),
+                Err(error) => left = Some(error),
             }
+        }
+        if let Some(error) = left {
+            let error: &dyn std::error::Error = &error;
+            warn!(error, "a root set of the hub is not believed");
         }
         if roots.version() == before {
             return;

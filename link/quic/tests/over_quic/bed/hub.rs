@@ -512,6 +512,7 @@ impl Handler {
             } else {
                 Vec::new()
             },
+            ..Admission::default()
         })
     }
 
