@@ -5,9 +5,14 @@ use kube::{
     Client, ResourceExt,
     api::{DynamicObject, ListParams, Patch, PatchParams},
 };
+use nave_crds::annotations;
 use serde_json::{Value, json};
 
-use crate::{failure::advised, kinds::Kind};
+use crate::{
+    failure::advised,
+    fields,
+    kinds::{ARTIFACT_GENERATOR, Kind},
+};
 
 /// Field manager of what people change through the command line.
 pub const FIELD_MANAGER: &str = "nave-cli";
@@ -145,12 +150,28 @@ pub async fn merge(client: &Client, kind: &Kind, object: &DynamicObject, patch: 
         .with_context(|| format!("changing {} {namespace}/{}", kind.kind, object.name_any()))
 }
 
-/// Sets `spec.suspend`.
+/// Suspends an object or resumes it: by `spec.suspend`, or by the annotation of kinds that have no such field.
 ///
 /// # Errors
 /// Whatever the API server answers.
 pub async fn set_suspend(client: &Client, kind: &Kind, object: &DynamicObject, suspend: bool) -> Result<DynamicObject> {
-    merge(client, kind, object, &json!({"spec": {"suspend": suspend}})).await
+    let change = match *kind == ARTIFACT_GENERATOR {
+        false => json!({"spec": {"suspend": suspend}}),
+        true => {
+            let value = suspend.then_some(annotations::DISABLED);
+            json!({"metadata": {"annotations": {annotations::GENERATOR_RECONCILE: value}}})
+        }
+    };
+    merge(client, kind, object, &change).await
+}
+
+/// Whether an object is suspended.
+pub fn is_suspended(kind: &Kind, object: &DynamicObject) -> bool {
+    if *kind != ARTIFACT_GENERATOR {
+        return fields::flag(object, "/spec/suspend");
+    }
+    let value = object.annotations().get(annotations::GENERATOR_RECONCILE);
+    value.is_some_and(|value| value.eq_ignore_ascii_case(annotations::DISABLED))
 }
 
 /// Whether the API server does not know the object or its kind.

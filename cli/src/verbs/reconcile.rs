@@ -6,7 +6,7 @@ use kube::{ResourceExt, api::DynamicObject};
 use nave_crds::annotations;
 use serde_json::{Value, json};
 
-use super::target::{ReconcileTarget, SourceTarget, find_first, namespace_of};
+use super::target::{ArtifactTarget, ReconcileTarget, SourceTarget, find_first, namespace_of};
 use crate::{
     api,
     connection::{Connection, ConnectionArguments},
@@ -27,6 +27,7 @@ Examples:
   nave reconcile helmrelease web --with-source --force
   nave reconcile source git flux-system
   nave reconcile source chart app --with-source
+  nave reconcile artifact generator apps
   nave reconcile fleet apps --timeout 10m")]
 pub struct Arguments {
     #[command(subcommand)]
@@ -94,6 +95,9 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
             let (kind, typed) = source.split();
             (&[kind], typed.name, with_source)
         }
+        ReconcileTarget::Artifact {
+            artifact: ArtifactTarget::Generator(typed),
+        } => (&[&kinds::ARTIFACT_GENERATOR], typed.name, false),
     };
     let namespace = namespace_of(kinds[0], to, &connection);
     let (kind, object) = find_first(&connection.client, kinds, namespace.as_deref(), &name).await?;
@@ -113,7 +117,7 @@ async fn reconcile(
     also: &[&str],
 ) -> Result<()> {
     let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-    if fields::flag(object, "/spec/suspend") {
+    if api::is_suspended(kind, object) {
         return Err(advised(
             format!("{} {namespace}/{name} is suspended", kind.kind),
             format!("`nave resume {} {name} -n {namespace}` starts it again", kind.word),

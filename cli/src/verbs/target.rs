@@ -37,6 +37,13 @@ impl<Names: clap::Args, ChartNames: clap::Args + Into<Names>> SourceTarget<Names
     }
 }
 
+/// What makes artifacts.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ArtifactTarget<Names: clap::Args> {
+    /// An ArtifactGenerator
+    Generator(Names),
+}
+
 /// What can be reconciled.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ReconcileTarget<Names: clap::Args, FluxNames: clap::Args, ReleaseNames: clap::Args> {
@@ -56,6 +63,11 @@ pub enum ReconcileTarget<Names: clap::Args, FluxNames: clap::Args, ReleaseNames:
     Source {
         #[command(subcommand)]
         source: SourceTarget<Names, FluxNames>,
+    },
+    /// What makes artifacts
+    Artifact {
+        #[command(subcommand)]
+        artifact: ArtifactTarget<Names>,
     },
 }
 
@@ -81,6 +93,11 @@ pub enum SuspendTarget<Names: clap::Args> {
         #[command(subcommand)]
         source: SourceTarget<Names>,
     },
+    /// What makes artifacts
+    Artifact {
+        #[command(subcommand)]
+        artifact: ArtifactTarget<Names>,
+    },
 }
 
 impl<Names: clap::Args> SuspendTarget<Names> {
@@ -96,6 +113,9 @@ impl<Names: clap::Args> SuspendTarget<Names> {
                 let (kind, names) = source.split();
                 (vec![kind], names)
             }
+            SuspendTarget::Artifact {
+                artifact: ArtifactTarget::Generator(names),
+            } => (vec![&kinds::ARTIFACT_GENERATOR], names),
         }
     }
 }

@@ -291,6 +291,18 @@ fn sources_with_their_secrets_are_written_and_waited_for() {
             printed.contains("kind: ArtifactGenerator\n") && printed.contains("alias: a"),
             "{printed}"
         );
+        on(plane, "suspend artifact generator split -n madesources").await.ok();
+        let table = on(plane, "get artifacts generators -n madesources").await.ok();
+        assert!(table.contains("True"), "{table}");
+        let error = on(plane, "reconcile artifact generator split -n madesources").await.fails(1);
+        assert!(
+            error.contains("is suspended\nhint: `nave resume artifact generator split -n madesources`"),
+            "{error}"
+        );
+        // Resuming one waits, here in vain, because nobody reconciles it.
+        on(plane, "resume artifact generator split -n madesources --timeout 1s").await.fails(1);
+        let table = on(plane, "get artifacts generators -n madesources").await.ok();
+        assert!(table.contains("False"), "{table}");
         let error = on(plane, "export source external --all -n madesources").await.fails(1);
         assert!(error.contains("no ExternalArtifact objects found"), "{error}");
     });

@@ -134,6 +134,13 @@ fn what_a_chart_fails_with_is_said_with_its_place() {
     );
     check(&[&web, "--validate"], &["--validate is not supported"]);
     check(
+        &[&web, "--post-renderer", "labels", "--post-renderer-args", "-x"],
+        &[
+            "plugins of Helm are not run",
+            "hint: spec.postRenderers of a HelmRelease",
+        ],
+    );
+    check(
         &["bitnami/web"],
         &[
             "names of helm's own repositories are not known",

@@ -97,6 +97,8 @@ type Seen = HashMap<String, (Option<i64>, bool, Option<String>, Vec<(String, Str
 
 /// Annotations of this prefix change what a reconcile does…
 const OUR_PREFIX: &str = "nave.dev/";
+/// …as does the one that suspends what has no field for it, and that resumes it…
+const SUSPENDS: &str = "source.extensions.fluxcd.io/reconcile";
 /// …except for the one that we write ourselves.
 const WRITTEN_BY_US: &str = "nave.dev/target";
 
@@ -111,7 +113,7 @@ fn is_news<K: Resource<DynamicType = ()>>(seen: &Mutex<Seen>, object: &K) -> boo
         object
             .annotations()
             .iter()
-            .filter(|(key, _)| key.starts_with(OUR_PREFIX) && *key != WRITTEN_BY_US)
+            .filter(|(key, _)| key.starts_with(OUR_PREFIX) && *key != WRITTEN_BY_US || *key == SUSPENDS)
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
     );
@@ -153,6 +155,10 @@ mod tests {
         assert!(!is_news(&seen, &ours));
         ours.annotations_mut().insert("nave.dev/drift".into(), "Instant".into());
         assert!(is_news(&seen, &ours));
+        ours.annotations_mut().insert(SUSPENDS.into(), "disabled".into());
+        assert!(is_news(&seen, &ours));
+        ours.annotations_mut().remove(SUSPENDS);
+        assert!(is_news(&seen, &ours), "it is resumed");
         assert!(is_news(&seen, &object(2)));
         let mut leaving = object(2);
         leaving.metadata.finalizers = Some(vec!["f".into()]);

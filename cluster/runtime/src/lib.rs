@@ -10,6 +10,7 @@ pub mod allocator;
 pub mod api_clock;
 pub mod conditions;
 pub mod controller;
+mod cycle;
 pub mod definitions;
 pub mod events;
 pub mod finalizer;
@@ -27,6 +28,7 @@ pub mod watch;
 
 pub use conditions::{Condition, Conditions, Status};
 pub use controller::{Next, Reconciler};
+pub use cycle::cycle;
 pub use events::{EventRecorder, Severity};
 pub use metrics::Metrics;
 pub use tasks::Tasks;

@@ -1,6 +1,6 @@
 //! What all actions on one release share.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use kube::ResourceExt;
 use nave_crds::{helm::HelmRelease, labels};
@@ -17,16 +17,54 @@ use crate::{Options, Ports, notes::Notes, running::Turn, settings::Place, storag
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failed {
     pub message: String,
+    pub cause: Cause,
+}
+
+/// What kind of end it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Something did not work.
+    Error,
     /// Something newer is wanted, and waiting was given up for it.
-    pub canceled: bool,
+    Canceled,
+    /// What it would delete is not permitted yet.
+    Held,
 }
 
 impl Failed {
     pub fn new(message: impl Into<String>) -> Self {
         Failed {
             message: message.into(),
-            canceled: false,
+            cause: Cause::Error,
         }
+    }
+
+    /// Something newer is wanted.
+    pub fn canceled() -> Self {
+        Failed {
+            message: "waiting was given up: something newer is wanted".to_owned(),
+            cause: Cause::Canceled,
+        }
+    }
+
+    /// So many deletions wait for a permit.
+    pub fn held(deletions: usize, reason: &str) -> Self {
+        let what = match deletions {
+            1 => "1 deletion waits".to_owned(),
+            count => format!("{count} deletions wait"),
+        };
+        Failed {
+            message: format!("{what} for a permit: {reason}"),
+            cause: Cause::Held,
+        }
+    }
+
+    pub fn is_canceled(&self) -> bool {
+        self.cause == Cause::Canceled
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.cause == Cause::Held
     }
 
     /// The error with its whole chain of causes.
@@ -38,7 +76,7 @@ impl Failed {
     pub fn while_doing(self, what: &str) -> Self {
         Failed {
             message: format!("{what}: {}", self.message),
-            canceled: self.canceled,
+            cause: self.cause,
         }
     }
 }
@@ -62,6 +100,8 @@ pub(crate) struct Act<'a> {
     pub action: &'static str,
     /// Definitions were written, so that a kind may be served in a moment.
     pub has_new_definitions: bool,
+    /// What this action may delete: it was asked for as a whole.
+    pub permitted: BTreeSet<ObjectId>,
     /// What was done last.
     pub notes: Notes,
 }

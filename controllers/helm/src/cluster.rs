@@ -1,18 +1,12 @@
-//! Objects of a release in the cluster: how they are addressed and deleted.
+//! Objects of a release in the cluster: how they are addressed.
 
 use std::time::Duration;
 
-use kube::{
-    Api,
-    api::{DeleteParams, Preconditions, PropagationPolicy},
-    core::DynamicObject,
-};
-use nave_apply::{WaitItem, entry_of, plan};
+use nave_apply::{WaitItem, entry_of};
 use nave_crds::kustomize::ResourceRef;
 use nave_object::{Object, ObjectId};
-use nave_release::{Ownership, RESOURCE_POLICY};
-use nave_runtime::ports::{Action, Permit};
-use nave_targets::{ResolveError, Resource, is_not_found};
+use nave_release::Ownership;
+use nave_targets::{ResolveError, Resource};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -65,9 +59,14 @@ impl Act<'_> {
     async fn place_one(&self, mut object: Object) -> Result<Placed, Failed> {
         let gvk = object.gvk();
         let deadline = Instant::now() + KIND_DEADLINE;
+        let mut asks_anew = self.object.spec.persistent_client == Some(false);
         let resource = loop {
             match self.target.resolve(&gvk).await {
                 Ok(resource) => break resource,
+                // Nothing that was said before counts: a hook may have brought the kind along since.
+                Err(ResolveError::NoMatch(_)) if std::mem::take(&mut asks_anew) => {
+                    self.target.forget_group(&gvk.group);
+                }
                 Err(ResolveError::NoMatch(_)) if self.has_new_definitions && Instant::now() < deadline => {
                     tokio::time::sleep(KIND_PAUSE).await;
                     self.target.forget_group(&gvk.group);
@@ -106,101 +105,6 @@ impl Act<'_> {
         Ownership {
             name: &self.place.name,
             namespace: &self.place.namespace,
-        }
-    }
-
-    /// Asks whoever may permit it, and deletes. Objects that are gone, say `keep` where `may_stay`, or belong to somebody
-    /// else, are left; what was deleted is given back to be waited for.
-    pub async fn delete_all(
-        &self,
-        doomed: Vec<Placed>,
-        change: &str,
-        propagation: &str,
-        may_stay: bool,
-    ) -> Result<Vec<WaitItem>, Failed> {
-        let mut found = Vec::new();
-        for placed in doomed {
-            let id = placed.id();
-            let live = self
-                .target
-                .get(&placed.resource, &id.namespace, &id.name)
-                .await
-                .map_err(|error| Failed::new(format!("reading {id}: {}", describe(&error))))?;
-            let Some(live) = live.and_then(|live| Object::from_value(live).ok()) else {
-                continue;
-            };
-            if may_stay && live.annotation(RESOURCE_POLICY) == Some("keep") {
-                continue;
-            }
-            if let Some(problem) = self.ownership().problem(&live) {
-                tracing::info!(object = %id, problem, "left in place");
-                continue;
-            }
-            found.push((placed, live));
-        }
-        if found.is_empty() {
-            return Ok(Vec::new());
-        }
-        let entries: Vec<ResourceRef> = found.iter().map(|(placed, _)| placed.entry()).collect();
-        let prune = plan(&self.owner(), change, &entries);
-        if let Permit::Held { reason } = self.ports.permits.permit(&prune).await {
-            return Err(Failed::new(format!("deletions wait for a permit: {reason}")));
-        }
-        let mut waits = Vec::with_capacity(found.len());
-        let mut failures = Vec::new();
-        for (placed, live) in found {
-            match self.delete(&placed, Some(&live), propagation).await {
-                Ok(()) => waits.push(placed.wait_item(None)),
-                Err(failed) => failures.push(failed.message),
-            }
-        }
-        match failures.is_empty() {
-            true => Ok(waits),
-            false => Err(Failed::new(failures.join(" && "))),
-        }
-    }
-
-    /// Deletes one object; with `live`, only that very one.
-    pub async fn delete(&self, placed: &Placed, live: Option<&Object>, propagation: &str) -> Result<(), Failed> {
-        let id = placed.id();
-        self.ports
-            .policy
-            .check(
-                &self.owner(),
-                Action::Delete,
-                &id.group,
-                &id.kind,
-                &id.namespace,
-                &id.name,
-            )
-            .map_err(|why| Failed::new(format!("{id} is not allowed here: {why}")))?;
-        let kind = placed.resource.api_resource();
-        let api: Api<DynamicObject> = match placed.resource.namespaced {
-            true => Api::namespaced_with(self.target.client().clone(), &id.namespace, &kind),
-            false => Api::all_with(self.target.client().clone(), &kind),
-        };
-        let uid = live
-            .and_then(|live| live.pointer("/metadata/uid"))
-            .and_then(Value::as_str);
-        let parameters = DeleteParams {
-            propagation_policy: Some(match propagation {
-                "Foreground" => PropagationPolicy::Foreground,
-                "Orphan" => PropagationPolicy::Orphan,
-                _ => PropagationPolicy::Background,
-            }),
-            preconditions: uid.map(|uid| Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
-        match api.delete(&id.name, &parameters).await {
-            Ok(_) => Ok(()),
-            Err(error) if is_not_found(&error) => Ok(()),
-            Err(error) => Err(Failed::new(format!(
-                "failed to delete resource {id}: {}",
-                describe(&error)
-            ))),
         }
     }
 }

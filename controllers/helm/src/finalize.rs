@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{Api, ResourceExt};
-use nave_crds::{finalizers, helm::HelmRelease, managers, reasons};
+use nave_crds::{finalizers, helm::HelmRelease, managers};
 use nave_health::HealthExpressions;
 use nave_runtime::{Next, finalizer};
 
 use crate::{
+    act::Failed,
     chart_object,
     job::{Ended, Job},
     running::{Finished, Turn},
@@ -37,14 +38,7 @@ impl Job {
                     Next::After(Duration::from_secs(1))
                 }
             },
-            Err(message) => {
-                let failed = Ended::Failed {
-                    reason: reasons::helm::UNINSTALL_FAILED,
-                    message,
-                    after: None,
-                };
-                self.end(failed).await
-            }
+            Err(failed) => self.end(Ended::of_uninstall(failed)).await,
         };
         Finished {
             status: self.written,
@@ -53,16 +47,17 @@ impl Job {
         }
     }
 
-    async fn clean_up(&mut self, turn: &mut Turn) -> Result<(), String> {
+    async fn clean_up(&mut self, turn: &mut Turn) -> Result<(), Failed> {
         if self.object.spec.suspend {
             return Ok(());
         }
         self.uninstall_own(turn).await?;
         let helm_chart = self.status.helm_chart.clone();
-        chart_object::delete(&self.object, &helm_chart, &self.shared.ports).await
+        let deleted = chart_object::delete(&self.object, &helm_chart, &self.shared.ports).await;
+        deleted.map_err(Failed::new)
     }
 
-    async fn uninstall_own(&mut self, turn: &mut Turn) -> Result<(), String> {
+    async fn uninstall_own(&mut self, turn: &mut Turn) -> Result<(), Failed> {
         let newest = self.status.history.first().cloned();
         let (Some(newest), false) = (newest, self.status.storage_namespace.is_empty()) else {
             return Ok(()); // nothing was ever installed
@@ -75,14 +70,15 @@ impl Job {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the release is left in place");
                 return Ok(());
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(Failed::new(error.to_string())),
         };
         if let Some(account) = target.account()
             && self.object.spec.kube_config.is_none()
         {
             let api: Api<ServiceAccount> = Api::namespaced(shared.ports.client.clone(), &account.namespace);
             let found = api.get_opt(&account.name).await;
-            let found = found.map_err(|error| format!("reading ServiceAccount {}: {error}", account.name))?;
+            let found =
+                found.map_err(|error| Failed::new(format!("reading ServiceAccount {}: {error}", account.name)))?;
             if found.is_none() {
                 tracing::warn!(
                     account = account.name,
@@ -97,9 +93,7 @@ impl Job {
             storage_namespace: self.status.storage_namespace.clone(),
         };
         let expressions = Arc::new(HealthExpressions::default());
-        self.uninstall_at(&place, &target, &expressions, turn)
-            .await
-            .map_err(|failed| failed.message)?;
+        self.uninstall_at(&place, &target, &expressions, turn).await?;
         self.status.history.clear();
         self.status.storage_namespace.clear();
         self.write().await;

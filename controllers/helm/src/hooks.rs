@@ -7,7 +7,7 @@ use nave_release::{HookExecution, Release, delete_policies, delete_policy, execu
 
 use crate::{
     act::{Act, Failed},
-    settings,
+    settings, testing,
     write::How,
 };
 
@@ -70,10 +70,17 @@ impl Act<'_> {
             ..How::default()
         };
         let result = match self.write_all(placed, &[], how).await {
-            Ok(written) => self.wait_for_hook(&written, limit).await,
+            Ok(written) => {
+                self.note_definitions(&written);
+                self.wait_for_hook(&written, limit, event == testing::EVENT).await
+            }
             Err((_, failed)) => Err(failed),
         };
         let run = &mut release.hooks[at].last_run;
+        if result.as_ref().is_err_and(Failed::is_canceled) {
+            *run = HookExecution::default();
+            return result.map_err(failed);
+        }
         run.completed_at = Timestamp::now().into();
         run.phase = match result {
             Ok(()) => phase::SUCCEEDED,

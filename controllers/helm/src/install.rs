@@ -72,6 +72,7 @@ impl Act<'_> {
             };
             self.notes.add(format!("creating {} resource(s)", placed.len()));
             let written = self.write_all(placed, &[], how).await.map_err(|(_, failed)| failed)?;
+            self.note_definitions(&written);
             if !install.disable_wait {
                 self.wait_for(&written, limit, !install.disable_wait_for_jobs).await?;
             }

@@ -1,6 +1,6 @@
 //! One job: from a chart and values to a release that is as it should be, or to a failure that is reported.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{Api, ResourceExt};
@@ -33,6 +33,7 @@ use crate::{
     status::{self, At},
     storage::Storage,
     target::target_of,
+    tracked::with_digest,
 };
 
 /// When the next job may begin at once.
@@ -69,6 +70,12 @@ pub(crate) enum Ended {
     Retry(Duration),
     /// It goes on at once.
     Now,
+    /// Nothing of it was begun: what it would delete waits for a permit.
+    Held {
+        message: String,
+        /// What a person asked for goes on to be asked for.
+        keeps_request: bool,
+    },
     /// Nothing more is done until something changes.
     Stalled { reason: &'static str, message: String },
     /// Something failed that says nothing about the release.
@@ -77,6 +84,23 @@ pub(crate) enum Ended {
         message: String,
         after: Option<Duration>,
     },
+}
+
+impl Ended {
+    /// Uninstalling did not work.
+    pub fn of_uninstall(failed: Failed) -> Ended {
+        match failed.is_held() {
+            true => Ended::Held {
+                message: failed.message,
+                keeps_request: false,
+            },
+            false => Ended::Failed {
+                reason: reasons::helm::UNINSTALL_FAILED,
+                message: failed.message,
+                after: None,
+            },
+        }
+    }
 }
 
 /// What is to be released, ready to be.
@@ -183,7 +207,7 @@ impl Job {
                 };
                 self.uninstall_at(&place, &ready.target, &ready.expressions, turn)
                     .await
-                    .map_err(|error| failed(reasons::helm::UNINSTALL_FAILED, error.message))?;
+                    .map_err(Ended::of_uninstall)?;
             }
             self.status.history.clear();
             self.clear_failures();
@@ -264,7 +288,7 @@ impl Job {
         is_forced
     }
 
-    /// Uninstalls a release of this object wherever it is.
+    /// Uninstalls a release of this object wherever it is. While that is held, nothing of it is done or reported.
     pub async fn uninstall_at(
         &mut self,
         place: &Place,
@@ -290,12 +314,19 @@ impl Job {
             oci_digest: String::new(),
             action: "uninstall",
             has_new_definitions: false,
+            permitted: BTreeSet::new(),
             notes: Notes::default(),
         };
-        let result = act.uninstall(&stored).await;
+        let result = match act.prepare_uninstall(&stored).await {
+            Ok(()) => act.uninstall(&stored).await,
+            Err(failed) if failed.is_held() => return Err(failed),
+            Err(failed) => Err(failed),
+        };
         let logs = act.notes.for_event();
         status::set_history(&mut self.status, &history);
-        self.status.inventory = None;
+        if result.is_ok() {
+            self.status.inventory = None;
+        }
         let about = history.first().map(About::snapshot).unwrap_or_default();
         let name = history
             .first()
@@ -336,6 +367,13 @@ impl Job {
     pub async fn end(&mut self, ended: Ended) -> Next {
         let (at, key) = (self.at(), self.key.clone());
         let test = settings::test(&self.object.spec);
+        let keeps_request = matches!(
+            ended,
+            Ended::Held {
+                keeps_request: true,
+                ..
+            }
+        );
         let next = match ended {
             Ended::InSync => {
                 self.status.conditions.remove_condition(conditions::RECONCILING);
@@ -358,6 +396,11 @@ impl Job {
                 Next::After(schedule::jittered(after, self.shared.options.interval_jitter))
             }
             Ended::Now => Next::After(NOW),
+            Ended::Held { message, .. } => {
+                self.failed(reasons::kustomize::PRUNE_HELD, &message, at);
+                // A permit that comes later than it was asked for wakes nobody.
+                Next::After(self.shared.options.requeue_dependency)
+            }
             Ended::Stalled { reason, message } => {
                 self.stalled(reason, &message, at);
                 Next::Await
@@ -368,7 +411,7 @@ impl Job {
             }
         };
         let requested = self.object.annotations().get(REQUESTED_AT).cloned().unwrap_or_default();
-        if !requested.is_empty() {
+        if !requested.is_empty() && !keeps_request {
             self.status.last_handled_reconcile_at = requested;
         }
         self.write().await;
@@ -472,89 +515,5 @@ impl Job {
             events: &self.shared.ports.events,
             object: &self.object,
         }
-    }
-}
-
-/// Charts that come with a digest in their revision carry it in their version, so that a tag that was pushed again is
-/// a new version. Gives the digest, too.
-pub(crate) fn with_digest(
-    chart: Arc<Chart>,
-    kind: &str,
-    revision: &str,
-    is_disabled: bool,
-) -> Result<(Arc<Chart>, String), String> {
-    let has_digest = kind == "OCIRepository" || kind == "ExternalArtifact" && revision.contains(':');
-    if !has_digest || is_disabled {
-        return Ok((chart, String::new()));
-    }
-    let (tag, digest) = revision.split_once('@').unwrap_or(("", revision));
-    let Some((_, hex)) = digest.split_once(':') else {
-        return Err(format!("revision {revision:?} has no digest"));
-    };
-    let plain = |version: &str| {
-        version
-            .split('+')
-            .next()
-            .unwrap_or_default()
-            .trim_start_matches('v')
-            .to_owned()
-    };
-    let version = plain(&chart.metadata.version);
-    if is_version(&plain(tag)) && plain(tag) != version {
-        return Err(format!(
-            "artifact revision {tag} does not match chart version {version}"
-        ));
-    }
-    let mut changed = (*chart).clone();
-    let base = chart.metadata.version.split('+').next().unwrap_or_default();
-    let short: String = hex.chars().take(12).collect();
-    changed.metadata.version = format!("{base}+{short}");
-    Ok((Arc::new(changed), digest.to_owned()))
-}
-
-/// Three numbers, and perhaps something behind a dash.
-fn is_version(text: &str) -> bool {
-    let numbers = text.split('-').next().unwrap_or_default();
-    let parts: Vec<&str> = numbers.split('.').collect();
-    parts.len() == 3
-        && parts
-            .iter()
-            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-#[cfg(test)]
-mod tests {
-    use nave_chart::{File, LoadLimits, load_files};
-
-    use super::*;
-
-    #[test]
-    fn versions_of_charts_from_registries_carry_the_digest() {
-        let text = "apiVersion: v2\nname: shop\nversion: 1.2.3+old\n";
-        let files = [File::new("Chart.yaml", text.as_bytes())];
-        let chart = Arc::new(load_files(files, &LoadLimits::default()).expect("it is a chart"));
-        let check = |kind: &str, revision: &str, is_disabled: bool| {
-            with_digest(chart.clone(), kind, revision, is_disabled)
-                .map(|(chart, digest)| format!("{} {digest}", chart.metadata.version))
-        };
-        let digest = "sha256:0123456789abcdef";
-        let version = |kind: &str, revision: &str| check(kind, revision, false).expect("it fits");
-        assert_eq!(
-            version("OCIRepository", &format!("latest@{digest}")),
-            format!("1.2.3+0123456789ab {digest}")
-        );
-        assert_eq!(
-            version("OCIRepository", &format!("v1.2.3@{digest}")),
-            format!("1.2.3+0123456789ab {digest}")
-        );
-        assert_eq!(
-            version("ExternalArtifact", "main@sha1:0123456789abcdef"),
-            "1.2.3+0123456789ab sha1:0123456789abcdef"
-        );
-        assert_eq!(version("ExternalArtifact", "1"), "1.2.3+old ");
-        assert_eq!(version("HelmChart", "1.2.3"), "1.2.3+old ");
-        assert_eq!(check("OCIRepository", digest, true).expect("it fits"), "1.2.3+old ");
-        let error = check("OCIRepository", &format!("1.2.4@{digest}"), false).expect_err("it does not fit");
-        assert!(error.contains("1.2.4 does not match chart version 1.2.3"), "{error}");
     }
 }

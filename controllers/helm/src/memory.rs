@@ -35,7 +35,20 @@ pub(crate) struct Attempt {
     /// Digest of the values.
     pub config: String,
     pub requested_at: String,
+    /// A release that is forced, or a count of failures that is to be forgotten, by the value of the annotation.
+    pub demanded: String,
     pub deletes: bool,
+}
+
+impl Attempt {
+    /// Whether something else is wanted than then, and not only another look at the same.
+    pub fn wants_more_than(&self, before: &Attempt) -> bool {
+        let again = Attempt {
+            requested_at: before.requested_at.clone(),
+            ..self.clone()
+        };
+        again != *before
+    }
 }
 
 impl Remembered {
@@ -54,5 +67,44 @@ impl Remembered {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_look_is_nothing_new() {
+        let before = Attempt {
+            generation: 2,
+            requested_at: "one".to_owned(),
+            ..Attempt::default()
+        };
+        let look = Attempt {
+            requested_at: "two".to_owned(),
+            ..before.clone()
+        };
+        assert!(look != before && !look.wants_more_than(&before));
+        for more in [
+            Attempt {
+                demanded: "two".to_owned(),
+                ..look.clone()
+            },
+            Attempt {
+                artifact: "sha256:0".to_owned(),
+                ..look.clone()
+            },
+            Attempt {
+                config: "sha256:0".to_owned(),
+                ..look.clone()
+            },
+            Attempt {
+                generation: 3,
+                ..look.clone()
+            },
+        ] {
+            assert!(more.wants_more_than(&before), "{more:?}");
+        }
     }
 }

@@ -151,9 +151,21 @@ fn dependencies(
             options.gates.additive_cel_dependency_check,
         );
         if why.is_some() {
-            return why;
+            let cycle = nave_runtime::cycle(&this, |key| dependencies_of(key, ports));
+            return cycle
+                .map(|cycle| format!("dependencies wait for each other: {cycle}"))
+                .or(why);
         }
     }
     triggers.unblock(&this, &keys);
     None
+}
+
+/// What a HelmRelease depends on, as far as it is known.
+fn dependencies_of(key: &Key, ports: &Ports) -> Vec<Key> {
+    let found = ports.helm_releases.get(&key.0, &key.1);
+    let dependencies = found.iter().flat_map(|found| &found.spec.depends_on);
+    dependencies
+        .map(|dependency| depends::key_of(dependency, &key.0))
+        .collect()
 }

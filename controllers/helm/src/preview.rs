@@ -15,10 +15,10 @@ use crate::{
     act::{Failed, chain},
     capabilities::Known,
     documents::WebDocuments,
-    job::with_digest,
     lookup::ClusterLookup,
     post_render::PostRenderer,
     settings::place_of,
+    tracked::with_digest,
     values,
 };
 

@@ -3,7 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::{Api, ResourceExt};
-use nave_crds::{annotations::REQUESTED_AT, finalizers, helm::HelmRelease, managers};
+use nave_crds::{
+    annotations::{FORCE_AT, REQUESTED_AT, RESET_AT},
+    finalizers,
+    helm::HelmRelease,
+    managers,
+};
 use nave_release::config_digest;
 use nave_runtime::{Next, Reconciler, finalizer, schedule::Backoff};
 use tokio::sync::Semaphore;
@@ -155,9 +160,19 @@ impl HelmReleases {
         {
             return (Next::Await, true);
         }
+        let annotation = |key: &str| object.annotations().get(key).cloned().unwrap_or_default();
+        let requested_at = annotation(REQUESTED_AT);
+        let is_demanded = [FORCE_AT, RESET_AT]
+            .into_iter()
+            .any(|key| annotation(key) == requested_at);
         let mut attempt = Attempt {
             generation: object.metadata.generation.unwrap_or(0),
-            requested_at: object.annotations().get(REQUESTED_AT).cloned().unwrap_or_default(),
+            demanded: if is_demanded {
+                requested_at.clone()
+            } else {
+                String::new()
+            },
+            requested_at,
             deletes,
             ..Attempt::default()
         };
@@ -209,7 +224,9 @@ impl HelmReleases {
         if let Some(running) = &kept.running {
             // What was wanted when it began is not known any more, when there is no source or there are no values now.
             let is_known = !attempt.artifact.is_empty() && observed.values_problem.is_none();
-            if running.attempt != attempt && (is_known || running.attempt.generation != attempt.generation) {
+            // Who asks for another look does not ask for the end of what is on its way.
+            let wants_more = attempt.wants_more_than(&running.attempt);
+            if wants_more && (is_known || running.attempt.generation != attempt.generation) {
                 running.preempt();
             }
             return (Next::Await, false);

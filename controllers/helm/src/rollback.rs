@@ -6,19 +6,18 @@ use nave_release::{HookExecution, Info, Release, Status, last, next_version, obj
 use crate::{
     act::{Act, Failed},
     settings,
-    upgrade::Change,
+    upgrade::{Change, Prepared},
     write::How,
 };
 
 impl Act<'_> {
-    /// Makes a new version that is like an earlier one.
-    pub async fn roll_back(&mut self, version: i64, stored: &[Release]) -> Result<(), Failed> {
+    /// Finds what a roll-back to an earlier version writes, and asks for what it deletes.
+    pub async fn prepare_roll_back(&mut self, version: i64, stored: &[Release]) -> Result<Prepared, Failed> {
         let spec = &self.object.spec;
         let rollback = settings::rollback(spec);
-        let limit = settings::timeout(spec, rollback.timeout);
         let target =
             rollback_target(stored, version).ok_or_else(|| Failed::new(format!("release has no {version} version")))?;
-        let mut current = last(stored)
+        let current = last(stored)
             .ok_or_else(|| Failed::new("release: not found".to_owned()))?
             .clone();
         let mut release = target.clone();
@@ -41,11 +40,9 @@ impl Act<'_> {
         let old = objects(&current.manifest, &current.name).map_err(|error| Failed::of(&error))?;
         let mut new = objects(&release.manifest, &release.name).map_err(|error| Failed::of(&error))?;
         new.iter_mut().for_each(|object| self.ownership().mark(object));
-        let placed = self.place_all(new).await?;
-        self.store_new(&release, stored, settings::max_history(spec)).await?;
-
         let change = Change {
-            old: &old,
+            new: self.place_all(new).await?,
+            old: self.place_known(old).await?,
             how: How {
                 method,
                 // What was applied once need not pass a check that was switched off then.
@@ -57,12 +54,32 @@ impl Act<'_> {
             clean_up: rollback.cleanup_on_fail,
             cause: format!("rollback to {version}"),
         };
+        self.ask_to_delete(&change.doomed(), &change.cause, true).await?;
+        Ok(Prepared {
+            release,
+            current,
+            change,
+        })
+    }
+
+    /// Makes a new version that is like an earlier one.
+    pub async fn roll_back(&mut self, prepared: Prepared, stored: &[Release]) -> Result<(), Failed> {
+        let Prepared {
+            mut release,
+            mut current,
+            change,
+        } = prepared;
+        let spec = &self.object.spec;
+        let rollback = settings::rollback(spec);
+        let limit = settings::timeout(spec, rollback.timeout);
+        let version = release.info.as_ref().map_or(0, |info| info.rollback_revision);
+        self.store_new(&release, stored, settings::max_history(spec)).await?;
         let mut created = Vec::new();
         let result = async {
             if !rollback.disable_hooks {
                 self.run_hooks(&mut release, "pre-rollback", limit).await?;
             }
-            let written = self.change(placed, &change, &mut created).await?;
+            let written = self.change(&change, &mut created).await?;
             if !rollback.disable_wait {
                 self.wait_for(&written, limit, !rollback.disable_wait_for_jobs).await?;
             }

@@ -1,7 +1,6 @@
 //! What the spec says, with its defaults.
 //!
-//! Two fields are accepted and change nothing, because what they are about is not there: `persistentClient`, since a kind
-//! that is not known is asked for again anyway, and `rollback.recreate`, which Helm 4 does not look at.
+//! One field is accepted and changes nothing: `rollback.recreate`, which Helm 4 does not look at.
 
 use std::time::Duration;
 

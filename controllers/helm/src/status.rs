@@ -63,9 +63,10 @@ pub(crate) fn summarize(status: &mut HelmReleaseStatus, test: &Test, at: At) {
     set(status, conditions::READY, value, &reason, message, at);
 }
 
-/// The release is as it should be although it was remedied: what it was rolled back to is wanted now.
-pub(crate) fn remedied_is_wanted(status: &mut HelmReleaseStatus, reason: &str, message: &str, at: At) {
-    if status.conditions.is_true(conditions::REMEDIATED) {
+/// The release is as it should be although it was remedied, or although something else could not be released.
+pub(crate) fn wanted_is_deployed(status: &mut HelmReleaseStatus, reason: &str, message: &str, at: At) {
+    let is_remedied = status.conditions.is_true(conditions::REMEDIATED);
+    if is_remedied || !status.conditions.is_true(conditions::RELEASED) {
         status.conditions.remove_condition(conditions::REMEDIATED);
         set(status, conditions::RELEASED, Status::True, reason, message, at);
     }
@@ -194,8 +195,12 @@ mod tests {
         summarize(&mut status, &Test::default(), at(2));
         assert_eq!(ready(&status), "True/UpgradeSucceeded");
         assert!(status.conditions.get_condition("TestSuccess").is_none());
-        remedied_is_wanted(&mut status, "UpgradeSucceeded", "", at(2));
+        wanted_is_deployed(&mut status, "UpgradeSucceeded", "", at(2));
         assert!(status.conditions.get_condition("Remediated").is_none());
+        set(&mut status, "Released", Status::False, "UpgradeFailed", "", at(3));
+        wanted_is_deployed(&mut status, "InstallSucceeded", "", at(3));
+        summarize(&mut status, &Test::default(), at(3));
+        assert_eq!(ready(&status), "True/InstallSucceeded");
     }
 
     #[test]

@@ -1,31 +1,25 @@
 //! The steps of a job: where the release stands decides on the next one, until nothing is left or nothing helps.
 
-use std::{borrow::Cow, time::Instant};
+use std::{borrow::Cow, collections::BTreeSet, time::Instant};
 
 use nave_chart::{Values, values::merge_maps};
 use nave_crds::{
     conditions,
     helm::{DriftMode, ReleaseAction},
-    kustomize::ResourceInventory,
     reasons,
 };
 use nave_object::duration;
-use nave_release::{
-    Counts, Desired, Policy, Release, Snapshot, Step, Stop, decide, determine, last, objects, truncate,
-};
+use nave_release::{Counts, Desired, Policy, Release, Snapshot, Step, decide, determine, last, truncate};
 use nave_runtime::Status;
 
 use crate::{
     act::{Act, Failed},
-    definitions::entries_of,
-    drift,
+    drift_check::inventory_of,
     job::{Ended, Job, Ready},
     notes::Notes,
     render::Wanted,
-    report::About,
     running::Turn,
-    settings,
-    status::{self, At},
+    settings, status,
     storage::Storage,
     write::Method,
 };
@@ -42,7 +36,12 @@ impl Job {
             &ready.place.name,
         );
         let mut history = status::history_of(&self.status);
-        let mut forced = self.take_force();
+        let force_before = self.status.last_handled_force_at.clone();
+        let was_forced = self.take_force();
+        let mut forced = was_forced;
+        // What is held is not announced each time that it is asked for.
+        let is_waiting = nave_runtime::Conditions::reason_of(&self.written.conditions, conditions::READY)
+            == Some(reasons::kustomize::PRUNE_HELD);
         let mut done: Vec<&'static str> = Vec::new();
         loop {
             let stored = match storage.list().await {
@@ -75,7 +74,7 @@ impl Job {
                 status::set_history(&mut self.status, &history);
             }
             if step == Step::Done || step == Step::Test || step == Step::CheckDrift {
-                self.note_remedied(&history);
+                self.note_deployed(&history);
             }
             if step == Step::Done {
                 let mut act = self.act(ready, &shared, &object, &preempt, turn, &mut storage, &mut history);
@@ -103,7 +102,13 @@ impl Job {
             if done.contains(&step.kind()) {
                 return self.enough(&policy);
             }
-            self.announce(&step).await;
+            if preempt.is_cancelled() && matches!(step.kind(), "test" | "remediate") {
+                return Ended::Now; // what is wanted now needs neither
+            }
+            let before_step = self.status.clone();
+            if !is_waiting {
+                self.announce(&step).await;
+            }
             let began = Instant::now();
             if matches!(step, Step::Install | Step::Upgrade { adopt: true }) {
                 history.clear();
@@ -138,15 +143,33 @@ impl Job {
                 }
                 Step::Upgrade { .. } => {
                     act.action = "upgrade";
-                    act.upgrade(&mut wanted, &stored).await
+                    match act.prepare_upgrade(&mut wanted, &stored).await {
+                        Ok(prepared) => {
+                            self.announce_late(&step, is_waiting).await;
+                            act.upgrade(prepared, &stored).await
+                        }
+                        Err(failed) => Err(failed),
+                    }
                 }
                 Step::Rollback(version) => {
                     act.action = "rollback";
-                    act.roll_back(*version, &stored).await
+                    match act.prepare_roll_back(*version, &stored).await {
+                        Ok(prepared) => {
+                            self.announce_late(&step, is_waiting).await;
+                            act.roll_back(prepared, &stored).await
+                        }
+                        Err(failed) => Err(failed),
+                    }
                 }
                 Step::Uninstall => {
                     act.action = "uninstall-remediation";
-                    act.uninstall(&stored).await
+                    match act.prepare_uninstall(&stored).await {
+                        Ok(()) => {
+                            self.announce_late(&step, is_waiting).await;
+                            act.uninstall(&stored).await
+                        }
+                        Err(failed) => Err(failed),
+                    }
                 }
                 Step::Test => act.test(&stored).await.map(|count| tests = count),
                 Step::Unlock => act.unlock(&stored).await,
@@ -163,6 +186,20 @@ impl Job {
             if result.is_err() {
                 logs = act.notes.for_event();
             }
+            let is_stored = history.first().map(|newest| (newest.version, newest.digest.clone())) != before;
+            if let Err(failed) = &result
+                && failed.is_held()
+                && !is_stored
+            {
+                self.status = before_step;
+                if was_forced {
+                    self.status.last_handled_force_at = force_before;
+                }
+                return Ended::Held {
+                    message: failed.message.clone(),
+                    keeps_request: was_forced,
+                };
+            }
             status::set_history(&mut self.status, &history);
             if step.kind() == "release" {
                 let took = duration::format(std::time::Duration::from_millis(
@@ -173,8 +210,7 @@ impl Job {
             if step == Step::Uninstall && result.is_ok() {
                 self.status.inventory = None;
             }
-            let is_stored = history.first().map(|newest| (newest.version, newest.digest.clone())) != before;
-            let is_canceled = result.as_ref().is_err_and(|failed| failed.canceled);
+            let is_canceled = result.as_ref().is_err_and(Failed::is_canceled);
             let at = self.at();
             let ended = self.report(&step, result, tests, is_stored, &history, ready, &logs, at);
             status::summarize(&mut self.status, &test, at);
@@ -196,7 +232,7 @@ impl Job {
         clippy::too_many_arguments,
         reason = "they are borrowed apart so that the job can go on"
     )]
-    fn act<'a>(
+    pub fn act<'a>(
         &self,
         ready: &'a Ready,
         shared: &'a crate::reconcile::Shared,
@@ -220,11 +256,12 @@ impl Job {
             oci_digest: ready.oci_digest.clone(),
             action: "",
             has_new_definitions: false,
+            permitted: BTreeSet::new(),
             notes: Notes::default(),
         }
     }
 
-    fn policy(&self, forced: bool) -> Policy {
+    pub fn policy(&self, forced: bool) -> Policy {
         let counts = Counts {
             install: self.status.install_failures,
             upgrade: self.status.upgrade_failures,
@@ -268,16 +305,28 @@ impl Job {
         }
     }
 
-    /// What a release was rolled back to may be what is wanted now.
-    fn note_remedied(&mut self, history: &[Snapshot]) {
+    /// What is wanted is deployed, whatever failed or was remedied on the way: a release was rolled back to it, or what could
+    /// not be released was taken back.
+    fn note_deployed(&mut self, history: &[Snapshot]) {
         let Some(newest) = history.first() else { return };
+        let (action, reason) = match newest.action.as_str() {
+            "install" => ("install", reasons::helm::INSTALL_SUCCEEDED),
+            _ => ("upgrade", reasons::helm::UPGRADE_SUCCEEDED),
+        };
         let message = format!(
-            "Helm upgrade succeeded for release {} with chart {}",
+            "Helm {action} succeeded for release {} with chart {}",
             newest.full_name(),
             newest.chart()
         );
         let at = self.at();
-        status::remedied_is_wanted(&mut self.status, reasons::helm::UPGRADE_SUCCEEDED, &message, at);
+        status::wanted_is_deployed(&mut self.status, reason, &message, at);
+    }
+
+    /// Says what is about to be done where that was not said before.
+    async fn announce_late(&mut self, step: &Step, is_late: bool) {
+        if is_late {
+            self.announce(step).await;
+        }
     }
 
     /// Says in the status what is about to be done.
@@ -315,279 +364,6 @@ impl Job {
         }
         self.write().await;
     }
-
-    /// Puts the result of a step into the status, and tells it. What ends the job is given back.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "they are the parts of one result, used nowhere else"
-    )]
-    fn report(
-        &mut self,
-        step: &Step,
-        result: Result<(), Failed>,
-        tests: usize,
-        is_stored: bool,
-        history: &[Snapshot],
-        ready: &Ready,
-        logs: &str,
-        at: At,
-    ) -> Option<Ended> {
-        use reasons::helm as reason;
-        let spec = &self.object.spec;
-        let newest = history.first();
-        let (full, chart) = newest
-            .map(|newest| (newest.full_name(), newest.chart()))
-            .unwrap_or_default();
-        let about = newest.map(About::snapshot).unwrap_or_default();
-        let (condition, good, bad, what) = match step {
-            Step::Install => (
-                conditions::RELEASED,
-                reason::INSTALL_SUCCEEDED,
-                reason::INSTALL_FAILED,
-                "install",
-            ),
-            Step::Upgrade { .. } => (
-                conditions::RELEASED,
-                reason::UPGRADE_SUCCEEDED,
-                reason::UPGRADE_FAILED,
-                "upgrade",
-            ),
-            Step::Test => (
-                conditions::TEST_SUCCESS,
-                reason::TEST_SUCCEEDED,
-                reason::TEST_FAILED,
-                "test",
-            ),
-            Step::Rollback(_) => (
-                conditions::REMEDIATED,
-                reason::ROLLBACK_SUCCEEDED,
-                reason::ROLLBACK_FAILED,
-                "rollback to previous release",
-            ),
-            Step::Uninstall => (
-                conditions::REMEDIATED,
-                reason::UNINSTALL_SUCCEEDED,
-                reason::UNINSTALL_FAILED,
-                "uninstall remediation for release",
-            ),
-            Step::Unlock => {
-                if let Err(failed) = result {
-                    return Some(state_error(&failed.message));
-                }
-                let (place, chart) = (&ready.place, &ready.chart.metadata.name);
-                let message = format!(
-                    "Unlocked Helm release {}/{} with chart {chart}",
-                    place.namespace, place.name
-                );
-                self.reporter().info(reason::PENDING_RELEASE, &message, &about);
-                let (kind, why) = (conditions::RELEASED, reason::PENDING_RELEASE);
-                status::set(&mut self.status, kind, Status::False, why, message, at);
-                return None;
-            }
-            Step::CheckDrift | Step::Done => return None,
-        };
-        let is_release = step.kind() == "release";
-        let is_remediation = step.kind() == "remediate";
-        match result {
-            Ok(()) => {
-                let message = match step {
-                    Step::Test => {
-                        let count = match tests {
-                            0 => "no test hooks".to_owned(),
-                            1 => "1 test hook completed successfully".to_owned(),
-                            count => format!("{count} test hooks completed successfully"),
-                        };
-                        format!("Helm test succeeded for release {full} with chart {chart}: {count}")
-                    }
-                    _ if is_remediation => format!("Helm {what} {full} with chart {chart} succeeded"),
-                    _ => format!("Helm {what} succeeded for release {full} with chart {chart}"),
-                };
-                self.reporter().info(good, &message, &about);
-                status::set(&mut self.status, condition, Status::True, good, message, at);
-                if is_release {
-                    if settings::test(spec).enable {
-                        let message = format!("Helm release {full} with chart {chart} is awaiting tests");
-                        let (kind, why) = (conditions::TEST_SUCCESS, reason::AWAITING_TESTS);
-                        status::set(&mut self.status, kind, Status::Unknown, why, message, at);
-                    } else {
-                        self.clear_failures();
-                    }
-                }
-                if *step == Step::Test {
-                    self.clear_failures();
-                }
-                None
-            }
-            Err(failed) => {
-                let text = failed.message.trim();
-                let bad = match failed.canceled {
-                    true => reason::HEALTH_CHECK_CANCELED,
-                    false => bad,
-                };
-                let message = match step {
-                    Step::Test => format!("Helm test failed for release {full} with chart {chart}: {text}"),
-                    _ if is_remediation => format!("Helm {what} {full} with chart {chart} failed: {text}"),
-                    _ => format!(
-                        "Helm {what} failed for release {}/{} with chart {}@{}: {text}",
-                        ready.place.namespace,
-                        ready.place.name,
-                        ready.chart.metadata.name,
-                        ready.chart.metadata.version
-                    ),
-                };
-                let about = if is_release { ready.about() } else { about };
-                self.reporter().warning(bad, &format!("{message}{logs}"), &about);
-                self.status.failures += 1;
-                status::set(&mut self.status, condition, Status::False, bad, message.clone(), at);
-                let is_tested = newest.is_some_and(|newest| newest.tests.is_some());
-                let counts = match step {
-                    Step::Test => is_tested && !self.policy(false).ignores_tests(settings::test(spec).ignore_failures),
-                    _ => is_release && is_stored,
-                };
-                if counts {
-                    match self.status.last_attempted_release_action {
-                        Some(ReleaseAction::Install) => self.status.install_failures += 1,
-                        Some(ReleaseAction::Upgrade) => self.status.upgrade_failures += 1,
-                        None => {}
-                    }
-                }
-                // What left no trace in the storage is tried again as it is.
-                let is_traceless = match step {
-                    Step::Test => !is_tested,
-                    _ => !is_stored,
-                };
-                is_traceless.then_some(Ended::Failed {
-                    reason: bad,
-                    message,
-                    after: None,
-                })
-            }
-        }
-    }
-
-    /// Everything that may be done in one job was done.
-    fn enough(&mut self, policy: &Policy) -> Ended {
-        match policy.active() {
-            Some((remediation, _)) if remediation.retry_on_failure => {
-                Ended::Retry(settings::retry_interval(&self.object.spec, policy.last))
-            }
-            _ if policy.may_retry() => Ended::Again,
-            _ => self.exceeded(policy),
-        }
-    }
-
-    fn after_remediation(&mut self) -> Ended {
-        let policy = self.policy(false);
-        match policy.may_retry() {
-            true => Ended::Again,
-            false => self.exceeded(&policy),
-        }
-    }
-
-    fn stopped(&mut self, stop: Stop, policy: &Policy) -> Ended {
-        match stop {
-            Stop::RetriesExceeded => self.exceeded(policy),
-            Stop::MissingRollbackTarget => Ended::Stalled {
-                reason: reasons::helm::MISSING_ROLLBACK_TARGET,
-                message: format!("Failed to perform remediation: {stop}"),
-            },
-        }
-    }
-
-    fn exceeded(&self, policy: &Policy) -> Ended {
-        let (action, failures) = match self.status.last_attempted_release_action {
-            Some(ReleaseAction::Upgrade) => ("upgrade", policy.counts.upgrade),
-            _ => ("install", policy.counts.install),
-        };
-        Ended::Stalled {
-            reason: reasons::helm::RETRIES_EXCEEDED,
-            message: format!("Failed to {action} after {failures} attempt(s)"),
-        }
-    }
-
-    /// The metric; none where drift is not looked for.
-    fn measure_drift(&self, count: Option<usize>) {
-        let (namespace, name) = &self.key;
-        self.shared.ports.metrics.drifted("HelmRelease", namespace, name, count);
-    }
-
-    async fn check_drift(
-        &mut self,
-        ready: &Ready,
-        turn: &mut Turn,
-        storage: &mut Storage,
-        history: &mut Vec<Snapshot>,
-        stored: &[Release],
-        refresh: bool,
-    ) -> Ended {
-        let mode = settings::drift_mode(&self.object.spec);
-        let shared = self.shared.clone();
-        let (object, preempt) = (self.object.clone(), self.preempt.clone());
-        let mut act = self.act(ready, &shared, &object, &preempt, turn, storage, history);
-        let Some(release) = last(stored) else {
-            return state_error("the release is gone");
-        };
-        if self.status.inventory.is_none() || refresh {
-            match inventory_of(&mut act, stored, ready).await {
-                Ok(inventory) => self.status.inventory = Some(inventory),
-                Err(failed) => {
-                    return Ended::Failed {
-                        reason: reasons::helm::INVENTORY_BUILD_FAILED,
-                        message: failed.message,
-                        after: None,
-                    };
-                }
-            }
-        }
-        let drifted = match act.find_drift(release, &ready.ignore).await {
-            Ok(drifted) => drifted,
-            Err(failed) => return state_error(&format!("unable to determine cluster state: {}", failed.message)),
-        };
-        let at = self.at();
-        let about = act.history.first().map(About::snapshot).unwrap_or_default();
-        let name = act.history.first().map(Snapshot::full_name).unwrap_or_default();
-        let (kind, reason) = (conditions::DRIFTED, reasons::helm::NO_DRIFT_DETECTED);
-        self.measure_drift(Some(drifted.len()));
-        if drifted.is_empty() {
-            let message = format!("No drift detected for release {name}");
-            status::set(&mut self.status, kind, Status::False, reason, message, at);
-            return Ended::InSync;
-        }
-        let list = drift::list(&drifted);
-        let message = format!("Cluster state of release {name} has drifted from the desired state:\n{list}");
-        let found = reasons::helm::DRIFT_DETECTED;
-        let is_told = nave_runtime::Conditions::get_condition(&self.written.conditions, kind)
-            .is_some_and(|known| known.message == message);
-        status::set(&mut self.status, kind, Status::True, found, message.clone(), at);
-        if !is_told || mode == DriftMode::Enabled {
-            self.reporter().warning(found, &message, &about);
-        }
-        if mode != DriftMode::Enabled {
-            return Ended::InSync;
-        }
-        match act.correct(release, drifted).await {
-            Ok(()) => {
-                self.measure_drift(Some(0));
-                let message = format!("Cluster state of release {name} has been corrected:\n{list}");
-                self.reporter().info(reasons::helm::DRIFT_CORRECTED, &message, &about);
-                let message = format!("No drift detected for release {name}");
-                status::set(&mut self.status, kind, Status::False, reason, message, at);
-                Ended::InSync
-            }
-            Err(failed) => {
-                let reason = reasons::helm::DRIFT_CORRECTION_FAILED;
-                let message = format!(
-                    "Failed to correct the cluster state of release {name}: {}",
-                    failed.message
-                );
-                Ended::Failed {
-                    reason,
-                    message,
-                    after: None,
-                }
-            }
-        }
-    }
 }
 
 impl Act<'_> {
@@ -613,20 +389,8 @@ impl Act<'_> {
     }
 }
 
-/// The objects of the newest version and the chart's definitions.
-async fn inventory_of(act: &mut Act<'_>, stored: &[Release], ready: &Ready) -> Result<ResourceInventory, Failed> {
-    let Some(release) = last(stored) else {
-        return Ok(ResourceInventory::default());
-    };
-    let found = objects(&release.manifest, &release.name).map_err(|error| Failed::of(&error))?;
-    let mut entries: Vec<_> = act.place_known(found).await?.iter().map(|one| one.entry()).collect();
-    entries.extend(entries_of(&ready.chart.crds()));
-    entries.sort_by(|a, b| a.id.cmp(&b.id));
-    entries.dedup();
-    Ok(ResourceInventory { entries })
-}
-
-fn state_error(message: &str) -> Ended {
+/// Where the release stands cannot be told.
+pub(crate) fn state_error(message: &str) -> Ended {
     Ended::Failed {
         reason: reasons::helm::STATE_ERROR,
         message: format!("Could not determine release state: {message}"),

@@ -7,7 +7,7 @@ use crate::{
     settings,
 };
 
-const EVENT: &str = "test";
+pub(crate) const EVENT: &str = "test";
 
 impl Act<'_> {
     /// Runs the tests of the newest version, and remembers how each went. Gives how many ran.
@@ -29,6 +29,9 @@ impl Act<'_> {
         let count = order.len();
         let result = self.run_in_order(&mut release, order, EVENT, limit).await;
         self.store_anyway(&release).await;
+        if result.as_ref().is_err_and(Failed::is_canceled) {
+            return Err(result.expect_err("it was just looked at")); // it neither passed nor failed
+        }
         if let Some(snapshot) = self.history.iter_mut().find(|known| known.is_of(&release)) {
             snapshot.set_tests(&release);
         }

@@ -7,11 +7,35 @@ use nave_release::{Release, Status, last, objects, stays_on_uninstall};
 
 use crate::{
     act::{Act, Failed},
+    cluster::Placed,
     settings,
 };
 
+/// What the plan of an uninstallation says that it is for.
+const DELETION: &str = "deletion";
+
 impl Act<'_> {
+    /// Asks for what an uninstallation deletes.
+    pub async fn prepare_uninstall(&mut self, stored: &[Release]) -> Result<(), Failed> {
+        match last(stored) {
+            Some(newest) if newest.status() != Status::Uninstalled => {
+                let doomed = self.doomed_with(newest).await?;
+                self.ask_to_delete(&doomed, DELETION, false).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The objects that go with a version.
+    async fn doomed_with(&self, release: &Release) -> Result<Vec<Placed>, Failed> {
+        let mut doomed = in_order_of_deletion(release)?;
+        doomed.retain(|object| !stays_on_uninstall(object));
+        self.place_known(doomed).await
+    }
+
     /// Deletes the objects of a release and forgets its versions. One that is gone already is fine.
+    ///
+    /// Nothing newer cuts it short: what would be installed over objects that are on their way out would go with them.
     pub async fn uninstall(&mut self, stored: &[Release]) -> Result<(), Failed> {
         let spec = &self.object.spec;
         let uninstall = settings::uninstall(spec);
@@ -33,14 +57,9 @@ impl Act<'_> {
         }
         self.store(&release).await?;
 
-        let doomed = in_order_of_deletion(&release)?;
-        let doomed: Vec<Object> = doomed
-            .into_iter()
-            .filter(|object| !stays_on_uninstall(object))
-            .collect();
-        let placed = self.place_known(doomed).await?;
+        let doomed = self.doomed_with(&release).await?;
         let waits = self
-            .delete_all(placed, "deletion", settings::propagation(&uninstall), false)
+            .delete_all(doomed, DELETION, settings::propagation(&uninstall), false)
             .await?;
         let mut problem = None;
         if !uninstall.disable_wait

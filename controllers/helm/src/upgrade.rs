@@ -16,23 +16,43 @@ use crate::{
 };
 
 /// What writing a new version comes to.
-pub(crate) struct Change<'a> {
-    pub old: &'a [Object],
+pub(crate) struct Change {
+    /// Objects of the version before.
+    pub old: Vec<Placed>,
+    /// Those of the new one.
+    pub new: Vec<Placed>,
     pub how: How,
     pub clean_up: bool,
     /// What caused it, for whoever permits deletions.
     pub cause: String,
 }
 
+impl Change {
+    /// What is left behind, in the order in which it goes.
+    pub fn doomed(&self) -> Vec<Placed> {
+        let old: Vec<Object> = self.old.iter().map(|one| one.object.clone()).collect();
+        let new: Vec<ObjectId> = self.new.iter().map(Placed::id).collect();
+        let gone = left_behind(&old, &new);
+        let doomed = self.old.iter().rev().filter(|one| gone.contains(&one.id()));
+        doomed.cloned().collect()
+    }
+}
+
+/// A version that can be made: nothing of it was written yet, and what it deletes is permitted.
+pub(crate) struct Prepared {
+    pub release: Release,
+    /// What it takes the place of.
+    pub current: Release,
+    pub change: Change,
+}
+
 impl Act<'_> {
-    /// Makes the next version of a release that is there, whoever made it.
-    pub async fn upgrade(&mut self, wanted: &mut Wanted<'_>, stored: &[Release]) -> Result<(), Failed> {
-        let spec = &self.object.spec;
-        let upgrade = settings::upgrade(spec);
-        let limit = settings::timeout(spec, upgrade.timeout);
+    /// Renders the next version of a release that is there, whoever made it, and asks for what it deletes.
+    pub async fn prepare_upgrade(&mut self, wanted: &mut Wanted<'_>, stored: &[Release]) -> Result<Prepared, Failed> {
+        let upgrade = settings::upgrade(&self.object.spec);
         let newest =
             last(stored).ok_or_else(|| Failed::new(format!("{:?} has no deployed releases", self.place.name)))?;
-        let mut current = deployed(stored).unwrap_or(newest).clone();
+        let current = deployed(stored).unwrap_or(newest).clone();
         wanted.revision = next_version(stored);
         wanted.is_upgrade = true;
         wanted.method = settings::upgrade_method(&upgrade, newest);
@@ -76,11 +96,9 @@ impl Act<'_> {
         })?;
         let mut new = objects(&release.manifest, &release.name).map_err(|error| Failed::of(&error))?;
         new.iter_mut().for_each(|object| self.ownership().mark(object));
-        let placed = self.place_all(new).await?;
-        self.store_new(&release, stored, settings::max_history(spec)).await?;
-
         let change = Change {
-            old: &old,
+            new: self.place_all(new).await?,
+            old: self.place_known(old).await?,
             how: How {
                 method: wanted.method,
                 is_strict: !upgrade.disable_open_api_validation,
@@ -93,6 +111,25 @@ impl Act<'_> {
             clean_up: upgrade.cleanup_on_fail,
             cause: format!("{}@{}", release.chart_name(), release.chart_version()),
         };
+        self.ask_to_delete(&change.doomed(), &change.cause, true).await?;
+        Ok(Prepared {
+            release,
+            current,
+            change,
+        })
+    }
+
+    /// Makes the version that was prepared.
+    pub async fn upgrade(&mut self, prepared: Prepared, stored: &[Release]) -> Result<(), Failed> {
+        let Prepared {
+            mut release,
+            mut current,
+            change,
+        } = prepared;
+        let spec = &self.object.spec;
+        let upgrade = settings::upgrade(spec);
+        let limit = settings::timeout(spec, upgrade.timeout);
+        self.store_new(&release, stored, settings::max_history(spec)).await?;
         let mut created = Vec::new();
         let result = async {
             if !upgrade.disable_hooks {
@@ -100,7 +137,7 @@ impl Act<'_> {
                     .await
                     .map_err(|failed| failed.while_doing("pre-upgrade hooks failed"))?;
             }
-            let written = self.change(placed, &change, &mut created).await?;
+            let written = self.change(&change, &mut created).await?;
             if !upgrade.disable_wait {
                 self.wait_for(&written, limit, !upgrade.disable_wait_for_jobs).await?;
             }
@@ -136,25 +173,18 @@ impl Act<'_> {
     }
 
     /// Writes what is new and deletes what is left behind. `created` gets what did not exist before.
-    pub async fn change(
-        &mut self,
-        placed: Vec<Placed>,
-        change: &Change<'_>,
-        created: &mut Vec<Placed>,
-    ) -> Result<Vec<Written>, Failed> {
-        self.notes.add(format!("updating {} resource(s)", placed.len()));
-        let old = self.place_known(change.old.to_vec()).await?;
-        let new: Vec<ObjectId> = placed.iter().map(Placed::id).collect();
-        let (written, result) = match self.write_all(placed, &old, change.how).await {
+    pub async fn change(&mut self, change: &Change, created: &mut Vec<Placed>) -> Result<Vec<Written>, Failed> {
+        self.notes.add(format!("updating {} resource(s)", change.new.len()));
+        let (written, result) = match self.write_all(change.new.clone(), &change.old, change.how).await {
             Ok(written) => (written, Ok(())),
             Err((written, failed)) => (written, Err(failed)),
         };
         created.extend(written.iter().filter(|one| one.created).map(|one| one.placed.clone()));
+        self.note_definitions(&written);
         result?;
-        let gone = left_behind(&old.iter().map(|one| one.object.clone()).collect::<Vec<_>>(), &new);
-        let doomed: Vec<Placed> = old.into_iter().rev().filter(|one| gone.contains(&one.id())).collect();
         // Whatever the manifest said: the live object decides whether it is kept.
-        self.delete_all(doomed, &change.cause, "Background", true).await?;
+        self.delete_all(change.doomed(), &change.cause, "Background", true)
+            .await?;
         Ok(written)
     }
 

@@ -7,6 +7,7 @@ use nave_health::Health;
 use nave_object::duration;
 use nave_targets::Judge;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     act::{Act, Failed},
@@ -28,10 +29,7 @@ impl Act<'_> {
             })
             .map(|one| match is_legacy {
                 // It was judged by other rules.
-                true => WaitItem {
-                    seen: None,
-                    ..one.wait_item()
-                },
+                true => one.wait_item_unjudged(),
                 false => one.wait_item(),
             })
             .collect();
@@ -51,29 +49,40 @@ impl Act<'_> {
             .rest(async {
                 tokio::select! {
                     result = waiting => result.map_err(|error| Failed::of(&error)),
-                    _ = preempt.cancelled() => Err(Failed {
-                        message: "waiting for health was given up: something newer is wanted".to_owned(),
-                        canceled: true,
-                    }),
+                    _ = preempt.cancelled() => Err(Failed::canceled()),
                 }
             })
             .await
     }
 
     /// Waits until a hook has done its work. What is not a Pod or Job, nor judged by an expression, has when it is there.
-    pub async fn wait_for_hook(&mut self, written: &[Written], limit: Duration) -> Result<(), Failed> {
-        let items = written
-            .iter()
-            .map(|one| WaitItem {
-                seen: None, // it was judged as an object of the release, and not as a hook
-                ..one.wait_item()
-            })
-            .collect();
+    ///
+    /// Something newer ends it where it `may_be_cut`: a test may be begun anew at any time, and of other hooks nobody knows
+    /// what they leave half done.
+    pub async fn wait_for_hook(
+        &mut self,
+        written: &[Written],
+        limit: Duration,
+        may_be_cut: bool,
+    ) -> Result<(), Failed> {
+        let items = written.iter().map(Written::wait_item_unjudged).collect();
+        // A Pod or Job that failed stays failed; of what an expression calls so, nobody knows that.
+        let is_judged = |one: &Written| self.expressions.evaluate(one.placed.object.as_value()).is_some();
+        let fail_fast = !written.iter().any(is_judged);
         let expressions = self.expressions.clone();
         let judge: Arc<Judge> =
             Arc::new(move |live: &Value| expressions.evaluate(live).unwrap_or_else(|| health_of_hook(live)));
-        let waiting = wait(self.target, items, judge, limit, true);
-        self.turn.rest(waiting).await.map_err(|error| Failed::of(&error))
+        let waiting = wait(self.target, items, judge, limit, fail_fast);
+        let never = CancellationToken::new();
+        let cut = if may_be_cut { self.preempt } else { &never };
+        self.turn
+            .rest(async {
+                tokio::select! {
+                    result = waiting => result.map_err(|error| Failed::of(&error)),
+                    _ = cut.cancelled() => Err(Failed::canceled()),
+                }
+            })
+            .await
     }
 
     /// Waits until deleted objects are gone.

@@ -16,6 +16,7 @@ use crate::{
     managers::fold,
 };
 
+const DEFINITION: &str = "CustomResourceDefinition";
 /// A merge that somebody else came before is made anew, so often.
 const TRIES: usize = 5;
 
@@ -77,9 +78,27 @@ impl Written {
     pub fn wait_item(&self) -> WaitItem {
         self.placed.wait_item(self.health.clone())
     }
+
+    /// The same where other rules than those of [`judge`] say how it is. That it was there is known all the same: a Job that
+    /// is deleted soon after its end may be gone before anybody looks.
+    pub fn wait_item_unjudged(&self) -> WaitItem {
+        let version = self.health.as_ref().map(|(version, _)| *version);
+        self.placed
+            .wait_item(version.map(|version| (version, Health::in_progress("unknown"))))
+    }
 }
 
 impl Act<'_> {
+    /// What was written may have brought kinds along, which are served in a moment.
+    pub fn note_definitions(&mut self, written: &[Written]) {
+        for one in written.iter().filter(|one| one.placed.object.kind() == DEFINITION) {
+            if let Some(group) = one.placed.object.pointer("/spec/group").and_then(Value::as_str) {
+                self.target.forget_group(group);
+                self.has_new_definitions = true;
+            }
+        }
+    }
+
     /// Writes objects in their order; those of one kind that follow each other at once. `known` are those that the
     /// release had before, whoever owns them now.
     ///

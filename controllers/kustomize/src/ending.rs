@@ -19,7 +19,7 @@ use crate::{
     reconcile::{Ended, Failure, Run},
     report::Revision,
     status,
-    waiting::{Applied, Waiting, Wanted},
+    waiting::{Applied, Waiting, Wanted, id_of},
 };
 
 impl Run<'_> {
@@ -41,7 +41,15 @@ impl Run<'_> {
         if spec.wait {
             items = changes.iter().filter_map(Change::wait_item).collect();
         } else {
-            references.clone_from(&spec.health_checks);
+            for reference in &spec.health_checks {
+                // Of a Job that goes soon after its end it has to be known that it was there.
+                let vanishing = changes.iter().filter_map(Change::wait_item);
+                let named = id_of(reference, &self.key.0);
+                match vanishing.filter(|item| item.may_vanish).find(|item| item.id == named) {
+                    Some(item) => items.push(item),
+                    None => references.push(reference.clone()),
+                }
+            }
         }
         // Waiting for itself would never end.
         let is_self = |group: &str, kind: &str, namespace: &str, name: &str| {

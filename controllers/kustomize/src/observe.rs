@@ -125,7 +125,7 @@ async fn dependencies(
         triggers.unblock(&this, &keys);
         return (unready, None);
     }
-    let cycle = depends::cycle(&this, |key| {
+    let cycle = nave_runtime::cycle(&this, |key| {
         ports
             .kustomizations
             .get(&key.0, &key.1)

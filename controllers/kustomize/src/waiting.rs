@@ -135,6 +135,28 @@ async fn run(wanted: Wanted) -> Result<(), WaitError> {
         })
 }
 
+/// The object that a health check names; its namespace defaults to that of the Kustomization.
+pub(crate) fn id_of(reference: &NamespacedObjectKindRef, namespace: &str) -> ObjectId {
+    let gvk = gvk_of(reference);
+    ObjectId {
+        group: gvk.group,
+        kind: gvk.kind,
+        namespace: match reference.namespace.as_str() {
+            "" => namespace.to_owned(),
+            given => given.to_owned(),
+        },
+        name: reference.name.clone(),
+    }
+}
+
+fn gvk_of(reference: &NamespacedObjectKindRef) -> Gvk {
+    let api_version = match reference.api_version.as_str() {
+        "" => "apps/v1",
+        given => given,
+    };
+    Gvk::new(api_version, &reference.kind)
+}
+
 async fn resolve(
     target: &Target,
     reference: &NamespacedObjectKindRef,
@@ -142,22 +164,7 @@ async fn resolve(
     limit: Duration,
     deadline: Instant,
 ) -> Result<WaitItem, WaitError> {
-    let api_version = if reference.api_version.is_empty() {
-        "apps/v1"
-    } else {
-        &reference.api_version
-    };
-    let gvk = Gvk::new(api_version, &reference.kind);
-    let id = ObjectId {
-        group: gvk.group.clone(),
-        kind: gvk.kind.clone(),
-        namespace: if reference.namespace.is_empty() {
-            namespace.to_owned()
-        } else {
-            reference.namespace.clone()
-        },
-        name: reference.name.clone(),
-    };
+    let (gvk, id) = (gvk_of(reference), id_of(reference, namespace));
     loop {
         match target.resolve(&gvk).await {
             Ok(resource) => {

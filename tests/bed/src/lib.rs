@@ -9,9 +9,11 @@
 //!     ├──► S3Server (SeaweedFS, fetched once)
 //!     ├──► Sigstore, Notary: sign as cosign and notation do, with roots of their own
 //!     ├──► HttpProxy: with a user, counting
+//!     ├──► ApiProxy: an API server with faults
 //!     └──► TcpRelay, UdpRelay: a network that can be cut, slow and lossy
 //! ```
 
+mod api_proxy;
 mod assets;
 mod audit;
 mod background;
@@ -37,6 +39,7 @@ mod tls;
 mod tls_listener;
 mod wait;
 
+pub use api_proxy::{ApiFault, ApiProxy};
 pub use audit::{AuditLog, Mark, Request, Requests};
 pub use binaries::binary;
 pub use git::{Auth, Fault, GitServer, GitServerOptions, SeenRequest};

@@ -2,10 +2,9 @@
 
 use jiff::Timestamp;
 use kube::{ResourceExt, api::DynamicObject};
-use nave_crds::annotations;
 
 use crate::{
-    age,
+    age, api,
     fields::{self, condition_status, flag, number, ready, shorten, text, title},
     kinds::{self, Kind},
     table::Table,
@@ -67,7 +66,7 @@ impl Columns {
         } else if *self.kind == kinds::EXTERNAL_ARTIFACT {
             cells.extend(external_artifact(object));
         } else if *self.kind == kinds::ARTIFACT_GENERATOR {
-            cells.push(("Suspended", title(is_disabled(object))));
+            cells.push(("Suspended", title(api::is_suspended(self.kind, object))));
         } else {
             cells.extend(source(object));
         }
@@ -96,12 +95,6 @@ impl Columns {
         }
         cells
     }
-}
-
-/// ArtifactGenerators have no field for it.
-fn is_disabled(object: &DynamicObject) -> bool {
-    let value = object.annotations().get(annotations::GENERATOR_RECONCILE);
-    value.is_some_and(|value| value == annotations::DISABLED)
 }
 
 fn cluster(object: &DynamicObject) -> Vec<Cell> {

@@ -35,6 +35,11 @@ pub struct WithoutEffect {
     wait_for_jobs: bool,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true)]
     dry_run: Option<Option<String>>,
+    /// A plugin of Helm; none is run here
+    #[arg(long, hide = true, value_name = "PLUGIN")]
+    post_renderer: Option<String>,
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    post_renderer_args: Vec<String>,
     /// Check against the cluster; this version cannot
     #[arg(long, hide = true, conflicts_with = "dry_run")]
     validate: bool,
@@ -44,8 +49,15 @@ impl WithoutEffect {
     /// Refuses those that have an effect in Helm.
     ///
     /// # Errors
-    /// Something is to be asked of a cluster.
+    /// Something is to be asked of a cluster, or a plugin is to be run.
     pub fn check(&self) -> Result<()> {
+        if let Some(plugin) = &self.post_renderer {
+            return Err(advised(
+                format!("--post-renderer {plugin}: plugins of Helm are not run"),
+                "spec.postRenderers of a HelmRelease are kustomize patches and images, which `nave build helmrelease` \
+                 applies; for another program, pipe the output into it",
+            ));
+        }
         let flag = match self.dry_run.as_ref().map(Option::as_deref) {
             _ if self.validate => "--validate",
             Some(Some("server")) => "--dry-run=server",

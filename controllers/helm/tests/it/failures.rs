@@ -183,3 +183,23 @@ async fn a_chart_that_renders_nonsense_uses_up_no_retry() -> Result<()> {
     assert!(stage.versions().await?.is_empty());
     stage.stop().await
 }
+
+/// What was released before is wanted again: nothing is left to do, and nothing of the failure is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chart_that_could_not_be_released_may_be_taken_back() -> Result<()> {
+    let stage = Stage::start("taken-back").await?;
+    let good = [("templates/a.yaml", config("a", "1", ""))];
+    stage.publish("1.0.0", &good).await?;
+    stage.apply(json!({})).await?;
+    stage.ready("1.0.0").await?;
+    stage
+        .publish("1.0.1", &[("templates/a.yaml", "kind: [".to_owned())])
+        .await?;
+    stage.condition("Released", "False", "UpgradeFailed").await?;
+    stage.publish("1.0.0", &good).await?;
+    let status = stage.ready("1.0.0").await?;
+    assert_eq!(status.conditions.reason_of("Released"), Some("InstallSucceeded"));
+    assert_eq!(status.failures, 0);
+    assert_eq!(stage.versions().await?, ["1:deployed"]);
+    stage.stop().await
+}

@@ -371,3 +371,100 @@ async fn what_a_failed_hook_printed_is_told_where_it_asks_for_that() -> Result<(
     .await?;
     stage.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kinds_that_come_with_a_chart_are_known_to_what_follows() -> Result<()> {
+    for persistent in [true, false] {
+        let stage = Stage::start("kinds").await?;
+        let (hooked, plain) = (
+            format!("hooked.{}.example.com", stage.namespace),
+            format!("plain.{}.example.com", stage.namespace),
+        );
+        let thing = |group: &str, name: &str| {
+            format!(
+                "apiVersion: {group}/v1\nkind: Thing\nmetadata:\n  name: {name}\n  annotations:\n    helm.sh/hook: post-install\n"
+            )
+        };
+        let before = definition(&hooked, "first").replacen(
+            "\nspec:",
+            "\n  annotations:\n    helm.sh/hook: pre-install\nspec:",
+            1,
+        );
+        let files = [
+            ("templates/before.yaml", before),
+            ("templates/plain.yaml", definition(&plain, "first")),
+            ("templates/one.yaml", thing(&hooked, "one")),
+            ("templates/two.yaml", thing(&plain, "two")),
+        ];
+        stage.publish("1.0.0", &files).await?;
+        let install = json!({"disableWait": true});
+        stage
+            .apply(json!({"persistentClient": persistent, "install": install}))
+            .await?;
+        stage.ready("1.0.0").await?;
+        let definitions: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
+        for group in [hooked, plain] {
+            definitions
+                .delete(&format!("things.{group}"), &DeleteParams::default())
+                .await?;
+        }
+        stage.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_are_deleted_after_their_end_are_done() -> Result<()> {
+    let stage = Stage::start("vanishing").await?;
+    let ends = "bed.nave.dev/complete-after: \"0s\"";
+    let soon = |text: String| text.replacen("spec:\n", "spec:\n  ttlSecondsAfterFinished: 0\n", 1);
+    let job = hook("Job", "work", "none", "none", ends)
+        .lines()
+        .filter(|line| !line.contains("helm.sh/hook") && *line != "  annotations:")
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let files = [
+        (
+            "templates/pre.yaml",
+            soon(hook("Job", "pre", "pre-install", "before-hook-creation", ends)),
+        ),
+        ("templates/work.yaml", soon(job)),
+    ];
+    stage.publish("1.0.0", &files).await?;
+    stage.apply(json!({})).await?;
+    let status = stage.ready("1.0.0").await?;
+    assert_eq!(status.failures, 0);
+    let jobs: Api<k8s_openapi::api::batch::v1::Job> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    eventually(DEADLINE, "both Jobs are gone", || async {
+        let left = jobs.list(&Default::default()).await?.items.len();
+        ensure!(left == 0, "{left} are there");
+        Ok(())
+    })
+    .await?;
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hook_that_an_expression_calls_failed_may_still_succeed() -> Result<()> {
+    let stage = Stage::start("patient").await?;
+    let asks = config("h", "bad", "helm.sh/hook: pre-install");
+    stage.publish("1.0.0", &[("templates/h.yaml", asks)]).await?;
+    let expressions = json!([{"apiVersion": "v1", "kind": "ConfigMap", "current": "data.value == 'go'",
+        "failed": "data.value == 'bad'"}]);
+    stage.apply(json!({"healthCheckExprs": expressions})).await?;
+    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    eventually(DEADLINE, "the hook is written", || async {
+        Ok(maps.get("h").await.map(|_| ())?)
+    })
+    .await?;
+    let status = stage.status().await?;
+    assert_eq!(status.conditions.reason_of("Ready"), Some("Progressing"), "{status:?}");
+    maps.patch(
+        "h",
+        &PatchParams::default(),
+        &Patch::Merge(json!({"data": {"value": "go"}})),
+    )
+    .await?;
+    stage.ready("1.0.0").await?;
+    stage.stop().await
+}

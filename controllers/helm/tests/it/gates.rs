@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::{
     charts::{config, deployment, hook},
     stage::{DEADLINE, Stage, options},
+    wakes::push,
 };
 
 fn with(change: impl FnOnce(&mut FeatureGates)) -> Options {
@@ -164,5 +165,25 @@ async fn without_watchers_new_values_wait_for_the_next_reconcile() -> Result<()>
         Ok(())
     })
     .await?;
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_that_is_pushed_again_is_nothing_new_where_digests_are_not_tracked() -> Result<()> {
+    let gate = with(|gates| gates.disable_chart_digest_tracking = true);
+    let stage = Stage::start_with("untracked", gate).await?;
+    stage
+        .apply(json!({"chartRef": {"kind": "OCIRepository", "name": "charts"}}))
+        .await?;
+    push(&stage, "latest", "1.0.0", &[("templates/a.yaml", config("a", "1", ""))]).await?;
+    let status = stage.ready("1.0.0").await?;
+    assert_eq!(status.last_attempted_revision_digest, "");
+    assert_eq!(status.history[0].oci_digest, "");
+    push(&stage, "latest", "1.0.0", &[("templates/a.yaml", config("a", "2", ""))]).await?;
+    stage.request("look", &[]).await?;
+    assert_eq!(stage.versions().await?, ["1:deployed"]);
+    // Nor has a tag to agree with the chart.
+    push(&stage, "3.0.0", "1.0.1", &[("templates/a.yaml", config("a", "3", ""))]).await?;
+    stage.ready("1.0.1").await?;
     stage.stop().await
 }

@@ -22,7 +22,7 @@ use nave_helm_controller::{ChartArtifacts, Options, Ports, run};
 use nave_release::{Release, decode, selector};
 use nave_runtime::{
     Conditions, EventRecorder, Metrics, Tasks, Watched,
-    ports::{AllowAll, ApplyPolicy, PermitItself},
+    ports::{AllowAll, ApplyPolicy, PermitItself, PrunePermits},
     watch::without_managed_fields,
 };
 use nave_store::{Owner, Store};
@@ -133,6 +133,9 @@ pub struct Stage {
     pub store: Store,
     pub metrics: Metrics,
     pub options: Options,
+    pub permits: Arc<dyn PrunePermits>,
+    /// How the reconciler reaches the API server; directly without.
+    pub through: Option<Client>,
     tasks: Tasks,
     _directory: tempfile::TempDir,
 }
@@ -172,6 +175,8 @@ impl Stage {
             store,
             metrics: Metrics::new(),
             options: options(),
+            permits: Arc::new(PermitItself),
+            through: None,
             tasks: Tasks::new(Default::default()),
             _directory: directory,
         })
@@ -181,7 +186,9 @@ impl Stage {
     pub fn run(&mut self) {
         let artifacts = ChartArtifacts::new(Some(self.store.clone()), reqwest::Client::new(), 0);
         let (policy, metrics) = (Arc::new(AllowAll), self.metrics.clone());
-        let ports = ports(&self.client, &self.namespace, artifacts, policy, metrics, &self.tasks);
+        let client = self.through.as_ref().unwrap_or(&self.client);
+        let mut ports = ports(client, &self.namespace, artifacts, policy, metrics, &self.tasks);
+        ports.permits = self.permits.clone();
         self.tasks.spawn("helm", run(ports, self.options.clone()));
     }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Makes a chart the artifact of the OCIRepository `charts`, looked at in this generation.
-async fn push(stage: &Stage, tag: &str, version: &str, files: &[(&str, String)]) -> Result<String> {
+pub async fn push(stage: &Stage, tag: &str, version: &str, files: &[(&str, String)]) -> Result<String> {
     let owner = Owner::new("OCIRepository", &stage.namespace, "charts")?;
     let bytes = archive("shop", version, files)?;
     let name = format!("{tag}-{version}-{}.tar.gz", bytes.len());
@@ -177,5 +177,21 @@ async fn releases_come_in_the_order_of_their_expressions() -> Result<()> {
     // An expression that is none is said, and not tried again.
     stage.apply_named("fourth", waits("first", "dep.")).await?;
     becomes(&stage, "fourth", "InvalidCELExpression").await?;
+    // Two that wait for each other are told so.
+    stage
+        .apply_named("left", json!({"dependsOn": [{"name": "right"}]}))
+        .await?;
+    stage
+        .apply_named("right", json!({"dependsOn": [{"name": "left"}]}))
+        .await?;
+    let ns = &stage.namespace;
+    let way = format!("dependencies wait for each other: {ns}/right -> {ns}/left -> {ns}/right");
+    eventually(DEADLINE, "the cycle is named", || async {
+        let status = stage.releases().get("right").await?.status.unwrap_or_default();
+        let ready = status.conditions.get_condition("Ready").context("no condition")?;
+        ensure!(ready.message == way, "{}", ready.message);
+        Ok(())
+    })
+    .await?;
     stage.stop().await
 }

@@ -12,14 +12,11 @@ use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
-use nave_bed::eventually;
+use nave_bed::{ApiFault, ApiProxy, eventually};
 use nave_crds::source::GitRepository;
 use serde_json::json;
 
-use crate::{
-    proxy::{Fault, Proxy},
-    stage::{DEADLINE, Setup, Stage, config},
-};
+use crate::stage::{DEADLINE, Setup, Stage, config};
 
 fn secret(namespace: &str, name: &str) -> String {
     format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: {namespace}}}\nstringData: {{a: b}}\n")
@@ -29,7 +26,7 @@ fn secret(namespace: &str, name: &str) -> String {
 async fn an_api_server_that_refuses_delays_only_who_needs_it() -> Result<()> {
     let mut stage = Stage::idle("sick").await?;
     let ns = stage.namespace.clone();
-    let proxy = Proxy::start(stage.client.clone()).await?;
+    let proxy = ApiProxy::start(stage.client.clone()).await?;
     stage.through = Some(proxy.client()?);
     stage.run(Setup::default());
     let files = |revision: &str| {
@@ -45,7 +42,7 @@ async fn an_api_server_that_refuses_delays_only_who_needs_it() -> Result<()> {
     stage.ready("other", "1").await?;
     for (revision, status) in [("2", 500), ("3", 429), ("4", 403)] {
         let met = proxy.met();
-        proxy.set(vec![Fault {
+        proxy.set(vec![ApiFault {
             method: "PATCH",
             part: "/configmaps/",
             status,

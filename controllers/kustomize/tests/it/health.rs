@@ -123,3 +123,30 @@ async fn what_fails_is_named_and_expressions_are_heard() -> Result<()> {
     assert!(stage.status("expr").await?.conditions.is_true("Stalled"));
     tokio::time::timeout(Duration::from_secs(60), stage.stop()).await?
 }
+
+/// Jobs may be gone before anybody looks: that they were there and are gone means that they have ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_are_deleted_after_their_end_are_done() -> Result<()> {
+    let Some(stage) = stage("vanishing", Setup::default()).await? else {
+        return Ok(());
+    };
+    let ns = stage.namespace.clone();
+    let job = |name: &str| {
+        format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}, namespace: {ns}}}\nspec:\n  ttlSecondsAfterFinished: 0\n  \
+             template:\n    metadata:\n      annotations: {{bed.nave.dev/complete-after: 0s}}\n    spec:\n      restartPolicy: Never\n      \
+             containers: [{{name: app, image: 'example.com/app:1'}}]\n"
+        )
+    };
+    stage
+        .publish("1", &[("all/j.yaml", job("one")), ("named/j.yaml", job("two"))])
+        .await?;
+    stage.apply("all", json!({"wait": true})).await?;
+    let check = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "two"});
+    stage.apply("named", json!({"healthChecks": [check]})).await?;
+    for name in ["all", "named"] {
+        let status = stage.ready(name, "1").await?;
+        assert!(status.conditions.is_true("Healthy"), "{status:?}");
+    }
+    stage.stop().await
+}

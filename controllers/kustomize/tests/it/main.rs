@@ -15,7 +15,6 @@ mod large;
 mod modes;
 mod moving;
 mod outage;
-mod proxy;
 mod refusals;
 mod remote;
 mod soak;

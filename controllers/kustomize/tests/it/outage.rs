@@ -3,13 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use nave_bed::eventually;
+use nave_bed::{ApiProxy, eventually};
 use serde_json::json;
 
-use crate::{
-    proxy::Proxy,
-    stage::{DEADLINE, Setup, Stage, config},
-};
+use crate::stage::{DEADLINE, Setup, Stage, config};
 
 /// A reconcile makes some twenty requests one after the other.
 const SLOW: Duration = Duration::from_secs(180);
@@ -18,7 +15,7 @@ const SLOW: Duration = Duration::from_secs(180);
 async fn a_slow_api_server_loses_nothing() -> Result<()> {
     let mut stage = Stage::idle("slow").await?;
     let ns = stage.namespace.clone();
-    let proxy = Proxy::start(stage.client.clone()).await?;
+    let proxy = ApiProxy::start(stage.client.clone()).await?;
     stage.through = Some(proxy.client()?);
     stage.run(Setup::default());
     let files = |revision: &str| {
@@ -63,7 +60,7 @@ const FAILED: usize = 20;
 async fn an_api_server_that_was_away_is_caught_up_with() -> Result<()> {
     let mut stage = Stage::idle("away").await?;
     let ns = stage.namespace.clone();
-    let proxy = Proxy::start(stage.client.clone()).await?;
+    let proxy = ApiProxy::start(stage.client.clone()).await?;
     stage.through = Some(proxy.client()?);
     stage.run(Setup::default());
     let files = |revision: &str, names: &[&str]| {

@@ -164,6 +164,34 @@ async fn a_monorepo_is_split_and_a_commit_elsewhere_wakes_nobody() -> Result<()>
     stage.reconcile(KIND, "split", "2").await?;
     files(&external(&stage, "one").await?).await?;
 
+    // Suspended, it lets a commit pass; resumed, it makes up for it at once.
+    let generators = stage.objects(KIND);
+    let annotate = async |value: Value| -> Result<()> {
+        let patch = json!({"metadata": {"annotations": {"source.extensions.fluxcd.io/reconcile": value}}});
+        let patch = kube::api::Patch::Merge(patch);
+        generators.patch("split", &Default::default(), &patch).await?;
+        Ok(())
+    };
+    annotate(json!("Disabled")).await?;
+    let before = external(&stage, "one").await?["status"]["artifact"].clone();
+    repo.commit_files(&[("apps/one/a.yaml", "4")]).await?;
+    let mono = stage.object("GitRepository", "mono").await?["status"]["artifact"]["revision"].clone();
+    stage.trigger("mono");
+    stage
+        .wait_object("GitRepository", "mono", "at the next revision", |object| {
+            object["status"]["artifact"]["revision"] != mono
+        })
+        .await?;
+    stage.reconcile(KIND, "split", "3").await?;
+    assert_eq!(external(&stage, "one").await?["status"]["artifact"], before);
+    annotate(Value::Null).await?;
+    let changed = stage
+        .wait_object("ExternalArtifact", "one", "with what was missed", |object| {
+            object["status"]["artifact"]["digest"] != before["digest"]
+        })
+        .await?;
+    assert_eq!(text(&files(&changed).await?, "a.yaml").as_deref(), Some("4"));
+
     stage.objects(KIND).delete("split", &Default::default()).await?;
     eventually(DEADLINE, "everything of it is gone", || async {
         anyhow::ensure!(stage.objects(KIND).get_opt("split").await?.is_none());

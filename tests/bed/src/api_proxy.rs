@@ -19,14 +19,17 @@ use tokio::sync::watch;
 
 /// What is wrong with requests of this method whose path contains the text.
 #[derive(Clone)]
-pub struct Fault {
+pub struct ApiFault {
+    /// In capitals.
     pub method: &'static str,
+    /// A part of the path; the query is none of it.
     pub part: &'static str,
+    /// What is answered.
     pub status: u16,
 }
 
 /// Forwards everything that no fault meets.
-pub struct Proxy {
+pub struct ApiProxy {
     address: String,
     shared: Arc<Shared>,
     server: tokio::task::JoinHandle<()>,
@@ -34,7 +37,7 @@ pub struct Proxy {
 
 struct Shared {
     client: Client,
-    faults: Mutex<Vec<Fault>>,
+    faults: Mutex<Vec<ApiFault>>,
     /// Counts how often all streams were closed.
     closings: watch::Sender<u64>,
     met: std::sync::atomic::AtomicUsize,
@@ -42,8 +45,12 @@ struct Shared {
     away: std::sync::atomic::AtomicBool,
 }
 
-impl Proxy {
-    pub async fn start(client: Client) -> Result<Proxy> {
+impl ApiProxy {
+    /// A proxy in front of what `client` talks to.
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub async fn start(client: Client) -> Result<ApiProxy> {
         let shared = Arc::new(Shared {
             client,
             faults: Mutex::default(),
@@ -60,7 +67,7 @@ impl Proxy {
                 eprintln!("the proxy ended: {error}");
             }
         });
-        Ok(Proxy {
+        Ok(ApiProxy {
             address,
             shared,
             server,
@@ -68,12 +75,16 @@ impl Proxy {
     }
 
     /// A client that goes through it.
+    ///
+    /// # Errors
+    /// It cannot be built.
     pub fn client(&self) -> Result<Client> {
         let config = Config::new(self.address.parse().context("our own address")?);
         Ok(Client::try_from(config)?)
     }
 
-    pub fn set(&self, faults: Vec<Fault>) {
+    /// What is wrong from now on.
+    pub fn set(&self, faults: Vec<ApiFault>) {
         *self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
@@ -88,6 +99,7 @@ impl Proxy {
         self.close_streams();
     }
 
+    /// Everybody is there again.
     pub fn come_back(&self) {
         self.shared.away.store(false, std::sync::atomic::Ordering::SeqCst);
     }
@@ -103,7 +115,7 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Drop for ApiProxy {
     fn drop(&mut self) {
         self.server.abort();
     }
