@@ -12,6 +12,7 @@ mod conversation;
 mod entry;
 mod fetch;
 mod permits;
+mod profiles;
 
 use std::{
     collections::HashMap,
@@ -25,8 +26,10 @@ use std::{
 use nave_crds::{Cluster, conditions};
 use nave_identity::{ClusterRef, KeyFingerprint};
 use nave_placement_controller::Knowledge;
-use nave_proto::{Close, CloseCode, FEATURE_LIVE, SessionId, StoredSession, wire::Mode};
-use nave_quic::HubSessionHandle;
+use nave_proto::{
+    Close, CloseCode, FEATURE_DICTIONARIES, FEATURE_LIVE, FEATURE_METERED, SessionId, StoredSession, wire::Mode,
+};
+use nave_quic::{EgressBudget, HubSessionHandle};
 use nave_runtime::{EventRecorder, Watched};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +50,7 @@ use crate::{
     locked,
     metrics::HubMetrics,
     renew::Renewals,
+    traffic::TrafficBook,
     view::{View, cluster_key, cluster_ref},
 };
 
@@ -54,7 +58,7 @@ use crate::{
 /// which two cores bear.
 pub const RECONNECT_WINDOW: Duration = Duration::from_secs(2);
 /// What this hub can do beyond the protocol's first version.
-pub const FEATURES: u64 = FEATURE_LIVE;
+pub const FEATURES: u64 = FEATURE_LIVE | FEATURE_METERED | FEATURE_DICTIONARIES;
 /// Quarantined sessions of one cluster: an agent and its copies, which are few.
 const MAX_BESIDE: usize = 8;
 /// How often items without a known owner are judged again.
@@ -92,6 +96,10 @@ pub struct Shared {
     pub metrics: HubMetrics,
     /// How many agents may be connected.
     pub max_agents: usize,
+    /// What links carry.
+    pub traffic: Arc<TrafficBook>,
+    /// What may be sent in a second; none for no bound.
+    pub egress: Option<Arc<EgressBudget>>,
 }
 
 /// The sessions.
@@ -305,6 +313,7 @@ impl Sessions {
             self.shared.desired.forget(&cluster_key(cluster));
             self.shared.brake.forget(&cluster_key(cluster));
             self.shared.view.forget(&cluster_key(cluster));
+            self.shared.traffic.forget(&cluster_key(cluster));
         }
     }
 

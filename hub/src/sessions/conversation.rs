@@ -18,17 +18,18 @@ use nave_proto::{
     feature_names,
     hub::{Admission, Entry},
     wire::{
-        Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, Manifest, Mode, PrunePermit, PrunePlan,
-        RenewReply,
+        Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, LinkProfile, Manifest, Mode, PrunePermit,
+        PrunePlan, RenewReply,
     },
 };
-use nave_quic::{HubHandler, HubSessionHandle, JoinHandler as _, Note, Verdict as Answer};
+use nave_quic::{HubHandler, HubSessionHandle, JoinHandler as _, Note, SentChunk, Verdict as Answer};
 
 use super::{
     Entrant, FEATURES, Live, Sessions,
     admissions::Admissions,
     entry::{CONTESTED, Old, Reception, Situation, receive},
     fetch::Fetch,
+    profiles,
 };
 use crate::{
     cluster_status::Link,
@@ -36,6 +37,7 @@ use crate::{
     identities::Verdict,
     limiter::Limiter,
     locked,
+    metrics::encoding_name,
     view::{Order, cluster_key},
 };
 
@@ -161,6 +163,12 @@ impl Conversation {
         let (cluster, shared) = (&self.cluster, &self.sessions.shared);
         let root_version = shared.authority.root_version();
         let root_sets = shared.authority.roots_after(hello.root_set_version);
+        let profile = profiles::given(self.sessions.profile_of(cluster), hello.features & FEATURES);
+        if mode != Mode::Quarantined {
+            // What a copy of the agent carries is not the cluster's.
+            let connection = handle.connection().clone();
+            shared.traffic.opened(self.number, &cluster_key(cluster), connection);
+        }
         let live = Live {
             number: self.number,
             key: self.entrant.key,
@@ -204,12 +212,13 @@ impl Conversation {
             %cluster, key = %self.entrant.key, from = %self.from, transport = self.transport, mode = mode_name(mode),
             boot_seq = id.boot_seq, session_seq = id.session_seq, reason, "session opened"
         );
-        self.report_open(id, hello, mode, &reason, restored);
+        self.report_open(id, hello, (mode, profile), &reason, restored);
         if mode == Mode::Normal {
             shared.view.connection_changed(&cluster_key(cluster));
         }
         Answer::Admit(Admission {
             mode,
+            profile,
             reason,
             cluster_ns: cluster.namespace.clone(),
             cluster_name: cluster.name.clone(),
@@ -217,7 +226,14 @@ impl Conversation {
         })
     }
 
-    fn report_open(&self, id: &SessionId, hello: &Hello, mode: Mode, reason: &str, restored: bool) {
+    fn report_open(
+        &self,
+        id: &SessionId,
+        hello: &Hello,
+        (mode, profile): (Mode, LinkProfile),
+        reason: &str,
+        restored: bool,
+    ) {
         let limited = match mode {
             Mode::Normal => None,
             Mode::Behind => Some((conditions::BEHIND, reason.to_owned())),
@@ -247,6 +263,7 @@ impl Conversation {
                 limited,
             };
             seen.restored = restored;
+            seen.profile = profile;
             seen.agent_version.clone_from(&hello.agent_version);
             seen.features = feature_names(hello.features & FEATURES);
             seen.kubernetes_version.clone_from(&hello.k8s_version);
@@ -288,6 +305,7 @@ impl Conversation {
         let (shared, cluster) = (&self.sessions.shared, &self.cluster);
         shared.metrics.agents.with_label_values(&[mode_name(mode)]).dec();
         shared.metrics.transports.with_label_values(&[self.transport]).dec();
+        shared.traffic.closed(self.number);
         tracing::info!(%cluster, reason, "session closed");
         if self.sessions.delist(cluster, self.number) {
             shared.statuses.closed(cluster, self.number, reason);
@@ -371,6 +389,17 @@ impl HubHandler for Conversation {
             .ok_or_else(|| self.unavailable("chunk"))?;
         self.sessions.shared.metrics.chunk_bytes.inc_by(content.len() as u64);
         Ok(content)
+    }
+
+    fn dictionary(&self, manifest: &Digest, chunk: &Digest, older: &Digest) -> Option<Bytes> {
+        self.fetch().dictionary(manifest, chunk, older)
+    }
+
+    fn sent(&self, chunk: SentChunk) {
+        let series = &self.sessions.shared.metrics.chunk_sent_bytes;
+        series
+            .with_label_values(&[encoding_name(chunk.encoding)])
+            .inc_by(chunk.sent as u64);
     }
 
     fn note(&self, note: Note) {

@@ -3,8 +3,16 @@
 
 /// The agent serves live reads, with credit.
 pub const FEATURE_LIVE: u64 = 1 << 0;
+/// A session may be metered: rare heartbeats, no events, status gathered.
+pub const FEATURE_METERED: u64 = 1 << 1;
+/// Chunks may be packed with older content as a dictionary.
+pub const FEATURE_DICTIONARIES: u64 = 1 << 2;
 
-const NAMES: [(u64, &str); 1] = [(FEATURE_LIVE, "live")];
+const NAMES: [(u64, &str); 3] = [
+    (FEATURE_LIVE, "live"),
+    (FEATURE_METERED, "metered"),
+    (FEATURE_DICTIONARIES, "dictionaries"),
+];
 
 /// The names of the bits that are known here, for people.
 pub fn feature_names(features: u64) -> Vec<String> {
@@ -19,6 +27,6 @@ mod tests {
     #[test]
     fn unknown_bits_have_no_name() {
         assert_eq!(feature_names(0), Vec::<String>::new());
-        assert_eq!(feature_names(u64::MAX), ["live"]);
+        assert_eq!(feature_names(u64::MAX), ["live", "metered", "dictionaries"]);
     }
 }

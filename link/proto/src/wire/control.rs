@@ -118,6 +118,17 @@ pub enum Mode {
     RenewOnly = 4,
 }
 
+/// What the line can bear; fixed for the life of a session. When it changes, the hub closes with `Reconnect`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum LinkProfile {
+    /// Traffic costs nothing.
+    Standard = 0,
+    /// Every byte counts: no events, and status is gathered for a while. Only for agents with
+    /// [`crate::FEATURE_METERED`].
+    Metered = 1,
+}
+
 /// The hub's answer to `Hello`; only now is the agent connected.
 #[derive(Clone, PartialEq, Message)]
 pub struct Welcome {
@@ -163,6 +174,9 @@ pub struct Welcome {
     /// Name of the cluster object.
     #[prost(string, tag = "14")]
     pub cluster_name: String,
+    /// A [`LinkProfile`].
+    #[prost(enumeration = "LinkProfile", tag = "15")]
+    pub profile: i32,
 }
 
 /// Sent by the agent at the agreed pace; by the hub now and then and when it sees a difference. Replaces the carrier's
