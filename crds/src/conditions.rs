@@ -49,7 +49,7 @@ pub const RESTORED: &str = "Restored";
 /// The spoke's own policy refuses part of the desired state. Cluster.
 pub const POLICY_LIMITED: &str = "PolicyLimited";
 
-/// The link behaves as `spec.link.profile` asks for; exists only where it does not. Cluster.
+/// The link behaves as `spec.link.profile` asks for; exists only where that is not `Standard`. Cluster.
 pub const LINK_PROFILE: &str = "LinkProfile";
 
 /// Some cluster does not have the target revision yet. Fleet objects.

@@ -251,6 +251,8 @@ pub mod fleet {
     pub const ARTIFACT_FAILED: &str = "ArtifactFailed";
     /// A field of the fleet object does not make sense; the message names it.
     pub const INVALID_SPEC: &str = "InvalidSpec";
+    /// What the field asks for is what happens.
+    pub const ENFORCED: &str = "Enforced";
     /// A field is accepted by the API but not enforced by this version.
     pub const NOT_ENFORCED: &str = "NotEnforced";
     /// Deletions are over what `spec.deletion.budget` allows, or take other objects along; `status.plan` names them.

@@ -32,6 +32,13 @@ pub struct Arguments {
     /// costs traffic (20 KiB an hour and agent at 30s)
     #[arg(long, default_value = "30s", value_parser = heartbeat, value_name = "DURATION")]
     pub link_heartbeat: Duration,
+    /// How much is sent to all agents together in a second, as bytes (1000000, 500k, 2M, 512Ki, 10Mi), shared fairly:
+    /// agents with little to receive do not wait for those with much; no bound when empty
+    #[arg(long, default_value = "", value_parser = bytes_per_second, value_name = "BYTES")]
+    pub link_egress_budget: EgressRate,
+    /// Of how many clusters, those with the most, the bytes of the day are series of their own
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub link_traffic_series: usize,
     /// How long agents' certificates last, 1m to 2160h; they renew two thirds into it
     #[arg(long, default_value = "24h", value_parser = certificate_lifetime, value_name = "DURATION")]
     pub client_certificate_lifetime: Duration,
@@ -152,6 +159,10 @@ pub struct Arguments {
     pub log_encoding: LogEncoding,
 }
 
+/// Bytes in a second; none for no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EgressRate(pub Option<u64>);
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogEncoding {
@@ -163,6 +174,33 @@ pub enum LogEncoding {
 
 fn duration(text: &str) -> Result<Duration, String> {
     nave_object::duration::parse(text).map_err(|error| error.to_string())
+}
+
+/// A frame of a chunk has 256 KiB, so with less than this an artifact would stand in the way for seconds.
+const LEAST_EGRESS: u64 = 64 * 1024;
+
+fn bytes_per_second(text: &str) -> Result<EgressRate, String> {
+    if text.is_empty() {
+        return Ok(EgressRate(None));
+    }
+    let digits = text.trim_end_matches(|one: char| !one.is_ascii_digit());
+    let unit: u64 = match &text[digits.len()..] {
+        "" => 1,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        other => return Err(format!("{other:?} is no unit of bytes: k, M, G, Ki, Mi and Gi are")),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match bytes.ok_or_else(|| format!("{text} is not a number of bytes"))? {
+        bytes if bytes >= LEAST_EGRESS => Ok(EgressRate(Some(bytes))),
+        _ => Err(format!(
+            "{text} is less than 64Ki, with which no artifact would get through"
+        )),
+    }
 }
 
 fn heartbeat(text: &str) -> Result<Duration, String> {
@@ -200,6 +238,27 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn budgets_have_units() {
+        let budget = |text: &str| {
+            let arguments = Arguments::try_parse_from(["nave-hub", &format!("--link-egress-budget={text}")]);
+            arguments.map(|arguments| arguments.link_egress_budget.0)
+        };
+        for (text, bytes) in [
+            ("1000000", 1_000_000),
+            ("500k", 500_000),
+            ("10Mi", 10 << 20),
+            ("2G", 2_000_000_000),
+        ] {
+            assert_eq!(budget(text).expect(text), Some(bytes));
+        }
+        assert_eq!(budget("").expect("none"), None);
+        assert_eq!(Arguments::parse_from(["nave-hub"]).link_egress_budget, EgressRate(None));
+        for text in ["10", "1KiB", "M", "-5M", "99999999999G", "1.5M"] {
+            assert!(budget(text).is_err(), "{text}");
+        }
     }
 
     #[test]

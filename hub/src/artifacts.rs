@@ -24,6 +24,11 @@ const KEPT_UNNAMED: Duration = Duration::from_secs(120);
 /// Files of all manifests together. A fleet of manifests takes a few MiB; what needs more than this needs `include`.
 const MAX_BYTES: u64 = 512 << 20;
 
+/// What was named until lately is a good dictionary for what came after it; agents that are away longer fetch whole
+/// chunks. Both bounds together.
+const RETIRED_FOR: Duration = Duration::from_secs(3600);
+const MAX_RETIRED: u64 = 32 << 20;
+
 /// What agents may be sent of one artifact.
 #[derive(Debug)]
 pub struct Served {
@@ -84,6 +89,8 @@ pub struct ManifestCache {
 struct State {
     by_request: HashMap<(Digest, Vec<String>), Digest>,
     served: HashMap<Digest, (Arc<Served>, Instant)>,
+    /// Among them those that are kept as dictionaries only.
+    retired: HashSet<Digest>,
     bytes: u64,
 }
 
@@ -107,6 +114,10 @@ impl ManifestCache {
     ) -> Result<Arc<Served>, ArtifactError> {
         let served = Arc::new(Served::new(revision, tree, include)?);
         let mut state = locked::mutex(&self.state);
+        state.retired.remove(&served.digest);
+        if !state.served.contains_key(&served.digest) && state.bytes + served.bytes > MAX_BYTES {
+            state.drop_retired();
+        }
         if !state.served.contains_key(&served.digest) && state.bytes + served.bytes > MAX_BYTES {
             return Err(ArtifactError::TooLarge {
                 revision: revision.to_owned(),
@@ -135,19 +146,54 @@ impl ManifestCache {
             .map(|(served, _)| served.clone())
     }
 
-    /// Drops what no desired item names and nobody asked for lately.
+    /// Drops what no desired item names and nobody asked for lately, but for the latest, which are dictionaries.
     pub fn collect(&self, named: &HashSet<Digest>, now: Instant) {
+        self.collect_within(named, now, MAX_RETIRED);
+    }
+
+    fn collect_within(&self, named: &HashSet<Digest>, now: Instant, mut room: u64) {
         let mut state = locked::mutex(&self.state);
-        let mut freed = 0;
-        state.served.retain(|digest, (served, asked)| {
-            let keep = named.contains(digest) || now.duration_since(*asked) < KEPT_UNNAMED;
-            if !keep {
-                freed += served.bytes;
+        let mut unnamed = Vec::new();
+        for (digest, (served, asked)) in &mut state.served {
+            if named.contains(digest) {
+                *asked = now;
+            } else if now.duration_since(*asked) >= KEPT_UNNAMED {
+                unnamed.push((*asked, *digest, served.bytes));
             }
-            keep
-        });
-        state.bytes -= freed;
-        let State { by_request, served, .. } = &mut *state;
+        }
+        unnamed.sort_by_key(|(asked, ..)| std::cmp::Reverse(*asked));
+        let (mut keep, mut drop) = (HashSet::new(), Vec::new());
+        for (asked, digest, bytes) in unnamed {
+            match room.checked_sub(bytes) {
+                Some(rest) if now.duration_since(asked) < RETIRED_FOR => {
+                    room = rest;
+                    keep.insert(digest);
+                }
+                _ => drop.push(digest),
+            }
+        }
+        state.retired = keep;
+        drop.iter().for_each(|digest| state.remove(digest));
+        state.forget_requests();
+    }
+}
+
+impl State {
+    fn drop_retired(&mut self) {
+        for digest in std::mem::take(&mut self.retired) {
+            self.remove(&digest);
+        }
+        self.forget_requests();
+    }
+
+    fn remove(&mut self, digest: &Digest) {
+        if let Some((served, _)) = self.served.remove(digest) {
+            self.bytes -= served.bytes;
+        }
+    }
+
+    fn forget_requests(&mut self) {
+        let State { by_request, served, .. } = self;
         by_request.retain(|_, digest| served.contains_key(digest));
     }
 }
@@ -184,6 +230,11 @@ impl Served {
             index: ChunkIndex::new(&manifest),
             tree: kept,
         })
+    }
+
+    /// What an older artifact holds in the place of a chunk.
+    pub fn dictionary<'a>(&self, chunk: &Digest, older: &'a Served) -> Option<&'a [u8]> {
+        self.index.dictionary(chunk, &older.tree)
     }
 
     /// The bytes of a chunk, when the manifest names it.
@@ -259,10 +310,35 @@ mod tests {
         cache.collect(&HashSet::new(), Instant::now());
         cache.collect(&named, later);
         assert!(cache.get(&made.digest).is_some());
-        cache.collect(&HashSet::new(), later);
+        // It is a dictionary for a while, and makes room for what is needed.
+        cache.collect(&HashSet::new(), later + KEPT_UNNAMED);
+        assert!(cache.get(&made.digest).is_some());
+        assert!(locked::mutex(&cache.state).retired.contains(&made.digest));
+        cache.collect(&HashSet::new(), later + RETIRED_FOR);
         assert!(cache.get(&made.digest).is_none());
         assert!(cache.known(artifact(1), &[]).is_none());
         assert_eq!(locked::mutex(&cache.state).bytes, 0);
+    }
+
+    #[test]
+    fn dictionaries_are_the_latest_and_few() {
+        let cache = ManifestCache::default();
+        let begun = Instant::now();
+        let content = |number: u8| String::from(char::from(b'a' + number)).repeat(12);
+        let mut made = Vec::new();
+        for number in 0..4 {
+            let one = cache.make(artifact(number), "r", &tree(&[("a", &content(number))]), &[]);
+            made.push(one.unwrap().digest);
+            // Named until the next one comes.
+            let at = begun + Duration::from_secs(u64::from(number) + 1);
+            cache.collect(&HashSet::from([made[usize::from(number)]]), at);
+        }
+        cache.collect_within(&HashSet::from([made[3]]), begun + KEPT_UNNAMED * 2, 30);
+        let held: Vec<bool> = made.iter().map(|digest| cache.get(digest).is_some()).collect();
+        assert_eq!(held, [false, true, true, true], "24 of 30 bytes");
+        locked::mutex(&cache.state).drop_retired();
+        let state = locked::mutex(&cache.state);
+        assert_eq!((state.served.len(), state.by_request.len(), state.bytes), (1, 1, 12));
     }
 
     #[test]

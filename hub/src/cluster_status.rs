@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use kube::{Api, Client};
 use nave_crds::{
     Cluster, conditions,
-    fleet::{ClusterCounts, ClusterMode},
+    fleet::{ClusterCounts, ClusterMode, LinkProfile},
     managers,
 };
 use nave_identity::ClusterRef;
@@ -62,11 +62,18 @@ pub struct ClusterStatuses {
     lost: broadcast::Sender<ClusterRef>,
     started: Timestamp,
     version: &'static str,
+    /// Between heartbeats of a metered line.
+    metered_heartbeat: Duration,
 }
 
 impl ClusterStatuses {
     /// Nothing seen yet. `version` is the hub's, which agents with version `auto` should run.
-    pub fn new(client: Client, clusters: Watched<Cluster>, version: &'static str) -> Arc<Self> {
+    pub fn new(
+        client: Client,
+        clusters: Watched<Cluster>,
+        version: &'static str,
+        metered_heartbeat: Duration,
+    ) -> Arc<Self> {
         Arc::new(ClusterStatuses {
             client,
             clusters,
@@ -76,7 +83,17 @@ impl ClusterStatuses {
             lost: broadcast::channel(LOST).0,
             started: Timestamp::now(),
             version,
+            metered_heartbeat,
         })
+    }
+
+    /// How much longer than [`GRACE`] the agent of a cluster may be away: on a metered line it notices only at its next
+    /// heartbeat that the hub was restarted.
+    fn patience(&self, cluster: &Cluster) -> Duration {
+        match cluster.spec.link.as_ref().and_then(|link| link.profile) {
+            Some(LinkProfile::Metered) => self.metered_heartbeat,
+            Some(LinkProfile::Standard) | None => Duration::ZERO,
+        }
     }
 
     /// A session was opened, or something about the open one changed.
@@ -121,8 +138,10 @@ impl ClusterStatuses {
             return false;
         }
         let now = Timestamp::now();
-        let within_grace = |since: Timestamp| now.duration_since(since).unsigned_abs() < GRACE;
         let link = locked::mutex(&self.seen).get(cluster).map(|seen| seen.link.clone());
+        let object = self.clusters.get(&cluster.namespace, &cluster.name);
+        let grace = GRACE + object.as_ref().map_or(Duration::ZERO, |object| self.patience(object));
+        let within_grace = |since: Timestamp| now.duration_since(since).unsigned_abs() < grace;
         match link.unwrap_or_default() {
             Link::Open { limited, .. } => limited.is_none_or(|(why, _)| why != conditions::QUARANTINED),
             Link::Closed { at, .. } => within_grace(at),
@@ -191,7 +210,8 @@ impl ClusterStatuses {
             return false; // the placement controller reports those
         }
         let now = Timestamp::now();
-        let seen = locked::mutex(&self.seen).get(cluster).cloned().unwrap_or_default();
+        let mut seen = locked::mutex(&self.seen).get(cluster).cloned().unwrap_or_default();
+        seen.patience = self.patience(&object);
         if let Some(left) = seen.grace_left(self.started, now) {
             // This look came early, for another reason, and took the place of the one that was asked for.
             self.mark(cluster, Instant::now() + left);

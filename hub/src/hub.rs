@@ -13,7 +13,7 @@ use nave_crds::managers;
 use nave_identity::ServerCertificates;
 use nave_placement_controller::PlacementController;
 use nave_proto::hub::Config;
-use nave_quic::{HubListener, ListenerOptions, ResetKey, TcpDoor, idle_timeout};
+use nave_quic::{EgressBudget, HubListener, ListenerOptions, ResetKey, TcpDoor, idle_timeout};
 use nave_runtime::{
     Metrics, Tasks, definitions,
     hints::Hints,
@@ -44,6 +44,7 @@ use crate::{
     renew::Renewals,
     rotation::Rotation,
     sessions::{self, RECONNECT_WINDOW, Sessions, Shared},
+    traffic::TrafficBook,
     view::View,
 };
 
@@ -125,8 +126,16 @@ impl Hub {
 
         let hub_metrics = HubMetrics::new(&metrics);
         let desired = Desired::new(checkpoints.clone(), *authority.digest_key(), hub_metrics.clone());
-        let statuses = ClusterStatuses::new(client.clone(), ports.clusters.clone(), VERSION);
+        let metered_heartbeat = Duration::from_millis(u64::from(metered_heartbeat_ms(arguments)));
+        let statuses = ClusterStatuses::new(client.clone(), ports.clusters.clone(), VERSION, metered_heartbeat);
         let (memory, kept) = Memory::open(state_file(arguments), Limits::default(), hub_metrics.clone()).await;
+        let traffic = TrafficBook::open(
+            memory.clone(),
+            hub_metrics.clone(),
+            arguments.link_traffic_series,
+            |cluster| ports.clusters.get(&cluster.namespace, &cluster.name).is_some(),
+        )
+        .await;
         let ledger = Arc::new(Ledger::default());
         let view = View::new(desired.clone(), statuses.clone(), memory.clone(), ledger.clone());
         view.restore(kept, |cluster| {
@@ -191,6 +200,8 @@ impl Hub {
             events: ports.events.clone(),
             metrics: hub_metrics.clone(),
             max_agents: arguments.max_agents,
+            traffic: traffic.clone(),
+            egress: arguments.link_egress_budget.0.map(EgressBudget::new),
             authority: authority.clone(),
         });
 
@@ -226,7 +237,10 @@ impl Hub {
         tasks.spawn("desired", desired.clone().run(token()));
         tasks.spawn("cluster-status", statuses.run(token()));
         let history = memory.clone();
-        tasks.spawn("memory", memory.run(token()));
+        let last = traffic.clone();
+        tasks.spawn("memory", memory.run(token(), move || last.write()));
+        tasks.spawn("traffic", traffic.run(token()));
+        tasks.spawn("profiles", sessions.clone().follow_profiles(token()));
         tasks.spawn("view", view.clone().follow(token()));
         tasks.spawn("manifests", artifacts_port::collect(manifests, desired, token()));
         tasks.spawn("session-ends", sessions.clone().follow_identities(token()));
@@ -272,6 +286,7 @@ impl Hub {
         let config = Config {
             hub_uid: checkpoints.hub_uid().to_owned(),
             heartbeat_ms: heartbeat_ms(arguments),
+            metered_heartbeat_ms: metered_heartbeat_ms(arguments),
             reconnect_window_ms: u32::try_from(RECONNECT_WINDOW.as_millis()).expect("a few seconds fit"),
             features: sessions::FEATURES,
             ..Config::default()
@@ -364,11 +379,17 @@ fn listen(arguments: &Arguments, certificates: ServerCertificates, authority: &H
         };
     let options = ListenerOptions {
         tcp,
-        idle_timeout: idle_timeout(heartbeat_ms(arguments)),
+        // The slowest of all; sessions with a quicker heartbeat notice silence by themselves.
+        idle_timeout: idle_timeout(metered_heartbeat_ms(arguments)),
         reset_key: Some(ResetKey(*authority.reset_key())),
         ..ListenerOptions::default()
     };
     Ok(HubListener::bind(address, certificates, options)?)
+}
+
+/// A quarter of the heartbeats is a quarter of what a link at rest costs; not rarer than agents take.
+fn metered_heartbeat_ms(arguments: &Arguments) -> u32 {
+    heartbeat_ms(arguments).saturating_mul(4).min(600_000)
 }
 
 fn heartbeat_ms(arguments: &Arguments) -> u32 {

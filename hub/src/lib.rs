@@ -36,6 +36,7 @@ mod referenced;
 mod renew;
 mod rotation;
 mod sessions;
+mod traffic;
 mod view;
 
 pub use args::{Arguments, LogEncoding};

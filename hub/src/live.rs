@@ -19,6 +19,7 @@ mod question;
 mod read;
 mod rights;
 mod routes;
+mod traffic;
 
 use std::sync::Arc;
 

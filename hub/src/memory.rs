@@ -14,6 +14,7 @@
 mod file;
 mod history;
 mod record;
+mod traffic;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -32,6 +33,7 @@ pub use file::Limits;
 use file::{Change, FileError, Held, StateFile};
 pub use history::{HistoryRecord, Transition};
 pub use record::RowRecord;
+pub use traffic::{Bytes as TrafficBytes, TrafficRecord};
 
 use crate::{locked, metrics::HubMetrics};
 
@@ -72,6 +74,8 @@ struct Pending {
     rows: HashMap<ClusterKey, HashMap<Key, Option<RowRecord>>>,
     /// Every one of them counts, oldest first.
     transitions: VecDeque<(ClusterKey, Key, Transition)>,
+    /// Accounts of traffic; none to be dropped.
+    traffic: HashMap<ClusterKey, Option<TrafficRecord>>,
     forgotten: Vec<ClusterKey>,
 }
 
@@ -130,6 +134,7 @@ impl Memory {
     pub fn forget(&self, cluster: &ClusterKey) {
         let mut pending = locked::mutex(&self.pending);
         pending.rows.remove(cluster);
+        pending.traffic.remove(cluster);
         pending.transitions.retain(|(of, ..)| of != cluster);
         pending.forgotten.push(cluster.clone());
         drop(pending);
@@ -143,6 +148,30 @@ impl Memory {
         pending.bound();
         drop(pending);
         self.wake.notify_one();
+    }
+
+    /// What the link of a cluster carried, or that nothing of it is worth keeping.
+    pub fn account(&self, cluster: &ClusterKey, record: Option<TrafficRecord>) {
+        locked::mutex(&self.pending).traffic.insert(cluster.clone(), record);
+        self.wake.notify_one();
+    }
+
+    /// What the links carried, as it was written last.
+    ///
+    /// # Errors
+    /// The disk is broken.
+    pub async fn traffic(&self) -> Result<Vec<(ClusterKey, TrafficRecord)>, FileError> {
+        let Some(file) = locked::mutex(&self.file).clone() else {
+            return Ok(Vec::new());
+        };
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || file.traffic()).await;
+        let found = read.unwrap_or(Err(FileError::Panicked { path }))?;
+        let known = found.into_iter().filter_map(|(cluster, record)| {
+            let (namespace, name) = cluster.split_once('/')?;
+            Some((ClusterKey::new(namespace, name), record))
+        });
+        Ok(known.collect())
     }
 
     /// What the items of a cluster were before: key and transitions. What is not written yet is among them.
@@ -178,8 +207,10 @@ impl Memory {
         self.wake.notify_one();
     }
 
-    /// Writes what changes until shutdown, and then what is left; then the file is free for another process.
-    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+    /// Writes what changes until shutdown, and then what is left, after `last` has said what else is to be kept; then the
+    /// file is free for another process.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken, last: impl FnOnce()) {
+        let mut last = Some(last);
         let mut retry = None;
         loop {
             let again = async {
@@ -198,6 +229,9 @@ impl Memory {
                     _ = shutdown.cancelled() => {}
                     _ = tokio::time::sleep(GATHER) => {}
                 }
+            }
+            if let Some(last) = last.take_if(|_| ending) {
+                last();
             }
             retry = (!self.write().await).then(|| Instant::now() + RETRY);
             if ending {
@@ -263,7 +297,7 @@ impl Memory {
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.forgotten.is_empty() && self.transitions.is_empty()
+        self.rows.is_empty() && self.forgotten.is_empty() && self.transitions.is_empty() && self.traffic.is_empty()
     }
 
     fn changes(&self) -> Vec<Change> {
@@ -286,7 +320,11 @@ impl Pending {
                 key: key.to_string(),
                 transition: transition.clone(),
             });
-        forgotten.chain(rows).chain(transitions).collect()
+        let traffic = self.traffic.iter().map(|(cluster, record)| Change::Traffic {
+            cluster: cluster.to_string(),
+            record: record.as_ref().map(Message::encode_to_vec),
+        });
+        forgotten.chain(rows).chain(transitions).chain(traffic).collect()
     }
 
     fn bound(&mut self) {
@@ -301,6 +339,11 @@ impl Pending {
         self.transitions.retain(|(cluster, ..)| !forgotten.contains(cluster));
         self.transitions.extend(since);
         self.bound();
+        for (cluster, record) in batch.traffic {
+            if !self.forgotten.contains(&cluster) {
+                self.traffic.entry(cluster).or_insert(record);
+            }
+        }
         for (cluster, rows) in batch.rows {
             if self.forgotten.contains(&cluster) {
                 continue;

@@ -1,7 +1,9 @@
 //! What the hub measures of itself, as `nave_*` beside Flux's `gotk_*`.
 //!
-//! Labels have few values that this program chooses: nothing that a spoke says becomes one.
+//! Labels have few values that this program chooses: nothing that a spoke says becomes one. Names of clusters are labels of
+//! one series, of as many clusters as the operator asks for, none by default.
 
+use nave_proto::wire::ChunkEncoding;
 use nave_runtime::Metrics;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
@@ -30,6 +32,12 @@ pub struct HubMetrics {
     pub events: IntCounterVec,
     /// Bytes of chunks sent, before compression.
     pub chunk_bytes: IntCounter,
+    /// Bytes of chunks as they were sent, by how they were made smaller (`plain`, `zstd`, `dictionary`).
+    pub chunk_sent_bytes: IntCounterVec,
+    /// Bytes of open sessions by direction (`sent`, `received`) and stream (`control`, `state`, `chunk`, `live`, `carrier`).
+    pub link_bytes: IntCounterVec,
+    /// Bytes of today, by workspace, cluster and direction; of the clusters with the most.
+    pub cluster_bytes: IntGaugeVec,
     /// Fetches that were refused, by why.
     pub fetch_refusals: IntCounterVec,
     /// Checkpoints written.
@@ -79,7 +87,32 @@ impl HubMetrics {
             metrics.register(counters.clone());
             counters
         };
+        let link_bytes = IntCounterVec::new(
+            Opts::new(
+                "nave_link_bytes_total",
+                "Bytes that links carried, with the heads of IP and UDP or TCP.",
+            ),
+            &["direction", "stream"],
+        );
+        let link_bytes = link_bytes.expect("the metric is well formed");
+        metrics.register(link_bytes.clone());
+        let cluster_bytes = IntGaugeVec::new(
+            Opts::new(
+                "nave_link_cluster_bytes_today",
+                "Bytes that the links of the busiest clusters carried since midnight UTC.",
+            ),
+            &["workspace", "cluster", "direction"],
+        );
+        let cluster_bytes = cluster_bytes.expect("the metric is well formed");
+        metrics.register(cluster_bytes.clone());
         HubMetrics {
+            link_bytes,
+            cluster_bytes,
+            chunk_sent_bytes: counters(
+                "nave_link_chunk_sent_bytes_total",
+                "Bytes of chunks as they were sent.",
+                "encoding",
+            ),
             agents: gauges("nave_link_agents", "Open sessions of agents.", "mode"),
             transports: gauges(
                 "nave_link_transports",
@@ -123,5 +156,14 @@ impl HubMetrics {
             live_open: gauge("nave_live_open", "Live reads that go on."),
             fleet_objects: gauges("nave_fleet_objects", "Fleet objects by readiness.", "ready"),
         }
+    }
+}
+
+/// The label of an encoding.
+pub fn encoding_name(encoding: ChunkEncoding) -> &'static str {
+    match encoding {
+        ChunkEncoding::Plain => "plain",
+        ChunkEncoding::Zstd => "zstd",
+        ChunkEncoding::ZstdDictionary => "dictionary",
     }
 }

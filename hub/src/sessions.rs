@@ -12,6 +12,7 @@ mod conversation;
 mod entry;
 mod fetch;
 mod permits;
+mod profiles;
 
 use std::{
     collections::HashMap,
@@ -26,8 +27,11 @@ use futures::StreamExt;
 use nave_crds::{Cluster, conditions};
 use nave_identity::{ClusterRef, KeyFingerprint};
 use nave_placement_controller::Knowledge;
-use nave_proto::{Close, CloseCode, FEATURE_LIVE, FEATURE_UPGRADE, SessionId, StoredSession, wire::Mode};
-use nave_quic::HubSessionHandle;
+use nave_proto::{
+    Close, CloseCode, FEATURE_DICTIONARIES, FEATURE_LIVE, FEATURE_METERED, FEATURE_UPGRADE, SessionId, StoredSession,
+    wire::Mode,
+};
+use nave_quic::{EgressBudget, HubSessionHandle};
 use nave_runtime::{EventRecorder, Watched};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +52,7 @@ use crate::{
     locked,
     metrics::HubMetrics,
     renew::Renewals,
+    traffic::TrafficBook,
     view::{View, cluster_key, cluster_ref},
 };
 
@@ -55,7 +60,7 @@ use crate::{
 /// which two cores bear.
 pub const RECONNECT_WINDOW: Duration = Duration::from_secs(2);
 /// What this hub can do beyond the protocol's first version.
-pub const FEATURES: u64 = FEATURE_LIVE | FEATURE_UPGRADE;
+pub const FEATURES: u64 = FEATURE_LIVE | FEATURE_METERED | FEATURE_DICTIONARIES | FEATURE_UPGRADE;
 /// Quarantined sessions of one cluster: an agent and its copies, which are few.
 const MAX_BESIDE: usize = 8;
 /// How often items without a known owner are judged again.
@@ -93,6 +98,10 @@ pub struct Shared {
     pub metrics: HubMetrics,
     /// How many agents may be connected.
     pub max_agents: usize,
+    /// What links carry.
+    pub traffic: Arc<TrafficBook>,
+    /// What may be sent in a second; none for no bound.
+    pub egress: Option<Arc<EgressBudget>>,
 }
 
 /// The sessions.
@@ -317,6 +326,7 @@ impl Sessions {
             self.shared.desired.forget(&cluster_key(cluster));
             self.shared.brake.forget(&cluster_key(cluster));
             self.shared.view.forget(&cluster_key(cluster));
+            self.shared.traffic.forget(&cluster_key(cluster));
         }
     }
 

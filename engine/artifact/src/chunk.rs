@@ -14,6 +14,8 @@ use crate::{Digest, FileTree, Manifest};
 pub const MAX_CHUNK: usize = 256 * 1024;
 const AVERAGE_CHUNK: usize = 128 * 1024;
 const MIN_CHUNK: usize = 64 * 1024;
+/// How much of an older file around a chunk's place is taken as its dictionary: what was put in before it moved the rest.
+const AROUND: usize = 64 * 1024;
 
 /// A piece of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,17 @@ impl ChunkIndex {
     /// Whether the manifest names this chunk.
     pub fn contains(&self, digest: &Digest) -> bool {
         self.places.contains_key(digest)
+    }
+
+    /// What `older` holds about where a chunk is now: the same path, the same place and some around it. Both ends of a
+    /// link find the same bytes, as long as they have the same manifest and the same older files. At most
+    /// [`MAX_CHUNK`] and 128 KiB; none when the manifest does not name the chunk, or there is nothing.
+    pub fn dictionary<'a>(&self, digest: &Digest, older: &'a FileTree) -> Option<&'a [u8]> {
+        let place = self.places.get(digest)?;
+        let data = &older.get(&place.path)?.data;
+        let end = (place.offset + place.size + AROUND).min(data.len());
+        let start = place.offset.saturating_sub(AROUND);
+        data.get(start..end).filter(|bytes| !bytes.is_empty())
     }
 
     /// The bytes of a chunk; none when the manifest does not name it, or `tree` is not the manifest's.

@@ -7,10 +7,11 @@ use nave_crds::{
     Cluster, conditions,
     fleet::{ClusterCounts, ClusterSession, ClusterStatus},
 };
+use nave_proto::wire::LinkProfile;
 use nave_runtime::{Conditions, Status};
 
 use super::GRACE;
-use super::said::{Said, agent_current, clock_synced, connected, joined, link_profile, ready};
+use super::said::{Profile, Said, agent_current, clock_synced, connected, joined, link_profile, ready};
 use crate::identities::quarantine_of;
 
 /// Reason of a quarantine that a person asked for.
@@ -44,6 +45,10 @@ pub struct Seen {
     pub not_upgraded: (String, String),
     /// Quarantined sessions that are open, and why; also beside a live one.
     pub quarantined: BTreeMap<u64, String>,
+    /// How much longer than [`GRACE`] it may be away.
+    pub patience: Duration,
+    /// What the agent was told that its line can bear.
+    pub profile: LinkProfile,
     /// Flux objects by state.
     pub counts: Option<ClusterCounts>,
 }
@@ -95,7 +100,7 @@ impl Seen {
             Link::Closed { at, .. } => at,
             Link::Never => started,
         };
-        GRACE
+        (GRACE + self.patience)
             .checked_sub(now.duration_since(since).unsigned_abs())
             .filter(|left| !left.is_zero())
     }
@@ -162,8 +167,10 @@ pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &st
             status.conditions.remove_condition(conditions::RESTORED);
         }
     }
-    match link_profile(cluster) {
-        Some(said) => status.conditions.set(
+    match link_profile(cluster, seen) {
+        // Nobody is there to keep to it or not: what was said last stands.
+        Profile::Unknown => {}
+        Profile::Said(said) => status.conditions.set(
             conditions::LINK_PROFILE,
             said.status,
             said.reason,
@@ -171,7 +178,7 @@ pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &st
             generation,
             now,
         ),
-        None => status.conditions.remove_condition(conditions::LINK_PROFILE),
+        Profile::Plain => status.conditions.remove_condition(conditions::LINK_PROFILE),
     }
     let by_hand = quarantine_of(cluster).map(|reason| Said::no_or_yes(true, BY_HAND, reason));
     let contested = seen.quarantined.values().next();
@@ -230,7 +237,7 @@ fn bounded(facts: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
     use nave_crds::{
-        fleet::{ClusterIdentity, ClusterSpec, LinkProfile, LinkSpec, PendingKey},
+        fleet::{ClusterIdentity, ClusterSpec, LinkSpec, PendingKey},
         meta::Time,
     };
 
@@ -429,23 +436,46 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_is_not_kept_to_is_said() {
+    fn a_profile_and_whether_it_is_kept_to_is_said() {
         let mut cluster = cluster();
-        let said = |cluster: &Cluster, before: ClusterStatus| {
+        let said_of = |cluster: &Cluster, seen: &Seen, before: ClusterStatus| {
             let cluster = Cluster {
                 status: Some(before),
                 ..cluster.clone()
             };
-            fold(&cluster, &open(), at(0), "1.0.0", at(10))
+            fold(&cluster, seen, at(0), "1.0.0", at(10))
         };
+        let said = |cluster: &Cluster, before| said_of(cluster, &open(), before);
         let plain = said(&cluster, ClusterStatus::default());
         assert!(plain.conditions.get_condition("LinkProfile").is_none());
         cluster.spec.link = Some(LinkSpec {
-            profile: Some(LinkProfile::Metered),
+            profile: Some(nave_crds::fleet::LinkProfile::Metered),
         });
         let metered = said(&cluster, plain);
         assert!(metered.conditions.is_false("LinkProfile"));
         assert_eq!(metered.conditions.reason_of("LinkProfile"), Some("NotEnforced"));
+        let mut able = open();
+        able.features = vec!["metered".to_owned()];
+        let waiting = said_of(&cluster, &able, metered.clone());
+        assert_eq!(
+            waiting.conditions.reason_of("LinkProfile"),
+            Some("NotEnforced"),
+            "of the session before"
+        );
+        able.profile = LinkProfile::Metered;
+        let enforced = said_of(&cluster, &able, metered.clone());
+        assert!(enforced.conditions.is_true("LinkProfile"));
+        assert_eq!(enforced.conditions.reason_of("LinkProfile"), Some("Enforced"));
+        able.link = Link::Closed {
+            at: at(9),
+            reason: String::new(),
+        };
+        let mut late = able.clone();
+        late.patience = Duration::from_secs(120);
+        let left = |seen: &Seen| seen.grace_left(at(0), at(9) + GRACE + Duration::from_secs(100));
+        assert_eq!((left(&able), left(&late)), (None, Some(Duration::from_secs(20))));
+        let away = said_of(&cluster, &able, enforced);
+        assert_eq!(away.conditions.reason_of("LinkProfile"), Some("Enforced"));
         cluster.spec.link = None;
         assert!(
             said(&cluster, metered)

@@ -7,6 +7,7 @@ use nave_crds::{
     meta::Time,
     reasons::fleet as reasons,
 };
+use nave_proto::{FEATURE_METERED, feature_names, wire};
 use nave_runtime::{Conditions, Status, conditions::whole_seconds};
 
 use crate::identities::quarantine_of;
@@ -70,7 +71,8 @@ pub fn joined(cluster: &Cluster, status: &ClusterStatus) -> Said {
 
 /// Connected. None leaves the condition as it is: the agent may be about to come back.
 pub fn connected(status: &mut ClusterStatus, seen: &Seen, started: Timestamp, now: Timestamp) -> Option<Said> {
-    let within_grace = |since: Timestamp| now.duration_since(since).unsigned_abs() < GRACE;
+    let grace = GRACE + seen.patience;
+    let within_grace = |since: Timestamp| now.duration_since(since).unsigned_abs() < grace;
     match &seen.link {
         Link::Open {
             transport, boot_seq, ..
@@ -173,17 +175,43 @@ pub fn agent_current(cluster: &Cluster, seen: &Seen, hub_version: &str) -> Said 
     }
 }
 
-/// LinkProfile: a profile that the link does not keep to; nothing for the others.
-pub fn link_profile(cluster: &Cluster) -> Option<Said> {
-    let profile = cluster.spec.link.as_ref()?.profile?;
-    match profile {
-        LinkProfile::Standard => None,
-        LinkProfile::Metered => Some(Said::no_or_yes(
-            false,
-            reasons::NOT_ENFORCED,
-            "this version does not enforce spec.link.profile Metered: heartbeats and events are those of Standard",
-        )),
+/// What there is to say of the profile of a line.
+pub enum Profile {
+    /// Nothing: it is the standard one.
+    Plain,
+    /// No session that could keep to it.
+    Unknown,
+    /// Whether it is kept to.
+    Said(Said),
+}
+
+/// LinkProfile: whether the link keeps to the profile that is asked for.
+pub fn link_profile(cluster: &Cluster, seen: &Seen) -> Profile {
+    let profile = cluster.spec.link.as_ref().and_then(|link| link.profile);
+    match (profile.unwrap_or_default(), &seen.link) {
+        (LinkProfile::Standard, _) => Profile::Plain,
+        (LinkProfile::Metered, Link::Open { .. }) => Profile::Said(metered(seen)),
+        (LinkProfile::Metered, _) => Profile::Unknown,
     }
+}
+
+fn metered(seen: &Seen) -> Said {
+    if seen.profile == wire::LinkProfile::Metered {
+        let message = "rarer heartbeats, no events, status gathered before it is sent, artifacts compressed harder";
+        return Said::no_or_yes(true, reasons::ENFORCED, message);
+    }
+    let able = feature_names(FEATURE_METERED)
+        .iter()
+        .all(|name| seen.features.contains(name));
+    let message = if able {
+        "the agent is told in its next session, which begins within seconds".to_owned()
+    } else {
+        format!(
+            "agent {} does not know metered lines: its heartbeats and events are those of Standard",
+            seen.agent_version
+        )
+    };
+    Said::no_or_yes(false, reasons::NOT_ENFORCED, message)
 }
 
 /// ClockSynced: do the clocks agree.

@@ -1,7 +1,7 @@
 //! Desired and reported state of one cluster: the link of its sessions, and what is on the way into it.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -13,6 +13,10 @@ use nave_proto::{Deletion, Item, Salt, wire};
 use nave_quic::ClusterLink;
 
 use crate::locked;
+
+/// Manifests that are remembered after an item named them: an agent that fetches the next one may use the last as a
+/// dictionary. As many as change together on a busy cluster.
+const FORMER: usize = 16;
 
 /// One cluster's state; it outlives its sessions.
 ///
@@ -29,6 +33,8 @@ pub struct Plans {
     planned: BTreeMap<String, ItemHeader>,
     staged: BTreeMap<String, Staged>,
     manifests: BTreeMap<String, Digest>,
+    /// What they were before, oldest first; at most [`FORMER`].
+    former: VecDeque<Digest>,
     /// Items that the agent holds and the map does not know, with the UID of their owner.
     orphans: BTreeMap<String, String>,
 }
@@ -192,10 +198,11 @@ impl ClusterState {
                             if let Some(header) = plans.planned.get(&key) {
                                 published.targets.push(header.owner.clone());
                             }
-                            match manifest {
+                            let before = match manifest {
                                 Some(manifest) => plans.manifests.insert(key, manifest),
                                 None => plans.manifests.remove(&key),
                             };
+                            plans.remember(before.filter(|before| Some(*before) != manifest));
                         }
                         Err(error) => {
                             // Forgetting the header makes the next plan try again.
@@ -235,6 +242,11 @@ impl ClusterState {
         self.plans().manifests.values().any(|named| named == manifest)
     }
 
+    /// Whether the cluster was to have the manifest, now or lately: whether what is in it may show in what is sent.
+    pub fn had_manifest(&self, manifest: &Digest) -> bool {
+        self.plans().former.contains(manifest) || self.names_manifest(manifest)
+    }
+
     /// Manifests of published items and of those about to be.
     pub fn manifests(&self) -> HashSet<Digest> {
         let plans = self.plans();
@@ -260,6 +272,18 @@ impl ClusterState {
             plans: Mutex::new(plans),
             ..ClusterState::default()
         }
+    }
+}
+
+impl Plans {
+    fn remember(&mut self, former: Option<Digest>) {
+        let Some(former) = former.filter(|former| !self.former.contains(former)) else {
+            return;
+        };
+        if self.former.len() == FORMER {
+            self.former.pop_front();
+        }
+        self.former.push_back(former);
     }
 }
 
@@ -334,6 +358,16 @@ mod tests {
         assert!(state.names_manifest(&Digest::sha256(b"x")));
         plan(&state, "1", "x");
         assert!(!state.has_changes());
+        plan(&state, "1", "y");
+        assert!(!state.had_manifest(&Digest::sha256(b"y")), "nobody was told of it yet");
+        state.publish(None);
+        for (manifest, named, had) in [(b"x", false, true), (b"y", true, true), (b"z", false, false)] {
+            let manifest = Digest::sha256(manifest);
+            assert_eq!(
+                (state.names_manifest(&manifest), state.had_manifest(&manifest)),
+                (named, had)
+            );
+        }
     }
 
     #[test]

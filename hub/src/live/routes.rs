@@ -17,7 +17,7 @@ use super::{
     door::Shared,
     history,
     question::{Question, What},
-    read,
+    read, traffic,
 };
 use crate::locked;
 
@@ -50,8 +50,11 @@ async fn read_cluster(
     if what == "history" {
         return history::answer(active, &caller, &ClusterRef::new(&workspace, &cluster)).await;
     }
+    if what == "traffic" {
+        return traffic::answer(active, &caller, &ClusterRef::new(&workspace, &cluster)).await;
+    }
     let Some(what) = What::of(&what) else {
-        let text = format!("clusters/{what} is not served; objects, events, log and history are");
+        let text = format!("clusters/{what} is not served; objects, events, log, history and traffic are");
         return refused(StatusCode::NOT_FOUND, "NotFound", &text);
     };
     let question = match question {
@@ -94,6 +97,6 @@ fn resources() -> Value {
     let one = |name: &str, kind: &str| json!({"name": format!("clusters/{name}"), "singularName": "", "namespaced": true, "kind": kind, "verbs": ["get"]});
     json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": format!("{GROUP}/{VERSION}"),
-        "resources": [one("objects", "LiveObjects"), one("events", "LiveEvents"), one("log", "LiveLog"), one("history", "LiveHistory")],
+        "resources": [one("objects", "LiveObjects"), one("events", "LiveEvents"), one("log", "LiveLog"), one("history", "LiveHistory"), one("traffic", "LiveTraffic")],
     })
 }

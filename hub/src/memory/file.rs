@@ -1,6 +1,7 @@
 //! The state file: one embedded database, bounded, and replaced when it cannot be read.
 
 mod history;
+mod traffic;
 
 use std::{
     collections::HashMap,
@@ -122,6 +123,13 @@ pub enum Change {
         /// How it is now.
         transition: Transition,
     },
+    /// What the link of a cluster carried; none to be dropped.
+    Traffic {
+        /// `namespace/name`.
+        cluster: String,
+        /// The encoded record.
+        record: Option<Vec<u8>>,
+    },
     /// Nothing of that cluster is kept.
     Forget {
         /// `namespace/name`.
@@ -197,6 +205,8 @@ impl StateFile {
             let mut rows = transaction.open_table(ROWS).map_err(|error| failed(error.into()))?;
             let history = transaction.open_table(history::HISTORY);
             let mut history = history.map_err(|error| failed(error.into()))?;
+            let traffic = transaction.open_table(traffic::TRAFFIC);
+            let mut traffic = traffic.map_err(|error| failed(error.into()))?;
             for change in changes {
                 let done = match change {
                     Change::Row { cluster, key, record } => {
@@ -213,8 +223,13 @@ impl StateFile {
                         (cluster, key),
                         transition,
                     ),
+                    Change::Traffic { cluster, record } => match record {
+                        Some(record) => traffic.insert(cluster.as_str(), record.as_slice()).map(drop),
+                        None => traffic.remove(cluster.as_str()).map(drop),
+                    },
                     Change::Forget { cluster } => forget(&mut rows, &mut sizes, cluster)
-                        .and_then(|()| history::forget(&mut history, &mut sizes.history, cluster)),
+                        .and_then(|()| history::forget(&mut history, &mut sizes.history, cluster))
+                        .and_then(|()| traffic.remove(cluster.as_str()).map(drop)),
                 };
                 done.map_err(|error| failed(error.into()))?;
             }

@@ -20,7 +20,7 @@ fn cluster(name: &str) -> ClusterKey {
 async fn session(path: &std::path::Path, changes: impl FnOnce(&Memory)) -> Vec<String> {
     let (memory, kept) = Memory::open(path.to_owned(), Limits::default(), metrics()).await;
     let stop = CancellationToken::new();
-    let running = tokio::spawn(memory.clone().run(stop.clone()));
+    let running = tokio::spawn(memory.clone().run(stop.clone(), || ()));
     changes(&memory);
     stop.cancel();
     running.await.unwrap();

@@ -117,7 +117,7 @@ async fn serve(
     let link = conversation.state().link().clone();
     let (handle, session) = hub_session(connection, entry, link, conversation.clone(), config);
     conversation.reached_by(handle);
-    let end = session.run(ending).await;
+    let end = session.within(shared.egress.clone()).run(ending).await;
     conversation.ended(&end.reason);
 }
 

@@ -18,17 +18,18 @@ use nave_proto::{
     SessionId, feature_names,
     hub::{Admission, Entry},
     wire::{
-        Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, Manifest, Mode, PrunePermit, PrunePlan,
-        RenewReply,
+        Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, LinkProfile, Manifest, Mode, PrunePermit,
+        PrunePlan, RenewReply,
     },
 };
-use nave_quic::{HubHandler, HubSessionHandle, JoinHandler as _, Note, Verdict as Answer};
+use nave_quic::{HubHandler, HubSessionHandle, JoinHandler as _, Note, SentChunk, Verdict as Answer};
 
 use super::{
     Entrant, FEATURES, Live, Sessions,
     admissions::Admissions,
     entry::{CONTESTED, Old, Reception, Situation, receive},
     fetch::Fetch,
+    profiles,
 };
 use crate::{
     cluster_status::Link,
@@ -36,6 +37,7 @@ use crate::{
     identities::Verdict,
     limiter::Limiter,
     locked,
+    metrics::encoding_name,
     view::{Order, cluster_key},
 };
 
@@ -165,6 +167,12 @@ impl Conversation {
             Mode::Normal if hello.features & FEATURE_UPGRADE != 0 => self.sessions.wanted_version(cluster),
             _ => String::new(),
         };
+        let profile = profiles::given(self.sessions.profile_of(cluster), hello.features & FEATURES);
+        if mode != Mode::Quarantined {
+            // What a copy of the agent carries is not the cluster's.
+            let connection = handle.connection().clone();
+            shared.traffic.opened(self.number, &cluster_key(cluster), connection);
+        }
         let live = Live {
             number: self.number,
             key: self.entrant.key,
@@ -210,12 +218,13 @@ impl Conversation {
             %cluster, key = %self.entrant.key, from = %self.from, transport = self.transport, mode = mode_name(mode),
             boot_seq = id.boot_seq, session_seq = id.session_seq, reason, "session opened"
         );
-        self.report_open(id, hello, mode, &reason, restored);
+        self.report_open(id, hello, (mode, profile), &reason, restored);
         if matches!(mode, Mode::Normal | Mode::Quarantined) {
             shared.view.connection_changed(&cluster_key(cluster));
         }
         Answer::Admit(Admission {
             mode,
+            profile,
             reason,
             cluster_ns: cluster.namespace.clone(),
             cluster_name: cluster.name.clone(),
@@ -224,7 +233,14 @@ impl Conversation {
         })
     }
 
-    fn report_open(&self, id: &SessionId, hello: &Hello, mode: Mode, reason: &str, restored: bool) {
+    fn report_open(
+        &self,
+        id: &SessionId,
+        hello: &Hello,
+        (mode, profile): (Mode, LinkProfile),
+        reason: &str,
+        restored: bool,
+    ) {
         let limited = match mode {
             Mode::Normal => None,
             Mode::Behind => Some((conditions::BEHIND, reason.to_owned())),
@@ -255,6 +271,7 @@ impl Conversation {
             };
             seen.restored = restored;
             seen.not_upgraded = (hello.upgrade_version.clone(), hello.upgrade_outcome.clone());
+            seen.profile = profile;
             seen.agent_version.clone_from(&hello.agent_version);
             seen.features = feature_names(hello.features & FEATURES);
             seen.kubernetes_version.clone_from(&hello.k8s_version);
@@ -296,6 +313,7 @@ impl Conversation {
         let (shared, cluster) = (&self.sessions.shared, &self.cluster);
         shared.metrics.agents.with_label_values(&[mode_name(mode)]).dec();
         shared.metrics.transports.with_label_values(&[self.transport]).dec();
+        shared.traffic.closed(self.number);
         tracing::info!(%cluster, reason, "session closed");
         if self.sessions.delist(cluster, self.number) {
             shared.statuses.closed(cluster, self.number, reason);
@@ -379,6 +397,17 @@ impl HubHandler for Conversation {
             .ok_or_else(|| self.unavailable("chunk"))?;
         self.sessions.shared.metrics.chunk_bytes.inc_by(content.len() as u64);
         Ok(content)
+    }
+
+    fn dictionary(&self, manifest: &Digest, chunk: &Digest, older: &Digest) -> Option<Bytes> {
+        self.fetch().dictionary(manifest, chunk, older)
+    }
+
+    fn sent(&self, chunk: SentChunk) {
+        let series = &self.sessions.shared.metrics.chunk_sent_bytes;
+        series
+            .with_label_values(&[encoding_name(chunk.encoding)])
+            .inc_by(chunk.sent as u64);
     }
 
     fn note(&self, note: Note) {

@@ -40,6 +40,24 @@ impl Fetch<'_> {
     }
 }
 
+impl Fetch<'_> {
+    /// What an older manifest of this cluster holds in the place of a chunk that the policy let through. None of another
+    /// cluster's: how small a chunk becomes would tell what that one has.
+    pub fn dictionary(&self, manifest: &Digest, chunk: &Digest, older: &Digest) -> Option<Bytes> {
+        let older = artifact_digest(older);
+        if !self.state.had_manifest(&older) {
+            return None;
+        }
+        let (served, older) = (
+            self.manifests.get(&artifact_digest(manifest))?,
+            self.manifests.get(&older)?,
+        );
+        served
+            .dictionary(&artifact_digest(chunk), &older)
+            .map(Bytes::copy_from_slice)
+    }
+}
+
 /// The same digest, as artifacts name it.
 pub fn artifact_digest(digest: &Digest) -> nave_artifact::Digest {
     nave_artifact::Digest::Sha256(*digest.as_bytes())
@@ -75,6 +93,17 @@ mod tests {
             manifests: &manifests,
         };
         assert!(fetch.holds_manifest(&manifest));
+        let mut older = FileTree::new();
+        older.insert("a.yaml", File::plain(b"before".to_vec())).unwrap();
+        let older = manifests
+            .make(nave_artifact::Digest::sha256(b"older"), "r", &older, &[])
+            .unwrap();
+        let older = Digest::from_slice(older.digest.bytes()).unwrap();
+        assert_eq!(fetch.dictionary(&manifest, &chunk, &older), None, "another cluster's");
+        assert_eq!(
+            fetch.dictionary(&manifest, &chunk, &manifest),
+            Some(Bytes::from_static(b"a"))
+        );
         assert_eq!(fetch.chunk(&manifest, &chunk).unwrap(), b"a".as_slice());
     }
 }

@@ -1,13 +1,15 @@
 //! From a commit to an agent and back, and across a restart of the hub.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use kube::{ResourceExt, api::DeleteParams};
 use nave_bed::{GitServer, GitServerOptions};
 use nave_crds::FleetKustomization;
 use nave_proto::{
-    Digest,
-    wire::{DeleteCause, DeletePolicy},
+    Digest, StreamKind,
+    wire::{Bundle, DeleteCause, DeletePolicy, LinkProfile},
 };
+use nave_quic::Older;
 use serde_json::json;
 
 use crate::{
@@ -26,10 +28,7 @@ async fn an_item_arrives_with_its_files_and_its_status_comes_back() -> Result<()
     let first = repository
         .commit_files(&[
             ("apps/kustomization.yaml", "resources: [config.yaml]\n"),
-            (
-                "apps/config.yaml",
-                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: hello}\n",
-            ),
+            ("apps/config.yaml", &config("hello")),
             ("README.md", "not for spokes\n"),
         ])
         .await?;
@@ -122,12 +121,10 @@ async fn an_item_arrives_with_its_files_and_its_status_comes_back() -> Result<()
     let agent = FakeAgent::start(&disk, UID)?;
     agent.handle.connected().await;
     let second = repository
-        .commit_files(&[(
-            "apps/config.yaml",
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: hello2}\n",
-        )])
+        .commit_files(&[("apps/config.yaml", &config("hello2"))])
         .await?;
     hint(&hub.hints.to_string(), repository.url()).await?;
+    let former = artifact.manifest_digest.clone();
     let (item, bundle) = agent.item(KEY, 2).await?;
     let revision = bundle.artifact.clone().unwrap_or_default().revision;
     assert_eq!(revision, format!("main@sha1:{second}"));
@@ -138,12 +135,28 @@ async fn an_item_arrives_with_its_files_and_its_status_comes_back() -> Result<()
     );
     let files = agent.files(&bundle).await?;
     assert!(String::from_utf8_lossy(&files["apps/config.yaml"]).contains("hello2"));
+    only_what_differs_travels(&agent, &bundle, &former).await?;
     agent.report(&item, &bundle, "ready", "ReconciliationSucceeded", "applied")?;
     stage
         .fleet_says("apps", "the new revision", |status| {
             status["currentRevision"] == revision
         })
         .await?;
+
+    // An operator says that the line is metered: the agent is told at once, in a session of its own.
+    stage
+        .patch_cluster("eu-1", json!({"spec": {"link": {"profile": "Metered"}}}))
+        .await?;
+    stage.cluster_says("eu-1", "LinkProfile", "True", "Enforced").await?;
+    let metered = disk
+        .has("a welcome on a metered line", |memory| {
+            let last = memory.welcomes.last();
+            last.filter(|welcome| welcome.profile() == LinkProfile::Metered)
+                .cloned()
+        })
+        .await?;
+    assert_eq!(metered.heartbeat_ms, 120_000);
+    stage.cluster_says("eu-1", "Connected", "True", "SessionOpen").await?;
 
     // Deletion is a message of its own, and says why.
     stage
@@ -156,6 +169,58 @@ async fn an_item_arrives_with_its_files_and_its_status_comes_back() -> Result<()
         (KEY, DeleteCause::OwnerDeleted, DeletePolicy::Prune)
     );
     hub.stop().await?;
+    Ok(())
+}
+
+/// A file of some KiB that does not compress well.
+fn config(name: &str) -> String {
+    let line = |number: u32| format!("  key-{number}: {}\n", Digest::of_content(&number.to_be_bytes()));
+    let data: String = (0..100).map(line).collect();
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata:\n{data}")
+}
+
+/// With what it had before as a dictionary, the agent fetches the changed file again.
+async fn only_what_differs_travels(agent: &FakeAgent, bundle: &Bundle, former: &[u8]) -> Result<()> {
+    let manifest = bundle.artifact.clone().unwrap_or_default().manifest_digest;
+    let manifest = Digest::from_slice(&manifest).context("it has 32 bytes")?;
+    let (before, after) = (config("hello"), config("hello2"));
+    let dictionary = |_: &Digest| Some(Bytes::from(before.clone()));
+    let mut spent = Vec::new();
+    for older in [
+        None,
+        Some(Older {
+            manifest: Digest::from_slice(former).context("it has 32 bytes")?,
+            dictionary: &dictionary,
+        }),
+        // One that this cluster never had.
+        Some(Older {
+            manifest: Digest::of_content(b"somebody else's manifest"),
+            dictionary: &dictionary,
+        }),
+    ] {
+        let counted = || {
+            agent
+                .handle
+                .connection()
+                .map(|one| one.traffic().received.streams.of(StreamKind::Chunk))
+        };
+        let was = counted().context("it is connected")?;
+        let (chunk, mut got) = (Digest::of_content(after.as_bytes()), Vec::new());
+        agent
+            .handle
+            .fetch_changes(&manifest, &[chunk], older, |_, content| got.extend_from_slice(&content))
+            .await?;
+        ensure!(got == after.as_bytes(), "it is the file");
+        spent.push(counted().context("it is connected")? - was);
+    }
+    println!(
+        "{} bytes of YAML with one word changed, on the chunk stream: {spent:?}",
+        after.len()
+    );
+    ensure!(
+        spent[1] * 10 < spent[0] && spent[2] >= spent[0],
+        "without a dictionary, with one, and with one that is not ours: {spent:?}"
+    );
     Ok(())
 }
 

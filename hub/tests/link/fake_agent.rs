@@ -19,7 +19,7 @@ use nave_proto::{
     },
 };
 use nave_quic::{
-    AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, BackoffOptions, Carriers, DialOptions,
+    AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, BackoffOptions, Carriers, DialOptions, Gather,
     IdentityStore, JoinError, JoinOptions, Joined, StoreError, Transport, agent, join,
 };
 use prost::Message;
@@ -189,6 +189,7 @@ impl FakeAgent {
             dial,
             backoff: BackoffOptions::default(),
             max_item_bytes: 0,
+            gather: Gather(Duration::from_millis(200)),
         };
         let identity = identity.context("the agent has not joined")?;
         let (handle, runner) = agent(identity, Arc::new(handler), Arc::new(disk.clone()), options);

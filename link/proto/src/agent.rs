@@ -24,7 +24,8 @@ use crate::time::Now;
 use crate::tree::Key;
 use crate::wire::{
     self, Checkpoint, ControlBody, DeleteCause, DeletePolicy, FailCode, Fence, FenceReply, Heartbeat, Hello, JoinReply,
-    JoinRequest, Mode, OwnerRef, PrunePermit, PrunePlan, RenewReply, RenewRequest, SetKind, StateBody, Welcome,
+    JoinRequest, LinkProfile, Mode, OwnerRef, PrunePermit, PrunePlan, RenewReply, RenewRequest, SetKind, StateBody,
+    Welcome,
 };
 
 /// How long the hub may take to answer the first message. It may have to ask its API server.
@@ -115,6 +116,8 @@ pub struct Session {
     beat: bool,
     renewing: bool,
     fenced: bool,
+    profile: LinkProfile,
+    holds_status: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +172,8 @@ impl Session {
             beat: false,
             renewing: false,
             fenced: false,
+            profile: LinkProfile::Standard,
+            holds_status: false,
         }
     }
 
@@ -178,6 +183,27 @@ impl Session {
             Phase::Live(mode) => Some(mode),
             _ => None,
         }
+    }
+
+    /// What both ends can do beyond the protocol's first version, once it is live; what this end can before.
+    pub fn features(&self) -> u64 {
+        self.features
+    }
+
+    /// What the hub says that the line can bear; `Standard` before `Welcome`.
+    pub fn profile(&self) -> LinkProfile {
+        self.profile
+    }
+
+    /// Keeps status back until it is let go again, so that several changes of a row become one message. Everything that
+    /// the hub waits for goes on: acknowledgements, plans, heartbeats.
+    pub fn hold_status(&mut self, hold: bool) {
+        self.holds_status = hold;
+    }
+
+    /// Whether status is kept back.
+    pub fn holds_status(&self) -> bool {
+        self.holds_status
     }
 
     /// How far apart the hub wants heartbeats, in milliseconds; the slowest allowed before `Welcome`.
@@ -355,16 +381,18 @@ impl Session {
         if !self.wants_state_stream() {
             return None;
         }
-        let body = self
-            .desired
-            .poll()
-            .or_else(|| self.status.poll(maps.status, &mut self.sender_events));
-        if body.is_none() {
-            self.status.poll_in_sync(maps.status, &mut self.sender_events);
+        let mut body = self.desired.poll();
+        if body.is_none() && !self.holds_status {
+            body = self.status.poll(maps.status, &mut self.sender_events);
+            if body.is_none() {
+                self.status.poll_in_sync(maps.status, &mut self.sender_events);
+            }
         }
         self.collect(maps);
-        // Events are history; what is true goes first.
-        body.or_else(|| maps.events.pop().map(StateBody::Event))
+        // Events are history; what is true goes first, and a metered line has no room for history: the queue loses the
+        // oldest and tells how many when the line is not metered any more.
+        let tells_events = self.profile == LinkProfile::Standard;
+        body.or_else(|| tells_events.then(|| maps.events.pop()).flatten().map(StateBody::Event))
             .map(wire::encode)
     }
 
@@ -402,6 +430,9 @@ impl Session {
             });
         }
         check_major(crate::hub::MAJOR)?;
+        // A profile of a later version is one that this agent does not know how to keep to.
+        self.profile = LinkProfile::try_from(welcome.profile).unwrap_or_default();
+        self.features = welcome.features;
         self.phase = Phase::Live(mode);
         self.heartbeat_ms = u64::from(welcome.heartbeat_ms).clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end());
         self.pace_ms = self.heartbeat_ms;

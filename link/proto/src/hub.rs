@@ -21,14 +21,14 @@ pub use event::{Admission, Config, Entry, Event, Maps};
 
 use crate::close::{Close, CloseCode};
 use crate::digest::Digest;
-use crate::features::FEATURE_UPGRADE;
+use crate::features::{FEATURE_METERED, FEATURE_UPGRADE};
 use crate::frame::MAX_ITEM;
 use crate::replica::Replica;
 use crate::sync::{ItemFailure, ProtocolError, Receiver, Sender, SenderEvent, Step};
 use crate::time::Now;
 use crate::wire::{
-    self, ControlBody, Fence, Heartbeat, Hello, JoinReply, Mode, PrunePermit, RenewReply, RootSets, SetKind, StateBody,
-    Welcome,
+    self, ControlBody, Fence, Heartbeat, Hello, JoinReply, LinkProfile, Mode, PrunePermit, RenewReply, RootSets,
+    SetKind, StateBody, Welcome,
 };
 
 /// The protocol's major version.
@@ -66,6 +66,9 @@ pub struct Session {
     fence_deadline: Option<u64>,
     renewing: bool,
     features: u64,
+    profile: LinkProfile,
+    /// What the agent was told.
+    heartbeat_ms: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +94,8 @@ impl Session {
     pub fn new(now: Now, config: Arc<Config>, entry: Entry) -> Self {
         let max_status = config.max_status_bytes as usize;
         Self {
+            heartbeat_ms: config.heartbeat_ms,
+            profile: LinkProfile::Standard,
             config,
             entry,
             phase: Phase::Awaiting {
@@ -114,6 +119,11 @@ impl Session {
     /// What both ends can do beyond the protocol's first version, once it is live.
     pub fn features(&self) -> u64 {
         self.features
+    }
+
+    /// What the agent was told that its line can bear; `Standard` before `Welcome`.
+    pub fn profile(&self) -> LinkProfile {
+        self.profile
     }
 
     /// What the session may do, once it is live.
@@ -292,6 +302,10 @@ impl Session {
         let root_sets = admission.root_sets.into_iter().take_while(fits).take(8).collect();
         self.features = self.config.features & hello.features;
         let upgrades = self.features & FEATURE_UPGRADE != 0 && mode == Mode::Normal;
+        if admission.profile == LinkProfile::Metered && self.features & FEATURE_METERED != 0 {
+            self.profile = LinkProfile::Metered;
+            self.heartbeat_ms = self.config.metered_heartbeat_ms;
+        }
         self.control.push_back(ControlBody::Welcome(Welcome {
             features: self.features,
             hub_uid: self.config.hub_uid.clone(),
@@ -300,7 +314,7 @@ impl Session {
             desired_root: maps.desired.root().to_vec(),
             status_root: maps.status.root().to_vec(),
             reconnect_window_ms: self.config.reconnect_window_ms,
-            heartbeat_ms: self.config.heartbeat_ms,
+            heartbeat_ms: self.heartbeat_ms,
             clock_ms: hello.clock_ms,
             max_item_bytes: self.config.max_status_bytes,
             root_sets,
@@ -312,6 +326,7 @@ impl Session {
             } else {
                 String::new()
             },
+            profile: self.profile as i32,
         }));
         self.heard = now.mono;
         self.phase = Phase::Live(mode);
@@ -403,7 +418,7 @@ impl Session {
     }
 
     fn silence_deadline(&self) -> u64 {
-        self.heard + silence_ms(self.config.heartbeat_ms)
+        self.heard + silence_ms(self.heartbeat_ms)
     }
 
     fn take_step(&mut self, step: Option<Step>) {
@@ -450,7 +465,7 @@ pub(crate) fn may_renew(mode: Mode) -> bool {
 }
 
 /// How long an agent that is told to send a heartbeat every so often may be silent before it counts as gone. The
-/// carrier's idle timeout is the same: whichever notices first.
+/// carrier's idle timeout is that of the slowest heartbeat which the hub asks for.
 pub const fn silence_ms(heartbeat_ms: u32) -> u64 {
     heartbeat_ms as u64 * SILENT_HEARTBEATS + SILENT_SLACK_MS
 }

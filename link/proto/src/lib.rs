@@ -41,13 +41,13 @@ pub mod wire;
 pub use bounds::DecodeError;
 pub use checkpoint::{CheckpointRing, RING, Relation};
 pub use chunk::{
-    ChunkPolicy, FetchError, authorise_chunks, authorise_manifest, pack_chunk, pack_manifest, refusal, unpack_chunk,
-    unpack_manifest,
+    ChunkPolicy, FetchError, MAX_DICTIONARY, Packing, authorise_chunks, authorise_manifest, pack_chunk, pack_manifest,
+    refusal, unpack_chunk, unpack_manifest,
 };
 pub use close::{AfterClose, Close, CloseCode};
 pub use digest::{Digest, Salt, item_salt};
 pub use events::EventQueue;
-pub use features::{FEATURE_LIVE, FEATURE_UPGRADE, feature_names};
+pub use features::{FEATURE_DICTIONARIES, FEATURE_LIVE, FEATURE_METERED, FEATURE_UPGRADE, feature_names};
 pub use fence::{Fencing, SessionId, StoredSession, decide_fencing};
 pub use frame::{
     MAX_CHUNK, MAX_CHUNK_FRAME, MAX_CONTROL_FRAME, MAX_ITEM, MAX_LIVE_FRAME, MAX_MANIFEST, MAX_STATE_FRAME, StreamKind,

@@ -21,8 +21,8 @@ pub use artifact::{
 };
 pub use bundle::{ArtifactRef, Bundle, Condition, Grant, StatusPayload};
 pub use control::{
-    Checkpoint, Fact, Fence, FenceReply, Heartbeat, Hello, JoinReply, JoinRequest, JoinState, Mode, OwnerRef,
-    PrunePermit, PrunePlan, RenewCode, RenewReply, RenewRequest, RootSets, Welcome,
+    Checkpoint, Fact, Fence, FenceReply, Heartbeat, Hello, JoinReply, JoinRequest, JoinState, LinkProfile, Mode,
+    OwnerRef, PrunePermit, PrunePlan, RenewCode, RenewReply, RenewRequest, RootSets, Welcome,
 };
 pub use envelope::{ChunkBody, ControlBody, LiveBody, StateBody, decode, encode};
 pub use limits::{

@@ -74,6 +74,16 @@ fn control() -> Vec<(&'static str, ControlBody)> {
                 reason: "the hub was restored".into(),
                 cluster_ns: "platform".into(),
                 cluster_name: "eu-1".into(),
+                profile: LinkProfile::Standard as i32,
+            }),
+        ),
+        (
+            "WelcomeMetered",
+            ControlBody::Welcome(Welcome {
+                features: 7,
+                hub_uid: "hub".into(),
+                heartbeat_ms: 120_000,
+                profile: LinkProfile::Metered as i32,
                 ..Welcome::default()
             }),
         ),
@@ -280,6 +290,15 @@ fn chunk() -> Vec<(&'static str, ChunkBody)> {
                 encoding: ChunkEncoding::Plain as i32,
                 raw_size: 5,
                 data: Bytes::from_static(b"plain"),
+            }),
+        ),
+        (
+            "ChunkReplyDictionary",
+            ChunkBody::ChunkReply(ChunkReply {
+                digest: vec![2; 32],
+                encoding: ChunkEncoding::ZstdDictionary as i32,
+                raw_size: 5,
+                data: Bytes::from_static(b"packed"),
             }),
         ),
         (

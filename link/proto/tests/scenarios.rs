@@ -3,7 +3,7 @@
 mod world;
 
 use nave_proto::CloseCode;
-use nave_proto::wire::{EventMsg, FailCode, Mode};
+use nave_proto::wire::{EventMsg, FailCode, LinkProfile, Mode};
 use world::World;
 
 fn populated(items: usize, rows: usize) -> World {
@@ -302,6 +302,61 @@ fn heartbeats_find_a_difference_that_nobody_announced() {
     world.hub.status.remove("row-1");
     world.hub.seen.remove("row-1");
     world.converge();
+}
+
+#[test]
+fn a_metered_line_carries_fewer_heartbeats_no_events_and_the_latest_status() {
+    let mut world = populated(5, 5);
+    world.hub.profile = LinkProfile::Metered;
+    (world.hub.features, world.agent.features) = (3, 3);
+    assert!(world.connect());
+    world.settle();
+    assert_eq!(
+        world.profiles(),
+        [(LinkProfile::Metered, u64::from(world::METERED_MS)); 2]
+    );
+    world.agent.events.push(EventMsg::default());
+    // Many changes while status is kept back: nothing of them is sent, while items and their acknowledgements go on.
+    world.hold_status(true);
+    let delivered = world.delivered;
+    (0..50).for_each(|_| world.set_row("row-1"));
+    world.settle();
+    assert_eq!(world.delivered, delivered, "status is kept back");
+    world.put("item-1");
+    world.settle();
+    assert!(world.delivered > delivered, "items are not");
+    let delivered = world.delivered;
+    world.hold_status(false);
+    world.settle();
+    assert_eq!(
+        world.delivered - delivered,
+        2,
+        "fifty changes are one row and its acknowledgement"
+    );
+    world.run(9);
+    assert!(world.hub.events.is_empty(), "no events on a metered line");
+    world.converge();
+
+    // Another opinion of the operator, in the next session: the event was only kept.
+    world.hub.profile = LinkProfile::Standard;
+    world.cut();
+    assert!(world.connect());
+    world.settle();
+    assert_eq!(world.profiles(), [(LinkProfile::Standard, 30_000); 2]);
+    assert_eq!(world.hub.events.len(), 1);
+}
+
+#[test]
+fn an_agent_that_knows_no_profiles_gets_the_standard_one() {
+    for (hub, agent) in [(3, 1), (1, 3)] {
+        let mut world = populated(1, 1);
+        world.hub.profile = LinkProfile::Metered;
+        (world.hub.features, world.agent.features) = (hub, agent);
+        assert!(world.connect());
+        world.settle();
+        assert_eq!(world.profiles(), [(LinkProfile::Standard, 30_000); 2]);
+        world.converge();
+    }
 }
 
 #[test]

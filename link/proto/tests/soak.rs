@@ -7,6 +7,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use nave_proto::wire::LinkProfile;
 use rand::Rng;
 use world::World;
 
@@ -52,6 +53,9 @@ fn random_rounds_lose_and_double_nothing() {
 /// Plays a round; gives back what happened to identities in it.
 fn round(seed: u64) -> BTreeMap<&'static str, u64> {
     let mut world = World::new(seed);
+    if seed % 4 == 3 {
+        world.hub.profile = LinkProfile::Metered;
+    }
     // Most rounds have few items, some enough for walks.
     let keys = if seed.is_multiple_of(50) {
         700

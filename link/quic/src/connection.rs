@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -10,6 +11,7 @@ use nave_proto::{Close, CloseCode, DecodeError, StreamKind, frame_head, put_vari
 use rustls_pki_types::CertificateDer;
 
 use crate::tcp::{RecvHalf, SendHalf, TcpLink};
+use crate::traffic::{Carried, Meter, Traffic, heads};
 
 /// How long a peer may take to name the kind of a stream that it opened.
 const KIND_DEADLINE: Duration = Duration::from_secs(10);
@@ -29,6 +31,12 @@ pub enum Transport {
 #[derive(Clone)]
 pub struct Connection {
     carrier: Carrier,
+    peer: Arc<Peer>,
+    meter: Arc<Meter>,
+}
+
+/// Who is at the other end.
+struct Peer {
     certificate: CertificateDer<'static>,
     facts: CertificateFacts,
 }
@@ -42,6 +50,7 @@ enum Carrier {
 /// The sending half of a stream. Dropping it ends the stream in order.
 pub struct SendStream {
     carrier: SendCarrier,
+    meter: Arc<Meter>,
 }
 
 enum SendCarrier {
@@ -59,6 +68,7 @@ pub struct RecvStream {
     carrier: RecvCarrier,
     kind: StreamKind,
     buffer: BytesMut,
+    meter: Arc<Meter>,
 }
 
 /// What a connection has carried.
@@ -145,9 +155,9 @@ impl Connection {
         let certificate = certificate.ok_or_else(|| unusable("the peer showed no certificate".to_owned()))?;
         let facts = CertificateFacts::read(&certificate).map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
-            certificate,
-            facts,
+            peer: Arc::new(Peer { certificate, facts }),
             carrier,
+            meter: Arc::default(),
         })
     }
 
@@ -155,6 +165,7 @@ impl Connection {
     pub async fn open(&self, kind: StreamKind) -> Result<(SendStream, RecvStream), LinkError> {
         let mut head = Vec::with_capacity(1);
         put_varint(&mut head, kind as u64);
+        let head_length = head.len();
         let (send, recv) = match &self.carrier {
             Carrier::Quic(carrier) => {
                 let (mut send, recv) = carrier.open_bi().await?;
@@ -167,12 +178,17 @@ impl Connection {
                 (SendCarrier::Tcp(send), RecvCarrier::Tcp(recv))
             }
         };
+        self.meter.sent(kind, head_length);
         Ok((
-            SendStream { carrier: send },
+            SendStream {
+                carrier: send,
+                meter: self.meter.clone(),
+            },
             RecvStream {
                 carrier: recv,
                 kind,
                 buffer: BytesMut::new(),
+                meter: self.meter.clone(),
             },
         ))
     }
@@ -205,13 +221,18 @@ impl Connection {
         }
         let number = u64::from(buffer.get_u8());
         let kind = StreamKind::from_number(number).ok_or(LinkError::StreamKind { number })?;
+        self.meter.received(kind, 1 + buffer.len());
         Ok((
             kind,
-            SendStream { carrier: send },
+            SendStream {
+                carrier: send,
+                meter: self.meter.clone(),
+            },
             RecvStream {
                 carrier: recv,
                 kind,
                 buffer,
+                meter: self.meter.clone(),
             },
         ))
     }
@@ -231,17 +252,17 @@ impl Connection {
 
     /// The name of the key that the peer proved.
     pub fn peer_key(&self) -> KeyFingerprint {
-        self.facts.key
+        self.peer.facts.key
     }
 
     /// What the peer's certificate says. Only the key is proved.
     pub fn peer_facts(&self) -> &CertificateFacts {
-        &self.facts
+        &self.peer.facts
     }
 
     /// The peer's certificate.
     pub fn peer_certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
+        &self.peer.certificate
     }
 
     /// Where the peer is, or the proxy to it; may change while the connection lives.
@@ -297,6 +318,27 @@ impl Connection {
         }
     }
 
+    /// What it has carried so far, by what it was for. Also when it has ended.
+    pub fn traffic(&self) -> Traffic {
+        let stats = self.stats();
+        let own = match self.carrier {
+            Carrier::Quic(_) => 8,
+            Carrier::Tcp(_) => 20,
+        };
+        let heads = heads(self.remote_addr(), own);
+        let (sent, received) = self.meter.read();
+        Traffic {
+            sent: Carried {
+                streams: sent,
+                total: stats.sent_bytes + heads * stats.sent_datagrams,
+            },
+            received: Carried {
+                streams: received,
+                total: stats.received_bytes + heads * stats.received_datagrams,
+            },
+        }
+    }
+
     /// Why the connection ended, if it has.
     pub fn end(&self) -> Option<LinkError> {
         match &self.carrier {
@@ -349,6 +391,7 @@ impl SendStream {
     /// Sends a frame. Waits while the peer does not read. Not safe to cancel: the stream is then of no use any more.
     pub async fn send(&mut self, kind: StreamKind, frame: Vec<u8>) -> Result<(), LinkError> {
         let head = frame_head(frame.len());
+        self.meter.sent(kind, head.len() + frame.len());
         match &mut self.carrier {
             SendCarrier::Quic(carrier) => carrier
                 .write_all_chunks(&mut [Bytes::from(head), Bytes::from(frame)])
@@ -391,7 +434,10 @@ impl RecvStream {
                 return Ok(Some(frame));
             }
             match self.carrier.read(self.kind, 64 * 1024).await? {
-                Some(bytes) => self.buffer.extend_from_slice(&bytes),
+                Some(bytes) => {
+                    self.meter.received(self.kind, bytes.len());
+                    self.buffer.extend_from_slice(&bytes);
+                }
                 None if self.buffer.is_empty() => return Ok(None),
                 None => return Err(LinkError::Cut { kind: self.kind }),
             }
@@ -431,7 +477,7 @@ impl fmt::Debug for Connection {
             "Connection({} at {}, key {})",
             self.transport(),
             self.remote_addr(),
-            self.facts.key
+            self.peer.facts.key
         )
     }
 }

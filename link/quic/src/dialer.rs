@@ -17,7 +17,7 @@ use quinn::{ClientConfig, Endpoint};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::clock::wall_ms;
+use crate::clock::WallClock;
 use crate::connection::{Connection, LinkError, Transport};
 use crate::listener::idle_timeout;
 use crate::route::{Carriers, Order, PathMemory, RaceOptions};
@@ -41,6 +41,8 @@ pub struct DialOptions {
     pub race: RaceOptions,
     /// For TCP.
     pub proxy: ProxyRules,
+    /// What this end takes for the time of day.
+    pub clock: WallClock,
 }
 
 /// Opens connections to hubs.
@@ -135,6 +137,7 @@ impl Default for DialOptions {
             carriers: Carriers::Any,
             race: RaceOptions::default(),
             proxy: ProxyRules::default(),
+            clock: WallClock::default(),
         }
     }
 }
@@ -170,7 +173,7 @@ impl AgentDialer {
         tls: rustls::ClientConfig,
         memory: &mut PathMemory,
     ) -> Result<(Connection, bool), DialError> {
-        let now = now_seconds();
+        let now = self.options.clock.seconds();
         let order = memory.order(self.options.carriers, &self.options.race, now);
         let connection = self.dial_in(order, addresses, tls).await?;
         let learnt = memory.learn(order, connection.carried_by(), now);
@@ -207,6 +210,8 @@ impl AgentDialer {
         if addresses.is_empty() {
             return Err(DialError::NoAddress);
         }
+        let mut tls = tls;
+        tls.time_provider = Arc::new(self.options.clock);
         let tls = Arc::new(tls);
         let quic = QuicClientConfig::try_from(tls.clone()).map_err(|error| DialError::Quic(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(quic));
@@ -358,10 +363,6 @@ impl From<TcpFailure> for AttemptError {
 
 fn no_address() -> AttemptError {
     AttemptError::Resolve("no address of a usable kind".to_owned())
-}
-
-pub(crate) fn now_seconds() -> u64 {
-    u64::try_from(wall_ms() / 1000).unwrap_or_default()
 }
 
 impl std::fmt::Display for Attempt {

@@ -9,7 +9,7 @@ mod live;
 mod session;
 
 pub use handle::{HubSessionHandle, SessionGone};
-pub use handler::{HubHandler, Note, Verdict};
+pub use handler::{HubHandler, Note, SentChunk, Verdict};
 pub use join::{JoinHandler, serve_join};
 pub use link::ClusterLink;
 pub use live::{LiveFailure, LiveStream};

@@ -80,23 +80,29 @@ mod connection;
 mod dialer;
 pub mod doctor;
 mod driver;
+mod egress;
 mod hub;
 mod listener;
 mod route;
 mod tcp;
+mod traffic;
 mod transport;
 
 pub use agent::{
     AgentEnd, AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, AgentRunner, BackoffOptions,
-    FetchFailure, IdentityError, IdentityStore, JoinError, JoinOptions, Joined, LiveSink, StoreError, agent, join,
+    FetchFailure, Gather, IdentityError, IdentityStore, JoinError, JoinOptions, Joined, LiveSink, Older, StoreError,
+    agent, join,
 };
+pub use clock::WallClock;
 pub use connection::{Connection, LinkError, RecvStream, SendStream, Stats, Transport};
 pub use dialer::{AgentDialer, Attempt, AttemptError, DialError, DialOptions};
+pub use egress::EgressBudget;
 pub use hub::{
-    ClusterLink, HubHandler, HubSession, HubSessionHandle, JoinHandler, LiveFailure, LiveStream, Note, SessionEnd,
-    SessionGone, Verdict, entry, hub_session, serve_join,
+    ClusterLink, HubHandler, HubSession, HubSessionHandle, JoinHandler, LiveFailure, LiveStream, Note, SentChunk,
+    SessionEnd, SessionGone, Verdict, entry, hub_session, serve_join,
 };
 pub use listener::{BindError, HubListener, ListenerOptions, TcpDoor, idle_timeout, refusal};
 pub use route::{Carriers, PathMemory, RaceOptions};
 pub use tcp::{Proxy, ProxyError, ProxyRules, ProxyUrlError};
+pub use traffic::{Carried, KindBytes, Traffic};
 pub use transport::ResetKey;

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use nave_artifact::{Chunk, ChunkIndex, Digest, FileTree, Limits, Manifest, ManifestFile};
 use nave_proto::wire;
@@ -20,8 +21,22 @@ const REMEMBERED: usize = 64;
 pub trait Fetch: Send + Sync {
     /// The manifest with that digest.
     fn manifest<'a>(&'a self, digest: &'a [u8]) -> BoxFuture<'a, Result<wire::Manifest, String>>;
-    /// Chunks of that manifest, in the order asked for.
-    fn chunks<'a>(&'a self, manifest: &'a [u8], digests: &'a [Vec<u8>]) -> BoxFuture<'a, Result<Vec<Vec<u8>>, String>>;
+    /// Chunks of that manifest, in the order asked for. What the item had before may serve as a dictionary.
+    fn chunks<'a>(
+        &'a self,
+        manifest: &'a [u8],
+        digests: &'a [Vec<u8>],
+        before: Option<Before<'a>>,
+    ) -> BoxFuture<'a, Result<Vec<Vec<u8>>, String>>;
+}
+
+/// What an item had before.
+#[derive(Clone, Copy)]
+pub struct Before<'a> {
+    /// Digest of its manifest.
+    pub manifest: &'a [u8],
+    /// What it holds in the place of a chunk, by the chunk's digest.
+    pub dictionary: &'a (dyn Fn(&[u8]) -> Option<Bytes> + Sync),
 }
 
 /// By item key: the manifest and the files that it makes.
@@ -72,9 +87,23 @@ impl Assembled {
                 None => missing.push(chunk.digest),
             }
         }
+        // A chunk that changed is mostly like what is held in its place.
+        let (places, former) = (
+            ChunkIndex::new(&manifest),
+            before.as_ref().map(|(manifest, _)| manifest.digest()),
+        );
+        let dictionary = |chunk: &[u8]| {
+            let (_, tree) = before.as_ref()?;
+            let chunk = Digest::Sha256(chunk.try_into().ok()?);
+            places.dictionary(&chunk, tree).map(Bytes::copy_from_slice)
+        };
+        let held = former.as_ref().map(|manifest| Before {
+            manifest: manifest.bytes(),
+            dictionary: &dictionary,
+        });
         for group in missing.chunks(CHUNKS_AT_ONCE) {
             let asked: Vec<Vec<u8>> = group.iter().map(|digest| digest.bytes().to_vec()).collect();
-            let answers = fetch.chunks(digest, &asked).await.map_err(failed)?;
+            let answers = fetch.chunks(digest, &asked, held).await.map_err(failed)?;
             for (digest, bytes) in group.iter().zip(answers) {
                 chunks.insert(*digest, bytes.into());
             }
@@ -135,6 +164,8 @@ mod tests {
         tree: FileTree,
         manifest: Manifest,
         asked: AtomicUsize,
+        /// Manifests that were offered with a fetch, and their dictionaries.
+        offered: Mutex<Vec<(Vec<u8>, Vec<Option<Bytes>>)>>,
     }
 
     impl Hub {
@@ -149,6 +180,7 @@ mod tests {
                 tree,
                 manifest,
                 asked: AtomicUsize::new(0),
+                offered: Mutex::default(),
             }
         }
     }
@@ -177,8 +209,14 @@ mod tests {
             &'a self,
             _manifest: &'a [u8],
             digests: &'a [Vec<u8>],
+            before: Option<Before<'a>>,
         ) -> BoxFuture<'a, Result<Vec<Vec<u8>>, String>> {
             self.asked.fetch_add(digests.len(), Ordering::Relaxed);
+            if let Some(before) = before {
+                let dictionaries = digests.iter().map(|digest| (before.dictionary)(digest));
+                let offered = (before.manifest.to_vec(), dictionaries.collect());
+                self.offered.lock().unwrap().push(offered);
+            }
             let index = ChunkIndex::new(&self.manifest);
             let find = |bytes: &Vec<u8>| {
                 let digest = format!("sha256:{}", super::super::items::hex(bytes)).parse().unwrap();
@@ -205,6 +243,11 @@ mod tests {
             .unwrap();
         assert_eq!(&*tree.get("b.yaml").unwrap().data, b"2");
         assert_eq!(second.asked.load(Ordering::Relaxed), 1);
+        // What was there before is offered as a dictionary for it.
+        assert!(first.offered.lock().unwrap().is_empty());
+        let offered = second.offered.lock().unwrap().clone();
+        let before = first.manifest.digest().bytes().to_vec();
+        assert_eq!(offered, [(before, vec![Some(Bytes::from_static(b"two"))])]);
         assembled
             .tree("k", second.manifest.digest().bytes(), &second)
             .await

@@ -16,11 +16,11 @@ use nave_proto::{
         Mode, OwnerRef, PrunePermit, PrunePlan,
     },
 };
-use nave_quic::{AgentHandle, AgentHandler, AgentNote, LiveSink, StoreError};
+use nave_quic::{AgentHandle, AgentHandler, AgentNote, LiveSink, Older, StoreError};
 use nave_runtime::Tasks;
 
 use super::{
-    artifacts::{self, Fetch},
+    artifacts::{self, Before, Fetch},
     items::{hex, unhex},
     live::LiveReads,
     orders::LinkReport,
@@ -308,7 +308,12 @@ impl Fetch for LinkFetch {
         })
     }
 
-    fn chunks<'a>(&'a self, manifest: &'a [u8], digests: &'a [Vec<u8>]) -> BoxFuture<'a, Result<Vec<Vec<u8>>, String>> {
+    fn chunks<'a>(
+        &'a self,
+        manifest: &'a [u8],
+        digests: &'a [Vec<u8>],
+        before: Option<Before<'a>>,
+    ) -> BoxFuture<'a, Result<Vec<Vec<u8>>, String>> {
         Box::pin(async move {
             let (link, manifest) = (self.link()?, parse(manifest)?);
             let wanted = digests
@@ -316,7 +321,15 @@ impl Fetch for LinkFetch {
                 .map(|digest| parse(digest))
                 .collect::<Result<Vec<Digest>, String>>()?;
             let mut found = Vec::with_capacity(wanted.len());
-            link.fetch_chunks(&manifest, &wanted, |_, bytes| found.push(bytes.to_vec()))
+            let dictionary = |chunk: &Digest| before.and_then(|before| (before.dictionary)(&chunk.as_bytes()[..]));
+            let older = match before {
+                Some(before) => Some(Older {
+                    manifest: parse(before.manifest)?,
+                    dictionary: &dictionary,
+                }),
+                None => None,
+            };
+            link.fetch_changes(&manifest, &wanted, older, |_, bytes| found.push(bytes.to_vec()))
                 .await
                 .map_err(|error| chain(&error))?;
             Ok(found)

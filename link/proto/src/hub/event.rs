@@ -6,7 +6,7 @@ use crate::map::ItemMap;
 use crate::replica::Replica;
 use crate::sync::{IncomingDelete, IncomingPut};
 use crate::tree::Key;
-use crate::wire::{EventMsg, FailCode, FenceReply, Hello, JoinRequest, Mode, PrunePlan};
+use crate::wire::{EventMsg, FailCode, FenceReply, Hello, JoinRequest, LinkProfile, Mode, PrunePlan};
 
 /// What is the same for all sessions of a hub.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Config {
     pub features: u64,
     /// How often an agent shall send a heartbeat.
     pub heartbeat_ms: u32,
+    /// How often one whose line is metered shall.
+    pub metered_heartbeat_ms: u32,
     /// Within which time agents come back after the connection was lost.
     pub reconnect_window_ms: u32,
     /// Largest status payload taken.
@@ -41,6 +43,8 @@ pub enum Entry {
 pub struct Admission {
     /// What the session may do; an entry that is not a member overrides it.
     pub mode: Mode,
+    /// What the line can bear. An agent that does not know of profiles gets `Standard`.
+    pub profile: LinkProfile,
     /// Why the mode is not normal, for people.
     pub reason: String,
     /// Namespace of the cluster object.
@@ -127,6 +131,7 @@ impl Default for Config {
             hub_uid: String::new(),
             features: 0,
             heartbeat_ms: 30_000,
+            metered_heartbeat_ms: 120_000,
             reconnect_window_ms: 2_000,
             max_status_bytes: 64 * 1024,
         }

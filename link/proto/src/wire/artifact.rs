@@ -73,6 +73,9 @@ pub enum ChunkEncoding {
     Plain = 0,
     /// One zstd frame.
     Zstd = 1,
+    /// One zstd frame that was made with what [`ChunkRequest::dict_manifest`] holds at the same place as its raw
+    /// dictionary. Only in answer to a request that names one.
+    ZstdDictionary = 2,
 }
 
 /// A manifest.
@@ -101,8 +104,8 @@ pub struct ChunkRequest {
     /// The chunks (32 bytes each), at most 256; replies come in this order.
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub digests: Vec<Vec<u8>>,
-    /// A manifest whose content the agent holds and would take as a dictionary. A hint: this version's hub answers
-    /// without dictionaries, and the encoding in the reply says so.
+    /// A manifest whose content the agent holds and would take as a dictionary. A hint: a hub that does not have it any
+    /// more, or never sent it to this cluster, answers without, and the encoding in the reply says so.
     #[prost(bytes = "vec", tag = "3")]
     pub dict_manifest: Vec<u8>,
 }

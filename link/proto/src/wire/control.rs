@@ -124,6 +124,17 @@ pub enum Mode {
     RenewOnly = 4,
 }
 
+/// What the line can bear; fixed for the life of a session. When it changes, the hub closes with `Reconnect`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum LinkProfile {
+    /// Traffic costs nothing.
+    Standard = 0,
+    /// Every byte counts: no events, and status is gathered for a while. Only for agents with
+    /// [`crate::FEATURE_METERED`].
+    Metered = 1,
+}
+
 /// The hub's answer to `Hello`; only now is the agent connected.
 #[derive(Clone, PartialEq, Message)]
 pub struct Welcome {
@@ -169,8 +180,11 @@ pub struct Welcome {
     /// Name of the cluster object.
     #[prost(string, tag = "14")]
     pub cluster_name: String,
+    /// A [`LinkProfile`].
+    #[prost(enumeration = "LinkProfile", tag = "15")]
+    pub profile: i32,
     /// The version that the agent should run; empty for none in particular. With `FEATURE_UPGRADE`.
-    #[prost(string, tag = "15")]
+    #[prost(string, tag = "16")]
     pub agent_version: String,
 }
 

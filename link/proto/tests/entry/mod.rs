@@ -7,7 +7,7 @@ use bytes::Bytes;
 use nave_proto::agent::{self, Opening};
 use nave_proto::hub::{self, Admission, Entry};
 use nave_proto::wire::{
-    self, Bundle, ChunkBody, ControlBody, FenceReply, Hello, LiveBody, Manifest, Mode, SetKind, StateBody,
+    self, Bundle, ChunkBody, ControlBody, FenceReply, Hello, LinkProfile, LiveBody, Manifest, Mode, SetKind, StateBody,
     StatusPayload,
 };
 use nave_proto::{Close, EventQueue, ItemMap, LIVE_WINDOW, LiveEvent, LiveReader, LiveWriter, Now, Plans, Replica};
@@ -248,6 +248,7 @@ impl AgentEnd {
 fn admission(mode: Mode) -> Admission {
     Admission {
         mode,
+        profile: LinkProfile::Standard,
         reason: String::new(),
         cluster_ns: "platform".to_owned(),
         cluster_name: "eu-1".to_owned(),

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use nave_proto::agent::{self, Opening};
 use nave_proto::hub::{self, Admission};
 use nave_proto::wire::{
-    DeleteCause, DeletePolicy, EventMsg, FailCode, FenceReply, Hello, Mode, OwnerRef, PrunePermit, PrunePlan, SetKind,
+    DeleteCause, DeletePolicy, EventMsg, FailCode, FenceReply, Hello, LinkProfile, Mode, OwnerRef, PrunePermit,
+    PrunePlan, SetKind,
 };
 use nave_proto::{
     CheckpointRing, Close, CloseCode, Deletion, Digest, EventQueue, ItemFailure, ItemMap, Now, Plans, Replica,
@@ -27,6 +28,9 @@ pub use identity::{Door, Me};
 
 /// Payloads larger than this fail alone.
 pub const MAX_ITEM: usize = 10_000;
+
+/// Between heartbeats of a metered line.
+pub const METERED_MS: u32 = 45_000;
 
 pub struct World {
     pub rng: StdRng,
@@ -69,6 +73,8 @@ pub struct HubEnd {
     /// Who may come in, and as what.
     pub door: Door,
     pub features: u64,
+    /// What an operator says that the line can bear.
+    pub profile: LinkProfile,
 }
 
 pub struct AgentEnd {
@@ -127,6 +133,7 @@ impl World {
                 grant: true,
                 door: Door::new(),
                 features: 1,
+                profile: LinkProfile::Standard,
             },
             agent: AgentEnd {
                 desired: Replica::new(SetKind::Desired),
@@ -248,6 +255,7 @@ impl World {
         let config = hub::Config {
             hub_uid: "hub".to_owned(),
             features: self.hub.features,
+            metered_heartbeat_ms: METERED_MS,
             ..hub::Config::default()
         };
         self.hub.session = Some(hub::Session::new(now, Arc::new(config), entry));
@@ -266,6 +274,23 @@ impl World {
         self.agent.session = None;
         self.agent.mode = None;
         self.wires = Wires::default();
+    }
+
+    /// The agent keeps its status back, or lets it go.
+    pub fn hold_status(&mut self, hold: bool) {
+        let session = self.agent.session.as_mut().expect("connected");
+        session.hold_status(hold);
+    }
+
+    /// What both ends think of the line: profile, and the pause between heartbeats.
+    pub fn profiles(&self) -> [(LinkProfile, u64); 2] {
+        let (hub, agent) = (&self.hub.session, &self.agent.session);
+        let (hub, agent) = (hub.as_ref().expect("connected"), agent.as_ref().expect("connected"));
+        let pause = match hub.profile() {
+            LinkProfile::Standard => 30_000,
+            LinkProfile::Metered => u64::from(METERED_MS),
+        };
+        [(hub.profile(), pause), (agent.profile(), agent.heartbeat_ms())]
     }
 
     pub fn is_connected(&self) -> bool {
@@ -569,6 +594,7 @@ impl HubEnd {
                 };
                 let admission = Admission {
                     mode,
+                    profile: self.profile,
                     reason: String::new(),
                     cluster_ns: "platform".to_owned(),
                     cluster_name: "eu-1".to_owned(),

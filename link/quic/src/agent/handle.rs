@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use nave_proto::wire::{EventMsg, Manifest, Mode, PrunePlan, SetKind};
-use nave_proto::{Digest, EventQueue, ItemMap, Plans, Replica, agent};
+use nave_proto::{Digest, EventQueue, FEATURE_DICTIONARIES, ItemMap, Plans, Replica, agent};
 use tokio::sync::watch;
 
-use super::fetch::{self, FetchFailure};
+use super::fetch::{self, FetchFailure, Older};
 use crate::connection::Connection;
 
 /// The agent's end of everything that outlives a session. Cheap to clone.
@@ -26,6 +26,8 @@ struct Shared {
 pub(crate) struct Live {
     pub connection: Connection,
     pub mode: Mode,
+    /// Of both ends.
+    pub features: u64,
 }
 
 #[derive(Debug)]
@@ -123,8 +125,21 @@ impl AgentHandle {
         chunks: &[Digest],
         take: impl FnMut(Digest, Bytes),
     ) -> Result<(), FetchFailure> {
-        let connection = self.connection().ok_or(FetchFailure::NotConnected)?;
-        fetch::chunks(&connection, manifest, chunks, take).await
+        self.fetch_changes(manifest, chunks, None, take).await
+    }
+
+    /// The same, with what is held of an older manifest of the same item: then only what differs travels, when the hub
+    /// can do that and still has it.
+    pub async fn fetch_changes(
+        &self,
+        manifest: &Digest,
+        chunks: &[Digest],
+        older: Option<Older<'_>>,
+        take: impl FnMut(Digest, Bytes),
+    ) -> Result<(), FetchFailure> {
+        let live = self.0.live.borrow().clone().ok_or(FetchFailure::NotConnected)?;
+        let older = older.filter(|_| live.features & FEATURE_DICTIONARIES != 0);
+        fetch::chunks(&live.connection, manifest, chunks, older, take).await
     }
 
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut agent::Maps<'_>) -> T) -> T {

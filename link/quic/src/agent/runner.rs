@@ -15,7 +15,7 @@ use super::handler::{AgentHandler, AgentNote};
 use super::identity::{AgentIdentity, IdentityError, IdentityStore, StoreError};
 use super::session;
 use crate::connection::{Connection, LinkError, Transport};
-use crate::dialer::{AgentDialer, DialError, DialOptions, now_seconds};
+use crate::dialer::{AgentDialer, DialError, DialOptions};
 use crate::route::{Carriers, PathMemory};
 
 /// How an agent keeps its link.
@@ -27,6 +27,18 @@ pub struct AgentOptions {
     pub backoff: BackoffOptions,
     /// Largest payload of a desired item; 0 means the protocol's limit of 4 MiB.
     pub max_item_bytes: usize,
+    /// On a metered line, how long changes of status are gathered before they are sent.
+    pub gather: Gather,
+}
+
+/// How long something is gathered; 15 s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gather(pub Duration);
+
+impl Default for Gather {
+    fn default() -> Self {
+        Self(Duration::from_secs(15))
+    }
 }
 
 /// Keeps an agent connected; see [`agent`].
@@ -187,7 +199,7 @@ impl<H: AgentHandler, S: IdentityStore> AgentRunner<H, S> {
             }
         };
         let mut path = self.identity().path.clone();
-        let now = now_seconds();
+        let now = dialer.options().clock.seconds();
         if prepared.is_some() {
             let order = path.order(dialer.options().carriers, &dialer.options().race, now);
             if path.learn(order, Transport::Quic, now) {

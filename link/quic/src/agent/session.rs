@@ -6,21 +6,22 @@ use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use nave_proto::agent::{Event, Opening, Session};
-use nave_proto::wire::{self, LiveBody, Mode, Welcome};
-use nave_proto::{Close, CloseCode, ItemFailure, StreamKind};
+use nave_proto::wire::{self, LinkProfile, LiveBody, Mode, Welcome};
+use nave_proto::{Close, CloseCode, FEATURE_DICTIONARIES, FEATURE_METERED, ItemFailure, Now, StreamKind};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::handle::Live;
 use super::handler::{AgentHandler, AgentNote};
+use super::hearing::{Hearing, Quiet};
 use super::identity::IdentityStore;
 use super::keepalive::{KeepAlive, shown};
 use super::live::{Credit, LiveSink};
 use super::renew::{Renewal, Renewed, renew_after};
 use super::runner::{AgentRunner, BREATH};
-use crate::clock::{now, wait_until};
-use crate::connection::{Connection, RecvStream, SendStream, Transport};
+use crate::clock::wait_until;
+use crate::connection::{Connection, LinkError, RecvStream, SendStream, Transport};
 use crate::driver::{Endless, FINISH, Stop, finishing, next_frame};
 use crate::hub::SessionEnd;
 
@@ -73,6 +74,8 @@ pub(super) async fn run<H: AgentHandler, S: IdentityStore>(
 ) -> Done {
     let mut hello = runner.handler.hello().await;
     hello.session_seq = session_seq;
+    // What the link does by itself, whoever is behind it.
+    hello.features |= FEATURE_METERED | FEATURE_DICTIONARIES;
     {
         let identity = runner.identity();
         hello.hub_uid.clone_from(&identity.hub_uid);
@@ -80,7 +83,9 @@ pub(super) async fn run<H: AgentHandler, S: IdentityStore>(
     }
     let opening = Opening::Hello(Box::new(hello));
     let max_item = runner.options.max_item_bytes;
-    let session = runner.handle.with(|maps| Session::new(now(), opening, max_item, maps));
+    let session = runner
+        .handle
+        .with(|maps| Session::new(runner.options.dial.clock.now(), opening, max_item, maps));
     let (renew_again, answers) = mpsc::channel(1);
     let driver = Driver {
         runner,
@@ -164,7 +169,9 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
             let frame = next_frame(stream, ending).await?;
             let events = self.runner.handle.with(|maps| {
                 let mut session = self.session();
-                session.handle_control(now(), frame, maps).map(|()| drain(&mut session))
+                session
+                    .handle_control(self.now(), frame, maps)
+                    .map(|()| drain(&mut session))
             })?;
             self.wake();
             for event in events {
@@ -182,7 +189,9 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
             let frame = next_frame(&mut stream, ending).await?;
             let events = self.runner.handle.with(|maps| {
                 let mut session = self.session();
-                session.handle_state(now(), frame, maps).map(|()| drain(&mut session))
+                session
+                    .handle_state(self.now(), frame, maps)
+                    .map(|()| drain(&mut session))
             })?;
             self.wake();
             for event in events {
@@ -193,7 +202,10 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
 
     async fn write_control(&self, stream: &mut SendStream, changed: &mut watch::Receiver<()>) -> Endless {
         loop {
-            let frame = self.runner.handle.with(|maps| self.session().poll_control(now(), maps));
+            let frame = self
+                .runner
+                .handle
+                .with(|maps| self.session().poll_control(self.now(), maps));
             match frame {
                 Some(frame) => stream.send(StreamKind::Control, frame).await?,
                 None => tokio::select! {
@@ -215,11 +227,27 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
         let (mut stream, recv) = self.connection.open(StreamKind::State).await?;
         // It waits for it, unless the session is ending.
         let _ = reader.send(recv);
+        // On a metered line: when status that is kept back is let go.
+        let mut release: Option<tokio::time::Instant> = None;
         loop {
+            let is_new = changed.has_changed().unwrap_or(false);
             changed.mark_unchanged();
             let (frame, events) = self.runner.handle.with(|maps| {
                 let mut session = self.session();
-                (session.poll_state(maps), drain(&mut session))
+                if is_new && session.holds_status() && release.is_none() {
+                    release = Some(tokio::time::Instant::now() + self.runner.options.gather.0);
+                }
+                if release.is_some_and(|at| at <= tokio::time::Instant::now()) {
+                    release = None;
+                    session.hold_status(false);
+                }
+                let frame = session.poll_state(maps);
+                let events = drain(&mut session);
+                // The hub knows everything: what comes next is gathered.
+                if session.profile() == LinkProfile::Metered && events.contains(&Event::InSync) {
+                    session.hold_status(true);
+                }
+                (frame, events)
             });
             for event in events {
                 self.tell(event);
@@ -228,7 +256,8 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
                 Some(frame) => stream.send(StreamKind::State, frame).await?,
                 None => tokio::select! {
                     () = self.state.notified() => {}
-                    _ = changed.changed() => {}
+                    _ = changed.changed() => changed.mark_changed(),
+                    () = until(release) => {}
                 },
             }
         }
@@ -285,14 +314,28 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
 
     async fn keep_time(&self) -> Endless {
         let (mut keep_alive, mut beats) = (None, 0);
+        let mut hearing = Hearing::new(self.now().mono);
         loop {
             self.keep_path_open(&mut keep_alive, &mut beats);
-            let deadline = self.session().poll_timeout();
+            let (deadline, quiet) = {
+                let session = self.session();
+                let quiet = (session.mode().is_some() && self.connection.carried_by() == Transport::Quic).then(|| {
+                    let received = self.connection.stats().received_datagrams;
+                    hearing.look(self.now().mono, received, session.heartbeats(), session.heartbeat_ms())
+                });
+                (session.poll_timeout(), quiet)
+            };
+            let look = match quiet {
+                Some(Quiet::Gone) => return Err(Stop::Lost(LinkError::TimedOut)),
+                Some(Quiet::LookAgain(at)) => Some(at),
+                None => None,
+            };
             tokio::select! {
                 () = wait_until(deadline) => {}
+                () = wait_until(look) => continue,
                 () = self.timer.notified() => continue,
             }
-            if let Some(close) = self.session().handle_timeout(now()) {
+            if let Some(close) = self.session().handle_timeout(self.now()) {
                 return Err(Stop::Close(close));
             }
             // A heartbeat may be due.
@@ -332,7 +375,7 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
             Some(_) => return,
         };
         *beats = sent;
-        session.hasten(now(), pace);
+        session.hasten(self.now(), pace);
     }
 
     async fn keep_certificate(&self, mut answers: mpsc::Receiver<Duration>) -> Endless {
@@ -417,6 +460,7 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
         self.runner.handle.set_live(Some(Live {
             connection: self.connection.clone(),
             mode,
+            features: welcome.features,
         }));
         let window = Duration::from_millis(u64::from(welcome.reconnect_window_ms));
         let hub_ms = welcome.now_ms;
@@ -465,6 +509,10 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
             .with(|maps| self.session().settle(version, result, maps));
     }
 
+    fn now(&self) -> Now {
+        self.runner.options.dial.clock.now()
+    }
+
     fn session(&self) -> MutexGuard<'_, Session> {
         // A panic in the session's task ends that task, and with it the session.
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
@@ -474,6 +522,13 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
         self.control.notify_one();
         self.state.notify_one();
         self.timer.notify_one();
+    }
+}
+
+async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nave_proto::Close;
-use nave_proto::wire::{Fence, Mode, PrunePermit};
+use nave_proto::wire::{Fence, LinkProfile, Mode, PrunePermit};
 use tokio::sync::{mpsc, watch};
 
 use super::session::Core;
@@ -70,6 +70,11 @@ impl HubSessionHandle {
     /// What both ends can do beyond the protocol's first version; nothing before `Welcome` was sent.
     pub fn features(&self) -> u64 {
         self.core.lock().features()
+    }
+
+    /// What the agent was told that its line can bear; `Standard` before `Welcome` was sent.
+    pub fn profile(&self) -> LinkProfile {
+        self.core.lock().profile()
     }
 
     /// The connection, for its address and statistics.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nave_proto::hub::Admission;
 use nave_proto::wire::{
-    EventMsg, FailCode, Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, Manifest, PrunePermit,
-    PrunePlan, RenewReply,
+    ChunkEncoding, EventMsg, FailCode, Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, Manifest,
+    PrunePermit, PrunePlan, RenewReply,
 };
 use nave_proto::{ChunkPolicy, Close, CloseCode, Deletion, Digest, IncomingDelete, IncomingPut, ItemFailure, Key};
 
@@ -59,6 +59,18 @@ pub trait HubHandler: ChunkPolicy + Send + Sync + 'static {
     fn load_chunk(&self, manifest: &Digest, chunk: &Digest)
     -> impl Future<Output = Result<Bytes, FetchRefused>> + Send;
 
+    /// What an older manifest holds in the place of a chunk that was allowed, to be used as a dictionary. Only of a
+    /// manifest that this cluster was to have before: how small a chunk becomes tells what is in its dictionary.
+    fn dictionary(&self, manifest: &Digest, chunk: &Digest, older: &Digest) -> Option<Bytes> {
+        let _ = (manifest, chunk, older);
+        None
+    }
+
+    /// A chunk is on its way. Must not block.
+    fn sent(&self, chunk: SentChunk) {
+        let _ = chunk;
+    }
+
     /// Something that needs no answer. Must not block.
     fn note(&self, note: Note);
 }
@@ -72,6 +84,17 @@ pub enum Verdict {
     Fence(Fence),
     /// It is not welcome; the words reach it.
     Refuse(Close),
+}
+
+/// A chunk as it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentChunk {
+    /// How it was made smaller.
+    pub encoding: ChunkEncoding,
+    /// Its bytes.
+    pub content: usize,
+    /// Bytes that were sent.
+    pub sent: usize,
 }
 
 /// What a session tells its hub.

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::fetch;
+use super::fetch::{self, Terms};
 use super::handle::{COMMANDS, Command, HubSessionHandle};
 use super::handler::{HubHandler, Note, Verdict};
 use super::join::accept_control;
@@ -28,6 +28,7 @@ use super::link::ClusterLink;
 use crate::clock::{now, wait_until};
 use crate::connection::{Connection, RecvStream, SendStream};
 use crate::driver::{Endless, FINISH, Stop, finishing, next_frame};
+use crate::egress::{EgressBudget, Lane};
 
 /// Fetches of one agent that are served at once.
 const FETCHES: usize = 8;
@@ -40,6 +41,7 @@ pub struct HubSession<H> {
     core: Arc<Core>,
     commands: mpsc::Receiver<Command>,
     close: watch::Receiver<Option<Close>>,
+    budget: Option<Arc<EgressBudget>>,
 }
 
 /// How a session ended.
@@ -105,11 +107,19 @@ pub fn hub_session<H: HubHandler>(
             core,
             commands,
             close,
+            budget: None,
         },
     )
 }
 
 impl<H: HubHandler> HubSession<H> {
+    /// Shares a budget with other sessions: items and fetches wait for it, each in a lane of their own; control messages
+    /// do not.
+    pub fn within(mut self, budget: Option<Arc<EgressBudget>>) -> Self {
+        self.budget = budget;
+        self
+    }
+
     /// Drives the session until either end closes, the connection is lost or `shutdown` is asked for.
     pub async fn run(self, shutdown: CancellationToken) -> SessionEnd {
         let connection = self.connection.clone();
@@ -136,7 +146,9 @@ impl<H: HubHandler> HubSession<H> {
             core,
             mut commands,
             mut close,
+            budget,
         } = self;
+        let (items, bulk) = (Lane::new(budget.clone()), Lane::new(budget));
         let ending = CancellationToken::new();
         let (state_tx, state_rx) = oneshot::channel();
         let (state_send_tx, state_send_rx) = oneshot::channel();
@@ -160,8 +172,8 @@ impl<H: HubHandler> HubSession<H> {
         let others = async {
             let mut changed = link.watch();
             let write_control = hub.write_control(&mut control_send);
-            let write_state = hub.write_state(state_send_rx, &mut changed);
-            let streams = accept_streams(&connection, &core, &*handler, state_tx, state_send_tx);
+            let write_state = hub.write_state(state_send_rx, &mut changed, &items);
+            let streams = accept_streams(&connection, &core, (&*handler, &bulk), state_tx, state_send_tx);
             let result: Endless = tokio::select! {
                 end = write_control => end,
                 end = write_state => end,
@@ -244,7 +256,12 @@ impl<H: HubHandler> Hub<'_, H> {
         }
     }
 
-    async fn write_state(&self, stream: oneshot::Receiver<SendStream>, changed: &mut watch::Receiver<()>) -> Endless {
+    async fn write_state(
+        &self,
+        stream: oneshot::Receiver<SendStream>,
+        changed: &mut watch::Receiver<()>,
+        lane: &Lane,
+    ) -> Endless {
         let Ok(mut stream) = stream.await else {
             return std::future::pending().await;
         };
@@ -258,7 +275,10 @@ impl<H: HubHandler> Hub<'_, H> {
                 self.tell(event);
             }
             match frame {
-                Some(frame) => stream.send(StreamKind::State, frame).await?,
+                Some(frame) => {
+                    lane.take(frame.len()).await;
+                    stream.send(StreamKind::State, frame).await?;
+                }
                 None => tokio::select! {
                     () = self.core.state.notified() => {}
                     // The link outlives its sessions, so its sender is there.
@@ -461,7 +481,7 @@ impl<H> std::fmt::Debug for HubSession<H> {
 async fn accept_streams<H: HubHandler>(
     connection: &Connection,
     core: &Core,
-    handler: &H,
+    (handler, lane): (&H, &Lane),
     state: oneshot::Sender<RecvStream>,
     state_send: oneshot::Sender<SendStream>,
 ) -> Endless {
@@ -485,7 +505,8 @@ async fn accept_streams<H: HubHandler>(
                 None => return Err(protocol("the state stream was opened twice")),
             },
             StreamKind::Chunk if mode == Some(Mode::Normal) || mode == Some(Mode::Behind) => {
-                fetches.push(fetch::serve(handler, send, recv));
+                let terms = Terms::of(&core.lock());
+                fetches.push(fetch::serve((handler, lane), terms, send, recv));
             }
             StreamKind::State | StreamKind::Chunk => {
                 return Err(protocol("this session's mode does not allow such a stream"));

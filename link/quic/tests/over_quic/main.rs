@@ -9,3 +9,4 @@ mod flood;
 mod hostile;
 mod link;
 mod live;
+mod thrift;

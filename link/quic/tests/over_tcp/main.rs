@@ -8,3 +8,5 @@ mod hostile;
 mod link;
 #[path = "../over_quic/live.rs"]
 mod live;
+#[path = "../over_quic/thrift.rs"]
+mod thrift;

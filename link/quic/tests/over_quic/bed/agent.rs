@@ -13,10 +13,13 @@ use nave_proto::wire::{
 use nave_proto::{Digest, FEATURE_LIVE, IncomingDelete, IncomingPut, ItemFailure};
 use nave_quic::{
     AgentEnd, AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, BackoffOptions, Carriers, DialOptions,
-    IdentityStore, JoinError, JoinOptions, Joined, LiveSink, StoreError, Transport, agent, join,
+    Gather, IdentityStore, JoinError, JoinOptions, Joined, LiveSink, StoreError, Transport, agent, join,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// How long status is gathered on a metered line.
+pub const GATHER: Duration = Duration::from_millis(400);
 
 pub struct TestAgent {
     pub handle: AgentHandle,
@@ -105,6 +108,7 @@ pub fn start_agent_with(identity: AgentIdentity, state: Arc<AgentState>, dial: D
             rarely: Duration::from_millis(200),
         },
         max_item_bytes: 100_000,
+        gather: Gather(GATHER),
     };
     let (handle, runner) = agent(identity, state.clone(), state.clone(), options);
     handle.load_desired(|replica| {

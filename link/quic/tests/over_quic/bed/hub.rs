@@ -14,22 +14,24 @@ use nave_identity::{
 };
 use nave_proto::hub::{Admission, Config, Entry};
 use nave_proto::wire::{
-    Fact, Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, JoinState, Manifest, ManifestChunk,
-    ManifestFile, Mode, OwnerRef, PrunePermit, PrunePlan, RefusalCode, RenewCode, RenewReply,
+    Fact, Fence, FenceReply, FetchRefused, Hello, JoinReply, JoinRequest, JoinState, LinkProfile, Manifest,
+    ManifestChunk, ManifestFile, Mode, OwnerRef, PrunePermit, PrunePlan, RefusalCode, RenewCode, RenewReply,
 };
 use nave_proto::{
     ChunkPolicy, Close, CloseCode, Deletion, Digest, Fencing, IncomingDelete, IncomingPut, ItemFailure, Key, SessionId,
     StoredSession, decide_fencing,
 };
 use nave_quic::{
-    ClusterLink, HubHandler, HubListener, HubSessionHandle, JoinHandler, ListenerOptions, Note, ResetKey, Verdict,
-    entry, hub_session, refusal, serve_join,
+    ClusterLink, EgressBudget, HubHandler, HubListener, HubSessionHandle, JoinHandler, ListenerOptions, Note, ResetKey,
+    SentChunk, Verdict, entry, hub_session, refusal, serve_join,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Short, and long enough for a busy machine: three of them without a word end a session.
 pub const HEARTBEAT_MS: u32 = 700;
+/// Of a metered line.
+pub const METERED_MS: u32 = 1100;
 
 pub struct TestHub {
     pub inner: Arc<Inner>,
@@ -46,6 +48,12 @@ pub struct Inner {
     pub state: Mutex<State>,
     /// Artifacts by manifest digest, and which clusters have them in their desired set.
     pub artifacts: Mutex<HashMap<Digest, Artifact>>,
+    /// What lines can bear.
+    pub profile: Mutex<LinkProfile>,
+    /// What sessions share.
+    pub budget: Mutex<Option<Arc<EgressBudget>>>,
+    /// What was sent of chunks.
+    pub sent: Mutex<Vec<SentChunk>>,
     /// How long a certificate issued at join lasts.
     pub lifetime: Mutex<SignedDuration>,
 }
@@ -135,6 +143,9 @@ impl TestHub {
                 ..State::default()
             }),
             artifacts: Mutex::default(),
+            profile: Mutex::default(),
+            budget: Mutex::default(),
+            sent: Mutex::default(),
             lifetime: Mutex::new(SignedDuration::from_hours(24)),
         };
         Self::open(Arc::new(inner), "127.0.0.1:0".parse().expect("an address"), options)
@@ -354,8 +365,9 @@ impl Inner {
 async fn accept(inner: Arc<Inner>, mut listener: HubListener, stop: CancellationToken) {
     let config = Arc::new(Config {
         hub_uid: "hub".to_owned(),
-        features: nave_proto::FEATURE_LIVE,
+        features: nave_proto::FEATURE_LIVE | nave_proto::FEATURE_METERED | nave_proto::FEATURE_DICTIONARIES,
         heartbeat_ms: HEARTBEAT_MS,
+        metered_heartbeat_ms: METERED_MS,
         reconnect_window_ms: 50,
         ..Config::default()
     });
@@ -402,6 +414,7 @@ async fn accept(inner: Arc<Inner>, mut listener: HubListener, stop: Cancellation
         });
         let (handle, session) = hub_session(connection, entry, link, handler.clone(), config.clone());
         *handler.handle.lock().expect("no panic holds it") = Some(handle);
+        let session = session.within(inner.budget.lock().expect("no panic holds it").clone());
         let stop = stop.child_token();
         sessions.spawn(async move {
             let end = session.run(stop).await;
@@ -504,6 +517,7 @@ impl Handler {
         let version = TrustedRoots::pinned(roots.clone(), pin).expect("own set").version();
         Verdict::Admit(Admission {
             mode,
+            profile: *self.inner.profile.lock().expect("no panic holds it"),
             reason: String::new(),
             cluster_ns: self.cluster.namespace.clone(),
             cluster_name: self.cluster.name.clone(),
@@ -689,6 +703,23 @@ impl HubHandler for Handler {
 
     fn orphan(&self, _key: &Key, _owner_uid: &str) -> Option<Deletion> {
         None
+    }
+
+    /// The first chunk of the file of the same name.
+    fn dictionary(&self, manifest: &Digest, chunk: &Digest, older: &Digest) -> Option<Bytes> {
+        let artifacts = self.inner.artifacts.lock().expect("no panic holds it");
+        let older = artifacts
+            .get(older)
+            .filter(|older| older.clusters.contains(&self.cluster))?;
+        let named = |file: &&ManifestFile| file.chunks.iter().any(|part| part.digest == chunk.to_vec());
+        let path = &artifacts[manifest].manifest.files.iter().find(named)?.path;
+        let before = older.manifest.files.iter().find(|file| file.path == *path)?;
+        let first = Digest::from_slice(&before.chunks.first()?.digest)?;
+        older.chunks.get(&first).cloned()
+    }
+
+    fn sent(&self, chunk: SentChunk) {
+        self.inner.sent.lock().expect("no panic holds it").push(chunk);
     }
 
     async fn load_manifest(&self, manifest: &Digest) -> Result<Arc<Manifest>, FetchRefused> {

@@ -9,8 +9,10 @@ mod relay;
 
 use std::time::Duration;
 
-pub use agent::{AgentState, TestAgent, carrier, dial, identity_of, join_options, start_agent, start_agent_with};
-pub use hub::{TestHub, TokenSpec, artifact, manifest_digest};
+pub use agent::{
+    AgentState, GATHER, TestAgent, carrier, dial, identity_of, join_options, start_agent, start_agent_with,
+};
+pub use hub::{METERED_MS, TestHub, TokenSpec, artifact, manifest_digest};
 pub use proxy::HttpProxy;
 pub use relay::Relay;
 
