@@ -34,6 +34,10 @@ pub enum Ask {
         seconds: u32,
         others: usize,
     },
+    /// Start this many agents more, one after another, each from nothing to its first session; each token admits one.
+    Start { tokens: Vec<String> },
+    /// End all that is wrong with the path, and wait until every agent is connected over QUIC.
+    Heal,
     /// What is there now.
     Sum,
 }
@@ -64,6 +68,8 @@ pub enum Answer {
         last_took: u64,
         changes: u64,
     },
+    /// How long each agent took.
+    Took { took: Vec<u64> },
     /// Sums over all agents.
     Sum(Sum),
     /// It cannot be done.

@@ -32,3 +32,22 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
 }
+
+impl Options {
+    /// How long the fleet is watched at rest: a metered line has a heartbeat in four times the pause, of which three must
+    /// fall into it.
+    pub fn idle_seconds(&self) -> u64 {
+        match self.profile {
+            Profile::Metered => self.idle.max(12 * self.heartbeat),
+            _ => self.idle,
+        }
+    }
+
+    /// What a link at rest may cost in an hour.
+    pub fn idle_bound(&self) -> &'static str {
+        match self.profile {
+            Profile::Metered => "<= 8",
+            _ => "<= 24",
+        }
+    }
+}

@@ -1,11 +1,17 @@
 //! What the network and the spokes are like.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use nave_bed::UdpRelay;
+use nave_quic::WallClock;
 use serde::{Deserialize, Serialize};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 /// A profile by name.
@@ -24,6 +30,12 @@ pub enum Profile {
     Flapping,
     /// One fleet object is larger than the agents take
     Oversize,
+    /// Every line is metered (`spec.link.profile`)
+    Metered,
+    /// UDP is swallowed until the end, when it is let through
+    UdpBlocked,
+    /// The agents' clocks are wrong: at 1970, a year, a day and an hour behind, an hour and twelve ahead
+    Skew,
 }
 
 /// The path between agents and hub, while it is held.
@@ -31,7 +43,7 @@ pub struct Path {
     /// Where agents dial.
     pub address: String,
     _turns: Option<AbortOnDropHandle<()>>,
-    _relay: Option<Arc<UdpRelay>>,
+    relay: Option<Arc<UdpRelay>>,
 }
 
 /// Payloads above this are refused by the agents of [`Profile::Oversize`].
@@ -45,16 +57,39 @@ impl Profile {
 
     /// Whether the network stays as it is: only then do the figures for rest mean anything.
     pub fn is_steady(self) -> bool {
-        !matches!(self, Profile::Rebind | Profile::Flapping)
+        !matches!(self, Profile::Rebind | Profile::Flapping | Profile::UdpBlocked)
+    }
+
+    /// What an agent takes for the time of day; `now` is in seconds since 1970.
+    pub fn clock(self, number: usize, now: i64) -> WallClock {
+        const HOUR: i64 = 3600;
+        let ahead = match (self, number % 7) {
+            (Profile::Skew, 0) => -now,
+            (Profile::Skew, 1) => -365 * 24 * HOUR,
+            (Profile::Skew, 2) => -24 * HOUR,
+            (Profile::Skew, 3) => -HOUR,
+            (Profile::Skew, 4) => HOUR,
+            (Profile::Skew, 5) => 12 * HOUR,
+            _ => 0,
+        };
+        WallClock { ahead }
+    }
+
+    /// `bound`, where the profile does not change what it is about: a metered line gathers its status.
+    pub fn latency(self, bound: &'static str) -> &'static str {
+        if self == Profile::Metered { "" } else { bound }
     }
 
     /// Opens the path to `hub`.
     pub fn open(self, hub: &str) -> Result<Path> {
-        if matches!(self, Profile::Lan | Profile::Oversize) {
+        if matches!(
+            self,
+            Profile::Lan | Profile::Oversize | Profile::Metered | Profile::Skew
+        ) {
             return Ok(Path {
                 address: hub.to_owned(),
                 _turns: None,
-                _relay: None,
+                relay: None,
             });
         }
         let relay = Arc::new(UdpRelay::start(hub.parse()?)?);
@@ -64,18 +99,47 @@ impl Profile {
                 relay.delay(Duration::from_millis(20));
                 relay.lose(0.03);
             }
-            Profile::Lan | Profile::Oversize | Profile::Rebind | Profile::Flapping => {}
+            Profile::UdpBlocked => relay.cut(),
+            _ => {}
         }
         let turns = match self {
             Profile::Rebind => Some(tokio::spawn(rebind(relay.clone()))),
             Profile::Flapping => Some(tokio::spawn(flap(relay.clone()))),
+            Profile::UdpBlocked => {
+                let listener = std::net::TcpListener::bind(relay.address()).context("taking the port for TCP too")?;
+                listener.set_nonblocking(true)?;
+                Some(tokio::spawn(forward(TcpListener::from_std(listener)?, hub.parse()?)))
+            }
             _ => None,
         };
         Ok(Path {
             address: relay.address().to_string(),
             _turns: turns.map(AbortOnDropHandle::new),
-            _relay: Some(relay),
+            relay: Some(relay),
         })
+    }
+}
+
+impl Path {
+    /// Ends all that is wrong with it.
+    pub fn heal(&self) {
+        if let Some(relay) = &self.relay {
+            relay.heal();
+        }
+    }
+}
+
+/// Carries TCP connections to the hub.
+async fn forward(listener: TcpListener, hub: SocketAddr) {
+    let mut connections = JoinSet::new();
+    while let Ok((mut near, _)) = listener.accept().await {
+        connections.spawn(async move {
+            if let Ok(mut far) = TcpStream::connect(hub).await {
+                // However it ends, both ends see it.
+                let _ = copy_bidirectional(&mut near, &mut far).await;
+            }
+        });
+        while connections.try_join_next().is_some() {}
     }
 }
 

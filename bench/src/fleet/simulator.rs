@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use nave_identity::JoinToken;
+use nave_quic::WallClock;
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use super::{
@@ -89,6 +90,8 @@ impl Simulator {
                 seconds,
                 others,
             } => self.storm(per_second, seconds, others).await,
+            Ask::Start { tokens } => self.start(&tokens).await,
+            Ask::Heal => self.heal().await,
             Ask::Sum => Ok(Answer::Sum(self.sum())),
         }
     }
@@ -104,8 +107,9 @@ impl Simulator {
             let mut token: JoinToken = text.parse().context("reading a token")?;
             token.addresses = vec![address.clone()];
             let (board, most) = (self.board.clone(), self.profile.max_item_bytes());
+            let clock = self.clock(number);
             let name = format!("sim-{number:05}");
-            joins.spawn(async move { Spoke::join(name, &token, most, board).await });
+            joins.spawn(async move { Spoke::join(name, &token, (most, clock), board).await });
         }
         let mut took = Vec::new();
         while let Some(joined) = joins.join_next().await {
@@ -115,6 +119,56 @@ impl Simulator {
         }
         let retries = self.board.retries.swap(0, Ordering::Relaxed);
         Ok(Answer::Joined { took, retries })
+    }
+
+    fn clock(&self, number: usize) -> WallClock {
+        let now = i64::try_from(now_us() / 1_000_000).unwrap_or_default();
+        self.profile.clock(number, now)
+    }
+
+    async fn start(&mut self, tokens: &[String]) -> Result<Answer> {
+        let path = self.path.as_ref().context("the path is not open")?;
+        let (address, mut took) = (path.address.clone(), Vec::new());
+        for text in tokens {
+            let mut token: JoinToken = text.parse().context("reading a token")?;
+            token.addresses = vec![address.clone()];
+            let number = self.spokes.len();
+            let terms = (self.profile.max_item_bytes(), self.clock(number));
+            let begun = now_us();
+            let (spoke, _) = Spoke::join(format!("sim-{number:05}"), &token, terms, self.board.clone()).await?;
+            let deadline = Instant::now() + GIVE_UP;
+            let welcomed = loop {
+                let welcomed = spoke.state.lock().welcomed;
+                if welcomed > 0 {
+                    break welcomed;
+                }
+                self.pause(deadline, "the first session of an agent").await?;
+            };
+            took.push(welcomed.saturating_sub(begun));
+            self.spokes.push(spoke);
+        }
+        Ok(Answer::Took { took })
+    }
+
+    async fn heal(&self) -> Result<Answer> {
+        self.path.as_ref().context("the path is not open")?.heal();
+        let (begun, deadline) = (now_us(), Instant::now() + GIVE_UP);
+        let mut took = vec![0; self.spokes.len()];
+        loop {
+            for (took, _) in took
+                .iter_mut()
+                .zip(&self.spokes)
+                .filter(|(took, spoke)| **took == 0 && spoke.is_over_quic())
+            {
+                *took = now_us() - begun;
+            }
+            let left = took.iter().filter(|took| **took == 0).count();
+            if left == 0 {
+                return Ok(Answer::Took { took });
+            }
+            self.pause(deadline, &format!("{left} agents to come over QUIC"))
+                .await?;
+        }
     }
 
     async fn applied(&self, item: &str, revision: &str) -> Result<Answer> {

@@ -16,8 +16,8 @@ use nave_proto::{
     wire::{Bundle, Checkpoint, Condition, FailCode, Fence, FenceReply, Hello, PrunePermit, PrunePlan, StatusPayload},
 };
 use nave_quic::{
-    AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, IdentityStore, JoinError, JoinOptions, Joined,
-    StoreError, agent, join,
+    AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, DialOptions, IdentityStore, JoinError,
+    JoinOptions, Joined, StoreError, Transport, WallClock, agent, join,
 };
 use prost::Message;
 use tokio::sync::Notify;
@@ -90,7 +90,7 @@ impl Spoke {
     pub async fn join(
         name: String,
         token: &JoinToken,
-        max_item_bytes: usize,
+        (max_item_bytes, clock): (usize, WallClock),
         board: Arc<Board>,
     ) -> Result<(Self, u64)> {
         let state = Arc::new(State {
@@ -100,13 +100,17 @@ impl Spoke {
             memory: Mutex::default(),
         });
         let begun = now_us();
+        let dial = DialOptions {
+            clock,
+            ..DialOptions::default()
+        };
         let mut identity = AgentIdentity::begin(token).context("making a key")?;
         loop {
             let options = JoinOptions {
                 name: name.clone(),
                 cluster_uid: state.uid(),
                 facts: vec![("provider".to_owned(), "simulated".to_owned())],
-                ..JoinOptions::default()
+                dial: dial.clone(),
             };
             match join(&mut identity, token, &*state, options).await {
                 Ok(Joined::Admitted) => break,
@@ -128,6 +132,7 @@ impl Spoke {
         state.lock().attempt = now_us();
         let options = AgentOptions {
             max_item_bytes,
+            dial,
             ..AgentOptions::default()
         };
         let (handle, runner) = agent(identity, Arc::new(Hands(state.clone())), state.clone(), options);
@@ -165,6 +170,12 @@ impl Spoke {
     /// When the hub knew everything; 0 while it does not.
     pub fn synced(&self) -> u64 {
         self.state.lock().synced
+    }
+
+    /// Whether its session is carried by QUIC.
+    pub fn is_over_quic(&self) -> bool {
+        let connection = self.state.handle.get().and_then(AgentHandle::connection);
+        connection.is_some_and(|connection| connection.carried_by() == Transport::Quic)
     }
 
     /// Ends the agent.

@@ -6,9 +6,12 @@ use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, api::PostParams};
+use kube::{
+    Api, Client,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
 use nave_bed::{GitRepo, GitServer, GitServerOptions, Plane, PlaneOptions, eventually};
-use nave_crds::{FleetKustomization, JoinToken, fleet::JoinTokenSpec, meta::Time};
+use nave_crds::{Cluster, FleetKustomization, JoinToken, fleet::JoinTokenSpec, meta::Time};
 use nave_demo::{Hub, fleet};
 use nave_identity::JoinToken as Token;
 use serde_json::{Value, json};
@@ -91,6 +94,12 @@ impl Stage {
 
     /// Tokens for so many agents, each with `uses`.
     pub async fn tokens(&self, agents: usize, uses: usize) -> Result<Vec<String>> {
+        self.more_tokens("sim", agents, uses).await
+    }
+
+    /// Tokens under other names.
+    pub async fn more_tokens(&self, name: &str, agents: usize, uses: usize) -> Result<Vec<String>> {
+        let prefix = name.to_owned();
         let info: Api<ConfigMap> = Api::namespaced(self.client.clone(), "nave-system");
         let info = info.get("nave-hub-info").await?.data.unwrap_or_default();
         let value = |key: &str| info.get(key).with_context(|| format!("the hub publishes no {key}"));
@@ -98,9 +107,9 @@ impl Stage {
         let pin = value("rootPin")?.parse()?;
         let api: Api<JoinToken> = Api::namespaced(self.client.clone(), WORKSPACE);
         let make = |number: usize| {
-            let (api, addresses) = (api.clone(), addresses.clone());
+            let (api, addresses, prefix) = (api.clone(), addresses.clone(), prefix.clone());
             async move {
-                let name = format!("sim-{number}");
+                let name = format!("{prefix}-{number}");
                 let issued = Token::issue(addresses, pin, format!("{WORKSPACE}/{name}"))?;
                 let spec = JoinTokenSpec {
                     hash: issued.hash.to_string(),
@@ -184,6 +193,47 @@ impl Stage {
             }
             bail!("{ready} clusters are ready at {}", status.target_revision)
         })
+        .await
+    }
+
+    /// Says of every cluster that its line is metered.
+    pub async fn meter_all(&self) -> Result<()> {
+        let api: Api<Cluster> = Api::namespaced(self.client.clone(), WORKSPACE);
+        let patch = json!({"spec": {"link": {"profile": "Metered"}}});
+        let clusters = api.list_metadata(&ListParams::default()).await?;
+        let names = clusters.items.into_iter().filter_map(|cluster| cluster.metadata.name);
+        stream::iter(names)
+            .map(|name| {
+                let (api, patch) = (&api, &patch);
+                async move {
+                    api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+                    anyhow::Ok(())
+                }
+            })
+            .buffer_unordered(WRITERS)
+            .try_collect()
+            .await
+    }
+
+    /// How many clusters have a condition in this status, once `wanted` have.
+    pub async fn say(&self, condition: &str, status: &str, wanted: usize) -> Result<usize> {
+        let api: Api<Cluster> = Api::namespaced(self.client.clone(), WORKSPACE);
+        eventually(
+            WITHIN,
+            &format!("{wanted} clusters with {condition}={status}"),
+            || async {
+                let clusters = api.list(&ListParams::default()).await?;
+                let says = |cluster: &&Cluster| {
+                    let conditions = cluster.status.iter().flat_map(|status| &status.conditions);
+                    conditions
+                        .filter(|one| one.type_ == condition)
+                        .any(|one| one.status == status)
+                };
+                let found = clusters.items.iter().filter(says).count();
+                anyhow::ensure!(found >= wanted, "{found} have");
+                Ok(found)
+            },
+        )
         .await
     }
 
