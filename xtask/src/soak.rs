@@ -13,6 +13,12 @@ const SOAKS: &[(&str, &str, &str, &str)] = &[
         "the protocol between two ends in virtual time, with cuts, reordering and restarts",
     ),
     (
+        "link-processes",
+        "nave-demo",
+        "soak_link_processes",
+        "a hub and an agent with a control plane each: killed with -9, with full disks, with the way between them cut",
+    ),
+    (
         "apply",
         "nave-kustomize-controller",
         "soak_apply",
@@ -30,7 +36,7 @@ const SOAKS: &[(&str, &str, &str, &str)] = &[
 pub fn run(name: &str, seed: u64, rounds: Option<u64>) -> Result<()> {
     if name == "list" {
         for (name, _, _, about) in SOAKS {
-            println!("{name:10} {about}");
+            println!("{name:15} {about}");
         }
         return Ok(());
     }
@@ -39,7 +45,16 @@ pub fn run(name: &str, seed: u64, rounds: Option<u64>) -> Result<()> {
     };
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
-        .args(["test", "--package", package, test, "--", "--nocapture"])
+        // Some take too long to be run with all other tests.
+        .args([
+            "test",
+            "--package",
+            package,
+            test,
+            "--",
+            "--nocapture",
+            "--include-ignored",
+        ])
         .env("SEED", seed.to_string());
     if let Some(rounds) = rounds {
         command.env("ROUNDS", rounds.to_string());

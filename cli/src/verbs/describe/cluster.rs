@@ -9,7 +9,7 @@ use kube::{
 use nave_crds::labels;
 use serde_json::Value;
 
-use super::{history, text::Description};
+use super::{history, text::Description, traffic};
 use crate::{
     api,
     connection::Connection,
@@ -31,6 +31,7 @@ pub(super) async fn describe(connection: &Connection, object: &DynamicObject) ->
     description.table("Keys that wait for approval", pending_keys(object));
     description.conditions(object, now);
     description.events(connection, &CLUSTER, object, now).await?;
+    description.table("Traffic", traffic::of_cluster(connection, object).await);
     description.table("History", history::of_cluster(connection, object).await);
     if !flag_or_true(object, "/spec/accepted") {
         description.note(&format!(
@@ -51,6 +52,7 @@ fn facts(description: &mut Description, object: &DynamicObject) {
     description.line("Kubernetes", text(object, "/status/kubernetesVersion"));
     description.line("Agent", text(object, "/status/agentVersion"));
     description.line("Transport", text(object, "/status/transport"));
+    description.line("Link profile", text(object, "/spec/link/profile"));
     description.line("Boots", &positive(number(object, "/status/session/bootSeq")));
     description.line("Last seen", text(object, "/status/lastSeen"));
     description.line("Cluster UID", text(object, "/spec/identity/clusterUID"));
