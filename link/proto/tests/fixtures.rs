@@ -75,6 +75,7 @@ fn control() -> Vec<(&'static str, ControlBody)> {
                 cluster_ns: "platform".into(),
                 cluster_name: "eu-1".into(),
                 profile: LinkProfile::Standard as i32,
+                agent_version: String::new(),
             }),
         ),
         (

@@ -164,9 +164,11 @@ mod tests {
         tree: FileTree,
         manifest: Manifest,
         asked: AtomicUsize,
-        /// Manifests that were offered with a fetch, and their dictionaries.
-        offered: Mutex<Vec<(Vec<u8>, Vec<Option<Bytes>>)>>,
+        offered: Mutex<Vec<Offer>>,
     }
+
+    /// A manifest that was offered with a fetch, and its dictionaries.
+    type Offer = (Vec<u8>, Vec<Option<Bytes>>);
 
     impl Hub {
         fn new(files: &[(&str, &str)]) -> Self {
