@@ -6,6 +6,7 @@ use nave_hub::{Arguments, Hub, LogEncoding};
 use nave_runtime::{
     Tasks, allocator,
     logging::{self, Encoding},
+    resident,
     tasks::shutdown_on_signal,
 };
 
@@ -28,6 +29,7 @@ fn main() -> Result<()> {
 async fn run(arguments: Arguments) -> Result<()> {
     let shutdown = shutdown_on_signal().context("installing signal handlers")?;
     let tasks = Tasks::new(shutdown.clone());
+    resident::let_go_when_quiet(&tasks);
     let client = tokio::select! {
         client = nave_hub::client(&arguments) => client?,
         () = shutdown.cancelled() => return Ok(()),

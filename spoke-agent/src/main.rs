@@ -21,6 +21,7 @@ use nave_runtime::{
     Metrics, Tasks, allocator,
     hints::Hints,
     logging::{self, Encoding},
+    resident,
     serve::{self, Ready},
     tasks::shutdown_on_signal,
 };
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
 async fn run(arguments: Arc<Arguments>) -> Result<()> {
     let shutdown = shutdown_on_signal().context("installing signal handlers")?;
     let tasks = Tasks::new(shutdown.clone());
+    resident::let_go_when_quiet(&tasks);
     let metrics = Metrics::new();
     let ready = Ready::default();
     serve::metrics(&arguments.metrics_addr, metrics.clone(), &tasks).await?;

@@ -19,6 +19,7 @@ pub mod leader;
 pub mod logging;
 pub mod metrics;
 pub mod ports;
+pub mod resident;
 pub mod schedule;
 pub mod serve;
 pub mod status;
