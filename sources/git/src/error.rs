@@ -225,7 +225,7 @@ pub enum GitError {
         url: String,
         /// The limit that was passed.
         limit: u64,
-        /// Of what.
+        /// Of what, and what to do.
         what: &'static str,
     },
     /// A directory of a sparse checkout is not there.

@@ -104,7 +104,15 @@ fn receive(
         wants,
         haves: store.known().copied().collect(),
     };
-    let failed = |error: &gix::Error, session: &Session| session.explain().error(FETCHING, error);
+    let max_object = session.max_object();
+    let failed = |error: &gix::Error, session: &Session| match error.classify().is_resource_exhausted() {
+        true => GitError::TooLarge {
+            url: session.url().to_owned(),
+            limit: max_object as u64,
+            what: "bytes in one file, and files are read whole; keep large ones in Git LFS or in a bucket",
+        },
+        false => session.explain().error(FETCHING, error),
+    };
     let options = fetch::Options {
         shallow_file: repository.shallow_file().map_err(|error| failed(&error, session))?,
         shallow,
@@ -126,6 +134,7 @@ fn receive(
                 gix::odb::pack::bundle::write::Options {
                     // Other remotes are being fetched beside this one.
                     thread_limit: Some(1),
+                    alloc_limit_bytes: Some(max_object),
                     ..Default::default()
                 },
             )?;

@@ -25,6 +25,8 @@ pub struct Options {
     pub limits: Limits,
     /// How much a remote may send in one response, in bytes.
     pub max_response: u64,
+    /// How large one file of a revision may be, in bytes: it is unpacked in memory.
+    pub max_object: usize,
     /// Algorithms of SSH.
     pub ssh: SshOptions,
     /// Addresses of this machine and its link are not asked, submodules and redirects included: for repositories that
@@ -33,13 +35,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// Four at once, Nave's usual limits, and 4 GiB per response.
+    /// Four at once, Nave's usual limits, 4 GiB per response, and 256 MiB per file.
     pub fn new(cache: impl Into<PathBuf>) -> Self {
         Options {
             cache: cache.into(),
             concurrent: 4,
             limits: Limits::default(),
             max_response: 4 << 30,
+            max_object: 256 << 20,
             ssh: SshOptions::default(),
             refuse_local: false,
         }

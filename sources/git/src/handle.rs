@@ -167,6 +167,7 @@ impl RemoteHandle {
             origin: self.remote.url.clone(),
             deadline,
             max_bytes: self.git.inner.options.max_response,
+            max_object: self.git.inner.options.max_object,
             failures: FailureSlot::default(),
             redirected: None,
             ssh: Arc::new(self.git.inner.options.ssh.clone()),

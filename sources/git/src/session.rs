@@ -160,6 +160,11 @@ impl Session {
     }
 
     /// Turns gix's errors into ours.
+    /// Upper bound of one object, in bytes.
+    pub fn max_object(&self) -> usize {
+        self.wire.max_object
+    }
+
     pub fn explain(&self) -> Explain<'_> {
         Explain {
             url: &self.url,

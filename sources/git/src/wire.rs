@@ -70,6 +70,8 @@ pub(crate) struct Wire {
     pub deadline: Instant,
     /// Upper bound of what one response may hold.
     pub max_bytes: u64,
+    /// Upper bound of one object.
+    pub max_object: usize,
     pub failures: FailureSlot,
     /// Set once the server has redirected the first request.
     pub redirected: Option<String>,

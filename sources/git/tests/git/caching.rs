@@ -289,3 +289,35 @@ async fn many_fetches_start_the_store_afresh() {
     let packs = fs::read_dir(store.join("objects/pack")).unwrap().count();
     assert!(packs < 2 * 64, "{packs} files");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_too_large_to_unpack_is_refused_and_others_go_on() {
+    let server = Server::start().await;
+    let repository = server.repository("heavy");
+    // A file of nothing but zeros is small on the wire.
+    repository.write("disk.img", &"0".repeat(3 << 20));
+    repository.commit("an image");
+    let cache = tempfile::tempdir().unwrap();
+    let options = Options {
+        max_object: 2 << 20,
+        ..Options::new(cache.path())
+    };
+    let git = Git::open(options).unwrap();
+    let remote = handle(&git, &repository.url, Auth::None);
+    let resolved = remote.resolve(&main_branch(), TIMEOUT).await.unwrap();
+    let error = remote
+        .checkout(&resolved, &Selection::default(), TIMEOUT)
+        .await
+        .expect_err("the file is larger than a file may be");
+    let text = error.to_string();
+    assert!(text.contains("holds more than 2097152 bytes in one file"), "{text}");
+    assert!(text.contains("Git LFS"), "{text}");
+
+    repository.write("disk.img", "elsewhere");
+    repository.commit("no image");
+    let resolved = remote.resolve(&main_branch(), TIMEOUT).await.unwrap();
+    remote
+        .checkout(&resolved, &Selection::default(), TIMEOUT)
+        .await
+        .expect("what is small enough is fetched");
+}
