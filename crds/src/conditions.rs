@@ -46,7 +46,7 @@ pub const CLOCK_SYNCED: &str = "ClockSynced";
 pub const QUARANTINED: &str = "Quarantined";
 /// The spoke came back from a backup; its deletions are a plan. Cluster.
 pub const RESTORED: &str = "Restored";
-/// The spoke's own policy refuses part of the desired state. Cluster.
+/// The cluster's own policy file caps what the hub may do there; exists only where there is one. Cluster.
 pub const POLICY_LIMITED: &str = "PolicyLimited";
 
 /// The link behaves as `spec.link.profile` asks for; exists only where that is not `Standard`. Cluster.

@@ -186,6 +186,11 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     pub hub_secret: Option<String>,
 
+    /// What a hub may do on this cluster, as YAML: workspaces, admins, namespaces, deniedNamespaces, deniedKinds, clusterScoped,
+    /// upgradeFrom, deletionsWithoutHub (docs/spoke-policy.md). Read again when it changes; without the file nothing is limited
+    /// but what RBAC limits
+    #[arg(long, value_name = "FILE")]
+    pub policy_file: Option<PathBuf>,
     /// Image repositories that a hub may have this agent upgraded from, several with commas; that of the running image when
     /// not given, `none` for no upgrades by the hub
     #[arg(long, value_delimiter = ',', value_name = "REPOSITORY")]

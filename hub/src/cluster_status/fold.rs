@@ -199,6 +199,23 @@ pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &st
         }
         None => {}
     }
+    match status.policy_digest.as_str() {
+        "" => status.conditions.remove_condition(conditions::POLICY_LIMITED),
+        digest => {
+            let message = format!(
+                "the cluster's own policy {digest} caps what the hub may do there; fleet objects name what it refuses"
+            );
+            let reason = "PolicyFile";
+            status.conditions.set(
+                conditions::POLICY_LIMITED,
+                Status::True,
+                reason,
+                message,
+                generation,
+                now,
+            );
+        }
+    }
     status
 }
 
@@ -300,6 +317,24 @@ mod tests {
         );
         object.status = Some(first.clone());
         assert_eq!(fold(&object, &open(), at(0), "0.1.0", at(100)), first);
+    }
+
+    #[test]
+    fn a_policy_of_the_cluster_is_told_while_there_is_one() {
+        let mut object = cluster();
+        let capped = Seen {
+            policy_digest: "sha256:bb".into(),
+            ..open()
+        };
+        let status = check(&object, &capped, 1, "TTTTT");
+        let said = status.conditions.get_condition(conditions::POLICY_LIMITED).unwrap();
+        assert!(said.message.contains("sha256:bb"), "{}", said.message);
+        object.status = Some(status);
+        let away = Seen::default();
+        let kept = fold(&object, &away, at(0), "0.1.0", at(2));
+        assert!(kept.conditions.get_condition(conditions::POLICY_LIMITED).is_some());
+        let status = fold(&object, &open(), at(0), "0.1.0", at(3));
+        assert!(status.conditions.get_condition(conditions::POLICY_LIMITED).is_none());
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub fn unpack(payload: Bytes, owner: &OwnerRef, policy: &SpokePolicy) -> Result<
         namespaces: grant.namespaces,
         lockdown: grant.lockdown,
     };
+    policy.check_grant(&grant).map_err(|why| refused("Denied", why))?;
     let mut objects = Vec::with_capacity(bundle.objects.len());
     for bytes in &bundle.objects {
         let object = parse(bytes)?;
@@ -180,6 +181,7 @@ fn refused(reason: &'static str, message: String) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::joined::policy::PolicyFile;
     use nave_proto::wire;
     use prost::Message;
     use serde_json::json;
@@ -239,7 +241,7 @@ mod tests {
         let result = unpack(
             bundle.encode_to_vec().into(),
             &owner(),
-            &SpokePolicy::new("flux-system"),
+            &SpokePolicy::new("flux-system", PolicyFile::default()),
         );
         match named {
             None => assert!(result.is_ok(), "{result:?}"),
@@ -330,7 +332,7 @@ mod tests {
         let result = unpack(
             Bytes::from_static(&[0xff; 64]),
             &owner(),
-            &SpokePolicy::new("flux-system"),
+            &SpokePolicy::new("flux-system", PolicyFile::default()),
         );
         assert_eq!(result.expect_err("noise is no item").reason, "ApplyFailed");
     }

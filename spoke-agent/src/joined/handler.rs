@@ -95,6 +95,7 @@ impl AgentHandler for Handler {
             k8s_version: self.myself.kubernetes_version.clone(),
             last,
             facts: facts(),
+            policy_digest: self.worker.policy.digest(),
             features: FEATURE_LIVE | FEATURE_UPGRADE,
             ..Hello::default()
         }

@@ -55,7 +55,7 @@ use self::{
     objects::FleetObjects,
     orders::{HubSecret, LinkReport, Orders},
     permits::LinkPermits,
-    policy::SpokePolicy,
+    policy::{PolicyFile, SpokePolicy},
     reporter::Reporter,
     state::StateStore,
     upgrade::Upgrades,
@@ -132,7 +132,9 @@ impl Joined {
             }
         }
         let items = Items::open(&ports::link_folder(arguments))?;
-        let policy = SpokePolicy::new(&arguments.namespace);
+        let file = PolicyFile::open(arguments.policy_file.as_ref())?;
+        file.follow(tasks);
+        let policy = SpokePolicy::new(&arguments.namespace, file);
         for item in items.all().into_values() {
             policy.set(&item.owner.uid, item.grant);
         }
@@ -140,11 +142,11 @@ impl Joined {
             config,
             secret,
             state,
-            permits: LinkPermits::new(items.clone()),
+            permits: LinkPermits::new(items.clone(), policy.clone()),
             items,
-            policy,
             dial: carriers::dial_options(arguments.link_transport, proxy.as_deref())?,
-            upgrades: Arc::new(Upgrades::new(arguments, client)),
+            upgrades: Arc::new(Upgrades::new(arguments, client, policy.clone())),
+            policy,
         }))
     }
 

@@ -15,7 +15,10 @@ use nave_quic::AgentHandle;
 use nave_runtime::ports::{Permit, PlannedDelete, PrunePermits, PrunePlan};
 use tokio::sync::watch;
 
-use super::items::{Items, unhex};
+use super::{
+    items::{Items, unhex},
+    policy::SpokePolicy,
+};
 
 /// A hub that is there answers well within this time. Longer, and the plan is held: the objects stay, and the plan is
 /// told again in every session until it is permitted.
@@ -31,6 +34,7 @@ pub struct LinkPermits {
 
 struct Inner {
     items: Items,
+    policy: SpokePolicy,
     link: OnceLock<AgentHandle>,
     answers: Mutex<Answers>,
     news: watch::Sender<()>,
@@ -47,10 +51,11 @@ struct Answers {
 
 impl LinkPermits {
     /// Knows no link yet: everything of the fleet is held.
-    pub fn new(items: Items) -> Self {
+    pub fn new(items: Items, policy: SpokePolicy) -> Self {
         LinkPermits {
             inner: Arc::new(Inner {
                 items,
+                policy,
                 link: OnceLock::new(),
                 answers: Mutex::default(),
                 news: watch::Sender::new(()),
@@ -105,6 +110,16 @@ impl LinkPermits {
 
     async fn ask(&self, plan: &PrunePlan) -> Permit {
         let digest = unhex(plan.digest.trim_start_matches("sha256:"));
+        let is_away = self.inner.link.get().is_none_or(|link| link.mode().is_none());
+        if is_away
+            && self
+                .inner
+                .policy
+                .permits_without_hub(plan.deletes.len(), plan.cascades().count())
+        {
+            tracing::info!(owner = %plan.owner.name, deletes = plan.deletes.len(), "the hub is away; the policy file permits it");
+            return Permit::Granted;
+        }
         if self.answers().granted.remove(&digest) {
             return Permit::Granted;
         }

@@ -1,5 +1,8 @@
 //! The spoke's own cap on the hub: what no fleet object may touch here, and what each workspace may.
 
+mod file;
+mod rules;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -10,6 +13,8 @@ use std::{
 
 use nave_runtime::ports::{Action, ApplyPolicy, OwnerRef};
 use serde::{Deserialize, Serialize};
+
+pub use file::PolicyFile;
 
 /// What a workspace may do on this cluster, as the hub said and as it is checked here once more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,19 +32,21 @@ pub struct Grant {
     pub lockdown: bool,
 }
 
-/// The grants in force, by UID of the fleet object, and the protected set.
+/// The grants in force, by UID of the fleet object, the protected set, and what the cluster's own people say.
 #[derive(Clone)]
 pub struct SpokePolicy {
     agent_namespace: Arc<str>,
+    file: PolicyFile,
     grants: Arc<RwLock<HashMap<String, Grant>>>,
     lifted: Arc<AtomicBool>,
 }
 
 impl SpokePolicy {
     /// No grants yet: what carries a fleet owner is refused until its grant is known.
-    pub fn new(agent_namespace: &str) -> Self {
+    pub fn new(agent_namespace: &str, file: PolicyFile) -> Self {
         SpokePolicy {
             agent_namespace: agent_namespace.into(),
+            file,
             grants: Arc::default(),
             lifted: Arc::default(),
         }
@@ -64,6 +71,27 @@ impl SpokePolicy {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(fleet_uid);
+    }
+
+    /// Digest of the policy file, which the hub is told; empty without one.
+    pub fn digest(&self) -> Vec<u8> {
+        self.file.now().map(|read| read.digest.to_vec()).unwrap_or_default()
+    }
+
+    /// Repositories that the policy file lets the agent be upgraded from, if it says so.
+    pub fn upgrade_from(&self) -> Option<Vec<String>> {
+        self.file.now()?.rules.upgrade_from().map(<[String]>::to_vec)
+    }
+
+    /// Whether the policy file lets so many objects, and those that take others along, be pruned without asking the hub.
+    pub fn permits_without_hub(&self, objects: usize, cascades: usize) -> bool {
+        let file = self.file.now();
+        file.is_some_and(|read| read.rules.permits_without_hub(objects, cascades))
+    }
+
+    /// Whether the policy file lets a workspace send anything, with that grant.
+    pub fn check_grant(&self, grant: &Grant) -> Result<(), String> {
+        self.file.now().map_or(Ok(()), |read| read.rules.check_grant(grant))
     }
 
     /// What belongs to the agent itself: its namespace, and everything in it or cluster-wide that carries its name.
@@ -104,6 +132,10 @@ impl ApplyPolicy for SpokePolicy {
                 fleet.kind, fleet.namespace, fleet.name
             ));
         };
+        if let Some(read) = self.file.now() {
+            read.rules.check_grant(grant)?;
+            read.rules.check_object(group, kind, namespace, name)?;
+        }
         if grant.admin || grant.namespaces.iter().any(|granted| granted == namespace) {
             return Ok(());
         }
@@ -148,7 +180,7 @@ mod tests {
     }
 
     fn policy() -> SpokePolicy {
-        let policy = SpokePolicy::new("flux-system");
+        let policy = SpokePolicy::new("flux-system", PolicyFile::default());
         policy.set(
             "admin",
             Grant {
@@ -205,6 +237,36 @@ mod tests {
             ),
             false,
         );
+    }
+
+    #[test]
+    fn the_policy_file_caps_admins_and_not_the_cluster_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.yaml");
+        let text = "namespaces: [shop]\nadmins: [platform]\nupgradeFrom: [here/nave-agent]\ndeletionsWithoutHub: {objects: 2}\n";
+        std::fs::write(&path, text).unwrap();
+        let policy = SpokePolicy {
+            file: PolicyFile::open(Some(&path)).unwrap(),
+            ..policy()
+        };
+        let check = |uid: &str, namespace: &str| {
+            let owner = owner(uid);
+            policy.check(&owner, Action::Apply, "apps", "Deployment", namespace, "web")
+        };
+        assert_eq!(check("admin", "shop"), Ok(()));
+        assert!(check("admin", "elsewhere").unwrap_err().contains("(namespaces)"));
+        assert!(
+            check("tenant", "team-a").unwrap_err().contains("(namespaces)"),
+            "a grant is not more than the policy"
+        );
+        assert_eq!(
+            check("", "elsewhere"),
+            Ok(()),
+            "what the cluster's own people apply is theirs to decide"
+        );
+        assert_eq!(policy.digest().len(), 32);
+        assert_eq!(policy.upgrade_from(), Some(vec!["here/nave-agent".to_owned()]));
+        assert!(policy.permits_without_hub(2, 0) && !policy.permits_without_hub(3, 0));
     }
 
     #[test]

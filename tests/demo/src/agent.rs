@@ -1,6 +1,6 @@
 //! `nave-agent` as a process beside its control plane, joined or alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use nave_bed::Plane;
@@ -14,6 +14,8 @@ pub struct Agent {
     pub hint_url: String,
     /// `http://127.0.0.1:PORT/metrics`.
     pub metrics_url: String,
+    /// The policy file of a joined agent; not there until somebody writes it.
+    pub policy_file: PathBuf,
 }
 
 impl Agent {
@@ -51,7 +53,9 @@ impl Agent {
         ]
         .map(str::to_owned)
         .to_vec();
+        let policy_file = folder.join("policy.yaml");
         if let Some(token) = token {
+            arguments.extend(["--policy-file".to_owned(), policy_file.to_string_lossy().into_owned()]);
             let config = folder.join("hub.yaml");
             std::fs::write(
                 &config,
@@ -64,6 +68,7 @@ impl Agent {
             program: Program::new("nave-agent", arguments, &health),
             hint_url: format!("http://{hint}/hint"),
             metrics_url: format!("http://{metrics}/metrics"),
+            policy_file,
         })
     }
 

@@ -22,6 +22,7 @@ use deployment::{GUARDED_IMAGE, GUARDED_UNTIL, OwnDeployment};
 use k8s_openapi::api::apps::v1::Deployment;
 use plan::{Seen, Step, Watch};
 
+use super::policy::SpokePolicy;
 use crate::{args::Arguments, ports};
 
 /// How often who watches over an attempt looks.
@@ -36,6 +37,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct Upgrades {
     deployment: OwnDeployment,
     allowed: Vec<String>,
+    policy: Option<SpokePolicy>,
     running: &'static str,
     /// The version that was wanted last and why it does not run, as the hub was told.
     told: Mutex<Option<(String, String)>>,
@@ -43,19 +45,23 @@ pub struct Upgrades {
 
 impl Upgrades {
     /// For the agent with these arguments.
-    pub fn new(arguments: &Arguments, client: &kube::Client) -> Self {
+    pub fn new(arguments: &Arguments, client: &kube::Client, policy: SpokePolicy) -> Self {
         let deployment = OwnDeployment {
             client: client.clone(),
             namespace: arguments.namespace.clone(),
             name: arguments.deployment.clone(),
         };
-        Self::of(deployment, arguments.upgrade_from.clone(), VERSION)
+        Upgrades {
+            policy: Some(policy),
+            ..Self::of(deployment, arguments.upgrade_from.clone(), VERSION)
+        }
     }
 
     fn of(deployment: OwnDeployment, allowed: Vec<String>, running: &'static str) -> Self {
         Upgrades {
             deployment,
             allowed,
+            policy: None,
             running,
             told: Mutex::default(),
         }
@@ -121,7 +127,7 @@ impl Upgrades {
             tracing::info!(version = self.running, image = seen.image, "the agent was upgraded");
             return Ok(None);
         }
-        match plan::begin(self.running, wanted, &seen, &self.allowed, Timestamp::now()) {
+        match plan::begin(self.running, wanted, &seen, &self.allowed(), Timestamp::now()) {
             Step::Nothing => Ok(None),
             Step::Refuse(why) => Ok(Some(why)),
             Step::Try(attempt) => {
@@ -133,6 +139,15 @@ impl Upgrades {
                 tracing::warn!(from = attempt.from, to = attempt.to, until = %attempt.deadline, "the agent is upgraded");
                 Ok(None)
             }
+        }
+    }
+
+    /// Repositories that images may come from: those of the policy file, else those of the arguments.
+    fn allowed(&self) -> Vec<String> {
+        match self.policy.as_ref().and_then(SpokePolicy::upgrade_from) {
+            Some(none) if none.is_empty() => vec!["none".to_owned()],
+            Some(named) => named,
+            None => self.allowed.clone(),
         }
     }
 

@@ -90,7 +90,7 @@ pub fn begin(running: &str, wanted: &str, seen: &Seen, allowed: &[String], now: 
     };
     if !allowed.is_empty() && !allowed.iter().any(|allowed| allowed == repository) {
         return Step::Refuse(format!(
-            "images of {repository} are not allowed by --upgrade-from, which names {}",
+            "images of {repository} are not allowed here: --upgrade-from, or upgradeFrom of the policy file, names {}",
             allowed.join(", ")
         ));
     }
@@ -231,9 +231,9 @@ mod tests {
             HERE,
             None,
             &["other/nave-agent"],
-            "not allowed by --upgrade-from, which names other/nave-agent",
+            "not allowed here: --upgrade-from, or upgradeFrom of the policy file, names other/nave-agent",
         );
-        check("1.3.0", HERE, None, &["none"], "not allowed by --upgrade-from");
+        check("1.3.0", HERE, None, &["none"], "not allowed here: --upgrade-from");
         check("1.3", HERE, None, &[], "\"1.3\" is no version");
         check("1.3.0/../x", HERE, None, &[], "is no version");
         check("1.3.0+b", HERE, None, &[], "build metadata");

@@ -65,7 +65,7 @@ async fn an_image_is_changed_noted_and_taken_back() -> Result<()> {
     // What is not allowed is not run, and changes nothing.
     let strict = Upgrades::of(own.clone(), vec!["elsewhere/nave-agent".to_owned()], VERSION);
     assert!(strict.welcomed("99.0.0").await);
-    assert!(strict.outcome().await.1.contains("not allowed by --upgrade-from"));
+    assert!(strict.outcome().await.1.contains("not allowed here: --upgrade-from"));
     assert_eq!(image_of(&deployments.get("nave-agent").await?), before);
 
     // The guard is there, of the image that works, and then the image is changed.

@@ -124,7 +124,59 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
     assert!(observe::deployment(&eu, "kube-system", "search").await?.is_none());
     assert!(observe::deployment(&eu, "flux-system", "search").await?.is_none());
 
+    the_policy_of_the_cluster_is_above_the_hub(fleet).await?;
     claimed_labels_select_nothing(fleet).await
+}
+
+/// What the hub grants ends where the policy file of the cluster's own people says so.
+async fn the_policy_of_the_cluster_is_above_the_hub(fleet: &mut Fleet) -> Result<()> {
+    let agent = fleet.agents.get_mut("eu-1").context("eu-1 has an agent")?;
+    std::fs::write(&agent.policy_file, format!("deniedNamespaces: [{TENANT}]\n"))?;
+    agent.kill9();
+    agent.restart().await?;
+    let hub = fleet.hub_plane.client();
+    eventually(CHANGE, "the hub knows that there is a policy", || async {
+        let cluster = fleet::get(&hub, "fleet.nave.dev/v1alpha1", "Cluster", WORKSPACE, "eu-1").await?;
+        let digest = cluster["status"]["policyDigest"].as_str().unwrap_or_default();
+        let limited = condition(&cluster, "PolicyLimited");
+        anyhow::ensure!(
+            limited["status"] == "True" && digest.starts_with("sha256:"),
+            "{:#}",
+            cluster["status"]
+        );
+        Ok(())
+    })
+    .await?;
+    apply_tenant(fleet, json!({"template": {"spec": {"timeout": "61s"}}})).await?;
+    eventually(CHANGE, "the policy refuses what the hub grants", || async {
+        let object = tenant(fleet).await?;
+        let text = object["status"].to_string();
+        let refused = condition(&object, "Ready")["status"] == "False" && text.contains("(deniedNamespaces)");
+        anyhow::ensure!(refused, "{text}");
+        Ok(())
+    })
+    .await?;
+    let eu = fleet.planes["eu-1"].client();
+    let kept = observe::deployment(&eu, TENANT, "search").await?;
+    assert!(kept.is_some(), "a policy refuses changes and deletes nothing");
+
+    // A policy that allows it is noticed by the running agent.
+    std::fs::write(&fleet.agents["eu-1"].policy_file, format!("namespaces: [{TENANT}]\n"))?;
+    eventually(CHANGE, "the agent reads the policy again", || async {
+        let read = fleet.agents["eu-1"].log().matches("caps what a hub may do").count();
+        anyhow::ensure!(read >= 2, "read {read} times");
+        Ok(())
+    })
+    .await?;
+    apply_tenant(fleet, json!({"template": {"spec": {"timeout": "62s"}}})).await?;
+    eventually(CHANGE, "the tenant's service is healthy again", || async {
+        let object = tenant(fleet).await?;
+        let current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+        let ready = object["status"]["clusters"]["ready"] == 1 && condition(&object, "Ready")["status"] == "True";
+        anyhow::ensure!(current && ready, "{:#}", object["status"]);
+        Ok(())
+    })
+    .await
 }
 
 /// The namespace and the account that the cluster's owner gives the tenant, with rights in that namespace only.
