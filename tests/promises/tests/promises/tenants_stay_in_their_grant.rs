@@ -42,16 +42,16 @@ async fn promise(fleet: &mut Fleet) -> Result<()> {
     }
     // eu-1 names the tenant, staging does not.
     let clusters: Api<nave_crds::Cluster> = Api::namespaced(hub.clone(), WORKSPACE);
-    clusters
-        .patch(
-            "eu-1",
-            &PatchParams::default(),
-            &Patch::Merge(json!({"spec": {"access": [
-                {"workspace": WORKSPACE, "admin": true},
-                {"workspace": TENANT, "namespaces": [TENANT], "serviceAccountName": TENANT},
-            ]}})),
-        )
-        .await?;
+    let access = Patch::Merge(json!({"spec": {"access": [
+        {"workspace": WORKSPACE, "admin": true},
+        {"workspace": TENANT, "namespaces": [TENANT], "serviceAccountName": TENANT},
+    ]}}));
+    // An agent is ready before it has joined, and works also if it never does.
+    eventually(CHANGE, "eu-1 has joined and names the tenant", || async {
+        clusters.patch("eu-1", &PatchParams::default(), &access).await?;
+        Ok(())
+    })
+    .await?;
     prepare_tenant(&fleet.planes["eu-1"].client()).await?;
     prepare_tenant(&fleet.planes["staging"].client()).await?;
 
