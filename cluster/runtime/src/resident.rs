@@ -123,7 +123,8 @@ mod tests {
 7ffd3d9f9000-7ffd3d9fb000 r-xp 00000000 00:00 0 [vdso]
 broken
 ";
-        assert_eq!(text_ranges(maps), [0x563d_3b0e_2000..0x563d_3cfc_d000]);
+        let text = 0x563d_3b0e_2000..0x563d_3cfc_d000;
+        assert_eq!(text_ranges(maps), [text]);
     }
 
     #[test]
