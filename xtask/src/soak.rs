@@ -45,16 +45,7 @@ pub fn run(name: &str, seed: u64, rounds: Option<u64>) -> Result<()> {
     };
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
-        // Some take too long to be run with all other tests.
-        .args([
-            "test",
-            "--package",
-            package,
-            test,
-            "--",
-            "--nocapture",
-            "--include-ignored",
-        ])
+        .args(["test", "--package", package, test, "--", "--nocapture"])
         .env("SEED", seed.to_string());
     if let Some(rounds) = rounds {
         command.env("ROUNDS", rounds.to_string());
