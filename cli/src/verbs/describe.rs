@@ -4,6 +4,7 @@ mod cluster;
 mod fleet;
 mod history;
 mod text;
+mod told;
 mod traffic;
 
 use anyhow::{Result, anyhow};

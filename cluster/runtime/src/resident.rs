@@ -3,8 +3,8 @@
 //! The kernel maps sixteen pages of text around each one that is touched, and keeps them mapped while memory is plenty: of
 //! the 32 MiB of an agent that has nothing to do, 26 are text, and almost all of it is never run again until there is
 //! work. So a quiet process lets go of its text. The pages stay in the kernel's cache, the first to be reclaimed there,
-//! and come back by a fault of about a microsecond each when they are run; nothing is read from the disk for it unless
-//! the kernel did need the memory.
+//! and come back by a page fault when they are run; nothing is read from the disk for it unless the kernel did need the
+//! memory.
 
 #[cfg(target_os = "linux")]
 use std::{ops::Range, time::Duration};

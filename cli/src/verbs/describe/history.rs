@@ -1,9 +1,9 @@
 //! What became of the fleet objects on a cluster, as its hub remembers.
 
-use http::Request;
-use kube::{ResourceExt, api::DynamicObject};
+use kube::api::DynamicObject;
 use serde_json::Value;
 
+use super::told;
 use crate::{
     connection::Connection,
     fields::{self, field},
@@ -15,16 +15,7 @@ const LINES: usize = 20;
 
 /// The latest transitions, oldest first; nothing where the hub serves no live reads, or the caller may not see events.
 pub(super) async fn of_cluster(connection: &Connection, cluster: &DynamicObject) -> Table {
-    let path = format!(
-        "/apis/live.fleet.nave.dev/v1alpha1/namespaces/{}/clusters/{}/history",
-        cluster.namespace().unwrap_or_default(),
-        cluster.name_any()
-    );
-    let answer = match Request::get(path).body(Vec::new()) {
-        Ok(request) => connection.client.request::<Value>(request).await.ok(),
-        Err(_) => None,
-    };
-    table(&answer.unwrap_or_default())
+    table(&told::by_hub(connection, cluster, "history").await)
 }
 
 fn table(answer: &Value) -> Table {

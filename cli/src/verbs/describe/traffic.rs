@@ -1,23 +1,14 @@
 //! What the link of a cluster carried, as its hub counts.
 
-use http::Request;
-use kube::{ResourceExt, api::DynamicObject};
+use kube::api::DynamicObject;
 use serde_json::Value;
 
+use super::told;
 use crate::{connection::Connection, fields::field, table::Table};
 
 /// The last days, oldest first; nothing where the hub serves no live reads, or the caller may not see events.
 pub(super) async fn of_cluster(connection: &Connection, cluster: &DynamicObject) -> Table {
-    let path = format!(
-        "/apis/live.fleet.nave.dev/v1alpha1/namespaces/{}/clusters/{}/traffic",
-        cluster.namespace().unwrap_or_default(),
-        cluster.name_any()
-    );
-    let answer = match Request::get(path).body(Vec::new()) {
-        Ok(request) => connection.client.request::<Value>(request).await.ok(),
-        Err(_) => None,
-    };
-    table(&answer.unwrap_or_default())
+    table(&told::by_hub(connection, cluster, "traffic").await)
 }
 
 fn table(answer: &Value) -> Table {
