@@ -27,6 +27,7 @@ mod fleet_owned;
 mod flux_kinds;
 mod hints;
 mod kinds;
+mod later;
 mod live;
 mod manifests;
 mod output;

@@ -2,17 +2,15 @@
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use clap::Parser;
-
 use crate::{
     arguments::CommandLine,
     failure::{Coded, Quiet},
-    hints, say,
+    hints, later, say,
 };
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
-    let command_line = CommandLine::parse();
+    let command_line = later::parse::<CommandLine>();
     // The one that kube is built with; another crate may have installed the same one first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

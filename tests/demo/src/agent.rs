@@ -72,6 +72,11 @@ impl Agent {
         })
     }
 
+    /// Sets an environment variable for all lives to come.
+    pub fn env(&mut self, key: &str, value: &str) {
+        self.program.env(key, value);
+    }
+
     /// Starts the process (again) and waits until it is ready.
     pub async fn restart(&mut self) -> Result<()> {
         self.program.launch()?;

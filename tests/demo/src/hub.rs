@@ -24,6 +24,13 @@ pub struct Hub {
 impl Hub {
     /// Starts a hub against `plane`, with its storage and its log below `folder`.
     pub async fn start(plane: &Plane, folder: &Path, more: &[&str]) -> Result<Self> {
+        let mut hub = Self::prepare(plane, folder, more)?;
+        hub.restart().await?;
+        Ok(hub)
+    }
+
+    /// The same without starting it.
+    pub fn prepare(plane: &Plane, folder: &Path, more: &[&str]) -> Result<Self> {
         let [link, storage, metrics, health, hint] = local_addresses()?;
         std::fs::create_dir_all(folder)?;
         let mut arguments: Vec<String> = [
@@ -55,20 +62,28 @@ impl Hub {
         .map(str::to_owned)
         .to_vec();
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
-        let mut hub = Hub {
+        Ok(Hub {
             program: Program::new("nave-hub", arguments, &health),
             link,
             hint_url: format!("http://{hint}/hint"),
             metrics_url: format!("http://{metrics}/metrics"),
-        };
-        hub.restart().await?;
-        Ok(hub)
+        })
+    }
+
+    /// Sets an environment variable for all lives to come.
+    pub fn env(&mut self, key: &str, value: &str) {
+        self.program.env(key, value);
     }
 
     /// Starts the process (again) and waits until it is ready.
     pub async fn restart(&mut self) -> Result<()> {
         self.program.launch()?;
         self.program.wait_ready().await
+    }
+
+    /// Starts the process and does not wait.
+    pub fn launch(&mut self) -> Result<()> {
+        self.program.launch()
     }
 
     /// Kills the process with -9 and leaves it dead.

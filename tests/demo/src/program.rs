@@ -14,6 +14,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 pub struct Program {
     name: &'static str,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     health: String,
     process: Option<Proc>,
     /// What its former lives logged.
@@ -26,17 +27,27 @@ impl Program {
         Program {
             name,
             arguments,
+            environment: Vec::new(),
             health: format!("http://{health}/readyz"),
             process: None,
             past: String::new(),
         }
     }
 
+    /// Sets an environment variable for all lives to come.
+    pub fn env(&mut self, key: &str, value: &str) {
+        self.environment.push((key.to_owned(), value.to_owned()));
+    }
+
     /// Starts it and does not wait; builds it first if need be.
     pub fn launch(&mut self) -> Result<()> {
         self.kill9();
         let program = tokio::task::block_in_place(|| binary(self.name))?;
-        self.process = Some(Launch::new(self.name, program).args(&self.arguments).start()?);
+        let mut launch = Launch::new(self.name, program).args(&self.arguments);
+        for (key, value) in &self.environment {
+            launch = launch.env(key, value);
+        }
+        self.process = Some(launch.start()?);
         Ok(())
     }
 
@@ -59,7 +70,7 @@ impl Program {
 
     /// Asks it to end (SIGTERM) and waits.
     pub async fn stop(&mut self) -> Result<()> {
-        if let Some(process) = self.process.take() {
+        if let Some(process) = self.process.take_if(|process| process.is_running()) {
             process.terminate(STOP_WITHIN).await?;
             self.past += &process.log();
         }
@@ -68,7 +79,8 @@ impl Program {
 
     /// The process id while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Proc::pid)
+        let process = self.process.as_ref().filter(|process| process.is_running());
+        process.map(Proc::pid)
     }
 
     /// Resident memory in KiB.

@@ -12,7 +12,11 @@ use nave_identity::JoinToken as Token;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{Trouble, Work, disk::Disk};
+use crate::{
+    Trouble, Work,
+    clock::{Clock, Preload},
+    disk::Disk,
+};
 
 const WORKSPACE: &str = "fleet";
 const NAMESPACE: &str = "soak";
@@ -26,6 +30,8 @@ pub struct World {
     agent: Agent,
     relay: UdpRelay,
     disks: [Disk; 2],
+    /// Of the hub and of the agent.
+    clocks: [Clock; 2],
     repository: GitRepo,
     _server: GitServer,
     _folder: TempDir,
@@ -62,7 +68,16 @@ impl World {
             let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
             fleet::apply(&client, &object).await?;
         }
-        let hub = Hub::start(&planes[0], disks[0].folder(), &["--link-heartbeat=1s"]).await?;
+        let preload = Preload::compile(folder.path())?;
+        let clocks = [
+            Clock::make(&preload, folder.path().join("clock-of-the-hub"))?,
+            Clock::make(&preload, folder.path().join("clock-of-the-agent"))?,
+        ];
+        let mut hub = Hub::prepare(&planes[0], disks[0].folder(), &["--link-heartbeat=1s"])?;
+        for (key, value) in clocks[0].environment() {
+            hub.env(key, &value);
+        }
+        hub.restart().await?;
         let server = GitServer::start(GitServerOptions {
             hint_url: Some(hub.hint_url.clone()),
             ..GitServerOptions::default()
@@ -75,7 +90,11 @@ impl World {
         let mut token: Token = Hub::token(&nave, WORKSPACE, SPOKE, &more).await?.parse()?;
         token.addresses = vec![relay.address().to_string()];
         let more = ["--link-transport=quic"];
-        let agent = Agent::start(&planes[1], disks[1].folder(), Some(token.to_text().as_str()), &more).await?;
+        let mut agent = Agent::prepare(&planes[1], disks[1].folder(), Some(token.to_text().as_str()), &more)?;
+        for (key, value) in clocks[1].environment() {
+            agent.env(key, &value);
+        }
+        agent.restart().await?;
         let began = planes[1].audit()?.mark()?;
         let mut world = World {
             planes,
@@ -83,6 +102,7 @@ impl World {
             agent,
             relay,
             disks,
+            clocks,
             repository,
             _server: server,
             _folder: folder,
@@ -152,13 +172,26 @@ impl World {
             Trouble::FillAgent => self.disks[1].fill()?,
             Trouble::Cut => self.relay.cut(),
             Trouble::Rebind => self.relay.rebind(),
+            Trouble::TurnHub(jump) => {
+                self.clocks[0].jump(jump)?;
+                if self.hub.pid().is_none() {
+                    self.hub.launch()?;
+                }
+            }
+            Trouble::TurnAgent(jump) => {
+                self.clocks[1].jump(jump)?;
+                if self.agent.pid().is_none() {
+                    self.agent.launch()?;
+                }
+            }
         }
         Ok(())
     }
 
-    /// The end of all trouble: disks have room, the way is open, processes run.
+    /// The end of all trouble: disks have room, clocks are right, the way is open, processes run.
     pub async fn mend(&mut self) -> Result<()> {
         self.disks.iter().try_for_each(Disk::empty)?;
+        self.clocks.iter().try_for_each(Clock::mend)?;
         self.relay.heal();
         if self.hub.pid().is_none() {
             self.hub.restart().await?;
