@@ -1,6 +1,6 @@
 //! The functions of Helm templates: Sprig's and Helm's own pure ones.
 //!
-//! [`Context`] (time, seed) ─► [`register`] ─► functions of `nave_gotemplate`
+//! [`Context`] (time, seed) ─► [`functions`] ─► functions of `nave_gotemplate`
 //!
 //! The references are `github.com/Masterminds/sprig/v3` 3.3.0 and Helm 4.3.1. `env` and `expandenv` do not exist, as in
 //! Helm. What needs a chart, a cluster or the evaluator (`include`, `tpl`, `lookup`) is registered by the chart engine.
@@ -54,13 +54,34 @@ pub struct Context {
     pub seed: [u8; 32],
 }
 
-/// Adds every function of Sprig, and Helm's pure ones over them, in place of those with the same names.
+/// Go's built-in functions, every function of Sprig, and Helm's pure ones.
 ///
-/// Functions registered together share one stream of random numbers: register once per render.
-pub fn register(functions: &mut Functions, context: &Context) {
+/// What needs neither time nor chance is made once for each thread. The others share one stream of random numbers: ask once
+/// per render.
+#[must_use]
+pub fn functions(context: &Context) -> Functions {
+    thread_local! {
+        static PURE: Rc<Functions> = Rc::new(pure());
+    }
+    let mut functions = Functions::over(PURE.with(Rc::clone));
+    add_impure(&mut functions, context);
+    functions
+}
+
+/// What is another function in each render. Its names are no other function's, so that the order does not matter.
+fn add_impure(functions: &mut Functions, context: &Context) {
     let mut table = Table::new(functions);
     let now = GoTime::from_timestamp(context.now);
     let random = Rc::new(RefCell::new(Random::new(context.seed)));
+    dates::register(&mut table, &now);
+    regexes::register(&mut table, &Rc::new(RefCell::new(Cache::default())));
+    random::register(&mut table, &random);
+    crypto::register(&mut table, &now, &random);
+}
+
+fn pure() -> Functions {
+    let mut functions = Functions::builtin();
+    let mut table = Table::new(&mut functions);
     strings::register(&mut table);
     case::register(&mut table);
     wrap::register(&mut table);
@@ -72,12 +93,26 @@ pub fn register(functions: &mut Functions, context: &Context) {
     defaults::register(&mut table);
     reflection::register(&mut table);
     json::register(&mut table);
-    dates::register(&mut table, &now);
     paths::register(&mut table);
-    regexes::register(&mut table, &Rc::new(RefCell::new(Cache::default())));
     semvers::register(&mut table);
     urls::register(&mut table);
-    random::register(&mut table, &random);
-    crypto::register(&mut table, &now, &random);
     helm::register(&mut table);
+    functions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_between_renders_replaces_nothing_that_does_not() {
+        let mut impure = Functions::none();
+        let context = Context {
+            now: jiff::Timestamp::UNIX_EPOCH,
+            seed: [0; 32],
+        };
+        add_impure(&mut impure, &context);
+        let pure = pure();
+        assert_eq!(impure.names().find(|name| pure.has(name)), None);
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use nave_gotemplate::{Functions, Map, MissingKey, Session, Templates, Value};
+use nave_gotemplate::{Map, MissingKey, Session, Templates, Value};
 use nave_sprig::Context;
 
 use super::RenderError;
@@ -19,12 +19,11 @@ pub(super) fn all(
     request: &RenderRequest,
     values: Rc<Map>,
 ) -> Result<BTreeMap<String, String>, RenderError> {
-    let mut functions = Functions::builtin();
     let context = Context {
         now: request.now,
         seed: request.seed,
     };
-    nave_sprig::register(&mut functions, &context);
+    let mut functions = nave_sprig::functions(&context);
     functions::add(&mut functions, request);
 
     let found = templates(chart, request, values);

@@ -117,9 +117,11 @@ impl Function {
     }
 }
 
-/// The functions that a set of templates may call, by name.
+/// The functions that a set of templates may call, by name: its own, and behind them those that many sets share.
 #[derive(Clone, Default)]
 pub struct Functions {
+    /// Never has shared functions itself.
+    shared: Option<Rc<Functions>>,
     table: Vec<(Rc<str>, Function)>,
     /// Names come from the program and not from templates, so that nobody can make them collide.
     by_name: FxHashMap<Rc<str>, usize>,
@@ -139,11 +141,25 @@ impl Functions {
     #[must_use]
     pub fn builtin() -> Self {
         let mut functions = Self {
+            shared: None,
             table: Vec::with_capacity(USUAL),
             by_name: FxHashMap::with_capacity_and_hasher(USUAL, rustc_hash::FxBuildHasher),
         };
         crate::builtin::install(&mut functions);
         functions
+    }
+
+    /// All of `shared`, without a copy of them; what is inserted stands before them.
+    ///
+    /// # Panics
+    /// When `shared` was made by this function too.
+    #[must_use]
+    pub fn over(shared: Rc<Functions>) -> Self {
+        assert!(shared.shared.is_none(), "functions are shared on one level");
+        Self {
+            shared: Some(shared),
+            ..Self::default()
+        }
     }
 
     /// Adds a function, in place of one with the same name.
@@ -160,26 +176,69 @@ impl Functions {
     /// The function with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Function> {
-        self.by_name.get(name).map(|index| &self.table[*index].1)
+        self.index_of(name).map(|index| self.at(index).1)
     }
 
     /// Whether there is a function with this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.by_name.contains_key(name)
+        self.index_of(name).is_some()
     }
 
-    /// All names, in the order of their insertion.
+    /// All names: the shared ones first, each part in the order of its insertion.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.table.iter().map(|(name, _)| &**name)
+        let shared = self.shared.iter().flat_map(|shared| &shared.table);
+        shared
+            .filter(|(name, _)| !self.by_name.contains_key(name))
+            .chain(&self.table)
+            .map(|(name, _)| &**name)
     }
 
+    /// Shared functions have the first numbers, so that they do not change when another one is inserted.
     pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).copied()
+        match self.by_name.get(name) {
+            Some(index) => Some(self.shared_count() + index),
+            None => self.shared.as_ref()?.by_name.get(name).copied(),
+        }
     }
 
     pub(crate) fn at(&self, index: usize) -> (&Rc<str>, &Function) {
-        let (name, function) = &self.table[index];
+        let (name, function) = match &self.shared {
+            Some(shared) if index < shared.table.len() => &shared.table[index],
+            _ => &self.table[index - self.shared_count()],
+        };
         (name, function)
+    }
+
+    fn shared_count(&self) -> usize {
+        self.shared.as_ref().map_or(0, |shared| shared.table.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answering(answer: bool) -> Function {
+        Function::new(&[], move |_, _| Ok(answer.into()))
+    }
+
+    #[test]
+    fn own_functions_stand_before_shared_ones() {
+        let mut shared = Functions::none();
+        shared.insert("a", answering(true));
+        shared.insert("b", answering(false));
+        let mut functions = Functions::over(Rc::new(shared));
+        let before = functions.index_of("b").unwrap();
+        functions.insert("c", answering(true));
+        functions.insert("a", answering(false));
+        assert_eq!(functions.names().collect::<Vec<_>>(), ["b", "c", "a"]);
+        assert_eq!(functions.index_of("b"), Some(before));
+        for name in ["a", "b", "c"] {
+            let index = functions.index_of(name).unwrap();
+            assert_eq!(&**functions.at(index).0, name);
+        }
+        assert!(functions.index_of("a").unwrap() >= 2, "the own one, not the shared one");
+        assert!(functions.has("c") && !functions.has("d") && functions.get("b").is_some());
     }
 }

@@ -14,6 +14,7 @@ mod parse;
 mod quotes;
 mod read;
 mod scalar;
+mod simple;
 mod write;
 
 pub use node::{Map, Node, Scalar, Style, Tag};

@@ -7,6 +7,7 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle};
 
 use super::colons::Colons;
 use super::quotes;
+use super::simple;
 use super::{Dialect, Map, Node, Scalar, SmolStr, Style, Tag, YamlError, resolve};
 
 /// Go's limits on aliases: how much of a document may come from them, by its size.
@@ -43,8 +44,25 @@ pub fn parse_nodes(text: &str, dialect: Dialect) -> Result<Vec<Node>, YamlError>
     Ok(documents)
 }
 
-/// Reads documents, and again where lines of texts in quotes stand further left than the parser takes them.
+/// Reads documents: simple ones in one pass, the others with the parser.
 fn read(text: &str, dialect: Dialect, line: usize, limit: usize, into: &mut Vec<Node>) -> Result<(), YamlError> {
+    match simple::read(text, dialect, line) {
+        Some(nodes) => {
+            into.extend(nodes);
+            Ok(())
+        }
+        None => read_by_parser(text, dialect, line, limit, into),
+    }
+}
+
+/// Reads documents, and again where lines of texts in quotes stand further left than the parser takes them.
+pub(super) fn read_by_parser(
+    text: &str,
+    dialect: Dialect,
+    line: usize,
+    limit: usize,
+    into: &mut Vec<Node>,
+) -> Result<(), YamlError> {
     let before = into.len();
     let most = text.len() + quotes::most_added(text.len());
     let mut mended = None;
@@ -434,6 +452,22 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A scalar without quotes and tag, at a line and column from 1.
+pub(super) fn plain_scalar(text: &str, dialect: Dialect, line: usize, column: usize) -> Scalar {
+    Scalar {
+        text: SmolStr::new(text),
+        tag: if text == "<<" {
+            Tag::Merge
+        } else {
+            resolve(text, dialect)
+        },
+        style: Style::Plain,
+        line: u32::try_from(line).unwrap_or(u32::MAX),
+        column: u32::try_from(column).unwrap_or(u32::MAX),
+        twin: 0,
+    }
+}
+
 fn merge_sources(node: &Node) -> Option<Vec<Arc<Map>>> {
     match node {
         Node::Map(map) => Some(vec![map.clone()]),
@@ -448,7 +482,7 @@ fn merge_sources(node: &Node) -> Option<Vec<Arc<Map>>> {
     }
 }
 
-fn has_equal_keys(entries: &[(Scalar, Node)]) -> bool {
+pub(super) fn has_equal_keys(entries: &[(Scalar, Node)]) -> bool {
     // Most maps are small, and comparing a handful of short texts beats hashing them.
     if entries.len() <= 16 {
         return entries

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use nave_gotemplate::{Functions, GoType, Limits, Map, MissingKey, Session, Templates, Value};
-use nave_sprig::{Context, register};
+use nave_gotemplate::{GoType, Limits, Map, MissingKey, Session, Templates, Value};
+use nave_sprig::{Context, functions};
 use serde_json::{Value as Json, json};
 
 #[test]
@@ -44,14 +44,10 @@ fn check(case: &Json) -> Result<bool, String> {
     if HOST.iter().any(|name| text.contains(name)) {
         return Ok(false);
     }
-    let mut functions = Functions::builtin();
-    register(
-        &mut functions,
-        &Context {
-            now: "2024-05-06T07:08:09Z".parse().expect("a time"),
-            seed: [1; 32],
-        },
-    );
+    let mut functions = functions(&Context {
+        now: "2024-05-06T07:08:09Z".parse().expect("a time"),
+        seed: [1; 32],
+    });
     let mut templates = Templates::new("gotpl", functions);
     templates.set_missing_key(MissingKey::Zero);
     let name = "conf/templates/case.yaml";

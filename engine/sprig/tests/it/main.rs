@@ -5,14 +5,13 @@ mod charts;
 mod crypto;
 mod recorded;
 
-use nave_gotemplate::{Functions, Limits, MissingKey, RenderError, Session, Templates, Value};
-use nave_sprig::{Context, register};
+use nave_gotemplate::{Limits, MissingKey, RenderError, Session, Templates, Value};
+use nave_sprig::{Context, functions};
 
 /// Renders one template as Helm does, with `values` as `.Values`.
 fn render_within(template: &str, values: &serde_json::Value, limits: Limits) -> Result<String, RenderError> {
-    let mut functions = Functions::builtin();
     let now = "2024-05-06T07:08:09.123456789Z".parse().expect("a time");
-    register(&mut functions, &Context { now, seed: [7; 32] });
+    let functions = functions(&Context { now, seed: [7; 32] });
     let mut templates = Templates::new("t", functions);
     templates.set_missing_key(MissingKey::Zero);
     templates.parse("t", template.as_bytes())?;
