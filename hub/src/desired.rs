@@ -285,6 +285,10 @@ impl DesiredState for Desired {
         self.existing(cluster).map(|state| state.headers()).unwrap_or_default()
     }
 
+    fn current_of(&self, cluster: &ClusterKey, owner: &OwnerKey) -> Option<ItemHeader> {
+        self.existing(cluster)?.header(owner)
+    }
+
     fn rebuilt(&self) {
         self.rebuilt
             .send_if_modified(|rebuilt| !std::mem::replace(rebuilt, true));

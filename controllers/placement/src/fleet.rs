@@ -51,6 +51,7 @@ struct Memory {
     /// What the last complete plan was made from; `None` when it has to be made again.
     inputs: Option<Inputs>,
     planned: Arc<Planned>,
+    looked: Option<Instant>,
     written: Option<Instant>,
     /// Products and sources applied on the hub: digest and generation afterwards.
     applied: HashMap<String, (String, Option<i64>)>,
@@ -162,9 +163,19 @@ impl<K: FleetKind> FleetReconciler<K> {
         self.report(fleet, &planned).await
     }
 
-    /// Writes the status if it changed, and at most once a second.
+    /// Writes the status if it changed, and at most once a second. Each look is at all clusters, and a thousand agents that
+    /// come back have as much to say: so many clusters, so many milliseconds between two looks.
     async fn report(&self, fleet: &K, planned: &Planned) -> Result<Next, ReconcileError> {
         let uid = fleet.uid().unwrap_or_default();
+        let between = BETWEEN_WRITES.min(Duration::from_millis(planned.clusters.len() as u64));
+        {
+            let mut memory = self.memory();
+            let looked = &mut memory.entry(uid.clone()).or_default().looked;
+            if let Some(since) = looked.map(|looked| looked.elapsed()).filter(|since| *since < between) {
+                return Ok(Next::After(between - since));
+            }
+            *looked = Some(Instant::now());
+        }
         let rows = self.rows(fleet, planned);
         let plan = self.ports.statuses.plan(&convert::owner_of(fleet));
         // The shared watch may lag behind our own last write; then this repeats it, which is harmless.

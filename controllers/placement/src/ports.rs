@@ -78,6 +78,12 @@ pub trait DesiredState: Send + Sync + 'static {
     /// The items that a cluster has now, without their content.
     fn current(&self, cluster: &ClusterKey) -> Vec<ItemHeader>;
 
+    /// That of one owner among them.
+    fn current_of(&self, cluster: &ClusterKey, owner: &OwnerKey) -> Option<ItemHeader> {
+        let items = self.current(cluster);
+        items.into_iter().find(|item| item.owner.uid == owner.uid)
+    }
+
     /// Every fleet object that was there at the start has been planned once. Before this nothing may
     /// be sent: what is missing may only not have been planned yet.
     fn rebuilt(&self);

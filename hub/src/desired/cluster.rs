@@ -139,6 +139,13 @@ impl ClusterState {
             .collect()
     }
 
+    /// What is planned of one owner.
+    pub fn header(&self, owner: &OwnerKey) -> Option<ItemHeader> {
+        let plans = self.plans();
+        let header = plans.planned.get(&owner.item_key())?;
+        (header.owner.uid == owner.uid).then(|| header.clone())
+    }
+
     /// Planned items.
     pub fn headers(&self) -> Vec<ItemHeader> {
         self.plans().planned.values().cloned().collect()

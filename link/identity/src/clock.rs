@@ -9,6 +9,9 @@ use rustls_pki_types::UnixTime;
 /// When this program was built (seconds since 1970), or `SOURCE_DATE_EPOCH` of that build.
 pub const BUILD_TIME_SECONDS: u64 = parse_decimal(env!("NAVE_BUILD_EPOCH_SECONDS"));
 
+/// How far a hub leads a clock that may be right, in seconds.
+const MOST_LED: u64 = 24 * 60 * 60;
+
 /// The latest moment that is known to have passed, whatever the system clock says.
 ///
 /// It starts at the build time and is raised by each time that an authenticated hub states, so that a spoke whose clock
@@ -22,9 +25,18 @@ impl TimeFloor {
         Self(Arc::new(AtomicU64::new(seconds.max(BUILD_TIME_SECONDS))))
     }
 
-    /// Raises the floor to a time that an authenticated hub stated; a lower one changes nothing.
-    pub fn raise(&self, seconds: u64) {
-        self.0.fetch_max(seconds, Ordering::Relaxed);
+    /// Raises the floor to a time that an authenticated hub stated, in seconds since 1970; a lower one changes nothing.
+    ///
+    /// An agent whose own clock may be right (it is behind nothing that the program knows) is led by a day at most: a hub
+    /// whose clock runs years ahead for a minute would otherwise never be believed again once it is mended.
+    pub fn raise(&self, stated: u64, system: UnixTime) {
+        let system = system.as_secs();
+        let most = if system < BUILD_TIME_SECONDS {
+            u64::MAX
+        } else {
+            system.saturating_add(MOST_LED)
+        };
+        self.0.fetch_max(stated.min(most), Ordering::Relaxed);
     }
 
     /// The floor in seconds since 1970, to be stored.
@@ -63,11 +75,22 @@ mod tests {
     fn floor_only_rises_and_a_clock_at_1970_is_lifted() {
         let floor = TimeFloor::default();
         assert_eq!(floor.seconds(), BUILD_TIME_SECONDS);
-        floor.raise(BUILD_TIME_SECONDS + 10);
-        floor.raise(5);
+        floor.raise(BUILD_TIME_SECONDS + 10, UnixTime::since_unix_epoch(Duration::ZERO));
+        floor.raise(5, UnixTime::since_unix_epoch(Duration::ZERO));
         let judged = floor.judge(UnixTime::since_unix_epoch(Duration::ZERO));
         assert_eq!(judged.as_secs(), BUILD_TIME_SECONDS + 10);
         let ahead = UnixTime::since_unix_epoch(Duration::from_secs(BUILD_TIME_SECONDS + 99));
         assert_eq!(floor.judge(ahead).as_secs(), BUILD_TIME_SECONDS + 99);
+    }
+
+    #[test]
+    fn a_hub_years_ahead_leads_only_a_clock_that_is_surely_wrong() {
+        let years = BUILD_TIME_SECONDS + 5 * 365 * MOST_LED;
+        let floor = TimeFloor::default();
+        let right = UnixTime::since_unix_epoch(Duration::from_secs(BUILD_TIME_SECONDS + 100));
+        floor.raise(years, right);
+        assert_eq!(floor.seconds(), BUILD_TIME_SECONDS + 100 + MOST_LED);
+        floor.raise(years, UnixTime::since_unix_epoch(Duration::from_secs(7)));
+        assert_eq!(floor.seconds(), years);
     }
 }

@@ -38,11 +38,16 @@ impl WallClock {
     pub(crate) fn seconds(self) -> u64 {
         u64::try_from(self.wall_ms() / 1000).unwrap_or_default()
     }
+
+    /// This moment, as certificates are judged at.
+    pub(crate) fn unix(self) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(self.seconds()))
+    }
 }
 
 impl TimeProvider for WallClock {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.seconds())))
+        Some(self.unix())
     }
 }
 

@@ -101,8 +101,7 @@ impl<K: FleetKind> FleetReconciler<K> {
             .clusters
             .iter()
             .filter_map(|cluster| {
-                let items = self.ports.desired.current(&cluster.key);
-                let mine = items.into_iter().find(|item| item.owner.uid == owner.uid)?;
+                let mine = self.ports.desired.current_of(&cluster.key, &owner)?;
                 Some((cluster.key.clone(), mine))
             })
             .collect();

@@ -63,8 +63,7 @@ impl<K: FleetKind> FleetReconciler<K> {
             .iter()
             .filter(|(_, now)| now.is_some())
             .filter_map(|(cluster, _)| {
-                let items = self.ports.desired.current(cluster);
-                let mine = items.into_iter().find(|item| item.owner.uid == object.owner.uid)?;
+                let mine = self.ports.desired.current_of(cluster, &object.owner)?;
                 Some((cluster.clone(), mine))
             })
             .collect();

@@ -6,7 +6,7 @@ use nave_proto::wire::{Fact, JoinReply, JoinRequest, JoinState, SetKind};
 use nave_proto::{AfterClose, Close, CloseCode, EventQueue, ItemMap, Plans, ProtocolError, Replica, StreamKind};
 
 use super::identity::{AgentIdentity, IdentityError, IdentityStore, StoreError};
-use crate::clock::{now, wait_until};
+use crate::clock::{WallClock, now, wait_until};
 use crate::connection::{Connection, LinkError};
 use crate::dialer::{AgentDialer, DialError, DialOptions};
 
@@ -89,6 +89,7 @@ pub async fn join(
         .map_err(|error| JoinError::Identity(IdentityError::Key(error)))?;
     let floor = identity.time_floor();
     let tls = identity.tls(floor.clone()).map_err(JoinError::Identity)?;
+    let clock = options.dial.clock;
     let dialer = AgentDialer::new(options.dial).map_err(JoinError::Dial)?;
     let addresses = identity.addresses.clone();
     let dialled = dialer.dial_knowing(&addresses, tls, &mut identity.path).await;
@@ -111,7 +112,7 @@ pub async fn join(
     };
     connection.close(&close);
     let finished = dialer.finish();
-    let joined = take(identity, answer?, &floor)?;
+    let joined = take(identity, answer?, &floor, clock)?;
     store.save(identity).await.map_err(JoinError::Store)?;
     finished.await;
     Ok(joined)
@@ -159,7 +160,12 @@ async fn ask(connection: &Connection, request: JoinRequest) -> Result<JoinReply,
     }
 }
 
-fn take(identity: &mut AgentIdentity, reply: JoinReply, floor: &nave_identity::TimeFloor) -> Result<Joined, JoinError> {
+fn take(
+    identity: &mut AgentIdentity,
+    reply: JoinReply,
+    floor: &nave_identity::TimeFloor,
+    clock: WallClock,
+) -> Result<Joined, JoinError> {
     let signed = SignedRootSet::from_bytes(&reply.signed_root_set).map_err(JoinError::Roots)?;
     let pin = identity.pin().ok_or(JoinError::Identity(IdentityError::NoTrust))?;
     let roots = TrustedRoots::pinned(signed, pin).map_err(JoinError::Roots)?;
@@ -180,7 +186,7 @@ fn take(identity: &mut AgentIdentity, reply: JoinReply, floor: &nave_identity::T
     identity.believe(&roots);
     identity.cluster_namespace = reply.cluster_ns;
     identity.cluster_name = reply.cluster_name;
-    floor.raise(u64::try_from(reply.now_ms / 1000).unwrap_or_default());
+    floor.raise(u64::try_from(reply.now_ms / 1000).unwrap_or_default(), clock.unix());
     identity.note_time(floor);
     Ok(match state {
         JoinState::Admitted => Joined::Admitted,

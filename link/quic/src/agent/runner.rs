@@ -302,7 +302,8 @@ impl<H: AgentHandler, S: IdentityStore> AgentRunner<H, S> {
 
     /// Notes what `Welcome` says about the hub itself.
     pub(super) async fn note_hub(&self, hub_uid: &str, now_ms: i64) {
-        self.floor.raise(u64::try_from(now_ms / 1000).unwrap_or_default());
+        let stated = u64::try_from(now_ms / 1000).unwrap_or_default();
+        self.floor.raise(stated, self.options.dial.clock.unix());
         let mut identity = self.identity().clone();
         if identity.hub_uid == hub_uid {
             return;
