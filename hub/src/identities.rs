@@ -63,24 +63,26 @@ impl Identities {
         }
     }
 
-    /// Who the peer is that showed this certificate (DER).
+    /// Who the peer is that showed this certificate (DER). None when nobody can say yet: there is no token, and as many as
+    /// may already wait for one that was made a moment ago.
     ///
     /// # Errors
     /// It is not a certificate of a P-256 key.
-    pub async fn standing(&self, certificate: &[u8], now: Timestamp) -> Result<Standing, CertificateError> {
+    pub async fn standing(&self, certificate: &[u8], now: Timestamp) -> Result<Option<Standing>, CertificateError> {
         let peer = PeerCertificate::read(certificate, &locked::read(&self.authorities))?;
         let decide = || locked::read(&self.registry).registry.decide(&peer, now);
         let standing = decide();
         let reason = UnknownReason::NoTokens;
         if standing != (Standing::Unknown { reason }) {
-            return Ok(standing);
+            return Ok(Some(standing));
         }
         // An agent can be faster with its token than the watch is.
-        if let Ok(_place) = self.at_the_door.try_acquire() {
-            let mut any = self.any_token.subscribe();
-            let _ = tokio::time::timeout(TOKEN_ARRIVES, any.wait_for(|any| *any)).await; // none came: refused below
-        }
-        Ok(decide())
+        let Ok(_place) = self.at_the_door.try_acquire() else {
+            return Ok(None);
+        };
+        let mut any = self.any_token.subscribe();
+        let _ = tokio::time::timeout(TOKEN_ARRIVES, any.wait_for(|any| *any)).await; // none came: refused below
+        Ok(Some(decide()))
     }
 
     /// Client certificates count when one of these signed them, from now on.
@@ -343,15 +345,24 @@ mod tests {
         let reason = UnknownReason::NoTokens;
         assert_eq!(
             identities.standing(&certificate, now).await.unwrap(),
-            Standing::Unknown { reason },
+            Some(Standing::Unknown { reason }),
             "nobody waits for ever"
         );
+        let everybody = identities
+            .at_the_door
+            .acquire_many(u32::try_from(AT_THE_DOOR).unwrap())
+            .await
+            .unwrap();
+        let standing = identities.standing(&certificate, now).await.unwrap();
+        assert_eq!(standing, None, "one too many is not refused for good");
+        drop(everybody);
         let watch = identities.clone();
         tokio::spawn(async move {
             tokio::time::sleep(TOKEN_ARRIVES / 20).await;
             watch.set_token("platform/t1".into(), true);
         });
-        assert_eq!(identities.standing(&certificate, now).await.unwrap(), Standing::Joining);
+        let standing = identities.standing(&certificate, now).await.unwrap();
+        assert_eq!(standing, Some(Standing::Joining));
         identities.set_token("platform/t1".into(), false);
         assert!(!*identities.any_token.borrow());
     }

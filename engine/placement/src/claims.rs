@@ -1,8 +1,10 @@
 //! Who owns which object where: the first owner keeps it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use nave_object::ObjectId;
+use sha2::{Digest, Sha256};
 
 use crate::model::{ClusterKey, OwnerKey};
 
@@ -15,19 +17,30 @@ pub enum Place {
     Spoke(ClusterKey),
 }
 
+/// An object at a place: the beginning of the SHA-256 of both. A fleet has as many as it has objects times clusters, and
+/// nobody asks for their names.
+type Claim = [u8; 16];
+
 /// Owners of objects, by place.
 #[derive(Debug, Clone, Default)]
 pub struct Claims {
-    owners: HashMap<(Place, ObjectId), OwnerKey>,
+    owners: HashMap<Claim, Arc<OwnerKey>>,
     /// What each owner claimed for each cluster, by UID: giving up is not a search.
-    by_owner: HashMap<String, HashMap<ClusterKey, Vec<(Place, ObjectId)>>>,
+    by_owner: HashMap<String, Held>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    owner: Arc<OwnerKey>,
+    clusters: HashMap<ClusterKey, Box<[Claim]>>,
 }
 
 impl Claims {
     /// The owner of an object, if it is someone else.
     pub fn conflict(&self, place: &Place, object: &ObjectId, owner: &OwnerKey) -> Option<&OwnerKey> {
         self.owners
-            .get(&(place.clone(), object.clone()))
+            .get(&claim_of(place, object))
+            .map(|found| &**found)
             .filter(|found| found.uid != owner.uid)
     }
 
@@ -41,41 +54,44 @@ impl Claims {
         objects: impl IntoIterator<Item = ObjectId>,
     ) {
         self.give_up(&owner.uid, cluster);
+        let known = self.by_owner.get(&owner.uid);
+        let holder = known.map_or_else(|| Arc::new(owner.clone()), |held| held.owner.clone());
         let mut held = Vec::new();
         for object in objects {
-            let key = (place.clone(), object);
-            let holder = self.owners.entry(key.clone()).or_insert_with(|| owner.clone());
-            if holder.uid == owner.uid {
-                held.push(key);
+            let claim = claim_of(place, &object);
+            if self.owners.entry(claim).or_insert_with(|| holder.clone()).uid == owner.uid {
+                held.push(claim);
             }
         }
         if !held.is_empty() {
-            self.by_owner
-                .entry(owner.uid.clone())
-                .or_default()
-                .insert(cluster.clone(), held);
+            let of_owner = self.by_owner.entry(owner.uid.clone()).or_insert_with(|| Held {
+                owner: holder,
+                clusters: HashMap::new(),
+            });
+            of_owner.clusters.insert(cluster.clone(), held.into());
         }
     }
 
     /// Gives up what an owner claimed for one cluster.
     pub fn give_up(&mut self, owner_uid: &str, cluster: &ClusterKey) {
-        let Some(clusters) = self.by_owner.get_mut(owner_uid) else {
+        let Some(held) = self.by_owner.get_mut(owner_uid) else {
             return;
         };
-        for key in clusters.remove(cluster).unwrap_or_default() {
-            self.owners.remove(&key);
+        for claim in held.clusters.remove(cluster).unwrap_or_default() {
+            self.owners.remove(&claim);
         }
-        if clusters.is_empty() {
+        if held.clusters.is_empty() {
             self.by_owner.remove(owner_uid);
         }
     }
 
     /// Gives up everything that an owner claimed.
     pub fn release(&mut self, owner_uid: &str) {
-        for keys in self.by_owner.remove(owner_uid).unwrap_or_default().into_values() {
-            for key in keys {
-                self.owners.remove(&key);
-            }
+        let Some(held) = self.by_owner.remove(owner_uid) else {
+            return;
+        };
+        for claim in held.clusters.into_values().flatten() {
+            self.owners.remove(&claim);
         }
     }
 
@@ -83,6 +99,29 @@ impl Claims {
     pub fn is_empty(&self) -> bool {
         self.owners.is_empty()
     }
+}
+
+/// Each part stands behind its length, so that no two objects read the same.
+fn claim_of(place: &Place, object: &ObjectId) -> Claim {
+    let (hub, cluster_namespace, cluster) = match place {
+        Place::Hub => ("hub", "", ""),
+        Place::Spoke(cluster) => ("", cluster.namespace.as_str(), cluster.name.as_str()),
+    };
+    let mut text = Vec::with_capacity(192);
+    for part in [
+        hub,
+        cluster_namespace,
+        cluster,
+        &object.group,
+        &object.kind,
+        &object.namespace,
+        &object.name,
+    ] {
+        text.extend_from_slice(&part.len().to_le_bytes());
+        text.extend_from_slice(part.as_bytes());
+    }
+    let digest: [u8; 32] = Sha256::digest(&text).into();
+    *digest.first_chunk().expect("a digest is longer than its beginning")
 }
 
 #[cfg(test)]
@@ -129,5 +168,15 @@ mod tests {
         claims.release("a");
         claims.release("b");
         assert!(claims.is_empty());
+    }
+
+    #[test]
+    fn objects_that_read_alike_are_told_apart() {
+        let at = |namespace: &str, name: &str| Place::Spoke(ClusterKey::new(namespace, name));
+        let one = claim_of(&at("a", "bc"), &object("x"));
+        assert_ne!(one, claim_of(&at("ab", "c"), &object("x")));
+        assert_ne!(one, claim_of(&at("a", "bc"), &object("y")));
+        assert_ne!(one, claim_of(&Place::Hub, &object("x")));
+        assert_eq!(one, claim_of(&at("a", "bc"), &object("x")));
     }
 }

@@ -84,7 +84,11 @@ async fn serve(
         .standing(connection.peer_certificate(), Timestamp::now())
         .await
     {
-        Ok(standing) => standing,
+        Ok(Some(standing)) => standing,
+        Ok(None) => {
+            let close = Close::new(CloseCode::Overloaded, "too many agents wait for a join token").retry_after(2_000);
+            return refuse("waiting", close);
+        }
         Err(error) => return refuse("certificate", Close::new(CloseCode::KeyUnknown, error.to_string())),
     };
     if sessions.is_full() {
@@ -102,13 +106,9 @@ async fn serve(
             let close = Close::new(CloseCode::Overloaded, "too many agents are joining").retry_after(5_000);
             return refuse("joining", close);
         };
-        let end = serve_join(
-            connection.clone(),
-            Arc::new(Admissions(sessions.clone())),
-            config,
-            ending,
-        )
-        .await;
+        // Boxed, so that the task of a session does not carry the room for a join as long as it lives.
+        let admissions = Arc::new(Admissions(sessions.clone()));
+        let end = Box::pin(serve_join(connection.clone(), admissions, config, ending)).await;
         tracing::debug!(reason = end.reason, "join connection ended");
         return;
     };

@@ -158,7 +158,7 @@ impl<H: HubHandler> HubSession<H> {
             core: &core,
         };
 
-        let readers = async {
+        let mut readers = Box::pin(async {
             let control = hub.read_control(&mut control_recv, &ending);
             let state = hub.read_state(state_rx, &ending);
             // Either may end the session; the other is then told and finishes what it has in hand.
@@ -168,8 +168,8 @@ impl<H: HubHandler> HubSession<H> {
             } else {
                 control
             }
-        };
-        let others = async {
+        });
+        let mut others = Box::pin(async {
             let mut changed = link.watch();
             let write_control = hub.write_control(&mut control_send);
             let write_state = hub.write_state(state_send_rx, &mut changed, &items);
@@ -188,8 +188,7 @@ impl<H: HubHandler> HubSession<H> {
                 Ok(never) => match never {},
                 Err(stop) => stop,
             }
-        };
-        let (mut readers, mut others) = (Box::pin(readers), Box::pin(others));
+        });
         let stop = tokio::select! {
             stop = &mut others => stop,
             stop = &mut readers => return stop,
@@ -223,7 +222,8 @@ impl<H: HubHandler> Hub<'_, H> {
             })?;
             self.core.wake();
             for event in events {
-                self.answer(event).await?;
+                // Boxed, so that a session at rest does not carry the room for the longest answer.
+                Box::pin(self.answer(event)).await?;
             }
         }
     }
@@ -241,7 +241,7 @@ impl<H: HubHandler> Hub<'_, H> {
             })?;
             self.core.wake();
             for event in events {
-                self.answer(event).await?;
+                Box::pin(self.answer(event)).await?;
             }
         }
     }
@@ -300,7 +300,7 @@ impl<H: HubHandler> Hub<'_, H> {
                 (session.handle_timeout(now()), drain(&mut session))
             };
             for event in events {
-                self.answer(event).await?;
+                Box::pin(self.answer(event)).await?;
             }
             if let Some(close) = close {
                 return Err(Stop::Close(close));
@@ -506,7 +506,7 @@ async fn accept_streams<H: HubHandler>(
             },
             StreamKind::Chunk if mode == Some(Mode::Normal) || mode == Some(Mode::Behind) => {
                 let terms = Terms::of(&core.lock());
-                fetches.push(fetch::serve((handler, lane), terms, send, recv));
+                fetches.push(Box::pin(fetch::serve((handler, lane), terms, send, recv)));
             }
             StreamKind::State | StreamKind::Chunk => {
                 return Err(protocol("this session's mode does not allow such a stream"));
