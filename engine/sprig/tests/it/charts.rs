@@ -44,7 +44,7 @@ fn check(case: &Json) -> Result<bool, String> {
     if HOST.iter().any(|name| text.contains(name)) {
         return Ok(false);
     }
-    let mut functions = functions(&Context {
+    let functions = functions(&Context {
         now: "2024-05-06T07:08:09Z".parse().expect("a time"),
         seed: [1; 32],
     });
