@@ -226,6 +226,10 @@ impl Ports {
             requeue_dependency: arguments.requeue_dependency,
             min_retry_delay: arguments.min_retry_delay,
             max_retry_delay: arguments.max_retry_delay,
+            // A workspace must not reach another's sources, and uses the identities of its own accounts: the hub's is not lent.
+            no_cross_namespace_refs: true,
+            cloud: Some(self.cloud.clone()),
+            object_level_workload_identity: true,
             filter: self.referenced.git_filter(),
             kind_filter: self.referenced.filter(),
             wakes: self.referenced.wakes(),
