@@ -1,24 +1,30 @@
 //! Arguments of a verb that are described only when the verb was typed: all of them together are a thousand, and most of
 //! the time of a short command.
 
-use std::cell::Cell;
+use std::{cell::RefCell, ffi::OsString};
 
 use clap::{ArgMatches, Args, Command, CommandFactory, Error, FromArgMatches};
 
 thread_local! {
-    static LATER: Cell<bool> = const { Cell::new(false) };
+    /// The words that were typed, while only their verbs are described.
+    static TYPED: RefCell<Option<Vec<OsString>>> = const { RefCell::new(None) };
 }
 
-/// Arguments that [`parse`] may leave out until their verb is found.
+/// Arguments that [`parse`] leaves out unless their verb is among the words. A verb that is typed has them from the
+/// beginning, since they may take the place of global ones.
 #[derive(Debug)]
 pub struct Later<T>(pub T);
 
 impl<T: Args> Args for Later<T> {
     fn augment_args(command: Command) -> Command {
-        if LATER.get() {
-            command.defer(T::augment_args)
-        } else {
+        let is_typed = TYPED.with_borrow(|typed| {
+            let words = typed.as_ref();
+            words.is_none_or(|words| words.iter().any(|word| *word == *command.get_name()))
+        });
+        if is_typed {
             T::augment_args(command)
+        } else {
+            command.defer(T::augment_args)
         }
     }
 
@@ -51,11 +57,15 @@ pub fn parse<T: CommandFactory + FromArgMatches>() -> T {
 }
 
 fn try_parse<T: CommandFactory + FromArgMatches>() -> Option<T> {
-    LATER.set(true);
+    try_parse_from(std::env::args_os().collect()).ok()
+}
+
+fn try_parse_from<T: CommandFactory + FromArgMatches>(words: Vec<OsString>) -> Result<T, Error> {
+    TYPED.set(Some(words.clone()));
     let command = T::command();
-    LATER.set(false);
-    let mut matches = command.try_get_matches().ok()?;
-    T::from_arg_matches_mut(&mut matches).ok()
+    TYPED.set(None);
+    let mut matches = command.try_get_matches_from(words)?;
+    T::from_arg_matches_mut(&mut matches)
 }
 
 #[cfg(test)]
@@ -69,6 +79,9 @@ mod tests {
     struct Line {
         #[arg(long, global = true)]
         loud: bool,
+        /// As who.
+        #[arg(long, global = true)]
+        token: Option<String>,
         #[command(subcommand)]
         verb: Verb,
     }
@@ -92,14 +105,13 @@ mod tests {
     struct Hide {
         #[arg(long)]
         place: Option<String>,
+        /// In the place of the global one.
+        #[arg(long, required = true)]
+        token: Option<String>,
     }
 
     fn lazily(line: &str) -> Result<Line, Error> {
-        LATER.set(true);
-        let command = Line::command();
-        LATER.set(false);
-        let mut matches = command.try_get_matches_from(line.split_whitespace())?;
-        Line::from_arg_matches_mut(&mut matches)
+        try_parse_from(line.split_whitespace().map(OsString::from).collect())
     }
 
     #[test]
@@ -107,13 +119,21 @@ mod tests {
         for line in [
             "x say a b --loud",
             "x --loud say --often twice c",
-            "x hide --place here",
+            "x hide --place here --token t",
+            "x say --token t",
+            "x say hide",
             "x say",
         ] {
             let eagerly = format!("{:?}", Line::try_parse_from(line.split_whitespace()).unwrap());
             assert_eq!(format!("{:?}", lazily(line).unwrap()), eagerly, "{line}");
         }
-        for line in ["x", "x say --place here", "x hide --often once", "x hid"] {
+        for line in [
+            "x",
+            "x say --place here",
+            "x hide",
+            "x hide --token t --often once",
+            "x hid",
+        ] {
             let eagerly = Line::try_parse_from(line.split_whitespace()).unwrap_err();
             assert_eq!(lazily(line).unwrap_err().kind(), eagerly.kind(), "{line}");
         }

@@ -8,6 +8,7 @@ mod a_tutorial_runs_on_a_lone_agent;
 mod at_rest_nothing_is_written;
 mod bad_kubeconfigs_are_named;
 mod certificates_renew_unnoticed;
+mod deletions_wait_for_the_hub;
 mod examples_build;
 mod joining_says_what_is_wrong;
 mod killed_agents_finish_their_releases;
