@@ -133,7 +133,7 @@ broken
     #[test]
     fn text_is_let_go_once_each_time_that_it_becomes_quiet() {
         let mut quiet = Quiet::default();
-        let used = [80, 300, 310, 311, 312, 500, 501, 502].map(Duration::from_millis);
+        let used = [180, 400, 410, 411, 412, 600, 601, 602].map(Duration::from_millis);
         let times = used.map(|used| quiet.is_time(used));
         assert_eq!(times, [false, false, true, false, false, false, true, false]);
     }
