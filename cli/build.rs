@@ -1,8 +1,8 @@
 //! How the program is linked.
 
 fn main() {
-    // A command lives for milliseconds: a fixed address spares the hundred thousand relocations, and the copies of their
-    // pages, that were the larger half of its start. Go's programs do the same. Agent and hub keep theirs random.
+    // A command lives for milliseconds: a fixed address spares its start some hundred thousand relocations and the copies
+    // of their pages. Go's programs do the same. Agent and hub keep theirs random.
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
         println!("cargo::rustc-link-arg-bins=-no-pie");
     }
