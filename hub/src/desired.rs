@@ -18,10 +18,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use nave_artifact::Digest;
 use nave_placement::{ClusterKey, OwnerKey};
 use nave_placement_controller::{DeleteCause, DesiredItem, DesiredState, ItemHeader};
-use nave_proto::{item_salt, wire};
+use nave_proto::{Pool, item_salt, shared_owner, wire};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -47,8 +48,16 @@ pub struct Desired {
     checkpoints: Arc<Checkpoints>,
     digest_key: [u8; 32],
     metrics: HubMetrics,
+    copies: Mutex<Copies>,
     refused: watch::Sender<Vec<Refused>>,
     targets: broadcast::Sender<Arc<HashSet<OwnerKey>>>,
+}
+
+/// What clusters have in common.
+#[derive(Default)]
+struct Copies {
+    headers: Pool<Arc<ItemHeader>>,
+    payloads: Pool<Bytes>,
 }
 
 /// An item that cannot be sent at all.
@@ -73,6 +82,7 @@ impl Desired {
             checkpoints,
             digest_key,
             metrics,
+            copies: Mutex::default(),
             refused: watch::channel(Vec::new()).0,
             targets: broadcast::channel(TARGETS).0,
         })
@@ -263,13 +273,19 @@ impl DesiredState for Desired {
             }
         };
         let salt = (!item.secrets.is_empty()).then(|| item_salt(&self.digest_key, &cluster.to_string(), &key));
+        // The same goes to many clusters: they share one copy.
+        let (header, payload) = {
+            let mut copies = locked::mutex(&self.copies);
+            let header = copies.headers.share(&header, || Arc::new(header.clone()));
+            (header, copies.payloads.share(&*payload, || payload.clone()))
+        };
         let staged = Staged::Put {
-            owner: bundle::owner(&item.owner),
+            owner: shared_owner(&bundle::owner(&item.owner)),
             payload,
             salt,
             manifest,
         };
-        state.plan(key, header, staged);
+        state.plan(&key, header, staged);
         self.touch(cluster);
     }
 
@@ -281,11 +297,11 @@ impl DesiredState for Desired {
         }
     }
 
-    fn current(&self, cluster: &ClusterKey) -> Vec<ItemHeader> {
+    fn current(&self, cluster: &ClusterKey) -> Vec<Arc<ItemHeader>> {
         self.existing(cluster).map(|state| state.headers()).unwrap_or_default()
     }
 
-    fn current_of(&self, cluster: &ClusterKey, owner: &OwnerKey) -> Option<ItemHeader> {
+    fn current_of(&self, cluster: &ClusterKey, owner: &OwnerKey) -> Option<Arc<ItemHeader>> {
         self.existing(cluster)?.header(owner)
     }
 

@@ -15,7 +15,7 @@ use nave_crds::{
 };
 use nave_placement::{ClusterKey, OwnerKey};
 use nave_placement_controller::{ClusterStatus, FleetStatus};
-use nave_proto::{Digest, IncomingPut, wire::StatusPayload};
+use nave_proto::{Digest, IncomingPut, Key, Pool, shared_text, wire::StatusPayload};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
@@ -44,8 +44,16 @@ pub struct View {
 
 #[derive(Default)]
 struct Rows {
-    by_key: HashMap<Arc<str>, HashMap<ClusterKey, Row>>,
-    by_cluster: HashMap<ClusterKey, HashSet<Arc<str>>>,
+    by_key: HashMap<Key, HashMap<Arc<ClusterKey>, Told>>,
+    by_cluster: HashMap<Arc<ClusterKey>, HashSet<Key>>,
+    said: Pool<Arc<Row>>,
+}
+
+/// What was said last of one fleet object on one cluster.
+#[derive(Clone)]
+struct Told {
+    order: Order,
+    row: Arc<Row>,
 }
 
 impl View {
@@ -86,7 +94,8 @@ impl View {
                     match digest {
                         Some(digest) => {
                             replica.insert(key, digest, &record.owner_uid);
-                            rows.put(&cluster, key, Row::restored(record));
+                            // Whatever is said in this process is later.
+                            rows.put(&cluster, key, Order::default(), Row::restored(record));
                         }
                         None => self.memory.remove(&cluster, key.as_str().into()),
                     }
@@ -104,11 +113,11 @@ impl View {
         order: Order,
         status: &StatusPayload,
     ) {
-        let row = Row::reported(&put.owner.uid, order, status);
+        let row = Row::reported(&put.owner.uid, status);
         let record = row.record(&put.digest, cluster_uid);
         let change = {
             let mut rows = locked::mutex(&self.rows);
-            let change = rows.put(cluster, &put.key, row);
+            let change = rows.put(cluster, &put.key, order, row);
             // Under the rows' lock, so that the file has the same last word. A row that reads the same may have another
             // digest, since not everything in it is read here.
             if change != Change::Older {
@@ -129,8 +138,8 @@ impl View {
     pub fn refused(&self, cluster: &ClusterKey, key: &str, owner_uid: &str, order: Order, reason: &str, message: &str) {
         let target =
             crate::desired::owner_of(key, owner_uid).and_then(|owner| self.desired.existing(cluster)?.target(&owner));
-        let row = Row::refused(owner_uid, order, target, reason, message);
-        self.store(cluster, key, row);
+        let row = Row::refused(owner_uid, target, reason, message);
+        self.store(cluster, key, order, row);
     }
 
     /// The hub itself cannot send an item: said in place of whatever the agent says of the one before.
@@ -139,15 +148,15 @@ impl View {
         let order = {
             let rows = locked::mutex(&self.rows);
             let known = rows.by_key.get(key.as_str()).and_then(|of| of.get(&refused.cluster));
-            known.map_or_else(Order::default, |row| row.order)
+            known.map_or_else(Order::default, |told| told.order)
         };
-        let row = Row::refused(&refused.owner.uid, order, None, reasons::INVALID_SPEC, &refused.message);
-        self.store(&refused.cluster, &key, row);
+        let row = Row::refused(&refused.owner.uid, None, reasons::INVALID_SPEC, &refused.message);
+        self.store(&refused.cluster, &key, order, row);
     }
 
     /// The agent holds an item whose owner nobody knows.
     pub fn orphaned(&self, cluster: &ClusterKey, key: &str, owner_uid: &str, order: Order) {
-        self.store(cluster, key, Row::orphaned(owner_uid, order));
+        self.store(cluster, key, order, Row::orphaned(owner_uid));
     }
 
     /// A row that is no more.
@@ -158,7 +167,7 @@ impl View {
                 .by_key
                 .get(key)
                 .and_then(|of| of.get(cluster))
-                .is_some_and(|row| row.order <= order);
+                .is_some_and(|told| told.order <= order);
             let removed = older.then(|| rows.remove(cluster, key)).flatten();
             if removed.is_some() {
                 self.memory.remove(cluster, key.into());
@@ -190,7 +199,7 @@ impl View {
             return;
         };
         for header in state.headers() {
-            let _ = self.changes.send(header.owner); // nobody listening is fine
+            let _ = self.changes.send(header.owner.clone()); // nobody listening is fine
         }
     }
 
@@ -240,10 +249,10 @@ impl View {
         }
     }
 
-    fn store(&self, cluster: &ClusterKey, key: &str, row: Row) {
+    fn store(&self, cluster: &ClusterKey, key: &str, order: Order, row: Row) {
         let uid = row.owner_uid.clone();
         let record = row.record(&Digest::from_bytes([0; 32]), "");
-        let change = locked::mutex(&self.rows).put(cluster, key, row);
+        let change = locked::mutex(&self.rows).put(cluster, key, order, row);
         if change == Change::Transition {
             self.memory.became(cluster, key.into(), transition_of(&record));
         }
@@ -265,7 +274,7 @@ impl View {
 fn owners(rows: &Mutex<Rows>) -> Vec<OwnerKey> {
     let rows = locked::mutex(rows);
     let all = rows.by_key.iter().flat_map(|(key, of)| {
-        let uids: HashSet<&Arc<str>> = of.values().map(|row| &row.owner_uid).collect();
+        let uids: HashSet<&Arc<str>> = of.values().map(|told| &told.row.owner_uid).collect();
         uids.into_iter()
             .filter_map(|uid| crate::desired::owner_of(key, uid))
             .collect::<Vec<_>>()
@@ -303,35 +312,37 @@ fn transition_of(record: &RowRecord) -> Transition {
 }
 
 impl Rows {
-    fn put(&mut self, cluster: &ClusterKey, key: &str, row: Row) -> Change {
-        let key: Arc<str> = match self.by_key.get_key_value(key) {
-            Some((key, _)) => key.clone(),
-            None => key.into(),
+    fn put(&mut self, cluster: &ClusterKey, key: &str, order: Order, row: Row) -> Change {
+        let key = shared_text(key);
+        let cluster = match self.by_cluster.get_key_value(cluster) {
+            Some((cluster, _)) => cluster.clone(),
+            None => Arc::new(cluster.clone()),
         };
+        let row = self.said.share(&row, || Arc::new(row.clone()));
         let of = self.by_key.entry(key.clone()).or_default();
-        let change = match of.get_mut(cluster) {
-            Some(known) if known.order > row.order => Change::Older,
+        let change = match of.get_mut(&cluster) {
+            Some(known) if known.order > order => Change::Older,
             Some(known) => {
-                let change = match (known.says_the_same(&row), known.is_another_state(&row)) {
+                let change = match (known.row == row, known.row.is_another_state(&row)) {
                     (true, _) => Change::Same,
                     (false, true) => Change::Transition,
                     (false, false) => Change::News,
                 };
-                *known = row;
+                *known = Told { order, row };
                 change
             }
             None => {
-                of.insert(cluster.clone(), row);
+                of.insert(cluster.clone(), Told { order, row });
                 Change::Transition
             }
         };
-        self.by_cluster.entry(cluster.clone()).or_default().insert(key);
+        self.by_cluster.entry(cluster).or_default().insert(key);
         change
     }
 
-    fn remove(&mut self, cluster: &ClusterKey, key: &str) -> Option<Row> {
+    fn remove(&mut self, cluster: &ClusterKey, key: &str) -> Option<Arc<Row>> {
         let of = self.by_key.get_mut(key)?;
-        let row = of.remove(cluster)?;
+        let row = of.remove(cluster)?.row;
         if of.is_empty() {
             self.by_key.remove(key);
         }
@@ -347,20 +358,20 @@ impl Rows {
     fn counts(&self, cluster: &ClusterKey) -> ClusterCounts {
         let keys = self.by_cluster.get(cluster).into_iter().flatten();
         let rows = keys.filter_map(|key| self.by_key.get(key)?.get(cluster));
-        row::count(rows)
+        row::count(rows.map(|told| &*told.row))
     }
 }
 
 impl FleetStatus for View {
     fn of(&self, owner: &OwnerKey) -> Vec<ClusterStatus> {
         let key = owner.item_key();
-        let rows: Vec<(ClusterKey, Row)> = locked::mutex(&self.rows)
+        let rows: Vec<(ClusterKey, Arc<Row>)> = locked::mutex(&self.rows)
             .by_key
             .get(key.as_str())
             .into_iter()
             .flatten()
-            .filter(|(_, row)| *row.owner_uid == *owner.uid)
-            .map(|(cluster, row)| (cluster.clone(), row.clone()))
+            .filter(|(_, told)| *told.row.owner_uid == *owner.uid)
+            .map(|(cluster, told)| (ClusterKey::clone(cluster), told.row.clone()))
             .collect();
         rows.into_iter()
             .map(|(cluster, row)| {

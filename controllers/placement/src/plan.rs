@@ -1,6 +1,7 @@
 //! What has to be done, decided without doing it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use nave_placement::{Bundle, Cause, ClusterKey, Grant, Outcome, Place, PlanSet, Policy};
 
@@ -13,7 +14,7 @@ pub(crate) struct Seen<'a> {
     /// Agent clusters that the fleet object reached before.
     pub before: &'a HashSet<ClusterKey>,
     /// Items of the fleet object that agents have now, by cluster.
-    pub items: &'a HashMap<ClusterKey, ItemHeader>,
+    pub items: &'a HashMap<ClusterKey, Arc<ItemHeader>>,
     /// Kustomizations of the fleet object on the hub: name and cluster.
     pub on_hub: &'a BTreeMap<String, ClusterKey>,
     /// Every cluster that exists.
@@ -183,7 +184,7 @@ mod tests {
             plans: plans.iter().map(|text| parse(text)).collect(),
             unknown_names: vec![],
         };
-        let items: HashMap<ClusterKey, ItemHeader> = items
+        let items: HashMap<ClusterKey, Arc<ItemHeader>> = items
             .iter()
             .map(|text| {
                 let (name, grant) = match text.split_once('=') {
@@ -200,7 +201,7 @@ mod tests {
                     version: "v".into(),
                     grant,
                 };
-                (key(name), header)
+                (key(name), Arc::new(header))
             })
             .collect();
         let before = items.keys().cloned().collect();

@@ -76,10 +76,10 @@ pub trait DesiredState: Send + Sync + 'static {
     fn delete(&self, cluster: &ClusterKey, owner: &OwnerKey, cause: DeleteCause);
 
     /// The items that a cluster has now, without their content.
-    fn current(&self, cluster: &ClusterKey) -> Vec<ItemHeader>;
+    fn current(&self, cluster: &ClusterKey) -> Vec<Arc<ItemHeader>>;
 
     /// That of one owner among them.
-    fn current_of(&self, cluster: &ClusterKey, owner: &OwnerKey) -> Option<ItemHeader> {
+    fn current_of(&self, cluster: &ClusterKey, owner: &OwnerKey) -> Option<Arc<ItemHeader>> {
         let items = self.current(cluster);
         items.into_iter().find(|item| item.owner.uid == owner.uid)
     }
@@ -125,7 +125,7 @@ pub struct ItemArtifact {
 }
 
 /// The header of an item.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ItemHeader {
     /// The fleet object.
     pub owner: OwnerKey,

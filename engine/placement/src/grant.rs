@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Cluster;
 
 /// The rights that go with every item; the agent checks them again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Grant {
     /// Whether everything is allowed.
     pub admin: bool,

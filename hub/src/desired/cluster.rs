@@ -9,7 +9,7 @@ use bytes::Bytes;
 use nave_artifact::Digest;
 use nave_placement::OwnerKey;
 use nave_placement_controller::ItemHeader;
-use nave_proto::{Deletion, Item, Salt, wire};
+use nave_proto::{Deletion, Item, Key, Salt, shared_text, wire};
 use nave_quic::ClusterLink;
 
 use crate::locked;
@@ -30,13 +30,13 @@ pub struct ClusterState {
 /// What is planned for a cluster and what its agent is known to hold.
 #[derive(Default)]
 pub struct Plans {
-    planned: BTreeMap<String, ItemHeader>,
-    staged: BTreeMap<String, Staged>,
-    manifests: BTreeMap<String, Digest>,
+    planned: BTreeMap<Key, Arc<ItemHeader>>,
+    staged: BTreeMap<Key, Staged>,
+    manifests: BTreeMap<Key, Digest>,
     /// What they were before, oldest first; at most [`FORMER`].
     former: VecDeque<Digest>,
     /// Items that the agent holds and the map does not know, with the UID of their owner.
-    orphans: BTreeMap<String, String>,
+    orphans: BTreeMap<Key, Key>,
 }
 
 /// A change on its way into the map.
@@ -44,7 +44,7 @@ pub enum Staged {
     /// The item should be so.
     Put {
         /// Whose.
-        owner: wire::OwnerRef,
+        owner: Arc<wire::OwnerRef>,
         /// What is sent.
         payload: Bytes,
         /// For sensitive items.
@@ -86,12 +86,12 @@ impl ClusterState {
 
     /// Whether the item is planned exactly so.
     pub fn is_planned(&self, key: &str, header: &ItemHeader) -> bool {
-        self.plans().planned.get(key) == Some(header)
+        self.plans().planned.get(key).is_some_and(|planned| **planned == *header)
     }
 
     /// Plans an item.
-    pub fn plan(&self, key: String, header: ItemHeader, staged: Staged) {
-        let mut plans = self.plans();
+    pub fn plan(&self, key: &str, header: Arc<ItemHeader>, staged: Staged) {
+        let (key, mut plans) = (shared_text(key), self.plans());
         plans.planned.insert(key.clone(), header);
         plans.staged.insert(key, staged);
     }
@@ -103,16 +103,16 @@ impl ClusterState {
         let mut plans = self.plans();
         if plans
             .planned
-            .get(&key)
+            .get(&*key)
             .is_some_and(|header| header.owner.uid != owner.uid)
         {
             return false; // another life of the owner has the key: its item is not touched
         }
-        let planned = plans.planned.remove(&key).is_some();
-        let held = plans.orphans.get(&key).is_some_and(|uid| *uid == owner.uid);
+        let planned = plans.planned.remove(&*key).is_some();
+        let held = plans.orphans.get(&*key).is_some_and(|uid| **uid == *owner.uid);
         let in_map = self.published(&key, |item| is_present(item) && item.owner.uid == owner.uid);
         if planned || held || in_map == Some(true) {
-            plans.staged.insert(key, Staged::Delete(deletion));
+            plans.staged.insert(shared_text(&key), Staged::Delete(deletion));
             return true;
         }
         false
@@ -121,7 +121,7 @@ impl ClusterState {
     /// The agent holds an item that the map does not know. False when a change of it is on its way anyway.
     pub fn orphan(&self, key: &str, owner_uid: &str) -> bool {
         let mut plans = self.plans();
-        plans.orphans.insert(key.to_owned(), owner_uid.to_owned());
+        plans.orphans.insert(shared_text(key), shared_text(owner_uid));
         !plans.planned.contains_key(key) && !plans.staged.contains_key(key)
     }
 
@@ -135,19 +135,19 @@ impl ClusterState {
         self.plans()
             .orphans
             .iter()
-            .map(|(key, uid)| (key.clone(), uid.clone()))
+            .map(|(key, uid)| (key.to_string(), uid.to_string()))
             .collect()
     }
 
     /// What is planned of one owner.
-    pub fn header(&self, owner: &OwnerKey) -> Option<ItemHeader> {
+    pub fn header(&self, owner: &OwnerKey) -> Option<Arc<ItemHeader>> {
         let plans = self.plans();
-        let header = plans.planned.get(&owner.item_key())?;
+        let header = plans.planned.get(owner.item_key().as_str())?;
         (header.owner.uid == owner.uid).then(|| header.clone())
     }
 
     /// Planned items.
-    pub fn headers(&self) -> Vec<ItemHeader> {
+    pub fn headers(&self) -> Vec<Arc<ItemHeader>> {
         self.plans().planned.values().cloned().collect()
     }
 
@@ -232,7 +232,7 @@ impl ClusterState {
     pub fn target(&self, owner: &OwnerKey) -> Option<Target> {
         let key = owner.item_key();
         let plans = self.plans();
-        if plans.staged.contains_key(&key) {
+        if plans.staged.contains_key(&*key) {
             return None;
         }
         let digest = self.published(&key, |item| {
@@ -240,7 +240,7 @@ impl ClusterState {
         })??;
         Some(Target {
             payload: digest,
-            manifest: plans.manifests.get(&key).copied(),
+            manifest: plans.manifests.get(&*key).copied(),
         })
     }
 
@@ -272,7 +272,7 @@ impl ClusterState {
     #[cfg(test)]
     pub fn naming(key: &str, manifest: Digest) -> Self {
         let plans = Plans {
-            manifests: [(key.to_owned(), manifest)].into(),
+            manifests: [(shared_text(key), manifest)].into(),
             ..Plans::default()
         };
         ClusterState {
@@ -329,12 +329,12 @@ mod tests {
             },
         };
         let staged = Staged::Put {
-            owner: wire_owner(uid),
+            owner: Arc::new(wire_owner(uid)),
             payload: Bytes::from_static(payload.as_bytes()),
             salt: None,
             manifest: Some(Digest::sha256(payload.as_bytes())),
         };
-        state.plan(owner(uid).item_key(), header, staged);
+        state.plan(&owner(uid).item_key(), Arc::new(header), staged);
     }
 
     fn deletion(uid: &str) -> Deletion {

@@ -6,7 +6,7 @@ use nave_artifact::Digest;
 use nave_crds::fleet::ClusterCounts;
 use nave_placement::ClusterKey;
 use nave_placement_controller::{ClusterState, ClusterStatus};
-use nave_proto::wire::StatusPayload;
+use nave_proto::{shared_text, wire::StatusPayload};
 
 use crate::{desired::Target, memory::RowRecord};
 
@@ -25,68 +25,63 @@ pub struct Order {
     pub version: u64,
 }
 
-/// What is kept of a status; a few hundred bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is kept of a status. When all is well, many clusters say the same of one fleet object: they share one row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Row {
     /// UID of the fleet object.
     pub owner_uid: Arc<str>,
-    /// When it was said.
-    pub order: Order,
     observed_payload: Option<nave_proto::Digest>,
     observed_manifest: Option<Digest>,
     state: ClusterState,
-    revision: Box<str>,
-    object: Box<str>,
-    reason: Box<str>,
-    message: Box<str>,
+    revision: Arc<str>,
+    object: Arc<str>,
+    reason: Arc<str>,
+    message: Arc<str>,
 }
 
 impl Row {
     /// A row that an agent reported; its texts are bounded and clean already.
-    pub fn reported(owner_uid: &str, order: Order, status: &StatusPayload) -> Self {
+    pub fn reported(owner_uid: &str, status: &StatusPayload) -> Self {
         let ready = status.conditions.iter().find(|condition| condition.r#type == "Ready");
         Row {
-            owner_uid: owner_uid.into(),
-            order,
+            owner_uid: shared_text(owner_uid),
             observed_payload: nave_proto::Digest::from_slice(&status.observed_payload),
             observed_manifest: <[u8; 32]>::try_from(status.observed_manifest.as_slice())
                 .ok()
                 .map(Digest::Sha256),
             state: state(&status.state),
-            revision: status.revision.as_str().into(),
-            object: status.object.as_str().into(),
-            reason: ready.map_or("", |ready| ready.reason.as_str()).into(),
-            message: cut(ready.map_or("", |ready| ready.message.as_str())).into(),
+            revision: shared_text(&status.revision),
+            object: shared_text(&status.object),
+            reason: shared_text(ready.map_or("", |ready| ready.reason.as_str())),
+            message: shared_text(&cut(ready.map_or("", |ready| ready.message.as_str()))),
         }
     }
 
     /// The agent did not take the item.
-    pub fn refused(owner_uid: &str, order: Order, target: Option<Target>, reason: &str, message: &str) -> Self {
+    pub fn refused(owner_uid: &str, target: Option<Target>, reason: &str, message: &str) -> Self {
         Row {
-            owner_uid: owner_uid.into(),
-            order,
+            owner_uid: shared_text(owner_uid),
             observed_payload: target.map(|target| target.payload),
             observed_manifest: target.and_then(|target| target.manifest),
             state: ClusterState::Failed,
-            revision: "".into(),
-            object: "".into(),
-            reason: reason.into(),
-            message: cut(message).into(),
+            revision: shared_text(""),
+            object: shared_text(""),
+            reason: shared_text(reason),
+            message: shared_text(&cut(message)),
         }
     }
 
     /// The agent holds an item of an owner that nobody knows.
-    pub fn orphaned(owner_uid: &str, order: Order) -> Self {
+    pub fn orphaned(owner_uid: &str) -> Self {
         Row {
-            owner_uid: owner_uid.into(),
-            order,
+            owner_uid: shared_text(owner_uid),
             observed_payload: None,
             observed_manifest: None,
             state: ClusterState::Orphaned,
-            revision: "".into(),
-            object: "".into(),
-            reason: nave_crds::reasons::fleet::ORPHANED.into(),
-            message: "the agent holds objects of a fleet object that this hub does not know; they are kept".into(),
+            revision: shared_text(""),
+            object: shared_text(""),
+            reason: shared_text(nave_crds::reasons::fleet::ORPHANED),
+            message: shared_text("the agent holds objects of a fleet object that this hub does not know; they are kept"),
         }
     }
 
@@ -112,29 +107,20 @@ impl Row {
         }
     }
 
-    /// A row that was stored; whatever is said in this process is later.
+    /// A row that was stored.
     pub fn restored(record: &RowRecord) -> Self {
         Row {
-            owner_uid: record.owner_uid.as_str().into(),
-            order: Order::default(),
+            owner_uid: shared_text(&record.owner_uid),
             observed_payload: nave_proto::Digest::from_slice(&record.observed_payload),
             observed_manifest: <[u8; 32]>::try_from(record.observed_manifest.as_slice())
                 .ok()
                 .map(Digest::Sha256),
             state: state(&record.state),
-            revision: record.revision.as_str().into(),
-            object: record.object.as_str().into(),
-            reason: record.reason.as_str().into(),
-            message: cut(&record.message).into(),
+            revision: shared_text(&record.revision),
+            object: shared_text(&record.object),
+            reason: shared_text(&record.reason),
+            message: shared_text(&cut(&record.message)),
         }
-    }
-
-    /// Whether a reader sees no difference.
-    pub fn says_the_same(&self, other: &Row) -> bool {
-        Row {
-            order: other.order,
-            ..self.clone()
-        } == *other
     }
 
     /// Whether it stands otherwise than before, and not only with other words.
@@ -247,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_row_speaks_of_the_target_only_when_both_digests_are_the_targets() {
-        let row = Row::reported("u", order(1, 1), &payload("ready"));
+        let row = Row::reported("u", &payload("ready"));
         let target = |payload: u8, manifest: Option<u8>| Target {
             payload: nave_proto::Digest::from_bytes([payload; 32]),
             manifest: manifest.map(|byte| Digest::Sha256([byte; 32])),
@@ -265,7 +251,7 @@ mod tests {
 
     #[test]
     fn long_messages_are_cut_and_unknown_states_are_progress() {
-        let row = Row::reported("u", order(1, 1), &payload("meditating"));
+        let row = Row::reported("u", &payload("meditating"));
         let status = row.status(ClusterKey::new("platform", "eu-1"), None);
         assert_eq!(
             (status.state, status.message.len()),
@@ -277,32 +263,31 @@ mod tests {
     #[test]
     fn a_row_that_was_stored_says_the_same() {
         for state in ["ready", "progressing", "failed", "suspended", "held", "orphaned"] {
-            let row = Row::reported("u", order(3, 4), &payload(state));
+            let row = Row::reported("u", &payload(state));
             let record = row.record(&nave_proto::Digest::from_bytes([9; 32]), "c");
             assert_eq!((record.digest, record.cluster_uid.as_str()), (vec![9; 32], "c"));
             let restored = Row::restored(&row.record(&nave_proto::Digest::from_bytes([9; 32]), "c"));
-            assert!(restored.says_the_same(&row), "{state}: {restored:?}");
-            assert!(restored.order < row.order);
+            assert_eq!(restored, row, "{state}");
         }
     }
 
     #[test]
     fn other_words_are_no_other_state() {
         let mut said = payload("failed");
-        let first = Row::reported("u", order(1, 1), &said);
+        let first = Row::reported("u", &said);
         said.conditions[0].message = "2 of 3 replicas".into();
-        let words = Row::reported("u", order(1, 2), &said);
-        assert!(!words.says_the_same(&first) && !words.is_another_state(&first));
+        let words = Row::reported("u", &said);
+        assert!(words != first && !words.is_another_state(&first));
         said.revision = "main@sha1:2".into();
-        assert!(Row::reported("u", order(1, 3), &said).is_another_state(&first));
-        assert!(Row::reported("u", order(1, 4), &payload("ready")).is_another_state(&first));
+        assert!(Row::reported("u", &said).is_another_state(&first));
+        assert!(Row::reported("u", &payload("ready")).is_another_state(&first));
     }
 
     #[test]
     fn the_same_said_again_is_no_news() {
-        let first = Row::reported("u", order(1, 1), &payload("ready"));
-        let again = Row::reported("u", order(2, 7), &payload("ready"));
-        assert!(first.says_the_same(&again));
-        assert!(!first.says_the_same(&Row::reported("u", order(2, 8), &payload("failed"))));
+        let first = Row::reported("u", &payload("ready"));
+        let again = Row::reported("u", &payload("ready"));
+        assert_eq!(first, again);
+        assert_ne!(first, Row::reported("u", &payload("failed")));
     }
 }

@@ -31,6 +31,7 @@ pub mod hub;
 mod live;
 mod map;
 mod plans;
+mod pool;
 mod replica;
 mod sync;
 mod text;
@@ -56,6 +57,7 @@ pub use frame::{
 pub use live::{LIVE_WINDOW, LiveError, LiveEvent, LiveReader, LiveWriter};
 pub use map::{Content, Deletion, Item, ItemMap, PutError};
 pub use plans::Plans;
+pub use pool::{Pool, Shared, shared_owner, shared_text};
 pub use replica::{Held, Replica};
 pub use sync::{IncomingDelete, IncomingPut, ItemFailure, ProtocolError};
 pub use text::{clean, is_clean};

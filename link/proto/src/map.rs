@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::digest::{Digest, Salt};
 use crate::frame::MAX_ITEM;
+use crate::pool::{shared_owner, shared_text};
 use crate::text::is_clean;
 use crate::tree::{Key, Snapshot};
 use crate::wire::{Checkpoint, DeleteCause, DeletePolicy, MAX_KEY, OwnerRef, SetKind};
@@ -269,7 +270,7 @@ impl ItemMap {
                 self.tombstones -= usize::from(matches!(old.content, Content::Deleted { .. }));
                 key
             }
-            None => key.into(),
+            None => shared_text(key),
         };
         self.tombstones += usize::from(deleted);
         self.order.insert(self.version, key.clone());
@@ -277,7 +278,7 @@ impl ItemMap {
             key,
             Item {
                 version: self.version,
-                owner: Arc::new(owner.clone()),
+                owner: shared_owner(owner),
                 digest,
                 content,
             },

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::digest::Digest;
+use crate::pool::shared_text;
 use crate::tree::{Key, Snapshot};
 use crate::wire::SetKind;
 
@@ -45,10 +46,10 @@ impl Replica {
     /// Says that an item is held: when a store is read at start, or by the session after the item was taken.
     pub fn insert(&mut self, key: &str, digest: Digest, owner_uid: &str) {
         self.items.insert(
-            key.into(),
+            shared_text(key),
             Held {
                 digest,
-                owner_uid: owner_uid.into(),
+                owner_uid: shared_text(owner_uid),
             },
         );
         self.root = None;

@@ -84,6 +84,7 @@ mod egress;
 mod hub;
 mod listener;
 mod route;
+mod socket;
 mod tcp;
 mod traffic;
 mod transport;

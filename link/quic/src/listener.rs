@@ -19,6 +19,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{Instrument, debug, info_span};
 
 use crate::connection::{Connection, LinkError};
+use crate::socket::hub_socket;
 use crate::tcp::{Door, listen};
 use crate::transport::{ResetKey, endpoint_config, hub_transport};
 
@@ -126,14 +127,14 @@ impl HubListener {
             .incoming_buffer_size_total(8 * 1024 * options.max_pending as u64);
         let (socket, tcp) = bind_both(address, options.tcp)?;
         let endpoint_config = endpoint_config(options.reset_key.as_ref());
-        let endpoint =
-            Endpoint::new(endpoint_config, Some(config), socket, Arc::new(TokioRuntime)).map_err(|source| {
-                let transport = "UDP";
-                BindError::Socket {
-                    transport,
-                    address,
-                    source,
-                }
+        let endpoint = hub_socket(socket)
+            .and_then(|socket| {
+                Endpoint::new_with_abstract_socket(endpoint_config, Some(config), socket, Arc::new(TokioRuntime))
+            })
+            .map_err(|source| BindError::Socket {
+                transport: "UDP",
+                address,
+                source,
             })?;
         // Connections that wait for the hub's accept loop, which only decides and spawns: a small burst.
         let (done, ready) = mpsc::channel(64);

@@ -97,7 +97,7 @@ impl<K: FleetKind> FleetReconciler<K> {
             .as_ref()
             .is_none_or(|problem| problem.reason == because::SOURCE_NOT_READY);
 
-        let items: HashMap<ClusterKey, ItemHeader> = snapshot
+        let items: HashMap<ClusterKey, Arc<ItemHeader>> = snapshot
             .clusters
             .iter()
             .filter_map(|cluster| {

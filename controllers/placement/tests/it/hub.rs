@@ -132,15 +132,17 @@ impl DesiredState for FakeHub {
         ));
     }
 
-    fn current(&self, cluster: &ClusterKey) -> Vec<ItemHeader> {
+    fn current(&self, cluster: &ClusterKey) -> Vec<Arc<ItemHeader>> {
         lock(&self.items)
             .get(cluster)
             .into_iter()
             .flat_map(BTreeMap::values)
-            .map(|item| ItemHeader {
-                owner: item.owner.clone(),
-                version: item.version.clone(),
-                grant: item.grant.clone(),
+            .map(|item| {
+                Arc::new(ItemHeader {
+                    owner: item.owner.clone(),
+                    version: item.version.clone(),
+                    grant: item.grant.clone(),
+                })
             })
             .collect()
     }

@@ -55,7 +55,7 @@ impl Conversation {
             && let Some(owner) = owner_of(&put.key, &put.owner.uid)
         {
             let target = self.state.target(&owner);
-            let row = Row::reported(&owner.uid, order, &status).status(cluster.clone(), target.as_ref());
+            let row = Row::reported(&owner.uid, &status).status(cluster.clone(), target.as_ref());
             if row.current && row.state == ClusterState::Ready {
                 shared.brake.settled(&cluster, &put.key);
             }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::ProtocolError;
 use crate::digest::{Digest, Salt};
+use crate::pool::shared_text;
 use crate::replica::Replica;
 use crate::tree::{Key, Node, Snapshot};
 use crate::wire::{
@@ -210,7 +211,7 @@ impl Receiver {
             self.acknowledge(&key, version, Ok(()));
             return Ok(None);
         }
-        let key: Key = key.into();
+        let key = shared_text(&key);
         self.unsettled = Some(Unsettled {
             key: key.clone(),
             version,
@@ -266,7 +267,7 @@ impl Receiver {
                 self.acknowledge(&key, version, Err(ItemFailure::new(FailCode::OwnerMismatch, message)));
             }
             Some(_) => {
-                let key: Key = key.into();
+                let key = shared_text(&key);
                 self.unsettled = Some(Unsettled {
                     key: key.clone(),
                     version,

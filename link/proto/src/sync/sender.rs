@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::ProtocolError;
 use crate::digest::Digest;
 use crate::map::{Content, Item, ItemMap};
+use crate::pool::shared_text;
 use crate::tree::{Key, Leaf, Snapshot, lies_below};
 use crate::wire::{
     Ack, Checkpoint, FailCode, FailedItem, ItemDelete, ItemPut, SetKind, StateBody, TreeEntry, TreeReply, TreeRequest,
@@ -381,7 +382,7 @@ impl Sender {
                     self.resend.insert(entry.key.as_str().into());
                 }
                 Some(_) | None => {
-                    let key: Key = entry.key.as_str().into();
+                    let key = shared_text(&entry.key);
                     if walk.orphans.insert(key.clone()) {
                         events.push_back(SenderEvent::Orphan {
                             key,

@@ -18,7 +18,7 @@ pub(super) const COMMANDS: usize = 64;
 #[derive(Debug, Clone)]
 pub struct HubSessionHandle {
     pub(super) connection: Connection,
-    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) commands: mpsc::Sender<Box<Command>>,
     pub(super) close: Arc<watch::Sender<Option<Close>>>,
     pub(super) core: Arc<Core>,
 }
@@ -83,6 +83,6 @@ impl HubSessionHandle {
     }
 
     fn send(&self, command: Command) -> Result<(), SessionGone> {
-        self.commands.try_send(command).map_err(|_| SessionGone)
+        self.commands.try_send(Box::new(command)).map_err(|_| SessionGone)
     }
 }

@@ -39,7 +39,7 @@ pub struct HubSession<H> {
     link: Arc<ClusterLink>,
     handler: Arc<H>,
     core: Arc<Core>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Box<Command>>,
     close: watch::Receiver<Option<Close>>,
     budget: Option<Arc<EgressBudget>>,
 }
@@ -308,10 +308,10 @@ impl<H: HubHandler> Hub<'_, H> {
         }
     }
 
-    async fn obey(&self, commands: &mut mpsc::Receiver<Command>) -> Endless {
+    async fn obey(&self, commands: &mut mpsc::Receiver<Box<Command>>) -> Endless {
         while let Some(command) = commands.recv().await {
             let mut session = self.core.lock();
-            let taken = match command {
+            let taken = match *command {
                 Command::Permit(permit) => session.permit(permit),
                 Command::RootSets(signed) => session.push_root_sets(signed),
                 Command::Fence(fence) => {
