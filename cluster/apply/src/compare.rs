@@ -6,29 +6,32 @@ use serde_json::{Map, Value};
 /// owning a field without changing it is no change.
 pub(crate) fn differs(live: &Value, dry_run: &Value) -> bool {
     for pointer in ["/metadata/labels", "/metadata/annotations"] {
-        let map = |object: &Value| -> Map<String, Value> {
-            object
-                .pointer(pointer)
-                .and_then(Value::as_object)
-                .cloned()
-                .unwrap_or_default()
-        };
+        let map = |object| at(object, pointer).and_then(Value::as_object).filter(|map| !map.is_empty());
         if map(live) != map(dry_run) {
             return true;
         }
     }
-    content(live) != content(dry_run)
+    if has_lists_that_double(live) || has_lists_that_double(dry_run) {
+        return content(live) != content(dry_run);
+    }
+    !fields(live).eq(fields(dry_run))
+}
+
+/// What is compared, in the order of the names.
+fn fields(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let all = object.as_object().into_iter().flatten();
+    all.filter(|(field, _)| !matches!(field.as_str(), "metadata" | "status"))
+}
+
+fn has_lists_that_double(object: &Value) -> bool {
+    object.get("kind").and_then(Value::as_str) == Some("HorizontalPodAutoscaler")
 }
 
 pub(crate) fn content(object: &Value) -> Map<String, Value> {
-    let mut content: Map<String, Value> = object
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(field, _)| !matches!(field.as_str(), "metadata" | "status"))
+    let mut content: Map<String, Value> = fields(object)
         .map(|(field, value)| (field.clone(), value.clone()))
         .collect();
-    if object.get("kind").and_then(Value::as_str) == Some("HorizontalPodAutoscaler")
+    if has_lists_that_double(object)
         && let Some(metrics) = content
             .get_mut("spec")
             .and_then(|spec| spec.get_mut("metrics"))

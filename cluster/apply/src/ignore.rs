@@ -1,5 +1,7 @@
 //! `spec.ignore`: fields that are neither compared nor corrected.
 
+use std::borrow::Cow;
+
 use nave_crds::kustomize::IgnoreRule;
 use nave_object::Object;
 use nave_targets::APPLY_MANAGER;
@@ -69,10 +71,10 @@ impl IgnoreRules {
 }
 
 /// Takes the ignored fields out of an object before it is compared.
-pub(crate) fn without(object: &Value, paths: &[&str]) -> Value {
-    let mut object = object.clone();
+pub(crate) fn without<'a>(object: &'a Value, paths: &[&str]) -> Cow<'a, Value> {
+    let mut object = Cow::Borrowed(object);
     for path in paths {
-        remove(&mut object, path);
+        remove(object.to_mut(), path);
     }
     object
 }

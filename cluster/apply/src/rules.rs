@@ -1,6 +1,7 @@
 //! What labels and annotations of an object say about applying and deleting it.
 
 use nave_crds::annotations::{DISABLED, ENABLED, KUSTOMIZE_FORCE, KUSTOMIZE_PRUNE, KUSTOMIZE_RECONCILE, KUSTOMIZE_SSA};
+use nave_object::pointer::at;
 use serde_json::Value;
 
 /// How an object is applied (`kustomize.toolkit.fluxcd.io/ssa`).
@@ -20,7 +21,7 @@ pub(crate) enum Mode {
 fn says(object: &Value, key: &str, value: &str) -> bool {
     ["/metadata/labels", "/metadata/annotations"]
         .iter()
-        .filter_map(|pointer| object.pointer(pointer)?.get(key)?.as_str())
+        .filter_map(|pointer| at(object, pointer)?.get(key)?.as_str())
         .any(|found| found.eq_ignore_ascii_case(value))
 }
 

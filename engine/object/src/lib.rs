@@ -8,6 +8,7 @@ mod id;
 pub mod normalize;
 mod object;
 pub mod order;
+pub mod pointer;
 pub mod yaml;
 
 pub use id::{InventoryIdError, ObjectId};

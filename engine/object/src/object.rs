@@ -161,7 +161,7 @@ impl Object {
 
     /// The value at an RFC 6901 pointer, such as `/spec/replicas`.
     pub fn pointer(&self, pointer: &str) -> Option<&Value> {
-        self.0.pointer(pointer)
+        pointer::at(&self.0, pointer)
     }
 
     /// The label `key`, when it is there and a text.
@@ -176,12 +176,12 @@ impl Object {
 
     /// `metadata.labels`, when it is there and a map.
     pub fn labels(&self) -> Option<&Map<String, Value>> {
-        self.0.pointer("/metadata/labels")?.as_object()
+        pointer::at(&self.0, "/metadata/labels")?.as_object()
     }
 
     /// `metadata.annotations`, when it is there and a map.
     pub fn annotations(&self) -> Option<&Map<String, Value>> {
-        self.0.pointer("/metadata/annotations")?.as_object()
+        pointer::at(&self.0, "/metadata/annotations")?.as_object()
     }
 
     /// `metadata.labels`, made when absent or not a map.
@@ -270,7 +270,7 @@ fn as_map(value: &mut Value) -> &mut Map<String, Value> {
 }
 
 fn text_at<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    pointer::at(value, pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn describe(value: &Value) -> String {

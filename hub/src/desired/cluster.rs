@@ -214,7 +214,7 @@ impl ClusterState {
                         Err(error) => {
                             // Forgetting the header makes the next plan try again.
                             if let Some(header) = plans.planned.remove(&key) {
-                                published.refused.push((header.owner, error.to_string()));
+                                published.refused.push((header.owner.clone(), error.to_string()));
                             }
                         }
                     },

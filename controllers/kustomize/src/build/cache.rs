@@ -10,8 +10,8 @@ use nave_object::Object;
 use nave_runtime::Tasks;
 use tokio::time::Instant;
 
-/// Objects kept in all cached builds together: some megabytes.
-const CACHED_OBJECTS: usize = 2_000;
+/// Objects kept in all cached builds together: some megabytes, since one takes about 10 KiB.
+const CACHED_OBJECTS: usize = 500;
 /// A burst of builds is over after this time without one. At rest nothing is built: a no-op is known by its inputs.
 const REST: Duration = Duration::from_secs(30);
 
@@ -95,13 +95,13 @@ mod tests {
                     .expect("it is an object");
             Arc::new(vec![object; count])
         };
-        cache.put("a".into(), objects(1_200));
-        cache.put("b".into(), objects(700));
+        cache.put("a".into(), objects(300));
+        cache.put("b".into(), objects(175));
         assert!(cache.get("a").is_some()); // now the youngest
-        cache.put("c".into(), objects(700));
+        cache.put("c".into(), objects(175));
         assert!(cache.get("b").is_none());
         assert!(cache.get("a").is_some() && cache.get("c").is_some());
-        cache.put("huge".into(), objects(3_000));
+        cache.put("huge".into(), objects(750));
         assert!(cache.get("huge").is_none());
     }
 }
