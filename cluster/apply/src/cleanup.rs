@@ -1,5 +1,6 @@
 //! Taking over fields that other tools applied before us, so that what Git lacks really goes.
 
+use nave_object::pointer::at;
 use nave_targets::APPLY_MANAGER;
 use serde_json::{Map, Value, json};
 
@@ -17,29 +18,22 @@ pub(crate) fn patch(live: &Value, override_managers: &[String]) -> Option<Value>
     let mut operations = Vec::new();
     for (field, keys) in [("annotations", &ANNOTATIONS[..]), ("labels", &[LABEL][..])] {
         for key in keys {
-            if live
-                .pointer(&format!("/metadata/{field}"))
-                .and_then(|values| values.get(*key))
-                .is_some()
-            {
+            let values = live.get("metadata").and_then(|metadata| metadata.get(field));
+            if values.and_then(|values| values.get(*key)).is_some() {
                 let path = format!("/metadata/{field}/{}", key.replace('~', "~0").replace('/', "~1"));
                 operations.push(json!({"op": "remove", "path": path}));
             }
         }
     }
-    let entries = live
-        .pointer("/metadata/managedFields")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    if let Some(folded) = fold(&entries, override_managers) {
+    let entries = at(live, "/metadata/managedFields").and_then(Value::as_array);
+    if let Some(folded) = entries.and_then(|entries| fold(entries, override_managers)) {
         operations.push(json!({"op": "replace", "path": "/metadata/managedFields", "value": folded}));
     }
     if operations.is_empty() {
         return None;
     }
     // A change in between makes a conflict instead of undoing it.
-    let version = live.pointer("/metadata/resourceVersion")?;
+    let version = at(live, "/metadata/resourceVersion")?;
     operations.push(json!({"op": "replace", "path": "/metadata/resourceVersion", "value": version}));
     Some(Value::Array(operations))
 }
@@ -49,32 +43,30 @@ pub(crate) fn patch(live: &Value, override_managers: &[String]) -> Option<Value>
 /// A definition that gets a new version with a field that has a default makes the API server refuse entries of the old
 /// version ("field not declared in schema"), whoever they belong to.
 pub(crate) fn migration(live: &Value, api_version: &str) -> Option<Value> {
-    let mut entries = live.pointer("/metadata/managedFields")?.as_array()?.clone();
-    let mut moved = false;
-    for entry in &mut entries {
-        if text(entry, "apiVersion") != api_version {
-            entry["apiVersion"] = json!(api_version);
-            moved = true;
-        }
+    let entries = at(live, "/metadata/managedFields")?.as_array()?;
+    if entries.iter().all(|entry| text(entry, "apiVersion") == api_version) {
+        return None;
     }
-    let version = live.pointer("/metadata/resourceVersion")?;
-    moved.then(|| {
-        json!([
-            {"op": "replace", "path": "/metadata/managedFields", "value": entries},
-            // A change in between makes a conflict instead of undoing it.
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
-        ])
-    })
+    let version = at(live, "/metadata/resourceVersion")?;
+    let mut moved = entries.clone();
+    for entry in &mut moved {
+        entry["apiVersion"] = json!(api_version);
+    }
+    Some(json!([
+        {"op": "replace", "path": "/metadata/managedFields", "value": moved},
+        // A change in between makes a conflict instead of undoing it.
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+    ]))
 }
 
 fn fold(entries: &[Value], override_managers: &[String]) -> Option<Vec<Value>> {
+    if !entries.iter().any(|entry| is_taken_over(entry, override_managers)) {
+        return None;
+    }
     let (foreign, mut kept): (Vec<Value>, Vec<Value>) = entries
         .iter()
         .cloned()
         .partition(|entry| is_taken_over(entry, override_managers));
-    if foreign.is_empty() {
-        return None;
-    }
     let position = kept.iter().position(|entry| {
         text(entry, "manager") == APPLY_MANAGER
             && text(entry, "operation") == "Apply"

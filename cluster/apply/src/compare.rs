@@ -1,12 +1,17 @@
 //! Whether a dry run would change the live object.
 
+use nave_object::pointer::at;
 use serde_json::{Map, Value};
 
 /// Labels, annotations and everything outside of metadata and status are compared, as in Flux. Managed fields are not:
 /// owning a field without changing it is no change.
 pub(crate) fn differs(live: &Value, dry_run: &Value) -> bool {
     for pointer in ["/metadata/labels", "/metadata/annotations"] {
-        let map = |object| at(object, pointer).and_then(Value::as_object).filter(|map| !map.is_empty());
+        let map = |object| {
+            at(object, pointer)
+                .and_then(Value::as_object)
+                .filter(|map| !map.is_empty())
+        };
         if map(live) != map(dry_run) {
             return true;
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use nave_health::Health;
-use nave_object::{Object, ObjectId};
+use nave_object::{Object, ObjectId, pointer::at};
 use nave_runtime::ports;
 use nave_targets::{ApplyMode, Fingerprint, ResolveError, Resource, Target};
 use serde_json::Value;
@@ -407,11 +407,11 @@ fn namespace_of<'a>(object: &'a Object, resource: &Resource) -> &'a str {
 }
 
 fn version_of(live: &Value) -> Option<&str> {
-    live.pointer("/metadata/resourceVersion")?.as_str()
+    at(live, "/metadata/resourceVersion")?.as_str()
 }
 
 fn uid_of(live: &Value) -> String {
-    live.pointer("/metadata/uid")
+    at(live, "/metadata/uid")
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned()

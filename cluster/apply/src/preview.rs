@@ -144,8 +144,8 @@ pub async fn preview(
     let (live, applied) = (ignore::without(&live, &ignored), ignore::without(&applied, &ignored));
     if recreated || compare::differs(&live, &applied) {
         Ok(Preview::Changed {
-            live,
-            applied,
+            live: live.into_owned(),
+            applied: applied.into_owned(),
             recreated,
         })
     } else {

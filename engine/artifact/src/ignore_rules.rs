@@ -6,6 +6,7 @@
 //! `/*` followed by `!/deploy` keeps `deploy`, and `*.md` followed by `!/docs` keeps `docs/a.md`.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 
 use ignore::{
     Match,
@@ -25,7 +26,7 @@ const EXTRA: &str = "**/.goreleaser.yml **/.sops.yaml **/.flux.yaml";
 #[derive(Debug, Clone)]
 pub struct Ignore {
     /// Weakest first; each decides for what is below its directory.
-    groups: Vec<Group>,
+    groups: Vec<Arc<Group>>,
     invalid: Vec<String>,
 }
 
@@ -41,25 +42,23 @@ impl Ignore {
     /// Without a single pattern the defaults hold (version control, archives and images, CI files); with any, only the
     /// version control part of them. A pattern that is no valid glob matches nothing and is told by [`Ignore::invalid`].
     pub fn new<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>, spec: Option<&str>) -> Self {
+        // Compiling globs takes longer than asking them about a small source, so the defaults are compiled once.
+        static ALL: LazyLock<Arc<Group>> = LazyLock::new(|| default_group(&[VCS, EXTENSIONS, CI, EXTRA]));
+        static LEAST: LazyLock<Arc<Group>> = LazyLock::new(|| default_group(&[VCS]));
         let texts = texts(files, spec);
-        let base = if texts.is_empty() {
-            [VCS, EXTENSIONS, CI, EXTRA].join(" ")
-        } else {
-            VCS.to_owned()
-        };
-        Self::of(&base, &texts)
+        let base = if texts.is_empty() { &ALL } else { &LEAST };
+        Self::of(Some(Arc::clone(base)), &texts)
     }
 
     /// [`Ignore::new`] with nothing but what is given: the rules of a bucket.
     pub fn without_defaults<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>, spec: Option<&str>) -> Self {
-        Self::of("", &texts(files, spec))
+        Self::of(None, &texts(files, spec))
     }
 
-    fn of(base: &str, texts: &[(String, String)]) -> Self {
-        let mut invalid = Vec::new();
-        let mut groups = vec![Group::new("", &base.replace(' ', "\n"), &mut invalid)];
+    fn of(base: Option<Arc<Group>>, texts: &[(String, String)]) -> Self {
+        let (mut invalid, mut groups) = (Vec::new(), Vec::from_iter(base));
         for (directory, text) in texts {
-            groups.push(Group::new(directory, text, &mut invalid));
+            groups.push(Arc::new(Group::new(directory, text, &mut invalid)));
         }
         Ignore { groups, invalid }
     }
@@ -77,6 +76,11 @@ impl Ignore {
     pub fn invalid(&self) -> &[String] {
         &self.invalid
     }
+}
+
+/// A group of rules that are known to be valid.
+fn default_group(rules: &[&str]) -> Arc<Group> {
+    Arc::new(Group::new("", &rules.join(" ").replace(' ', "\n"), &mut Vec::new()))
 }
 
 /// The texts with patterns by directory, weakest first.

@@ -1,15 +1,16 @@
 //! Reading fields of objects whose shape nobody has checked.
 
+use nave_object::pointer::at;
 use serde_json::Value;
 
 /// A text, empty when absent or something else.
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    at(object, pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A whole number, if there is one.
 pub(crate) fn number(object: &Value, pointer: &str) -> Option<i64> {
-    object.pointer(pointer).and_then(Value::as_i64)
+    at(object, pointer).and_then(Value::as_i64)
 }
 
 /// A count of the status, zero when absent.
@@ -39,8 +40,7 @@ impl Condition<'_> {
 
 /// The entries of `status.conditions` that have a type, in order.
 pub(crate) fn conditions(object: &Value) -> impl Iterator<Item = Condition<'_>> {
-    object
-        .pointer("/status/conditions")
+    at(object, "/status/conditions")
         .and_then(Value::as_array)
         .into_iter()
         .flatten()

@@ -1,5 +1,6 @@
 //! Rules for every kind: deletion, observed generation, and the conditions that are a convention.
 
+use nave_object::pointer::at;
 use serde_json::Value;
 
 use crate::{
@@ -9,10 +10,7 @@ use crate::{
 
 /// What decides before the rules of a kind are asked.
 pub(crate) fn before_kind(object: &Value) -> Option<Health> {
-    if object
-        .pointer("/metadata/deletionTimestamp")
-        .is_some_and(|time| !time.is_null())
-    {
+    if at(object, "/metadata/deletionTimestamp").is_some_and(|time| !time.is_null()) {
         return Some(Health::new(Status::Terminating, "Resource scheduled for deletion"));
     }
     unobserved(object).or_else(|| {

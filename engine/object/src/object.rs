@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::id::ObjectId;
+use crate::{id::ObjectId, pointer};
 
 /// Group, version and kind. Displayed as `apps/v1, Kind=Deployment`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

@@ -86,7 +86,10 @@ impl ClusterState {
 
     /// Whether the item is planned exactly so.
     pub fn is_planned(&self, key: &str, header: &ItemHeader) -> bool {
-        self.plans().planned.get(key).is_some_and(|planned| **planned == *header)
+        self.plans()
+            .planned
+            .get(key)
+            .is_some_and(|planned| **planned == *header)
     }
 
     /// Plans an item.

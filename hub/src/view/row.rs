@@ -81,7 +81,9 @@ impl Row {
             revision: shared_text(""),
             object: shared_text(""),
             reason: shared_text(nave_crds::reasons::fleet::ORPHANED),
-            message: shared_text("the agent holds objects of a fleet object that this hub does not know; they are kept"),
+            message: shared_text(
+                "the agent holds objects of a fleet object that this hub does not know; they are kept",
+            ),
         }
     }
 

@@ -87,20 +87,32 @@ mod tests {
     #[test]
     fn ports_are_given_once_and_not_to_outgoing_connections() {
         let ports: Vec<u16> = (0..50)
-            .map(|number| if number % 2 == 0 { free_tcp_port() } else { free_udp_port() })
+            .map(|number| {
+                if number % 2 == 0 {
+                    free_tcp_port()
+                } else {
+                    free_udp_port()
+                }
+            })
             .collect::<Result<_>>()
             .unwrap();
         let mut distinct = ports.clone();
         distinct.sort_unstable();
         distinct.dedup();
         assert_eq!(distinct.len(), ports.len());
-        assert!(ports.iter().all(|port| (LOWEST..outgoing()).contains(port)), "{ports:?}");
+        assert!(
+            ports.iter().all(|port| (LOWEST..outgoing()).contains(port)),
+            "{ports:?}"
+        );
     }
 
     #[test]
     fn another_process_is_not_given_what_this_one_has() {
         let port = free_tcp_port().unwrap();
         let lock = File::open(locks().unwrap().join(port.to_string())).unwrap();
-        assert!(lock.try_lock().is_err(), "another description of the file finds it locked");
+        assert!(
+            lock.try_lock().is_err(),
+            "another description of the file finds it locked"
+        );
     }
 }
