@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use nave_artifact::Digest;
-use nave_placement::{ClusterKey, OwnerKey};
+use nave_placement::{ClusterKey, Grant, OwnerKey};
 use nave_placement_controller::{DeleteCause, DesiredItem, DesiredState, ItemHeader};
 use nave_proto::{Pool, item_salt, shared_owner, wire};
 use tokio::sync::{Notify, broadcast, watch};
@@ -36,6 +36,8 @@ use cluster::Staged;
 const GATHER: Duration = Duration::from_millis(5);
 /// After a failed write of the checkpoint.
 const RETRY: Duration = Duration::from_secs(1);
+/// Payloads whose lengths differ by less than such a part of them are much alike.
+const ALIKE: usize = 4;
 /// A reader that lags judges every owner anew.
 const TARGETS: usize = 64;
 
@@ -48,16 +50,33 @@ pub struct Desired {
     checkpoints: Arc<Checkpoints>,
     digest_key: [u8; 32],
     metrics: HubMetrics,
-    copies: Mutex<Copies>,
+    shared: Mutex<Shared>,
     refused: watch::Sender<Vec<Refused>>,
     targets: broadcast::Sender<Arc<HashSet<OwnerKey>>>,
 }
 
 /// What clusters have in common.
 #[derive(Default)]
-struct Copies {
-    headers: Pool<Arc<ItemHeader>>,
-    payloads: Pool<Bytes>,
+struct Shared {
+    owners: Pool<Arc<OwnerKey>>,
+    grants: Pool<Arc<Grant>>,
+    /// A payload of each owner; those of its other clusters are kept as what differs from it.
+    bases: HashMap<Arc<OwnerKey>, Bytes>,
+}
+
+impl Shared {
+    /// What a payload is compared with. Another length means that more than names has changed: then it is the next base.
+    fn base(&mut self, owner: &Arc<OwnerKey>, payload: &Bytes) -> Bytes {
+        if !self.bases.contains_key(owner) {
+            // Those of whom no cluster has anything are held here and by the pool.
+            self.bases.retain(|owner, _| Arc::strong_count(owner) > 2);
+        }
+        let base = self.bases.entry(owner.clone()).or_insert_with(|| payload.clone());
+        if base.len().abs_diff(payload.len()) > base.len() / ALIKE {
+            *base = payload.clone();
+        }
+        base.clone()
+    }
 }
 
 /// An item that cannot be sent at all.
@@ -82,7 +101,7 @@ impl Desired {
             checkpoints,
             digest_key,
             metrics,
-            copies: Mutex::default(),
+            shared: Mutex::default(),
             refused: watch::channel(Vec::new()).0,
             targets: broadcast::channel(TARGETS).0,
         })
@@ -257,10 +276,13 @@ impl DesiredState for Desired {
     fn put(&self, cluster: &ClusterKey, item: DesiredItem) {
         let state = self.cluster(cluster);
         let key = item.owner.item_key();
-        let header = ItemHeader {
-            owner: item.owner.clone(),
-            version: item.version.clone(),
-            grant: item.grant.clone(),
+        let header = {
+            let mut shared = locked::mutex(&self.shared);
+            ItemHeader {
+                owner: shared.owners.share(&item.owner, || Arc::new(item.owner.clone())),
+                version: item.version.clone(),
+                grant: shared.grants.share(&item.grant, || Arc::new(item.grant.clone())),
+            }
         };
         if state.is_planned(&key, &header) {
             return;
@@ -273,19 +295,15 @@ impl DesiredState for Desired {
             }
         };
         let salt = (!item.secrets.is_empty()).then(|| item_salt(&self.digest_key, &cluster.to_string(), &key));
-        // The same goes to many clusters: they share one copy.
-        let (header, payload) = {
-            let mut copies = locked::mutex(&self.copies);
-            let header = copies.headers.share(&header, || Arc::new(header.clone()));
-            (header, copies.payloads.share(&*payload, || payload.clone()))
-        };
+        let base = locked::mutex(&self.shared).base(&header.owner, &payload);
         let staged = Staged::Put {
+            base,
             owner: shared_owner(&bundle::owner(&item.owner)),
             payload,
             salt,
             manifest,
         };
-        state.plan(&key, header, staged);
+        state.plan(&key, Arc::new(header), staged);
         self.touch(cluster);
     }
 

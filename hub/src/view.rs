@@ -199,7 +199,7 @@ impl View {
             return;
         };
         for header in state.headers() {
-            let _ = self.changes.send(header.owner.clone()); // nobody listening is fine
+            let _ = self.changes.send(OwnerKey::clone(&header.owner)); // nobody listening is fine
         }
     }
 

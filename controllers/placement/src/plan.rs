@@ -192,14 +192,14 @@ mod tests {
                     None => (*text, grant(true, &[])),
                 };
                 let header = ItemHeader {
-                    owner: OwnerKey {
+                    owner: Arc::new(OwnerKey {
                         kind: "K".into(),
                         namespace: "n".into(),
                         name: "x".into(),
                         uid: "u".into(),
-                    },
+                    }),
                     version: "v".into(),
-                    grant,
+                    grant: Arc::new(grant),
                 };
                 (key(name), Arc::new(header))
             })

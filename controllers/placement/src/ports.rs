@@ -125,14 +125,14 @@ pub struct ItemArtifact {
 }
 
 /// The header of an item.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemHeader {
     /// The fleet object.
-    pub owner: OwnerKey,
+    pub owner: Arc<OwnerKey>,
     /// As in [`DesiredItem::version`].
     pub version: String,
     /// What the workspace may do there, as of this item.
-    pub grant: Grant,
+    pub grant: Arc<Grant>,
 }
 
 /// Why an item goes, and what goes with it.

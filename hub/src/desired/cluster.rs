@@ -47,6 +47,8 @@ pub enum Staged {
         owner: Arc<wire::OwnerRef>,
         /// What is sent.
         payload: Bytes,
+        /// What it is much like; of it only the difference is kept.
+        base: Bytes,
         /// For sensitive items.
         salt: Option<Salt>,
         /// The manifest that it names.
@@ -201,12 +203,13 @@ impl ClusterState {
                     Staged::Put {
                         owner,
                         payload,
+                        base,
                         salt,
                         manifest,
-                    } => match map.put(&key, &owner, payload, salt) {
+                    } => match map.put_like(&key, &owner, payload, Some(&base), salt) {
                         Ok(_) => {
                             if let Some(header) = plans.planned.get(&key) {
-                                published.targets.push(header.owner.clone());
+                                published.targets.push(OwnerKey::clone(&header.owner));
                             }
                             let before = match manifest {
                                 Some(manifest) => plans.manifests.insert(key, manifest),
@@ -217,7 +220,9 @@ impl ClusterState {
                         Err(error) => {
                             // Forgetting the header makes the next plan try again.
                             if let Some(header) = plans.planned.remove(&key) {
-                                published.refused.push((header.owner.clone(), error.to_string()));
+                                published
+                                    .refused
+                                    .push((OwnerKey::clone(&header.owner), error.to_string()));
                             }
                         }
                     },
@@ -322,18 +327,19 @@ mod tests {
 
     fn plan(state: &ClusterState, uid: &str, payload: &'static str) {
         let header = ItemHeader {
-            owner: owner(uid),
+            owner: Arc::new(owner(uid)),
             version: payload.into(),
-            grant: Grant {
+            grant: Arc::new(Grant {
                 admin: true,
                 service_account: String::new(),
                 namespaces: Vec::new(),
                 lockdown: false,
-            },
+            }),
         };
         let staged = Staged::Put {
             owner: Arc::new(wire_owner(uid)),
             payload: Bytes::from_static(payload.as_bytes()),
+            base: Bytes::new(),
             salt: None,
             manifest: Some(Digest::sha256(payload.as_bytes())),
         };

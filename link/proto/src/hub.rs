@@ -24,7 +24,7 @@ use crate::digest::Digest;
 use crate::features::{FEATURE_METERED, FEATURE_UPGRADE};
 use crate::frame::MAX_ITEM;
 use crate::replica::Replica;
-use crate::sync::{ItemFailure, ProtocolError, Receiver, Sender, SenderEvent, Step};
+use crate::sync::{ItemFailure, ProtocolError, Receiver, Sender, SenderEvent, Step, pop};
 use crate::time::Now;
 use crate::wire::{
     self, ControlBody, Fence, Heartbeat, Hello, JoinReply, LinkProfile, Mode, PrunePermit, RenewReply, RootSets,
@@ -252,12 +252,12 @@ impl Session {
 
     /// The next thing for the owner.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        pop(&mut self.events)
     }
 
     /// The next frame for the control stream.
     pub fn poll_control(&mut self, now: Now, maps: &mut Maps<'_>) -> Option<Vec<u8>> {
-        if let Some(body) = self.control.pop_front() {
+        if let Some(body) = pop(&mut self.control) {
             return Some(wire::encode(body));
         }
         if !std::mem::take(&mut self.beat) {
@@ -429,23 +429,26 @@ impl Session {
     }
 
     fn collect(&mut self) {
-        self.events
-            .extend(self.sender_events.drain(..).map(|event| match event {
-                SenderEvent::Taken { key, version } => Event::Taken { key, version },
-                SenderEvent::Failed {
-                    key,
-                    version,
-                    code,
-                    message,
-                } => Event::Failed {
-                    key,
-                    version,
-                    code,
-                    message,
-                },
-                SenderEvent::Orphan { key, owner_uid } => Event::Orphan { key, owner_uid },
-                SenderEvent::InSync => Event::InSync,
-            }));
+        self.events.extend(
+            std::mem::take(&mut self.sender_events)
+                .into_iter()
+                .map(|event| match event {
+                    SenderEvent::Taken { key, version } => Event::Taken { key, version },
+                    SenderEvent::Failed {
+                        key,
+                        version,
+                        code,
+                        message,
+                    } => Event::Failed {
+                        key,
+                        version,
+                        code,
+                        message,
+                    },
+                    SenderEvent::Orphan { key, owner_uid } => Event::Orphan { key, owner_uid },
+                    SenderEvent::InSync => Event::InSync,
+                }),
+        );
     }
 }
 

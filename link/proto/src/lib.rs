@@ -30,6 +30,7 @@ mod frame;
 pub mod hub;
 mod live;
 mod map;
+mod payload;
 mod plans;
 mod pool;
 mod replica;
@@ -56,6 +57,7 @@ pub use frame::{
 };
 pub use live::{LIVE_WINDOW, LiveError, LiveEvent, LiveReader, LiveWriter};
 pub use map::{Content, Deletion, Item, ItemMap, PutError};
+pub use payload::Payload;
 pub use plans::Plans;
 pub use pool::{Pool, Shared, shared_owner, shared_text};
 pub use replica::{Held, Replica};

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::digest::{Digest, Salt};
 use crate::frame::MAX_ITEM;
+use crate::payload::Payload;
 use crate::pool::{shared_owner, shared_text};
 use crate::text::is_clean;
 use crate::tree::{Key, Snapshot};
@@ -46,7 +47,7 @@ pub enum Content {
     /// It should be.
     Present {
         /// Its payload as it is sent.
-        payload: Bytes,
+        payload: Payload,
         /// Present for sensitive items and only for them.
         salt: Option<Salt>,
     },
@@ -117,6 +118,18 @@ impl ItemMap {
     ///
     /// `salt` makes the item sensitive ([`crate::item_salt`]); it must stay the same while the content does.
     pub fn put(&mut self, key: &str, owner: &OwnerRef, payload: Bytes, salt: Option<Salt>) -> Result<bool, PutError> {
+        self.put_like(key, owner, payload, None, salt)
+    }
+
+    /// [`ItemMap::put`] of an item that is much like `base`, which others hold too: of it only the difference is kept.
+    pub fn put_like(
+        &mut self,
+        key: &str,
+        owner: &OwnerRef,
+        payload: Bytes,
+        base: Option<&Bytes>,
+        salt: Option<Salt>,
+    ) -> Result<bool, PutError> {
         if !is_clean(key, MAX_KEY) {
             return Err(PutError::Key {
                 key: key.chars().take(80).filter(|c| !c.is_control()).collect(),
@@ -133,6 +146,10 @@ impl ItemMap {
         if self.items.get(key).is_some_and(same) {
             return Ok(false);
         }
+        let payload = match base {
+            Some(base) => Payload::alike(payload, base),
+            None => payload.into(),
+        };
         self.set_item(key, owner, digest, Content::Present { payload, salt });
         Ok(true)
     }

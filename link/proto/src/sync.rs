@@ -14,9 +14,20 @@
 mod receiver;
 mod sender;
 
+use std::collections::VecDeque;
+
 pub use receiver::{IncomingDelete, IncomingPut, ItemFailure};
 pub(crate) use receiver::{Receiver, Step};
 pub(crate) use sender::{Sender, SenderEvent};
+
+/// Takes the first of a queue. An empty one gives its memory back: a thousand sessions at rest have nothing queued.
+pub(crate) fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front();
+    if queue.is_empty() && queue.capacity() > 0 {
+        *queue = VecDeque::new();
+    }
+    first
+}
 
 /// The peer broke the protocol, or this end's driver did.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

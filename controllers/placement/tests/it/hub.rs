@@ -139,9 +139,9 @@ impl DesiredState for FakeHub {
             .flat_map(BTreeMap::values)
             .map(|item| {
                 Arc::new(ItemHeader {
-                    owner: item.owner.clone(),
+                    owner: Arc::new(item.owner.clone()),
                     version: item.version.clone(),
-                    grant: item.grant.clone(),
+                    grant: Arc::new(item.grant.clone()),
                 })
             })
             .collect()

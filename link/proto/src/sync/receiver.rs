@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::ProtocolError;
+use super::{ProtocolError, pop};
 use crate::digest::{Digest, Salt};
 use crate::pool::shared_text;
 use crate::replica::Replica;
@@ -111,7 +111,7 @@ impl Receiver {
     }
 
     pub(crate) fn poll(&mut self) -> Option<StateBody> {
-        self.replies.pop_front()
+        pop(&mut self.replies)
     }
 
     pub(crate) fn handle_request(&mut self, replica: &Replica, request: TreeRequest) -> Result<(), ProtocolError> {

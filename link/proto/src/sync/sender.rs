@@ -431,7 +431,7 @@ impl Item {
                 version,
                 owner,
                 digest: self.digest.to_vec(),
-                payload: Bytes::clone(payload),
+                payload: payload.bytes(),
                 chunks: Vec::new(),
                 sensitive: salt.is_some(),
                 salt: salt.map(|salt| salt.to_vec()).unwrap_or_default(),

@@ -1,0 +1,136 @@
+//! The payload of an item, as its sender keeps it.
+//!
+//! A fleet object is nearly the same on all of its clusters: what differs is a name and some variables. Kept as what
+//! differs from one of the others, the payload of a cluster takes a tenth.
+
+use bytes::Bytes;
+
+/// Of payloads that differ in a few names hardly anything is left at any level.
+const LEVEL: i32 = 1;
+/// Below this a delta, with its own head, saves nothing.
+const LEAST: usize = 256;
+
+/// What an item holds, as it is sent.
+#[derive(Debug, Clone)]
+pub struct Payload(Kept);
+
+#[derive(Debug, Clone)]
+enum Kept {
+    Whole(Bytes),
+    /// zstd, with `base` as the dictionary.
+    Alike {
+        base: Bytes,
+        delta: Box<[u8]>,
+        length: usize,
+    },
+}
+
+impl Payload {
+    /// Keeps what differs from `base`, when that saves most of it.
+    pub fn alike(bytes: Bytes, base: &Bytes) -> Self {
+        if bytes.len() < LEAST || base.len() < LEAST {
+            return bytes.into();
+        }
+        let delta = zstd::bulk::Compressor::with_dictionary(LEVEL, base)
+            .and_then(|mut compressor| compressor.compress(&bytes))
+            .ok();
+        match delta.filter(|delta| delta.len() * 2 < bytes.len()) {
+            // What does not come back as it was is kept whole: the base may look like a trained dictionary.
+            Some(delta) if unpack(base, &delta, bytes.len()).is_some_and(|back| back == bytes) => Self(Kept::Alike {
+                base: base.clone(),
+                delta: delta.into(),
+                length: bytes.len(),
+            }),
+            _ => bytes.into(),
+        }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> Bytes {
+        match &self.0 {
+            Kept::Whole(bytes) => bytes.clone(),
+            Kept::Alike { base, delta, length } => {
+                unpack(base, delta, *length).expect("it was unpacked when it was packed")
+            }
+        }
+    }
+
+    /// How many bytes.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Kept::Whole(bytes) => bytes.len(),
+            Kept::Alike { length, .. } => *length,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether only what differs from another is kept.
+    pub fn is_delta(&self) -> bool {
+        matches!(self.0, Kept::Alike { .. })
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self(Kept::Whole(bytes))
+    }
+}
+
+fn unpack(base: &Bytes, delta: &[u8], length: usize) -> Option<Bytes> {
+    let mut decompressor = zstd::bulk::Decompressor::with_dictionary(base).ok()?;
+    decompressor.decompress(delta, length).ok().map(Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(cluster: &str, extra: usize) -> Bytes {
+        let variables: String = (0..20)
+            .map(|number| format!(r#""variable-{number}":"{}","#, number * 7919))
+            .collect();
+        format!(
+            r#"{{"name":"{cluster}","spec":{{{variables}"cluster":"{cluster}"}},"x":"{}"}}"#,
+            "y".repeat(extra)
+        )
+        .into()
+    }
+
+    #[test]
+    fn a_payload_like_another_keeps_what_differs() {
+        let base = payload("eu-1", 0);
+        for other in [payload("eu-2", 0), payload("us-east-10", 900), base.clone()] {
+            let kept = Payload::alike(other.clone(), &base);
+            assert!(kept.is_delta());
+            assert_eq!((kept.bytes(), kept.len()), (other.clone(), other.len()));
+            let Kept::Alike { delta, .. } = &kept.0 else {
+                unreachable!()
+            };
+            assert!(delta.len() * 5 < other.len(), "{} of {}", delta.len(), other.len());
+        }
+    }
+
+    #[test]
+    fn what_saves_nothing_is_kept_whole() {
+        let noise: Vec<u8> = (0..2000_u32)
+            .map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
+        let trained = Bytes::from([&[0x37, 0xa4, 0x30, 0xec][..], &payload("eu-1", 0)].concat());
+        for (bytes, base) in [
+            (Bytes::new(), payload("eu-1", 0)),
+            (Bytes::from_static(b"short"), payload("eu-1", 0)),
+            (payload("eu-1", 0), Bytes::new()),
+            (Bytes::from(noise), payload("eu-1", 0)),
+        ] {
+            let kept = Payload::alike(bytes.clone(), &base);
+            assert!(!kept.is_delta());
+            assert_eq!((kept.bytes(), kept.len()), (bytes.clone(), bytes.len()));
+        }
+        // Whatever a base looks like, the bytes come back.
+        assert_eq!(Payload::alike(payload("eu-2", 0), &trained).bytes(), payload("eu-2", 0));
+    }
+}
