@@ -64,6 +64,9 @@ pub const FLEET_ADOPT: &str = "fleet.nave.dev/adopt";
 pub const FLEET_CLUSTER_VARIABLES: &str = "fleet.nave.dev/cluster-variables";
 /// On a HubState that is Behind: the incarnation an operator confirmed after seeing the consequences.
 pub const FLEET_CONFIRM_INCARNATION: &str = "fleet.nave.dev/confirm-incarnation";
+/// On a Cluster that came back from a backup: the restoration, as its condition Restored names it, after which its
+/// deletions need no approval any more.
+pub const FLEET_CONFIRM_RESTORED: &str = "fleet.nave.dev/confirm-restored";
 /// On HubState: a text that was not there before has the hub change its authorities, once.
 pub const FLEET_ROTATE_ROOTS: &str = "fleet.nave.dev/rotate-roots";
 

@@ -21,7 +21,7 @@ pub use cluster::{
 };
 pub use common::{FleetParts, FleetResource};
 pub use helm_release::{FleetHelmRelease, FleetHelmReleaseSpec};
-pub use hub_state::{Checkpoint, HubState, HubStateSpec, HubStateStatus};
+pub use hub_state::{Checkpoint, HubStart, HubState, HubStateSpec, HubStateStatus};
 pub use join_token::{Approval, JoinToken, JoinTokenCluster, JoinTokenSpec, JoinTokenStatus, TokenUse};
 pub use kustomization::{
     Delivery, FleetClusterCounts, FleetKustomization, FleetKustomizationSpec, FleetKustomizationStatus, FleetSource,

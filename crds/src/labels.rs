@@ -25,6 +25,10 @@ pub const PART_OF: &str = "app.kubernetes.io/part-of";
 pub const PART_OF_FLUX: &str = "flux";
 /// The value of [`PART_OF`] on what belongs to Nave alone.
 pub const PART_OF_NAVE: &str = "nave";
+/// On the pod of the hub that is active, so that Services find it.
+pub const HUB_ROLE: &str = "fleet.nave.dev/hub-role";
+/// The value of [`HUB_ROLE`] there.
+pub const HUB_ROLE_ACTIVE: &str = "active";
 /// Component of an installation.
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// Instance of an installation; Flux uses the namespace.

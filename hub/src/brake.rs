@@ -12,7 +12,10 @@
 
 mod ledger;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use futures::{StreamExt, stream, stream::BoxStream};
 use jiff::Timestamp;
@@ -32,7 +35,14 @@ use tokio::sync::Notify;
 pub use ledger::Ledger;
 use ledger::{Budget, Holder, Verdict};
 
-use crate::{desired::owner_of, hub_state::Checkpoints, locked, metrics::HubMetrics, view::View};
+use crate::{
+    cluster_status::{confirmed_restoration, restoration},
+    desired::owner_of,
+    hub_state::Checkpoints,
+    locked,
+    metrics::HubMetrics,
+    view::View,
+};
 
 /// What the end of a Kustomization or HelmRelease calls its change.
 const DELETION: &str = "deletion";
@@ -55,6 +65,9 @@ pub struct Brake {
     pub metrics: HubMetrics,
     /// Permits for agents that did not ask just now.
     pub outbox: Outbox,
+    /// Clusters that came back from a backup and whose conditions may not say so yet, with the second in which
+    /// they did.
+    pub restored: Mutex<HashMap<ClusterKey, u64>>,
 }
 
 /// Permits on their way to sessions. It has no more of them than there are plans.
@@ -90,6 +103,17 @@ impl Brake {
         if !has_item && !self.may_speak(cluster, &plan.key) {
             return refusal(plan, "no fleet object of this name may reach this cluster");
         }
+        // Nothing is kept of a name that an agent may have made up.
+        if !has_item && self.deletion_of(&plan.key).is_none() {
+            return match self.verdict(&plan.key, &plan.change_id) {
+                Verdict::Free => PrunePermit {
+                    granted: true,
+                    ..refusal(plan, "")
+                },
+                Verdict::Wait(reason) => refusal(plan, &reason),
+                Verdict::Limited(_) => refusal(plan, "the fleet object has just been made; ask again"),
+            };
+        }
         self.ask(&Holder::Agent(cluster.clone()), plan)
     }
 
@@ -121,6 +145,7 @@ impl Brake {
     }
 
     fn ask(&self, holder: &Holder, plan: &PrunePlan) -> PrunePermit {
+        self.take_care(holder);
         let before = self.ledger.held(&plan.key);
         let verdict = self.verdict(&plan.key, &plan.change_id);
         let permits = self.ledger.ask(holder, plan, &verdict, Timestamp::now());
@@ -143,6 +168,9 @@ impl Brake {
         if self.ledger.held(key).is_none() {
             return;
         }
+        for holder in self.ledger.holders_held(key) {
+            self.take_care(&holder);
+        }
         let granted = self
             .ledger
             .reconsider(key, |change| self.verdict(key, change), Timestamp::now());
@@ -152,6 +180,26 @@ impl Brake {
             self.send(granted);
             self.tell(key);
         }
+    }
+
+    /// The agent's count of its starts is lower than before: the cluster came back from a backup.
+    pub fn restored(&self, cluster: &ClusterKey, second: u64) {
+        locked::mutex(&self.restored).insert(cluster.clone(), second);
+        self.ledger.restored(&Holder::Agent(cluster.clone()));
+    }
+
+    /// Has the ledger know whether the holder came back from a backup and nobody has confirmed that yet.
+    fn take_care(&self, holder: &Holder) {
+        let Holder::Agent(cluster) = holder else { return };
+        let object = self.clusters.get(&cluster.namespace, &cluster.name);
+        let said = object.as_deref().and_then(restoration);
+        let confirmed = object.as_deref().and_then(confirmed_restoration);
+        let mut unsaid = locked::mutex(&self.restored);
+        if unsaid.get(cluster).copied() == confirmed {
+            unsaid.remove(cluster);
+        }
+        let second = unsaid.get(cluster).copied().or(said);
+        self.ledger.be_careful(holder, second.is_some() && second != confirmed);
     }
 
     /// Looks at everything that is held, and forgets changes that are long over.
@@ -178,6 +226,7 @@ impl Brake {
 
     /// The cluster was removed from the hub.
     pub fn forget(&self, cluster: &ClusterKey) {
+        locked::mutex(&self.restored).remove(cluster);
         for key in self.ledger.forget(&Holder::Agent(cluster.clone())) {
             self.tell(&key);
         }

@@ -35,7 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use fold::{Link, Seen};
+pub use fold::{CONTESTED, Link, Seen, confirmed_restoration, restoration};
 
 use crate::{
     identities::{quarantine_of, reference},

@@ -22,14 +22,18 @@ use bytes::Bytes;
 use nave_artifact::Digest;
 use nave_placement::{ClusterKey, Grant, OwnerKey};
 use nave_placement_controller::{DeleteCause, DesiredItem, DesiredState, ItemHeader};
-use nave_proto::{Pool, item_salt, shared_owner, wire};
+use nave_proto::{Pool, item_salt, shared_owner};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use bundle::owner_of;
-pub use cluster::{ClusterState, Target};
+pub use cluster::{ClusterState, Target, TooManyOrphans};
 
-use crate::{hub_state::Checkpoints, locked, metrics::HubMetrics};
+use crate::{
+    hub_state::{Checkpoints, wire_checkpoint},
+    locked,
+    metrics::HubMetrics,
+};
 use cluster::Staged;
 
 /// Changes that come together become one checkpoint: a plan over a thousand clusters takes about this long.
@@ -155,9 +159,12 @@ impl Desired {
     }
 
     /// An agent holds an item that is not in its map. Its owner, when the item has to be judged.
-    pub fn orphan(&self, cluster: &ClusterKey, key: &str, owner_uid: &str) -> Option<OwnerKey> {
-        let judge = self.cluster(cluster).orphan(key, owner_uid);
-        judge.then(|| owner_of(key, owner_uid)).flatten()
+    ///
+    /// # Errors
+    /// It names too many.
+    pub fn orphan(&self, cluster: &ClusterKey, key: &str, owner_uid: &str) -> Result<Option<OwnerKey>, TooManyOrphans> {
+        let judge = self.cluster(cluster).orphan(key, owner_uid)?;
+        Ok(judge.then(|| owner_of(key, owner_uid)).flatten())
     }
 
     /// Everything that some agent holds and nobody plans.
@@ -323,26 +330,17 @@ impl DesiredState for Desired {
         self.existing(cluster)?.header(owner)
     }
 
+    fn behind(&self) -> Option<String> {
+        let behind = self.checkpoints.behind();
+        let behind = behind.borrow();
+        let reason = behind.as_ref().map(|behind| behind.reason.clone())?;
+        Some(format!(
+            "{reason}; nothing is made or deleted until an operator confirms"
+        ))
+    }
+
     fn rebuilt(&self) {
         self.rebuilt
             .send_if_modified(|rebuilt| !std::mem::replace(rebuilt, true));
-    }
-}
-
-/// A checkpoint as messages carry it.
-pub fn wire_checkpoint(checkpoint: &nave_crds::fleet::Checkpoint) -> wire::Checkpoint {
-    wire::Checkpoint {
-        incarnation: checkpoint.incarnation.unsigned_abs(),
-        seq: checkpoint.seq.unsigned_abs(),
-        nonce: crate::hub_state::nonce_bytes(&checkpoint.nonce),
-    }
-}
-
-/// A checkpoint from a message.
-pub fn stored_checkpoint(checkpoint: &wire::Checkpoint) -> nave_crds::fleet::Checkpoint {
-    nave_crds::fleet::Checkpoint {
-        incarnation: i64::try_from(checkpoint.incarnation).unwrap_or(i64::MAX),
-        seq: i64::try_from(checkpoint.seq).unwrap_or(i64::MAX),
-        nonce: crate::hub_state::nonce_text(&checkpoint.nonce),
     }
 }

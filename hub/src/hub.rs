@@ -1,6 +1,10 @@
 //! The running hub: what is started, in which order, and how it ends.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -24,6 +28,7 @@ use rand::RngCore;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
+    active_pod::ActivePod,
     args::Arguments,
     artifacts::ManifestCache,
     artifacts_port::{self, SourceArtifacts},
@@ -91,8 +96,16 @@ impl Hub {
         let live = LiveDoor::open(arguments, &client, &tasks).await?;
         let mut lease = None;
         if arguments.enable_leader_election {
-            // A standby is ready: it serves nothing else, and would otherwise hold up a roll-out.
+            // A standby is ready, or it would hold up every roll-out; the Services go by the label of the active pod.
             ready.set(true);
+            if let Some(pod) = ActivePod::of_environment(&client, &arguments.namespace)
+                && let Err(error) = pod.stand_by().await
+            {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "taking the label of the active hub off this pod"
+                );
+            }
             let election = Election::new(&arguments.namespace, LEASE, &identity());
             let Some(leadership) = election.acquire(client.clone(), tasks.shutdown_token()).await else {
                 return Ok(None);
@@ -113,7 +126,7 @@ impl Hub {
     ) -> Result<Option<Self>> {
         let authority = HubAuthority::ensure(&client, &arguments.namespace).await?;
         let authority = Arc::new(authority.issuing_for(arguments.client_certificate_lifetime));
-        let checkpoints = Arc::new(Checkpoints::ensure(&client, &arguments.namespace).await?);
+        let checkpoints = Arc::new(Checkpoints::ensure(&client, &arguments.namespace, *authority.digest_key()).await?);
         let hints = Hints::new();
         let hint_addr = match arguments.hint_addr.as_str() {
             "" => None,
@@ -182,6 +195,7 @@ impl Hub {
             view: view.clone(),
             metrics: hub_metrics.clone(),
             outbox: Outbox::default(),
+            restored: Mutex::default(),
         });
         let identities = Arc::new(Identities::new(authority.client_authorities()));
         identities.load(&ports.clusters, &ports.tokens);
@@ -302,6 +316,9 @@ impl Hub {
         }
         tasks.spawn("link", sessions::accept(sessions, listener, config, token()));
 
+        if let Some(pod) = ActivePod::of_environment(&client, &arguments.namespace) {
+            tasks.spawn("active-pod", pod.lead(token()));
+        }
         ready.set(true);
         tracing::info!(link = %link_addr, addresses = addresses.join(","), %root, hub = checkpoints.hub_uid(), "hub is up");
         Ok(Some(Hub {

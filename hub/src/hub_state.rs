@@ -2,7 +2,8 @@
 //!
 //! Agents show the last checkpoint they saw. One that this hub does not know was given by a hub that no longer exists:
 //! the object was restored from a backup or lost, and so may be everything else. Then the hub is *Behind*: it deletes
-//! nothing, sends no desired state and admits nobody, until a person has looked and confirmed.
+//! nothing, sends no desired state and admits nobody, until a person has looked and confirmed. One that no hub gave says
+//! something about who shows it, and nothing about the hub.
 
 mod ring;
 
@@ -16,16 +17,16 @@ use nave_crds::{
     fleet::{Checkpoint, HubStateSpec},
     managers,
 };
+use nave_proto::{CheckpointRing, Issuer, Relation, wire};
 use nave_runtime::{Conditions, Status};
-use rand::RngCore;
+use rand::Rng;
 use tokio::sync::watch;
 
 use crate::locked;
+pub use ring::of_object as wire_checkpoint;
 
 /// Name of the one object, in the hub's namespace.
 pub const NAME: &str = "hub";
-/// Each write costs one request of a few kilobytes; an agent that was away for longer is trusted by its number alone.
-const KEPT: usize = 128;
 const TRIES: usize = 8;
 
 /// The checkpoints of this hub.
@@ -33,9 +34,21 @@ pub struct Checkpoints {
     api: Api<HubState>,
     hub_uid: String,
     current: Mutex<HubState>,
+    issuer: Issuer,
     behind: watch::Sender<Option<Behind>>,
     /// Only one write is under way at a time; a second one waits and then usually finds nothing left to do.
     writing: tokio::sync::Mutex<()>,
+}
+
+/// Where the checkpoint comes from that an agent shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This hub gave it, as far as it knows, or the agent shows none.
+    Ours,
+    /// The hub gave it and does not know of it any more.
+    Lost,
+    /// Nobody gave it.
+    Forged,
 }
 
 /// Why the hub does not trust its own memory.
@@ -75,8 +88,9 @@ pub enum HubStateError {
 }
 
 impl Checkpoints {
-    /// Reads the object, or makes it for a hub that is new.
-    pub async fn ensure(client: &Client, namespace: &str) -> Result<Self, HubStateError> {
+    /// Reads the object, or makes it for a hub that is new. Checkpoints are signed with `key`.
+    pub async fn ensure(client: &Client, namespace: &str, key: [u8; 32]) -> Result<Self, HubStateError> {
+        let issuer = Issuer::new(key, rand::rng().random());
         let api: Api<HubState> = Api::namespaced(client.clone(), namespace);
         let failed = |what| {
             move |source| HubStateError::Api {
@@ -86,7 +100,7 @@ impl Checkpoints {
         };
         let object = match api.get_opt(NAME).await.map_err(failed("reading"))? {
             Some(object) => object,
-            None => match api.create(&parameters(), &first()).await {
+            None => match api.create(&parameters(), &first(&issuer)).await {
                 Ok(object) => object,
                 Err(kube::Error::Api(status)) if status.code == 409 => {
                     api.get(NAME).await.map_err(failed("reading"))?
@@ -101,12 +115,13 @@ impl Checkpoints {
             .and_then(|status| status.conditions.get_condition(conditions::BEHIND))
             .map(|condition| Behind {
                 reason: condition.message.clone(),
-                confirm: object.spec.incarnation + 1,
+                confirm: object.spec.incarnation.saturating_add(1),
             });
         Ok(Checkpoints {
             api,
             hub_uid: object.spec.hub_uid.clone(),
             current: Mutex::new(object),
+            issuer,
             behind: watch::channel(remembered).0,
             writing: tokio::sync::Mutex::default(),
         })
@@ -122,20 +137,33 @@ impl Checkpoints {
         self.behind.subscribe()
     }
 
-    /// Looks at the checkpoint that an agent shows. False, and the hub is Behind from now on, when it was not ours.
-    pub fn admit(&self, agent: &str, seen: Option<&Checkpoint>) -> bool {
-        let Some(seen) = seen else { return true };
-        let spec = locked::mutex(&self.current).spec.clone();
-        if ring::knows(&spec, seen) {
-            return true;
-        }
-        let latest = ring::latest(&spec);
+    /// Looks at the checkpoint that an agent shows. The hub is Behind from now on when it lost it.
+    pub fn admit(&self, agent: &str, seen: Option<&wire::Checkpoint>) -> Origin {
+        let (relation, latest, incarnation) = {
+            let current = locked::mutex(&self.current);
+            let ring = ring::read(&current.spec);
+            let relation = ring.relation(seen, &self.issuer);
+            (relation, ring::latest(&current.spec), ring.incarnation())
+        };
+        let Some(seen) = seen.filter(|_| relation.means_behind()) else {
+            return if relation == Relation::Forged {
+                tracing::error!(agent, "an agent shows a checkpoint that this hub never gave");
+                Origin::Forged
+            } else {
+                Origin::Ours
+            };
+        };
+        // A number that leaves no room for the next one was never given by anybody.
+        let higher = seen.incarnation.max(incarnation).checked_add(1);
+        let Some(confirm) = higher.and_then(|higher| i64::try_from(higher).ok()) else {
+            return Origin::Forged;
+        };
         let behind = Behind {
             reason: format!(
                 "agent {agent} has seen checkpoint {}/{} of this hub, which knows {}/{} as its last: its state was restored or lost",
                 seen.incarnation, seen.seq, latest.incarnation, latest.seq
             ),
-            confirm: seen.incarnation.max(spec.incarnation) + 1,
+            confirm,
         };
         tracing::error!(
             reason = behind.reason,
@@ -149,7 +177,7 @@ impl Checkpoints {
             }
             worse
         });
-        false
+        Origin::Lost
     }
 
     /// Writes the next checkpoint and returns it.
@@ -157,12 +185,7 @@ impl Checkpoints {
     /// # Errors
     /// Another process wrote checkpoints meanwhile: this one must stop sending.
     pub async fn advance(&self) -> Result<Checkpoint, HubStateError> {
-        self.write(|object| {
-            let mut nonce = [0; 16];
-            rand::rng().fill_bytes(&mut nonce);
-            ring::advance(&mut object.spec, nonce, KEPT);
-        })
-        .await
+        self.write(|ring| drop(ring.advance(&self.issuer))).await
     }
 
     /// Writes the condition, and takes over a confirmation when there is one. True when the hub is no longer behind.
@@ -179,12 +202,8 @@ impl Checkpoints {
             .as_ref()
             .is_some_and(|behind| confirmation(&object) == Some(behind.confirm));
         let behind = if let (true, Some(behind)) = (confirmed, &behind) {
-            self.write(|object| {
-                let mut nonce = [0; 16];
-                rand::rng().fill_bytes(&mut nonce);
-                ring::begin(&mut object.spec, behind.confirm, nonce, KEPT);
-            })
-            .await?;
+            self.write(|ring| ring.confirm(behind.confirm.unsigned_abs(), &self.issuer))
+                .await?;
             tracing::warn!(incarnation = behind.confirm, "an operator confirmed this hub's state");
             self.behind.send_replace(None);
             None
@@ -224,7 +243,7 @@ impl Checkpoints {
         Ok(behind.is_none())
     }
 
-    async fn write(&self, change: impl Fn(&mut HubState)) -> Result<Checkpoint, HubStateError> {
+    async fn write(&self, change: impl Fn(&mut CheckpointRing)) -> Result<Checkpoint, HubStateError> {
         let failed = |what| {
             move |source| HubStateError::Api {
                 what,
@@ -235,7 +254,9 @@ impl Checkpoints {
         for _ in 0..TRIES {
             let before = locked::mutex(&self.current).clone();
             let mut next = before.clone();
-            change(&mut next);
+            let mut ring = ring::read(&next.spec);
+            change(&mut ring);
+            ring::write(&mut next.spec, &ring);
             match self.api.replace(NAME, &parameters(), &next).await {
                 Ok(written) => {
                     let latest = ring::latest(&written.spec);
@@ -261,15 +282,13 @@ impl Checkpoints {
     }
 }
 
-fn first() -> HubState {
-    let (mut uid, mut nonce) = ([0; 16], [0; 16]);
-    rand::rng().fill_bytes(&mut uid);
-    rand::rng().fill_bytes(&mut nonce);
+fn first(issuer: &Issuer) -> HubState {
+    let uid: [u8; 16] = rand::rng().random();
     let mut spec = HubStateSpec {
         hub_uid: ring::hex(&uid),
         ..HubStateSpec::default()
     };
-    ring::advance(&mut spec, nonce, KEPT);
+    ring::write(&mut spec, &CheckpointRing::new(issuer));
     HubState {
         metadata: ObjectMeta {
             name: Some(NAME.to_owned()),
@@ -294,16 +313,4 @@ fn parameters() -> PostParams {
         field_manager: Some(managers::HUB.to_owned()),
         ..PostParams::default()
     }
-}
-
-/// A nonce as messages carry it.
-pub fn nonce_bytes(text: &str) -> Vec<u8> {
-    (0..text.len() / 2)
-        .filter_map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok())
-        .collect()
-}
-
-/// A nonce as the object carries it.
-pub fn nonce_text(bytes: &[u8]) -> String {
-    ring::hex(bytes)
 }

@@ -11,6 +11,7 @@
 //! GitRepository ─► source ─► artifacts (manifests, chunks)     kubeconfig clusters ◄─ kustomize, probe
 //! ```
 
+mod active_pod;
 mod args;
 mod artifacts;
 mod artifacts_port;
@@ -39,6 +40,7 @@ mod sessions;
 mod traffic;
 mod view;
 
+pub use active_pod::ActivePod;
 pub use args::{Arguments, LogEncoding};
 pub use authority::SECRET as AUTHORITY_SECRET;
 pub use hub::{Hub, LEASE};

@@ -7,8 +7,9 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
-use nave_crds::{Cluster, managers};
+use nave_crds::{Cluster, conditions, managers};
 use nave_identity::{AuthorityError, CertificateError, CertificateRequest, ClusterRef, KeyFingerprint};
+use nave_runtime::Conditions;
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -111,12 +112,12 @@ impl Renewals {
     }
 
     /// Signs a certificate for the key of `request` (DER), asked for over a connection of `key`, whose own certificate
-    /// ends or ended at `not_after`.
+    /// ends or ended at `not_after`; none when that is not ours: then it counts when the agent was seen last.
     pub async fn renew(
         &self,
         cluster: &ClusterRef,
         key: KeyFingerprint,
-        not_after: Timestamp,
+        not_after: Option<Timestamp>,
         request: &[u8],
     ) -> Result<Renewed, RenewalError> {
         let _permit = self.at_once.acquire().await.expect("the semaphore is never closed");
@@ -201,7 +202,7 @@ fn next(
     cluster: &ClusterRef,
     key: KeyFingerprint,
     new_key: KeyFingerprint,
-    not_after: Timestamp,
+    not_after: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Next, RenewalError> {
     let identity = object.spec.identity.clone().unwrap_or_default();
@@ -222,9 +223,17 @@ fn next(
         Some(within) => SignedDuration::try_from(within.get()).unwrap_or(SignedDuration::MAX),
         None => RENEW_WITHIN,
     };
-    if now.duration_since(not_after) > within {
+    let since = not_after.or_else(|| last_known(object));
+    if since.is_some_and(|since| now.duration_since(since) > within) {
+        let what = match (not_after, since) {
+            (Some(ended), _) => format!("its certificate ended at {ended}"),
+            (None, since) => format!(
+                "it shows no certificate of this hub, and was seen last at {}",
+                since.unwrap_or_default()
+            ),
+        };
         return Ok(Next::Ask(format!(
-            "its certificate ended at {not_after}, longer ago than spec.identity.renewWithin allows; \
+            "{what}, longer ago than spec.identity.renewWithin allows; \
              approve by adding key {new_key} to spec.identity.keys"
         )));
     }
@@ -235,6 +244,19 @@ fn next(
     let keys = renewed_keys(&identity.keys, key, new_key);
     next.spec.identity.get_or_insert_default().keys = keys;
     Ok(Next::Add(Box::new(next)))
+}
+
+/// When the agent of a cluster was certainly there: none while it is, else when its last session ended, else when the
+/// cluster was made for it.
+fn last_known(object: &Cluster) -> Option<Timestamp> {
+    let status = object.status.as_ref();
+    // `lastSeen` is of the session before while another is open.
+    if status.is_some_and(|status| status.conditions.is_true(conditions::CONNECTED)) {
+        return None;
+    }
+    let seen = status.and_then(|status| status.last_seen.as_ref()).map(|seen| seen.0);
+    let made = object.metadata.creation_timestamp.as_ref().map(|made| made.0);
+    seen.or(made)
 }
 
 /// The accepted keys with the new one: the key of the connection stays until the new one is in use, and one more stays
@@ -255,7 +277,9 @@ fn renewed_keys(keys: &[String], key: KeyFingerprint, new_key: KeyFingerprint) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nave_crds::fleet::{ClusterIdentity, ClusterSpec};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use nave_crds::fleet::{ClusterIdentity, ClusterSpec, ClusterStatus};
+    use nave_runtime::Status;
 
     const NOW: i64 = 1_800_000_000;
 
@@ -284,7 +308,12 @@ mod tests {
     fn check(object: &Cluster, by: &str, new: &str, expired_hours: i64, expected: &str) {
         let name = ClusterRef::new("platform", "eu-1");
         let ended = at(NOW - expired_hours * 3600);
-        let told = match next(object, &name, key(by), key(new), ended, at(NOW)) {
+        check_next(next(object, &name, key(by), key(new), Some(ended), at(NOW)), expected);
+    }
+
+    #[track_caller]
+    fn check_next(next: Result<Next, RenewalError>, expected: &str) {
+        let told = match next {
             Ok(Next::Sign) => "sign".to_owned(),
             Ok(Next::Add(next)) => format!("add, {} keys", next.spec.identity.unwrap().keys.len()),
             Ok(Next::Ask(_)) => "ask".to_owned(),
@@ -304,6 +333,34 @@ mod tests {
         check(&object, "a", "r", -12, "was revoked");
         check(&cluster(&["a"], &["a"], true), "a", "b", -12, "is no longer accepted");
         check(&cluster(&["a"], &[], false), "a", "b", -12, "is no longer accepted");
+    }
+
+    /// A self-signed certificate may say that it ends in a thousand years.
+    #[test]
+    fn without_a_certificate_of_ours_it_counts_when_the_agent_was_seen_last() {
+        let name = ClusterRef::new("platform", "eu-1");
+        let hours = |ago: i64| at(NOW - ago * 3600);
+        let check = |made: Option<i64>, seen: Option<i64>, connected: bool, expected: &str| {
+            let mut object = cluster(&["a"], &[], true);
+            object.metadata.creation_timestamp = made.map(|ago| Time(hours(ago)));
+            let mut status = ClusterStatus {
+                last_seen: seen.map(|ago| Time(hours(ago))),
+                ..ClusterStatus::default()
+            };
+            if connected {
+                let word = Status::True;
+                status
+                    .conditions
+                    .set(conditions::CONNECTED, word, "SessionOpen", "", 1, hours(1));
+            }
+            object.status = Some(status);
+            check_next(next(&object, &name, key("a"), key("b"), None, at(NOW)), expected);
+        };
+        check(Some(200 * 24), Some(91 * 24), false, "ask");
+        check(Some(200 * 24), Some(89 * 24), false, "add, 2 keys");
+        check(Some(200 * 24), None, false, "ask");
+        check(Some(1), None, false, "add, 2 keys"); // the answer to its join request was lost
+        check(Some(200 * 24), Some(91 * 24), true, "add, 2 keys");
     }
 
     #[test]

@@ -20,11 +20,11 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::StreamExt;
-use nave_crds::{Cluster, conditions};
+use nave_crds::{Cluster, Condition, conditions};
 use nave_identity::{ClusterRef, KeyFingerprint};
 use nave_placement_controller::Knowledge;
 use nave_proto::{
@@ -44,11 +44,12 @@ use crate::{
     artifacts::ManifestCache,
     authority::HubAuthority,
     brake::Brake,
-    cluster_status::ClusterStatuses,
+    cluster_status::{CONTESTED as CONTESTED_REASON, ClusterStatuses},
     desired::Desired,
     hub_state::Checkpoints,
     identities::{Identities, Verdict, reference},
     join::Joins,
+    limiter::Limiter,
     locked,
     metrics::HubMetrics,
     renew::Renewals,
@@ -61,8 +62,13 @@ use crate::{
 pub const RECONNECT_WINDOW: Duration = Duration::from_secs(2);
 /// What this hub can do beyond the protocol's first version.
 pub const FEATURES: u64 = FEATURE_LIVE | FEATURE_METERED | FEATURE_DICTIONARIES | FEATURE_UPGRADE;
-/// Quarantined sessions of one cluster: an agent and its copies, which are few.
+/// Quarantined sessions of one cluster: an agent and its copies, which are few. As many may wait for approval or a
+/// certificate.
 const MAX_BESIDE: usize = 8;
+/// Connections of one key that have not said who they are: an agent has one, and one that it lost and does not know of.
+const MAX_SILENT: usize = 4;
+/// Events of one cluster: a burst, and how many more in a second.
+const EVENTS: (f64, f64) = (50.0, 2.0);
 /// How often items without a known owner are judged again.
 const JUDGE_ORPHANS: Duration = Duration::from_secs(30);
 
@@ -108,6 +114,8 @@ pub struct Shared {
 pub struct Sessions {
     shared: Shared,
     table: Mutex<HashMap<ClusterRef, Place>>,
+    /// Connections that are let in and have not said `Hello`, by key.
+    silent: Arc<Mutex<HashMap<KeyFingerprint, usize>>>,
     count: AtomicU64,
 }
 
@@ -119,8 +127,42 @@ struct Place {
     /// Quarantined sessions. They stand beside the live one and never push it out: two agents that both say that they are
     /// this cluster would otherwise push each other out for ever, and a copy elsewhere would stop the real one.
     beside: Vec<Live>,
+    /// Sessions that wait for approval or a certificate. What they say of the agent's starts counts for nothing: whoever has
+    /// a token for a name that is taken, or a copy of a key, would otherwise push the real agent out.
+    waiting: Vec<Live>,
     /// The key and why; another key ends it.
     quarantined: Option<(KeyFingerprint, String)>,
+    /// How many events are told, over all sessions: one that comes back gets no other bucket.
+    events: Option<Limiter>,
+}
+
+/// One of a key's places among the connections that have not said `Hello`, given back when dropped.
+pub struct Silent {
+    all: Arc<Mutex<HashMap<KeyFingerprint, usize>>>,
+    key: KeyFingerprint,
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        let mut all = locked::mutex(&self.all);
+        if let Some(count) = all.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// A place for one more connection of that key; none when it has as many as it may.
+fn be_silent(all: &Arc<Mutex<HashMap<KeyFingerprint, usize>>>, key: KeyFingerprint) -> Option<Silent> {
+    let mut counts = locked::mutex(all);
+    let count = counts.entry(key).or_default();
+    if *count >= MAX_SILENT {
+        return None;
+    }
+    *count += 1;
+    Some(Silent { all: all.clone(), key })
 }
 
 struct Live {
@@ -138,7 +180,7 @@ struct Live {
 
 impl Place {
     fn all(&self) -> impl Iterator<Item = &Live> {
-        self.live.iter().chain(&self.beside)
+        self.live.iter().chain(&self.beside).chain(&self.waiting)
     }
 }
 
@@ -148,6 +190,7 @@ impl Sessions {
         Arc::new(Sessions {
             shared,
             table: Mutex::default(),
+            silent: Arc::default(),
             count: AtomicU64::new(1),
         })
     }
@@ -164,6 +207,21 @@ impl Sessions {
             .map(|place| place.all().count())
             .sum::<usize>();
         open >= self.shared.max_agents
+    }
+
+    /// A place for a connection that has not said `Hello`; none when its key has as many as it may.
+    fn silent(&self, key: KeyFingerprint) -> Option<Silent> {
+        be_silent(&self.silent, key)
+    }
+
+    /// Whether another event of a cluster is told.
+    fn allows_event(&self, cluster: &ClusterRef) -> bool {
+        let mut table = locked::mutex(&self.table);
+        let Some(place) = table.get_mut(cluster) else {
+            return false; // removed meanwhile
+        };
+        let events = place.events.get_or_insert_with(|| Limiter::new(EVENTS.0, EVENTS.1));
+        events.allow(Instant::now())
     }
 
     fn next_number(&self) -> u64 {
@@ -206,10 +264,21 @@ impl Sessions {
 
     fn contested(&self, cluster: &ClusterRef, key: &KeyFingerprint) -> Option<String> {
         let mut table = locked::mutex(&self.table);
-        let place = table.get_mut(cluster)?;
+        let place = table.entry(cluster.clone()).or_default();
         // Releasing a quarantine gives the cluster another key.
-        place.quarantined.take_if(|(of, _)| of != key);
+        if place.quarantined.take_if(|(of, _)| of != key).is_some() {
+            self.shared.statuses.opened(cluster, |seen| seen.contested = None);
+        }
+        if place.quarantined.is_none() {
+            place.quarantined = self.remembered(cluster).filter(|(of, _)| of == key);
+        }
         place.quarantined.as_ref().map(|(_, reason)| reason.clone())
+    }
+
+    /// The quarantine that a hub before this one wrote down: it must not end with a process.
+    fn remembered(&self, cluster: &ClusterRef) -> Option<(KeyFingerprint, String)> {
+        let object = self.shared.clusters.get(&cluster.namespace, &cluster.name)?;
+        contested_key(&object.status.as_ref()?.conditions)
     }
 
     fn quarantine(&self, cluster: &ClusterRef, key: KeyFingerprint, reason: &str) {
@@ -224,28 +293,53 @@ impl Sessions {
             reason,
             Default::default(),
         );
+        let words = contested_words(&key, reason);
+        self.shared
+            .statuses
+            .opened(cluster, |seen| seen.contested = Some(words.clone()));
         let mut table = locked::mutex(&self.table);
         let place = table.entry(cluster.clone()).or_default();
-        place.quarantined = Some((key, reason.to_owned()));
+        place.quarantined = Some((key, words));
     }
 
-    /// Makes a session the cluster's live one. Answers the one that was before.
-    fn enlist(&self, cluster: &ClusterRef, id: &SessionId, live: Live) -> Option<Live> {
+    /// Lists a session, as the cluster's live one where its mode makes it that. Answers the one whose place it took.
+    ///
+    /// # Errors
+    /// Its key may no longer what it might when it was looked up, or there are too many beside it.
+    fn enlist(&self, cluster: &ClusterRef, id: &SessionId, mode: Mode, live: Live) -> Result<Option<Live>, Close> {
         let mut table = locked::mutex(&self.table);
-        let place = table.entry(cluster.clone()).or_default();
-        place.last = Some(id.clone());
-        place.live.replace(live)
-    }
-
-    /// Puts a quarantined session beside the live one. False when there are too many.
-    fn enlist_beside(&self, cluster: &ClusterRef, visitor: Live) -> bool {
-        let mut table = locked::mutex(&self.table);
-        let place = table.entry(cluster.clone()).or_default();
-        let room = place.beside.len() < MAX_BESIDE;
-        if room {
-            place.beside.push(visitor);
+        // Judged under the lock: a change that comes after this finds the session in the list.
+        if let Some(close) = self.verdict_on(cluster, &live) {
+            return Err(close);
         }
-        room
+        let place = table.entry(cluster.clone()).or_default();
+        let others = match mode {
+            Mode::Normal | Mode::Behind => {
+                place.last = Some(id.clone());
+                return Ok(place.live.replace(live));
+            }
+            Mode::Quarantined => &mut place.beside,
+            Mode::Pending | Mode::RenewOnly => &mut place.waiting,
+        };
+        // The same key came again before its last connection was missed.
+        let same = others
+            .iter()
+            .position(|other| mode != Mode::Quarantined && other.key == live.key);
+        if same.is_none() && others.len() >= MAX_BESIDE {
+            let close = Close::new(CloseCode::Overloaded, "too many agents say that they are this cluster");
+            return Err(close.retry_after(60_000));
+        }
+        let before = same.map(|at| others.swap_remove(at));
+        others.push(live);
+        Ok(before)
+    }
+
+    /// The words with which a session must end, if what is known of its key and cluster has changed since it came.
+    fn verdict_on(&self, cluster: &ClusterRef, session: &Live) -> Option<Close> {
+        let identities = &self.shared.identities;
+        let verdict = identities.verdict(cluster, &session.key);
+        end_of(cluster, &session.key, session.verdict, verdict)
+            .or_else(|| turned(session.by_hand, identities.quarantined(cluster).as_deref()))
     }
 
     /// Takes the live session of a cluster off the list.
@@ -261,6 +355,7 @@ impl Sessions {
         let before = place.all().count();
         place.live.take_if(|live| live.number == number);
         place.beside.retain(|visitor| visitor.number != number);
+        place.waiting.retain(|waiting| waiting.number != number);
         place.all().count() < before
     }
 
@@ -276,6 +371,7 @@ impl Sessions {
     /// A new key joined: what is remembered of the agent before is of no use.
     fn forget_sessions(&self, cluster: &ClusterRef) {
         let place = locked::mutex(&self.table).remove(cluster).unwrap_or_default();
+        self.shared.statuses.opened(cluster, |seen| seen.contested = None);
         for session in place.all() {
             session
                 .handle
@@ -304,15 +400,12 @@ impl Sessions {
 
     fn check(&self, cluster: &ClusterRef) {
         let exists = self.shared.identities.keys(cluster).is_some();
-        let quarantined = self.shared.identities.quarantined(cluster);
         let closes: Vec<Close> = {
             let table = locked::mutex(&self.table);
             let sessions = table.get(cluster).into_iter().flat_map(Place::all);
             sessions
                 .filter_map(|session| {
-                    let verdict = self.shared.identities.verdict(cluster, &session.key);
-                    let close = end_of(cluster, &session.key, session.verdict, verdict)
-                        .or_else(|| turned(session.by_hand, quarantined.as_deref()))?;
+                    let close = self.verdict_on(cluster, session)?;
                     session.handle.close(close.clone());
                     Some(close)
                 })
@@ -410,7 +503,7 @@ impl Sessions {
     pub fn push_roots(&self) {
         let authority = &self.shared.authority;
         for place in locked::mutex(&self.table).values_mut() {
-            for session in place.live.iter_mut().chain(&mut place.beside) {
+            for session in place.live.iter_mut().chain(&mut place.beside).chain(&mut place.waiting) {
                 let sets = authority.roots_after(session.root_version);
                 // One that takes no command comes back, and hears of them then.
                 if !sets.is_empty() && session.handle.push_root_sets(sets).is_ok() {
@@ -431,6 +524,19 @@ impl Sessions {
 /// The last words of a hub that ends. Agents come back within the reconnect window, after a new one had time to start.
 fn shutting_down() -> Close {
     Close::new(CloseCode::ShuttingDown, "the hub is shutting down; come back").retry_after(1_000)
+}
+
+/// What is said of a quarantined key, in a form that the next hub reads again from the Cluster's condition.
+fn contested_words(key: &KeyFingerprint, reason: &str) -> String {
+    format!("key {key}: {reason}")
+}
+
+/// The key that a Cluster's condition says is quarantined, and the whole of what it says.
+fn contested_key(said: &[Condition]) -> Option<(KeyFingerprint, String)> {
+    let said = said.iter().find(|said| said.type_ == conditions::QUARANTINED)?;
+    let of_key = said.status == "True" && said.reason == CONTESTED_REASON;
+    let (key, _) = said.message.strip_prefix("key ").filter(|_| of_key)?.split_once(": ")?;
+    Some((key.parse().ok()?, said.message.clone()))
 }
 
 /// The words with which a session ends so that its agent comes back under another rule, if a person has quarantined the
@@ -473,6 +579,7 @@ fn end_of(cluster: &ClusterRef, key: &KeyFingerprint, before: Verdict, verdict: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nave_runtime::{Conditions, Status};
 
     fn check(before: Verdict, now: Verdict, expected: Option<CloseCode>) {
         let key = KeyFingerprint::of_spki(b"a");
@@ -482,6 +589,47 @@ mod tests {
             expected,
             "{before:?} to {now:?}: {end:?}"
         );
+    }
+
+    #[test]
+    fn a_key_has_few_connections_that_say_nothing() {
+        let (all, key) = (Arc::default(), KeyFingerprint::of_spki(b"a"));
+        let mut held: Vec<Silent> = (0..MAX_SILENT).filter_map(|_| be_silent(&all, key)).collect();
+        assert_eq!(held.len(), MAX_SILENT);
+        assert!(be_silent(&all, key).is_none());
+        assert!(be_silent(&all, KeyFingerprint::of_spki(b"b")).is_some(), "another key");
+        held.pop();
+        assert!(be_silent(&all, key).is_some());
+        drop(held);
+        assert!(locked::mutex(&all).is_empty(), "nothing is kept of who left");
+    }
+
+    #[test]
+    fn a_quarantine_is_read_again_from_what_the_cluster_says() {
+        let key = KeyFingerprint::of_spki(b"a");
+        let said = |status, reason: &str, message: String| {
+            let mut all = Vec::new();
+            all.set(
+                conditions::QUARANTINED,
+                status,
+                reason,
+                message,
+                1,
+                jiff::Timestamp::UNIX_EPOCH,
+            );
+            contested_key(&all)
+        };
+        let words = contested_words(&key, "two agents: stop one");
+        assert_eq!(
+            said(Status::True, CONTESTED_REASON, words.clone()),
+            Some((key, words.clone()))
+        );
+        assert_eq!(said(Status::False, CONTESTED_REASON, words.clone()), None);
+        assert_eq!(said(Status::True, "ByHand", words), None);
+        // A copy elsewhere, which takes nothing away from the agent that was there first.
+        let other = "this key joined from the cluster with UID u, now it comes from v".to_owned();
+        assert_eq!(said(Status::True, CONTESTED_REASON, other), None);
+        assert_eq!(contested_key(&[]), None);
     }
 
     #[test]

@@ -101,6 +101,8 @@ enum ReconcileError {
         #[source]
         source: Box<kube::Error>,
     },
+    #[error("{reason}; what was made on the hub for clusters with a kubeconfig stays")]
+    Behind { reason: String },
     #[error(transparent)]
     Retire(#[from] crate::retirement::RetireError),
 }

@@ -84,6 +84,11 @@ pub trait DesiredState: Send + Sync + 'static {
         items.into_iter().find(|item| item.owner.uid == owner.uid)
     }
 
+    /// Why the hub does not trust its memory, if it does not: then it neither makes nor deletes anything, here or elsewhere.
+    fn behind(&self) -> Option<String> {
+        None
+    }
+
     /// Every fleet object that was there at the start has been planned once. Before this nothing may
     /// be sent: what is missing may only not have been planned yet.
     fn rebuilt(&self);

@@ -48,6 +48,23 @@ pub struct HubStateSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = 256))]
     pub checkpoints: Vec<Checkpoint>,
+    /// The hub's processes that gave checkpoints in this incarnation, oldest first: what a lost history gave is told from
+    /// what this one gave by them. Before the first of them, nonces were not signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 256))]
+    pub starts: Vec<HubStart>,
+}
+
+/// A process of the hub that gave checkpoints.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HubStart {
+    /// The number of its first checkpoint.
+    #[schemars(extend("minimum" = 0))]
+    pub seq: i64,
+    /// What the nonces of its checkpoints begin with, in hex.
+    #[schemars(extend("pattern" = "^[0-9a-f]{16}$"))]
+    pub id: String,
 }
 
 /// A point in the history of a hub's desired state.
@@ -60,7 +77,8 @@ pub struct Checkpoint {
     /// Grows by one with each checkpoint of an incarnation.
     #[schemars(extend("minimum" = 0))]
     pub seq: i64,
-    /// Random, in hex: two histories with the same numbers differ here.
+    /// In hex: the process of the hub that gave it, random, and a signature with the hub's key. Two histories with the same
+    /// numbers differ here.
     #[schemars(extend("pattern" = "^[0-9a-f]{16,64}$"))]
     pub nonce: String,
 }

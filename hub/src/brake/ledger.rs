@@ -4,7 +4,7 @@
 //! change has its budget once more. A change is over when nobody asked on its behalf for a day.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fmt,
     sync::Mutex,
 };
@@ -22,6 +22,15 @@ const CHANGES: usize = 16;
 const OVER: SignedDuration = SignedDuration::from_hours(24);
 /// A product on the hub asks again every half minute while it is held; one that does not has nothing to ask for.
 const PRODUCT_ASKS: SignedDuration = SignedDuration::from_mins(15);
+
+/// An agent shows its plans in each session, and has one each day at least: its certificate lasts no longer.
+const AGENT_ASKS: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Fleet objects of which one holder may have plans; no cluster has as many that prune.
+const OWNERS_EACH: usize = 4096;
+
+/// What an agent is told whose cluster was restored from a backup.
+const RESTORED: &str = "the cluster was restored from a backup, so that what it deletes waits for approval: name the digest in \
+the fleet object's status.plan, or confirm the cluster as its condition Restored says";
 
 /// Who wants to delete.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,10 +64,22 @@ pub struct Budget {
 }
 
 /// The plans of all fleet objects.
-#[derive(Default)]
 pub struct Ledger {
     /// By key of the item: the changes, the latest last.
     owners: Mutex<HashMap<String, VecDeque<Change>>>,
+    /// Whose plans go by approval alone. Taken inside the lock of the owners.
+    careful: Mutex<HashSet<Holder>>,
+    owners_each: usize,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Ledger {
+            owners: Mutex::default(),
+            careful: Mutex::default(),
+            owners_each: OWNERS_EACH,
+        }
+    }
 }
 
 type Permits = Vec<(Holder, PrunePermit)>;
@@ -86,6 +107,14 @@ impl Ledger {
     /// A plan came. Answers the permits that are to be sent: one to who asks, and those of others that it released.
     pub fn ask(&self, holder: &Holder, plan: &PrunePlan, verdict: &Verdict, now: Timestamp) -> Permits {
         let mut owners = locked::mutex(&self.owners);
+        let of_holder = |changes: &&VecDeque<Change>| changes.iter().any(|change| change.concerns(holder));
+        if !owners.contains_key(&plan.key) && owners.values().filter(of_holder).count() >= self.owners_each {
+            let reason = format!(
+                "plans of {} other fleet objects are known of it already",
+                self.owners_each
+            );
+            return vec![(holder.clone(), permit(plan, false, reason))];
+        }
         let changes = owners.entry(plan.key.clone()).or_default();
         // There is one plan for an item and cluster: whatever was held for another change is not wanted any more.
         for change in changes.iter_mut() {
@@ -108,9 +137,13 @@ impl Ledger {
             asked: now,
         };
         change.held.insert(holder.clone(), held);
-        let mut permits = change.judge(verdict);
+        let careful = locked::mutex(&self.careful);
+        let mut permits = change.judge(verdict, &careful);
         if !permits.iter().any(|(of, _)| of == holder) {
-            let reason = change.why(verdict);
+            let reason = match (verdict, careful.contains(holder)) {
+                (Verdict::Limited(_), true) => RESTORED.to_owned(),
+                _ => change.why(verdict),
+            };
             permits.push((holder.clone(), permit(plan, false, reason)));
         }
         permits
@@ -122,7 +155,7 @@ impl Ledger {
         let changes = owners.get_mut(key).into_iter().flatten();
         let mut permits = Vec::new();
         for change in changes {
-            let granted = change.judge(&verdict(&change.id));
+            let granted = change.judge(&verdict(&change.id), &locked::mutex(&self.careful));
             if !granted.is_empty() {
                 change.last = now;
                 permits.extend(granted);
@@ -145,9 +178,39 @@ impl Ledger {
         changes.any(|change| change.held.contains_key(holder))
     }
 
+    /// Whether plans of that holder go by approval alone, from now on.
+    pub fn be_careful(&self, holder: &Holder, careful: bool) {
+        let mut all = locked::mutex(&self.careful);
+        match careful {
+            true => all.insert(holder.clone()),
+            false => all.remove(holder),
+        };
+    }
+
+    /// The holder came back from a backup: what it was permitted before is not what it asks for now.
+    pub fn restored(&self, holder: &Holder) {
+        for change in locked::mutex(&self.owners).values_mut().flatten() {
+            if let Some(digest) = change.granted.get_mut(holder) {
+                digest.clear();
+            }
+        }
+    }
+
+    /// Who waits there.
+    pub fn holders_held(&self, key: &str) -> Vec<Holder> {
+        let owners = locked::mutex(&self.owners);
+        let held = owners
+            .get(key)
+            .into_iter()
+            .flatten()
+            .flat_map(|change| change.held.keys());
+        held.cloned().collect()
+    }
+
     /// Whoever it was is gone. Answers the keys where it held something.
     pub fn forget(&self, holder: &Holder) -> Vec<String> {
         let mut owners = locked::mutex(&self.owners);
+        locked::mutex(&self.careful).remove(holder);
         let mut keys = Vec::new();
         for (key, changes) in owners.iter_mut() {
             if changes
@@ -162,7 +225,7 @@ impl Ledger {
         keys
     }
 
-    /// Forgets changes that are over, and plans of products that are not asked for any more. Answers whose were held.
+    /// Forgets changes that are over, and plans that are not asked for any more. Answers whose were held.
     pub fn sweep(&self, now: Timestamp) -> Vec<String> {
         let mut owners = locked::mutex(&self.owners);
         let mut keys = Vec::new();
@@ -170,7 +233,11 @@ impl Ledger {
             for change in changes.iter_mut() {
                 let before = change.held.len();
                 change.held.retain(|holder, held| {
-                    matches!(holder, Holder::Agent(_)) || now.duration_since(held.asked) < PRODUCT_ASKS
+                    let asks = match holder {
+                        Holder::Agent(_) => AGENT_ASKS,
+                        Holder::Product(_) => PRODUCT_ASKS,
+                    };
+                    now.duration_since(held.asked) < asks
                 });
                 if change.held.len() < before {
                     keys.push(key.clone());
@@ -245,18 +312,24 @@ impl Change {
         }
     }
 
+    /// Whether that holder was granted something or waits.
+    fn concerns(&self, holder: &Holder) -> bool {
+        self.granted.contains_key(holder) || self.held.contains_key(holder)
+    }
+
     /// Nothing was granted and nothing waits.
     fn is_idle(&self) -> bool {
         self.granted.is_empty() && self.held.is_empty()
     }
 
     /// Grants what may go, in the order of the clusters' names.
-    fn judge(&mut self, verdict: &Verdict) -> Permits {
+    fn judge(&mut self, verdict: &Verdict, careful: &HashSet<Holder>) -> Permits {
         let is_approved = matches!(verdict, Verdict::Limited(budget)
             if !self.held.is_empty() && budget.approved == self.digest());
         let mut permits = Vec::new();
         for (holder, held) in std::mem::take(&mut self.held) {
-            if !is_approved && !self.fits(&holder, &held, verdict) {
+            let waits = careful.contains(&holder) && *verdict != Verdict::Free;
+            if !is_approved && (waits || !self.fits(&holder, &held, verdict)) {
                 self.held.insert(holder, held);
                 continue;
             }

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use nave_crds::{
-    Cluster, conditions,
+    Cluster, annotations, conditions,
     fleet::{ClusterCounts, ClusterSession, ClusterStatus},
 };
 use nave_proto::wire::LinkProfile;
@@ -14,8 +15,12 @@ use super::GRACE;
 use super::said::{Profile, Said, agent_current, clock_synced, connected, joined, link_profile, ready};
 use crate::identities::quarantine_of;
 
+/// Reason of a quarantine that the hub found necessary.
+pub const CONTESTED: &str = "Contested";
 /// Reason of a quarantine that a person asked for.
 const BY_HAND: &str = "ByHand";
+/// What the condition Restored begins with, before the number.
+const RESTORATION: &str = "restoration ";
 /// The API's bounds on facts.
 const MAX_FACTS: usize = 64;
 const MAX_FACT_TEXT: usize = 256;
@@ -39,12 +44,16 @@ pub struct Seen {
     pub facts: BTreeMap<String, String>,
     /// The agent's clock less the hub's.
     pub clock_difference_ms: i64,
-    /// The spoke came back from a backup.
-    pub restored: bool,
+    /// The second in which the agent showed that the spoke came back from a backup: what a person confirms.
+    pub restored: Option<u64>,
     /// The version that was wanted last and does not run, and why, as the agent says.
     pub not_upgraded: (String, String),
     /// Quarantined sessions that are open, and why; also beside a live one.
     pub quarantined: BTreeMap<u64, String>,
+    /// Why the cluster's key is quarantined, if it is: also while nobody is connected.
+    pub contested: Option<String>,
+    /// Why the agent has to renew its certificate first, if that is what it last came for.
+    pub renewing: Option<String>,
     /// How much longer than [`GRACE`] it may be away.
     pub patience: Duration,
     /// What the agent was told that its line can bear.
@@ -152,20 +161,21 @@ pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &st
         set(conditions::AGENT_CURRENT, &agent_current(cluster, seen, hub_version));
         set(conditions::CLOCK_SYNCED, &clock_synced(seen));
     }
-    if let Link::Open { .. } = &seen.link {
-        if seen.restored {
-            let message = "the agent's start count is lower than before: the spoke was restored from a backup";
-            status.conditions.set(
-                conditions::RESTORED,
-                Status::True,
-                "OlderStart",
-                message,
-                generation,
-                now,
-            );
-        } else {
-            status.conditions.remove_condition(conditions::RESTORED);
-        }
+    let restored = seen.restored.or_else(|| restoration(cluster));
+    match restored.filter(|second| confirmed_restoration(cluster) != Some(*second)) {
+        Some(second) => status.conditions.set(
+            conditions::RESTORED,
+            Status::True,
+            "OlderStart",
+            format!(
+                "{RESTORATION}{second}: the agent's start count is lower than before, so the spoke came back from a backup; \
+                 what it deletes waits for approval. To end that: annotate with {}={second}",
+                annotations::FLEET_CONFIRM_RESTORED
+            ),
+            generation,
+            now,
+        ),
+        None => status.conditions.remove_condition(conditions::RESTORED),
     }
     match link_profile(cluster, seen) {
         // Nobody is there to keep to it or not: what was said last stands.
@@ -181,8 +191,8 @@ pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &st
         Profile::Plain => status.conditions.remove_condition(conditions::LINK_PROFILE),
     }
     let by_hand = quarantine_of(cluster).map(|reason| Said::no_or_yes(true, BY_HAND, reason));
-    let contested = seen.quarantined.values().next();
-    let contested = contested.map(|reason| Said::no_or_yes(true, "Contested", reason.clone()));
+    let contested = seen.contested.as_ref().or_else(|| seen.quarantined.values().next());
+    let contested = contested.map(|reason| Said::no_or_yes(true, CONTESTED, reason.clone()));
     match by_hand.or(contested) {
         Some(said) => status.conditions.set(
             conditions::QUARANTINED,
@@ -217,6 +227,20 @@ pub fn fold(cluster: &Cluster, seen: &Seen, started: Timestamp, hub_version: &st
         }
     }
     status
+}
+
+/// When the cluster was restored and nobody has confirmed it yet, as its condition says.
+pub fn restoration(cluster: &Cluster) -> Option<u64> {
+    let conditions = &cluster.status.as_ref()?.conditions;
+    let said = conditions.get_condition(conditions::RESTORED)?;
+    let (second, _) = said.message.strip_prefix(RESTORATION)?.split_once(": ")?;
+    second.parse().ok()
+}
+
+/// The restoration that a person has confirmed.
+pub fn confirmed_restoration(cluster: &Cluster) -> Option<u64> {
+    let confirmed = cluster.annotations().get(annotations::FLEET_CONFIRM_RESTORED)?;
+    confirmed.trim().parse().ok()
 }
 
 /// Whether some condition turned or a session began: worth writing at once.
@@ -412,6 +436,66 @@ mod tests {
         visited.close(2, at(4), "gone");
         let alone = check(&object, &visited, 5, "TTTTT");
         assert!(alone.conditions.get_condition(conditions::QUARANTINED).is_none());
+    }
+
+    #[test]
+    fn a_contested_key_is_told_also_while_nobody_is_there() {
+        let mut object = cluster();
+        let mut seen = Seen {
+            contested: Some("key sha256:aa: two agents".into()),
+            ..Seen::default()
+        };
+        let status = fold(&object, &seen, at(0), "0.1.0", at(1));
+        let said = status.conditions.get_condition(conditions::QUARANTINED).unwrap();
+        assert_eq!(
+            (said.reason.as_str(), said.message.as_str()),
+            (CONTESTED, "key sha256:aa: two agents")
+        );
+        object.status = Some(status);
+        seen.contested = None;
+        let kept = fold(&object, &seen, at(0), "0.1.0", at(2));
+        assert!(
+            kept.conditions.is_true(conditions::QUARANTINED),
+            "a new hub knows nothing of it yet"
+        );
+        let released = fold(&object, &open(), at(0), "0.1.0", at(3));
+        assert!(released.conditions.get_condition(conditions::QUARANTINED).is_none());
+    }
+
+    #[test]
+    fn an_agent_without_a_certificate_is_not_connected_and_one_reads_why() {
+        let seen = Seen {
+            renewing: Some("cluster platform/eu-1 must renew: its certificate is not from this hub".into()),
+            ..Seen::default()
+        };
+        let status = check(&cluster(), &seen, 1, "TFF--");
+        assert_eq!(status.conditions.reason_of("Ready"), Some("CertificateExpired"));
+        assert_eq!((status.session, status.last_seen), (None, None));
+    }
+
+    #[test]
+    fn a_restored_spoke_is_told_until_a_person_confirms_it() {
+        let mut object = cluster();
+        let mut seen = open();
+        seen.restored = Some(3);
+        object.status = Some(check(&object, &seen, 1, "TTTTT"));
+        assert_eq!(restoration(&object), Some(3));
+        // Neither another session nor another hub ends it.
+        let later = fold(&object, &open(), at(0), "0.1.0", at(2));
+        assert!(later.conditions.is_true(conditions::RESTORED));
+        let confirm = |object: &mut Cluster, start: &str| {
+            let annotations = object.annotations_mut();
+            annotations.insert(annotations::FLEET_CONFIRM_RESTORED.to_owned(), start.to_owned());
+        };
+        confirm(&mut object, "2");
+        assert!(
+            fold(&object, &seen, at(0), "0.1.0", at(3))
+                .conditions
+                .is_true(conditions::RESTORED)
+        );
+        confirm(&mut object, "3");
+        let confirmed = fold(&object, &seen, at(0), "0.1.0", at(4));
+        assert!(confirmed.conditions.get_condition(conditions::RESTORED).is_none());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! When each cluster's status may be written: at once when a condition turns, else once in a while.
+//! When each cluster's status may be written: at once when a condition turns, unless it turns and turns, else once in a
+//! while.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,7 +17,8 @@ const GATHER: Duration = Duration::from_secs(30);
 pub struct Pace<Key> {
     queue: BTreeSet<(Instant, Key)>,
     due: HashMap<Key, Instant>,
-    written: HashMap<Key, Instant>,
+    /// The last two writes, the last one first.
+    written: HashMap<Key, (Instant, Option<Instant>)>,
 }
 
 impl<Key> Default for Pace<Key> {
@@ -58,15 +60,18 @@ impl<Key: Clone + Ord + Hash> Pace<Key> {
         Some(key)
     }
 
-    /// When a change that can wait may be written, if not now.
+    /// When a change may be written, if not now. One that cannot wait does so too after two in a short time, or an agent
+    /// that comes and goes would write as often as it does.
     pub fn hold(&self, key: &Key, can_wait: bool, now: Instant) -> Option<Instant> {
-        let allowed = *self.written.get(key)? + GATHER;
-        (can_wait && allowed > now).then_some(allowed)
+        let (last, before) = *self.written.get(key)?;
+        let allowed = if can_wait { last } else { before? } + GATHER;
+        (allowed > now).then_some(allowed)
     }
 
     /// Remembers a write.
     pub fn wrote(&mut self, key: Key, now: Instant) {
-        self.written.insert(key, now);
+        let before = self.written.get(&key).map(|(last, _)| *last);
+        self.written.insert(key, (now, before));
     }
 
     /// Forgets a key that is gone.
@@ -106,6 +111,11 @@ mod tests {
         let soon = start + Duration::from_secs(1);
         assert_eq!(pace.hold(&"a", true, soon), Some(start + GATHER));
         assert_eq!(pace.hold(&"a", false, soon), None);
+        pace.wrote("a", soon);
+        assert_eq!(pace.hold(&"a", false, soon), Some(start + GATHER), "the third");
+        assert_eq!(pace.hold(&"a", false, start + GATHER), None);
+        let mut pace = Pace::default();
+        pace.wrote("a", start);
         assert_eq!(pace.hold(&"a", true, start + GATHER), None);
         pace.forget(&"a");
         assert_eq!(pace.hold(&"a", true, soon), None);

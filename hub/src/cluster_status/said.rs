@@ -122,6 +122,11 @@ pub fn ready(cluster: &Cluster, seen: &Seen, joined: &Said, connected: Option<&S
         return Said::no_or_yes(false, reason, message.clone());
     }
     let before = cluster.status.as_ref().map(|status| &status.conditions);
+    let away = connected.is_some_and(|said| said.status != Status::True)
+        || (connected.is_none() && before.is_none_or(|before| !before.is_true(conditions::CONNECTED)));
+    if let Some(why) = seen.renewing.as_ref().filter(|_| away) {
+        return Said::no_or_yes(false, "CertificateExpired", why.clone());
+    }
     match connected {
         Some(said) if said.status != Status::True => Said::no_or_yes(false, said.reason, said.message.clone()),
         None if before.is_none_or(|before| !before.is_true(conditions::CONNECTED)) => {

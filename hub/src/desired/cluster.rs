@@ -18,6 +18,9 @@ use crate::locked;
 /// dictionary. As many as change together on a busy cluster.
 const FORMER: usize = 16;
 
+/// Items of one agent that nobody knows, over all its sessions; a spoke with more of them than this makes them up.
+const MAX_ORPHANS: usize = 4096;
+
 /// One cluster's state; it outlives its sessions.
 ///
 /// The link's lock is taken inside the plans' and never the other way round.
@@ -26,6 +29,11 @@ pub struct ClusterState {
     link: Arc<ClusterLink>,
     plans: Mutex<Plans>,
 }
+
+/// An agent names more items that nobody knows than it can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the agent names more than {MAX_ORPHANS} items that this hub does not know")]
+pub struct TooManyOrphans;
 
 /// What is planned for a cluster and what its agent is known to hold.
 #[derive(Default)]
@@ -124,10 +132,16 @@ impl ClusterState {
     }
 
     /// The agent holds an item that the map does not know. False when a change of it is on its way anyway.
-    pub fn orphan(&self, key: &str, owner_uid: &str) -> bool {
+    ///
+    /// # Errors
+    /// There are too many of them.
+    pub fn orphan(&self, key: &str, owner_uid: &str) -> Result<bool, TooManyOrphans> {
         let mut plans = self.plans();
+        if plans.orphans.len() >= MAX_ORPHANS && !plans.orphans.contains_key(key) {
+            return Err(TooManyOrphans);
+        }
         plans.orphans.insert(shared_text(key), shared_text(owner_uid));
-        !plans.planned.contains_key(key) && !plans.staged.contains_key(key)
+        Ok(!plans.planned.contains_key(key) && !plans.staged.contains_key(key))
     }
 
     /// The agent dealt with an item: what it held without being known is settled.
@@ -392,7 +406,7 @@ mod tests {
         assert!(!state.retract(&owner("1"), deletion("1")), "nothing is known here");
         assert!(!state.has_changes());
         // The agent of a spoke that was away holds one from before the restart.
-        assert!(state.orphan(KEY, "1"));
+        assert_eq!(state.orphan(KEY, "1"), Ok(true));
         assert!(!state.retract(&owner("2"), deletion("2")), "another owner's");
         assert!(state.retract(&owner("1"), deletion("1")));
         assert!(state.has_changes());
@@ -400,6 +414,17 @@ mod tests {
         assert_eq!((deleted(&state), state.orphans().len()), (1, 1));
         state.settled(KEY);
         assert_eq!(state.orphans().len(), 0);
+    }
+
+    #[test]
+    fn names_that_an_agent_makes_up_are_bounded_over_its_sessions() {
+        let state = ClusterState::default();
+        for number in 0..MAX_ORPHANS {
+            assert_eq!(state.orphan(&format!("{KEY}-{number}"), "1"), Ok(true));
+        }
+        assert_eq!(state.orphan(KEY, "1"), Err(TooManyOrphans));
+        assert_eq!(state.orphan(&format!("{KEY}-7"), "1"), Ok(true), "the same again");
+        assert_eq!(state.orphans().len(), MAX_ORPHANS);
     }
 
     #[test]
@@ -411,7 +436,7 @@ mod tests {
         assert!(!state.retract(&owner("1"), deletion("1")));
         state.publish(None);
         assert!(state.target(&owner("2")).is_some());
-        assert!(!state.orphan(KEY, "1"), "the new owner's item replaces it");
+        assert_eq!(state.orphan(KEY, "1"), Ok(false), "the new owner's item replaces it");
     }
 
     #[test]

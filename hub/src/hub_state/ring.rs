@@ -1,43 +1,62 @@
-//! The ring itself: which checkpoints were ours.
+//! The ring as the object holds it.
 
-use nave_crds::fleet::{Checkpoint, HubStateSpec};
+use nave_crds::fleet::{Checkpoint, HubStart, HubStateSpec};
+use nave_proto::{CheckpointRing, Start, wire};
 
 /// The newest checkpoint.
 pub fn latest(spec: &HubStateSpec) -> Checkpoint {
     spec.checkpoints.last().cloned().unwrap_or_default()
 }
 
-/// Adds the next checkpoint and keeps the last `kept`.
-pub fn advance(spec: &mut HubStateSpec, nonce: [u8; 16], kept: usize) {
-    let seq = latest(spec).seq + 1;
-    spec.checkpoints.push(Checkpoint {
-        incarnation: spec.incarnation,
-        seq,
-        nonce: hex(&nonce),
+/// What the object says.
+pub fn read(spec: &HubStateSpec) -> CheckpointRing {
+    let recent = spec.checkpoints.iter().map(of_object).collect();
+    let starts = spec.starts.iter().filter_map(|start| {
+        Some(Start {
+            seq: start.seq.unsigned_abs(),
+            id: bytes(&start.id).try_into().ok()?,
+        })
     });
-    let excess = spec.checkpoints.len().saturating_sub(kept);
-    spec.checkpoints.drain(..excess);
+    CheckpointRing::from_parts(spec.incarnation.unsigned_abs(), recent, starts.collect())
 }
 
-/// Starts a new incarnation: every agent of an earlier one is welcome again.
-pub fn begin(spec: &mut HubStateSpec, incarnation: i64, nonce: [u8; 16], kept: usize) {
-    spec.incarnation = incarnation;
-    spec.checkpoints.clear();
-    advance(spec, nonce, kept);
+/// Puts the ring into the object.
+pub fn write(spec: &mut HubStateSpec, ring: &CheckpointRing) {
+    spec.incarnation = number(ring.incarnation());
+    spec.checkpoints = ring.recent().iter().map(to_object).collect();
+    let starts = ring.starts().iter().map(|start| HubStart {
+        seq: number(start.seq),
+        id: hex(&start.id),
+    });
+    spec.starts = starts.collect();
 }
 
-/// Whether this hub gave that checkpoint, as far as it remembers.
-///
-/// Earlier incarnations were confirmed by a person. Within the current one everything in the ring is known exactly;
-/// what is older than the ring can only be believed by its number.
-pub fn knows(spec: &HubStateSpec, seen: &Checkpoint) -> bool {
-    if seen.incarnation != spec.incarnation {
-        return seen.incarnation < spec.incarnation;
+/// A checkpoint as messages carry it.
+pub fn of_object(checkpoint: &Checkpoint) -> wire::Checkpoint {
+    wire::Checkpoint {
+        incarnation: checkpoint.incarnation.unsigned_abs(),
+        seq: checkpoint.seq.unsigned_abs(),
+        nonce: bytes(&checkpoint.nonce),
     }
-    match spec.checkpoints.first() {
-        Some(oldest) if seen.seq < oldest.seq => oldest.incarnation == spec.incarnation,
-        _ => spec.checkpoints.contains(seen),
+}
+
+fn to_object(checkpoint: &wire::Checkpoint) -> Checkpoint {
+    Checkpoint {
+        incarnation: number(checkpoint.incarnation),
+        seq: number(checkpoint.seq),
+        nonce: hex(&checkpoint.nonce),
     }
+}
+
+/// The API has no larger numbers.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    (0..text.len() / 2)
+        .filter_map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok())
+        .collect()
 }
 
 /// Lower-case hex.
@@ -54,54 +73,18 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn ring(incarnation: i64, seqs: std::ops::RangeInclusive<i64>) -> HubStateSpec {
-        let mut spec = HubStateSpec {
-            incarnation,
-            ..HubStateSpec::default()
-        };
-        spec.checkpoints = seqs.map(|seq| at(incarnation, seq, "a")).collect();
-        spec
-    }
-
-    fn at(incarnation: i64, seq: i64, history: &str) -> Checkpoint {
-        Checkpoint {
-            incarnation,
-            seq,
-            nonce: format!("{history}{seq}"),
-        }
-    }
+    use nave_proto::Issuer;
 
     #[test]
-    fn only_what_this_hub_gave_is_known() {
-        let spec = ring(1, 10..=20);
-        let check = |seen: Checkpoint, expected| assert_eq!(knows(&spec, &seen), expected, "{seen:?}");
-        check(at(1, 20, "a"), true);
-        check(at(1, 10, "a"), true);
-        check(at(1, 15, "b"), false); // a history that moved on after a restore
-        check(at(1, 21, "a"), false); // more than this hub knows
-        check(at(1, 9, "b"), true); // older than the ring: its number has to do
-        check(at(0, 999, "b"), true); // confirmed by a person
-        check(at(2, 1, "a"), false);
-    }
-
-    #[test]
-    fn an_empty_ring_knows_nothing_of_its_incarnation() {
-        assert!(!knows(&HubStateSpec::default(), &at(0, 1, "a")));
-    }
-
-    #[test]
-    fn the_ring_is_bounded_and_an_incarnation_starts_it_over() {
+    fn the_object_holds_all_of_the_ring() {
+        let issuer = Issuer::new([1; 32], *b"process1");
+        let mut ring = CheckpointRing::new(&issuer);
+        ring.confirm(3, &issuer);
+        ring.advance(&issuer);
         let mut spec = HubStateSpec::default();
-        for n in 0..10u8 {
-            advance(&mut spec, [n; 16], 4);
-        }
-        let seqs: Vec<i64> = spec.checkpoints.iter().map(|c| c.seq).collect();
-        assert_eq!(seqs, [7, 8, 9, 10]);
-        let lost = at(0, 17, "b");
-        assert!(!knows(&spec, &lost));
-        begin(&mut spec, 1, [9; 16], 4);
-        assert!(knows(&spec, &lost));
-        assert_eq!((spec.checkpoints.len(), latest(&spec).incarnation), (1, 1));
+        write(&mut spec, &ring);
+        assert_eq!(read(&spec), ring);
+        assert_eq!((spec.incarnation, latest(&spec).seq, spec.starts.len()), (3, 2, 1));
+        assert_eq!(spec.starts[0].id, hex(b"process1"));
     }
 }

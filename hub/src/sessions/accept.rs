@@ -112,8 +112,18 @@ async fn serve(
         tracing::debug!(reason = end.reason, "join connection ended");
         return;
     };
+    let Some(silent) = sessions.silent(connection.peer_key()) else {
+        let close = Close::new(CloseCode::Overloaded, "this key has other connections that say nothing");
+        return refuse("silent", close.retry_after(5_000));
+    };
     let (transport, from, entry) = (connection.transport(), connection.remote_addr(), entrant.entry);
-    let conversation = Arc::new(Conversation::new(sessions.clone(), entrant, cluster, transport, from));
+    let conversation = Arc::new(Conversation::new(
+        sessions.clone(),
+        entrant,
+        cluster,
+        (transport, from),
+        silent,
+    ));
     let link = conversation.state().link().clone();
     let (handle, session) = hub_session(connection, entry, link, conversation.clone(), config);
     conversation.reached_by(handle);

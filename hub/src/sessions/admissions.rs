@@ -10,7 +10,10 @@ use nave_proto::{
 };
 use nave_quic::JoinHandler;
 
-use super::Sessions;
+use super::{
+    Sessions,
+    entry::{BEHIND_ADMITS_NOBODY, later},
+};
 use crate::join::{JoinAsked, JoinError, Joined};
 
 /// Admits agents for the sessions to come.
@@ -19,6 +22,10 @@ pub struct Admissions(pub Arc<Sessions>);
 impl JoinHandler for Admissions {
     async fn join(&self, request: JoinRequest, key: KeyFingerprint) -> Result<JoinReply, Close> {
         let shared = &self.0.shared;
+        // Also whoever came in before anybody knew, and keys that wait already.
+        if shared.checkpoints.behind().borrow().is_some() {
+            return Err(later(BEHIND_ADMITS_NOBODY));
+        }
         let asked = JoinAsked {
             token_id: request.token_id,
             secret: request.token_secret,
@@ -41,8 +48,11 @@ impl JoinHandler for Admissions {
             }
             Err(error) => return Err(self.refuse(&error, &key)),
         };
-        let facts = request.facts.into_iter().map(|fact| (fact.key, fact.value)).collect();
-        shared.statuses.facts(&cluster, facts);
+        if state == JoinState::Admitted {
+            // What a key says that nobody has approved is not the cluster's.
+            let facts = request.facts.into_iter().map(|fact| (fact.key, fact.value)).collect();
+            shared.statuses.facts(&cluster, facts);
+        }
         // The agent connects again at once; until the watch has brought its key, it would be nobody.
         shared.identities.wait_for_key(&cluster, &key).await;
         Ok(JoinReply {

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use nave_crds::{conditions, reasons::fleet as reasons};
+use nave_crds::conditions;
 use nave_identity::ClusterRef;
 use nave_proto::{
     ChunkPolicy, Close, CloseCode, Deletion, Digest, FEATURE_UPGRADE, IncomingDelete, IncomingPut, ItemFailure, Key,
@@ -25,24 +25,21 @@ use nave_proto::{
 use nave_quic::{HubHandler, HubSessionHandle, JoinHandler as _, Note, SentChunk, Verdict as Answer};
 
 use super::{
-    Entrant, FEATURES, Live, Sessions,
+    Entrant, FEATURES, Live, Sessions, Silent,
     admissions::Admissions,
-    entry::{CONTESTED, Old, Reception, Situation, receive},
+    entry::{BEHIND_RENEWS_NOTHING, CONTESTED, FORGED, Old, Reception, Situation, later, receive},
     fetch::Fetch,
     profiles,
 };
 use crate::{
     cluster_status::Link,
-    desired::{ClusterState, stored_checkpoint},
+    desired::ClusterState,
+    hub_state::Origin,
     identities::Verdict,
-    limiter::Limiter,
     locked,
     metrics::encoding_name,
     view::{Order, cluster_key},
 };
-
-/// Events of one session: a burst, and how many more in a second.
-const EVENTS: (f64, f64) = (50.0, 2.0);
 
 /// The hub's side of one connection of a cluster.
 pub struct Conversation {
@@ -60,7 +57,8 @@ pub struct Conversation {
 /// What was said so far.
 struct Said {
     mode: Option<Mode>,
-    events: Limiter,
+    /// Held until `Hello` is answered.
+    silent: Option<Silent>,
 }
 
 impl Conversation {
@@ -69,8 +67,8 @@ impl Conversation {
         sessions: Arc<Sessions>,
         entrant: Entrant,
         cluster: ClusterRef,
-        transport: &'static str,
-        from: SocketAddr,
+        (transport, from): (&'static str, SocketAddr),
+        silent: Silent,
     ) -> Self {
         Conversation {
             number: sessions.next_number(),
@@ -83,7 +81,7 @@ impl Conversation {
             handle: OnceLock::new(),
             said: Mutex::new(Said {
                 mode: None,
-                events: Limiter::new(EVENTS.0, EVENTS.1),
+                silent: Some(silent),
             }),
         }
     }
@@ -106,12 +104,16 @@ impl Conversation {
             boot_seq: hello.boot_seq,
             session_seq: hello.session_seq,
         };
-        if self.entrant.entry != Entry::Member {
+        if matches!(self.entrant.entry, Entry::Pending | Entry::Joining) {
             let reason = self.entrant.reason.clone();
             return self.admit(&id, hello, Mode::Pending, reason, Old::Keep, false);
         }
-        let last = hello.last.as_ref().map(stored_checkpoint);
-        shared.checkpoints.admit(&cluster.to_string(), last.as_ref());
+        if shared.checkpoints.admit(&cluster.to_string(), hello.last.as_ref()) == Origin::Forged {
+            self.sessions.quarantine(cluster, self.entrant.key, FORGED);
+        }
+        if self.entrant.entry == Entry::RenewOnly {
+            return self.greet_renewing(&id, hello);
+        }
         let behind = shared
             .checkpoints
             .behind()
@@ -151,6 +153,24 @@ impl Conversation {
         }
     }
 
+    /// An accepted key without a current certificate: it gets one, or waits.
+    fn greet_renewing(&self, id: &SessionId, hello: &Hello) -> Answer {
+        let is_behind = self.sessions.shared.checkpoints.behind().borrow().is_some();
+        if is_behind && !self.has_current_certificate() {
+            return Answer::Refuse(later(BEHIND_RENEWS_NOTHING));
+        }
+        if let Some(reason) = self.sessions.quarantine_of(&self.cluster, &self.entrant.key) {
+            return Answer::Refuse(later(&reason));
+        }
+        let reason = self.entrant.reason.clone();
+        self.admit(id, hello, Mode::RenewOnly, reason, Old::Keep, false)
+    }
+
+    /// Whether the peer showed a certificate of ours that has not ended yet.
+    fn has_current_certificate(&self) -> bool {
+        self.entrant.not_after.is_some_and(|end| end > Timestamp::now())
+    }
+
     fn admit(&self, id: &SessionId, hello: &Hello, mode: Mode, reason: String, old: Old, restored: bool) -> Answer {
         let (mode, verdict) = match self.entrant.entry {
             Entry::Member => (mode, Verdict::Accepted),
@@ -168,49 +188,37 @@ impl Conversation {
             _ => String::new(),
         };
         let profile = profiles::given(self.sessions.profile_of(cluster), hello.features & FEATURES);
-        if mode != Mode::Quarantined {
-            // What a copy of the agent carries is not the cluster's.
-            let connection = handle.connection().clone();
-            shared.traffic.opened(self.number, &cluster_key(cluster), connection);
-        }
+        let connection = handle.connection().clone();
         let live = Live {
             number: self.number,
             key: self.entrant.key,
             verdict,
             root_version,
             wanted: wanted.clone(),
-            by_hand: shared.identities.quarantined(cluster).is_some(),
+            // One in which items flow was welcomed before anybody said so.
+            by_hand: !matches!(mode, Mode::Normal | Mode::Behind) && shared.identities.quarantined(cluster).is_some(),
             handle,
         };
-        if mode == Mode::Quarantined {
-            if !self.sessions.enlist_beside(cluster, live) {
-                let close = Close::new(CloseCode::Overloaded, "too many agents say that they are this cluster");
-                return Answer::Refuse(close.retry_after(60_000));
-            }
-            if old == Old::Quarantine
-                && let Some(before) = self.sessions.take_live(cluster)
-            {
-                before
-                    .handle
-                    .close(Close::new(CloseCode::Reconnect, "two agents claim to be this cluster"));
-            }
-        } else if let Some(before) = self.sessions.enlist(cluster, id, live) {
-            match old {
-                Old::Fence => {
-                    // One that takes no command is gone already.
-                    let _ = before.handle.fence(Fence {
-                        instance_id: id.instance_id.clone(),
-                        boot_seq: id.boot_seq,
-                    });
-                }
-                Old::Cut | Old::Keep | Old::Quarantine => {
-                    before
-                        .handle
-                        .close(Close::new(CloseCode::Superseded, "a newer connection took over"));
-                }
-            }
+        if old == Old::Quarantine
+            && let Some(before) = self.sessions.take_live(cluster)
+        {
+            before
+                .handle
+                .close(Close::new(CloseCode::Reconnect, "two agents claim to be this cluster"));
         }
-        locked::mutex(&self.said).mode = Some(mode);
+        match self.sessions.enlist(cluster, id, mode, live) {
+            Ok(before) => self.end_before(id, before, old),
+            Err(close) => return Answer::Refuse(close),
+        }
+        if matches!(mode, Mode::Normal | Mode::Behind) {
+            // What a copy of the agent carries is not the cluster's.
+            shared.traffic.opened(self.number, &cluster_key(cluster), connection);
+        }
+        {
+            let mut said = locked::mutex(&self.said);
+            said.mode = Some(mode);
+            said.silent = None;
+        }
         shared.metrics.sessions.inc();
         shared.metrics.agents.with_label_values(&[mode_name(mode)]).inc();
         shared.metrics.transports.with_label_values(&[self.transport]).inc();
@@ -218,6 +226,10 @@ impl Conversation {
             %cluster, key = %self.entrant.key, from = %self.from, transport = self.transport, mode = mode_name(mode),
             boot_seq = id.boot_seq, session_seq = id.session_seq, reason, "session opened"
         );
+        let restored = restored.then(|| Timestamp::now().as_second().unsigned_abs());
+        if let Some(second) = restored {
+            shared.brake.restored(&cluster_key(cluster), second);
+        }
         self.report_open(id, hello, (mode, profile), &reason, restored);
         if matches!(mode, Mode::Normal | Mode::Quarantined) {
             shared.view.connection_changed(&cluster_key(cluster));
@@ -233,20 +245,43 @@ impl Conversation {
         })
     }
 
+    /// What becomes of the session whose place this one took.
+    fn end_before(&self, id: &SessionId, before: Option<Live>, old: Old) {
+        let Some(before) = before else { return };
+        match old {
+            Old::Fence => {
+                // One that takes no command is gone already.
+                let _ = before.handle.fence(Fence {
+                    instance_id: id.instance_id.clone(),
+                    boot_seq: id.boot_seq,
+                });
+            }
+            Old::Cut | Old::Keep | Old::Quarantine => {
+                before
+                    .handle
+                    .close(Close::new(CloseCode::Superseded, "a newer connection took over"));
+            }
+        }
+    }
+
     fn report_open(
         &self,
         id: &SessionId,
         hello: &Hello,
         (mode, profile): (Mode, LinkProfile),
         reason: &str,
-        restored: bool,
+        restored: Option<u64>,
     ) {
         let limited = match mode {
             Mode::Normal => None,
             Mode::Behind => Some((conditions::BEHIND, reason.to_owned())),
             Mode::Quarantined => Some((conditions::QUARANTINED, reason.to_owned())),
-            Mode::Pending => Some((reasons::PENDING_APPROVAL, reason.to_owned())),
-            Mode::RenewOnly => Some(("CertificateExpired", reason.to_owned())),
+            // Its key is listed among those that wait; what else it says is not the cluster's.
+            Mode::Pending => return,
+            Mode::RenewOnly => {
+                let statuses = &self.sessions.shared.statuses;
+                return statuses.opened(&self.cluster, |seen| seen.renewing = Some(reason.to_owned()));
+            }
         };
         let difference = hello.clock_ms.saturating_sub(Timestamp::now().as_millisecond());
         let policy = Digest::from_slice(&hello.policy_digest).map(|digest| digest.to_string());
@@ -262,6 +297,7 @@ impl Conversation {
                     return; // what is shown is the session that was there first
                 }
             }
+            seen.renewing = None;
             seen.session = self.number;
             seen.link = Link::Open {
                 transport: self.transport,
@@ -269,7 +305,9 @@ impl Conversation {
                 boot_seq: id.boot_seq,
                 limited,
             };
-            seen.restored = restored;
+            if restored.is_some() {
+                seen.restored = restored;
+            }
             seen.not_upgraded = (hello.upgrade_version.clone(), hello.upgrade_outcome.clone());
             seen.profile = profile;
             seen.agent_version.clone_from(&hello.agent_version);

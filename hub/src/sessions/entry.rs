@@ -9,8 +9,8 @@ use nave_proto::{Close, CloseCode, Fencing, SessionId, StoredSession, decide_fen
 pub struct Entrant {
     /// Its key.
     pub key: KeyFingerprint,
-    /// When its certificate ends or ended.
-    pub not_after: Timestamp,
+    /// When its certificate ends or ended; none where the certificate is not ours, and says whatever its holder wrote.
+    pub not_after: Option<Timestamp>,
     /// The cluster that the key belongs to; none while joining.
     pub cluster: Option<ClusterRef>,
     /// What the session may be.
@@ -23,11 +23,28 @@ pub struct Entrant {
 pub const CONTESTED: &str = "two agents say that they are this cluster: one has a copy of the other's key. Stop the one \
 that is not, add the key to spec.identity.revokedKeys, and join the other again with a new token";
 
+/// What a hub that is Behind says to a certificate that is not current.
+pub const BEHIND_RENEWS_NOTHING: &str =
+    "this hub was restored and waits for an operator; expired certificates are not renewed meanwhile";
+/// What a hub that is Behind says to a join request.
+pub const BEHIND_ADMITS_NOBODY: &str = "this hub was restored and waits for an operator; nobody can join meanwhile";
+
+/// What is said of a cluster whose agent shows what this hub never gave.
+pub const FORGED: &str = "its agent shows a checkpoint that this hub never gave: somebody uses its key. Add the key to \
+spec.identity.revokedKeys, and join the agent again with a new token";
+
 /// The entry that a key's standing gives, or the words with which the connection is closed.
 pub fn enter(key: KeyFingerprint, not_after: Timestamp, standing: &Standing, behind: bool) -> Result<Entrant, Close> {
+    let ours = !matches!(
+        standing,
+        Standing::RenewOnly {
+            reason: RenewReason::NotIssuedByUs,
+            ..
+        }
+    );
     let entrant = |cluster: Option<&ClusterRef>, entry| Entrant {
         key,
-        not_after,
+        not_after: ours.then_some(not_after),
         cluster: cluster.cloned(),
         entry,
         reason: if entry == Entry::Member {
@@ -45,24 +62,21 @@ pub fn enter(key: KeyFingerprint, not_after: Timestamp, standing: &Standing, beh
             cluster,
             approved: false,
         } => Ok(entrant(Some(cluster), Entry::Pending)),
-        // A hub that does not trust its memory cannot know whether an expired lease was meant to end.
+        // A hub that does not trust its memory cannot know whether a lease was meant to end, or the key to be taken back.
         Standing::RenewOnly {
-            reason: RenewReason::Expired { .. },
+            reason: RenewReason::Expired { .. } | RenewReason::NotIssuedByUs,
             ..
-        } if behind => Err(later(
-            "this hub was restored and waits for an operator; expired certificates are not renewed meanwhile",
-        )),
+        } if behind => Err(later(BEHIND_RENEWS_NOTHING)),
         Standing::RenewOnly { cluster, .. } => Ok(entrant(Some(cluster), Entry::RenewOnly)),
-        Standing::Joining if behind => Err(later(
-            "this hub was restored and waits for an operator; nobody can join meanwhile",
-        )),
+        Standing::Joining if behind => Err(later(BEHIND_ADMITS_NOBODY)),
         Standing::Joining => Ok(entrant(None, Entry::Joining)),
         Standing::Unknown { .. } => Err(Close::new(CloseCode::KeyUnknown, standing.to_string())),
         Standing::Revoked { .. } => Err(Close::new(CloseCode::KeyRevoked, standing.to_string())),
     }
 }
 
-fn later(reason: &str) -> Close {
+/// Come back when an operator may have looked at a hub that is Behind.
+pub fn later(reason: &str) -> Close {
     Close::new(CloseCode::Overloaded, reason).retry_after(60_000)
 }
 
@@ -199,7 +213,8 @@ mod tests {
             told(&known(false), false),
             "Pending cluster platform/eu-1 waits for approval"
         );
-        assert!(told(&renew(RenewReason::NotIssuedByUs), true).starts_with("RenewOnly"));
+        assert!(told(&renew(RenewReason::NotIssuedByUs), false).starts_with("RenewOnly"));
+        assert!(told(&renew(RenewReason::NotIssuedByUs), true).starts_with("Overloaded"));
         assert!(told(&renew(RenewReason::Expired { not_after: at(0) }), false).starts_with("RenewOnly"));
         assert!(told(&renew(RenewReason::Expired { not_after: at(0) }), true).starts_with("Overloaded"));
         assert!(told(&Standing::Joining, false).starts_with("Joining"));
@@ -212,6 +227,21 @@ mod tests {
             reason: "stolen".into(),
         };
         assert_eq!(told(&revoked, false), "KeyRevoked key revoked: stolen");
+    }
+
+    #[test]
+    fn the_dates_of_a_certificate_count_only_when_it_is_ours() {
+        let cluster = ClusterRef::new("platform", "eu-1");
+        for (reason, expected) in [
+            (RenewReason::Expired { not_after: at(1) }, Some(at(1))),
+            (RenewReason::NotIssuedByUs, None),
+        ] {
+            let standing = Standing::RenewOnly {
+                cluster: cluster.clone(),
+                reason,
+            };
+            assert_eq!(enter(key(), at(1), &standing, false).unwrap().not_after, expected);
+        }
     }
 
     fn id(instance: &str, boot_seq: u64, session_seq: u64) -> SessionId {

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::{
     brake,
     fake_agent::{Disk, FakeAgent},
+    impostors::others_are_out_of_reach,
     stage::Stage,
 };
 
@@ -95,6 +96,7 @@ async fn an_item_arrives_with_its_files_and_its_status_comes_back() -> Result<()
         .await?;
     assert_eq!(status["unhealthy"][0]["cluster"], "eu-1");
     assert_eq!(status["unhealthy"][0]["reason"], "BuildFailed");
+    others_are_out_of_reach(&stage, "apps", KEY, &item.owner.uid, &artifact.manifest_digest).await?;
     agent.report(&item, &bundle, "ready", "ReconciliationSucceeded", "applied")?;
     let all_ready = |status: &serde_json::Value| status["clusters"]["ready"] == 1 && status["unhealthy"].is_null();
     stage.fleet_says("apps", "a healthy cluster", all_ready).await?;

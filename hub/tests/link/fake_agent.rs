@@ -23,6 +23,7 @@ use nave_quic::{
     IdentityStore, JoinError, JoinOptions, Joined, StoreError, Transport, agent, join,
 };
 use prost::Message;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::stage::DEADLINE;
@@ -63,7 +64,10 @@ pub struct Memory {
     pub features: u64,
     /// A version that was wanted and does not run, and why.
     pub not_upgraded: (String, String),
-    boot_seq: u64,
+    /// How often it was started.
+    pub boot_seq: u64,
+    /// It has nothing to say until this is notified.
+    pub silence: Option<Arc<Notify>>,
 }
 
 /// The disk of an agent; clones are the same disk.
@@ -285,6 +289,9 @@ impl FakeAgent {
 
 impl AgentHandler for Handler {
     async fn hello(&self) -> Hello {
+        if let Some(silence) = self.disk.look(|memory| memory.silence.clone()) {
+            silence.notified().await;
+        }
         let (features, (upgrade_version, upgrade_outcome)) =
             self.disk.look(|memory| (memory.features, memory.not_upgraded.clone()));
         Hello {

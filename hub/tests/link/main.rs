@@ -4,7 +4,9 @@
 mod brake;
 mod delivery;
 mod doors;
+mod failover;
 mod fake_agent;
+mod impostors;
 mod issuer;
 mod join_storm;
 mod memory;

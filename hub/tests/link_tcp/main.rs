@@ -8,5 +8,7 @@ mod delivery;
 mod doors;
 #[path = "../link/fake_agent.rs"]
 mod fake_agent;
+#[path = "../link/impostors.rs"]
+mod impostors;
 #[path = "../link/stage.rs"]
 mod stage;

@@ -37,7 +37,7 @@ pub use fingerprint::{FingerprintError, KeyFingerprint};
 pub use foreign::{ForeignCertificate, ForeignError};
 pub use join::{Approval, ExistingCluster, JoinAttempt, JoinOutcome, JoinRefusal, TokenRecord, TokenUse, decide_join};
 pub use key::{Key, KeyError};
-pub use recovery::{later_version, recover};
+pub use recovery::{carried, later_version, recover};
 pub use registry::{ClusterKeys, ClusterRef, Registry, RenewReason, Standing, TokenKey, UnknownReason};
 pub use roots::{RootSet, RootSetError, RootSignature, SignedRootSet, TrustedRoots};
 pub use tls::{ALPN, SERVER_NAME, ServerCertificates, TlsError, Trust, client_config, provider, server_config};

@@ -115,8 +115,8 @@ impl Authority {
     }
 }
 
-/// The root set in a certificate that [`Authority::carry`] made; nothing in any other.
-fn carried(der: &[u8]) -> Option<SignedRootSet> {
+/// The root set in a certificate that [`Authority::carry`] made; nothing in any other. It is not believed yet.
+pub fn carried(der: &[u8]) -> Option<SignedRootSet> {
     if der.len() > MAX_CERTIFICATE_BYTES {
         return None;
     }

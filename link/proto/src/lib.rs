@@ -41,7 +41,7 @@ mod tree;
 pub mod wire;
 
 pub use bounds::DecodeError;
-pub use checkpoint::{CheckpointRing, RING, Relation};
+pub use checkpoint::{CheckpointRing, Issuer, RING, Relation, STARTS, Start};
 pub use chunk::{
     ChunkPolicy, FetchError, MAX_DICTIONARY, Packing, authorise_chunks, authorise_manifest, pack_chunk, pack_manifest,
     refusal, unpack_chunk, unpack_manifest,

@@ -244,8 +244,7 @@ fn a_restored_hub_sends_and_deletes_nothing() {
     // An operator confirms; from now on the hub's older state is the truth.
     world.agent.applied.clear();
     world.hub.door.behind = false;
-    let seen = world.agent.last.as_ref().map(|last| last.incarnation);
-    world.hub.ring.confirm(99, [9; 16], seen);
+    world.hub.ring.confirm(99, &world.hub.issuer);
     world.restart_hub(true);
     world.connect();
     world.settle();

@@ -51,6 +51,9 @@ const KINDS: [(&str, &str); 6] = [
     ("helm.toolkit.fluxcd.io", "HelmRelease"),
 ];
 
+/// The type of Secrets that hold the token of a service account.
+const ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
+
 /// Whether a kind is what a fleet object is a template of.
 pub fn is_product(kind: &str) -> bool {
     matches!(kind, "Kustomization" | "HelmRelease")
@@ -138,6 +141,14 @@ fn check(object: &Object, owner: &OwnerRef, grant: &Grant, policy: &SpokePolicy)
     }
     if policy.is_protected(&object.gvk().group, object.kind(), namespace, object.name()) {
         return denied("it belongs to the agent".to_owned());
+    }
+    let gvk = object.gvk();
+    if let Err(why) = policy.check_object(&gvk.group, object.kind(), namespace, object.name()) {
+        return denied(why);
+    }
+    // A controller fills such a Secret with the credentials of the account that it names.
+    if object.kind() == "Secret" && object.pointer("/type").and_then(Value::as_str) == Some(ACCOUNT_TOKEN) {
+        return denied(format!("type {ACCOUNT_TOKEN} would hold an account's credentials"));
     }
     let within = |named: &str| grant.admin || grant.namespaces.iter().any(|granted| granted == named);
     if !within(namespace) {
@@ -325,6 +336,41 @@ mod tests {
             ..wire::Grant::default()
         };
         check_bundle(vec![], vec![secret], Some(admin), Some("belongs to the agent"));
+    }
+
+    #[test]
+    fn the_policy_file_caps_what_an_item_itself_brings() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.yaml");
+        std::fs::write(&path, "namespaces: [shop]\ndeniedKinds: [Secret]\n").unwrap();
+        let policy = SpokePolicy::new("flux-system", PolicyFile::open(Some(&path)).unwrap());
+        let mut secret =
+            kustomization(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "shop"}}));
+        let elsewhere = kustomization(json!({}));
+        for (objects, secrets, field) in [
+            (vec![&elsewhere], vec![], "(namespaces)"),
+            (vec![], vec![&secret], "(deniedKinds)"),
+        ] {
+            let bytes = |values: Vec<&Value>| values.iter().map(|value| Bytes::from(value.to_string())).collect();
+            let bundle = Bundle {
+                objects: bytes(objects),
+                secrets: bytes(secrets),
+                grant: Some(wire::Grant {
+                    admin: true,
+                    ..wire::Grant::default()
+                }),
+                ..Bundle::default()
+            };
+            let refusal = unpack(bundle.encode_to_vec().into(), &owner(), &policy).expect_err("the policy refuses it");
+            assert_eq!(refusal.reason, "Denied");
+            assert!(refusal.message.ends_with(field), "{}", refusal.message);
+        }
+        secret["type"] = json!(ACCOUNT_TOKEN);
+        let admin = wire::Grant {
+            admin: true,
+            ..wire::Grant::default()
+        };
+        check_bundle(vec![], vec![secret], Some(admin), Some("credentials"));
     }
 
     #[test]

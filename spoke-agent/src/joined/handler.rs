@@ -26,7 +26,7 @@ use super::{
     orders::LinkReport,
     permits::LinkPermits,
     reporter::StatusSink,
-    state::{StateStore, StoredCheckpoint},
+    state::{LastCheckpoint, StateStore, StoredCheckpoint},
     upgrade::Upgrades,
     worker::Worker,
 };
@@ -59,6 +59,8 @@ pub struct Handler {
     pub report: LinkReport,
     /// What outlives the process.
     pub state: StateStore,
+    /// What the hub showed last.
+    pub last: LastCheckpoint,
     /// Who carries items out.
     pub worker: Worker,
     /// Who waits for permits.
@@ -73,17 +75,11 @@ pub struct Handler {
 
 impl AgentHandler for Handler {
     async fn hello(&self) -> Hello {
-        let last = match self.state.load().await {
-            Ok(state) => state.checkpoint.map(|stored| Checkpoint {
-                incarnation: stored.incarnation,
-                seq: stored.seq,
-                nonce: unhex(&stored.nonce),
-            }),
-            Err(error) => {
-                tracing::error!("reading the last checkpoint: {error:#}");
-                None
-            }
-        };
+        let last = self.last.get().map(|stored| Checkpoint {
+            incarnation: stored.incarnation,
+            seq: stored.seq,
+            nonce: unhex(&stored.nonce),
+        });
         let (upgrade_version, upgrade_outcome) = self.upgrades.outcome().await;
         Hello {
             upgrade_version,
@@ -145,11 +141,7 @@ impl AgentHandler for Handler {
             seq: checkpoint.seq,
             nonce: hex(&checkpoint.nonce),
         };
-        self.state
-            .update(|state| state.checkpoint = Some(stored.clone()))
-            .await
-            .map(drop)
-            .map_err(Into::into)
+        self.last.keep(&self.state, stored).await.map_err(Into::into)
     }
 
     async fn permit(&self, permit: PrunePermit, plan: PrunePlan) {
@@ -159,7 +151,7 @@ impl AgentHandler for Handler {
             granted = permit.granted,
             "prune plan answered"
         );
-        self.permits.answered(&permit);
+        self.permits.answered(&permit, &plan.key);
     }
 
     async fn fence(&self, fence: Fence) -> FenceReply {

@@ -29,6 +29,8 @@ pub struct StoredItem {
     pub namespace: String,
     /// Name of its Kustomization or HelmRelease.
     pub name: String,
+    /// What its Kustomization or HelmRelease was called before, latest last: those may still be on their way out.
+    pub former: Vec<Product>,
     /// Manifest digest, hexadecimal; empty without an artifact.
     pub manifest: String,
     /// Revision of its artifact.
@@ -37,6 +39,18 @@ pub struct StoredItem {
     pub requested_at: String,
     /// The hub has taken it away; what it made is being removed, also after a restart.
     pub leaving: Option<Leaving>,
+}
+
+/// Names that are remembered. An item moves rarely, and what it was is gone long before it moves so often again.
+const FORMER: usize = 4;
+
+/// Where a Kustomization or HelmRelease stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Product {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// How an item leaves.
@@ -68,6 +82,22 @@ impl StoredItem {
             "FleetHelmRelease" => "HelmRelease",
             _ => "Kustomization",
         }
+    }
+
+    /// What was called otherwise before an item got the name that `self` has.
+    pub fn formerly(&self, before: Option<&StoredItem>) -> Vec<Product> {
+        let Some(before) = before.filter(|before| before.product() == self.product()) else {
+            return Vec::new();
+        };
+        let mut former = before.former.clone();
+        former.push(Product {
+            namespace: before.namespace.clone(),
+            name: before.name.clone(),
+        });
+        former.retain(|one| !one.name.is_empty() && (&one.namespace, &one.name) != (&self.namespace, &self.name));
+        let excess = former.len().saturating_sub(FORMER);
+        former.drain(..excess);
+        former
     }
 
     /// What reports on it need.
@@ -130,6 +160,21 @@ impl Items {
             .iter()
             .find(|(_, item)| item.product() == kind && item.namespace == namespace && item.name == name)
             .map(|(key, item)| (key.clone(), item.clone()))
+    }
+
+    /// The item whose product is or was of that kind and has or had that namespace and name.
+    pub fn with_product(&self, kind: &str, namespace: &str, name: &str) -> Option<(String, StoredItem)> {
+        self.of_product(kind, namespace, name).or_else(|| {
+            let had = |item: &StoredItem| {
+                item.former
+                    .iter()
+                    .any(|one| one.namespace == namespace && one.name == name)
+            };
+            self.lock()
+                .iter()
+                .find(|(_, item)| item.product() == kind && had(item))
+                .map(|(key, item)| (key.clone(), item.clone()))
+        })
     }
 
     /// Keeps one item.
@@ -213,6 +258,40 @@ mod tests {
         assert_eq!(again.of_product("HelmRelease", "flux-system", "apps"), None);
         std::fs::write(folder.path().join("items.json"), "{oops").unwrap();
         assert!(Items::open(folder.path()).unwrap().all().is_empty());
+    }
+
+    #[test]
+    fn an_item_that_moved_still_answers_for_what_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let items = Items::open(folder.path()).unwrap();
+        let mut before = None;
+        for namespace in ["one", "two", "one", "three"] {
+            let mut item = StoredItem {
+                namespace: namespace.into(),
+                name: "apps".into(),
+                ..StoredItem::default()
+            };
+            item.former = item.formerly(before.as_ref());
+            items.put("a", item.clone()).unwrap();
+            before = Some(item);
+        }
+        let found = |namespace: &str| {
+            items
+                .with_product("Kustomization", namespace, "apps")
+                .map(|(key, _)| key)
+        };
+        for namespace in ["one", "two", "three"] {
+            assert_eq!(found(namespace), Some("a".into()), "{namespace}");
+        }
+        assert_eq!(found("four"), None);
+        assert_eq!(
+            items.of_product("Kustomization", "two", "apps"),
+            None,
+            "it is not what is there now"
+        );
+        let former = before.unwrap().former;
+        let names: Vec<&str> = former.iter().map(|one| one.namespace.as_str()).collect();
+        assert_eq!(names, ["two", "one"]);
     }
 
     #[test]

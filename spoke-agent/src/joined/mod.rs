@@ -57,7 +57,7 @@ use self::{
     permits::LinkPermits,
     policy::{PolicyFile, SpokePolicy},
     reporter::Reporter,
-    state::StateStore,
+    state::{LastCheckpoint, StateStore},
     upgrade::Upgrades,
     worker::Worker,
 };
@@ -227,6 +227,7 @@ impl Joined {
             upgrades: self.upgrades.clone(),
             report: report.clone(),
             state: self.state.clone(),
+            last: LastCheckpoint::new(stored.checkpoint.clone()),
             worker,
             permits: self.permits.clone(),
             live: LiveReads::new(ports.client.clone(), ports.metrics()),

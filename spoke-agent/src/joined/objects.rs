@@ -1,7 +1,7 @@
 //! The Flux objects of an item in the agent's own cluster: applied, taken away, never taken from somebody else.
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
@@ -47,8 +47,8 @@ impl FleetObjects {
             reason: "ApplyFailed",
             message: format!("namespace {name}: {error}"),
         };
-        if api.get_metadata_opt(name).await.map_err(failed)?.is_some() {
-            return Ok(());
+        if let Some(existing) = api.get_metadata_opt(name).await.map_err(failed)? {
+            return stays(&format!("namespace {name}"), &existing.metadata);
         }
         if !admin {
             return Err(Refusal {
@@ -74,6 +74,7 @@ impl FleetObjects {
             message: format!("{}: {error}", object.id()),
         };
         if let Some(existing) = api.get_metadata_opt(object.name()).await.map_err(failed)? {
+            stays(&object.id().to_string(), &existing.metadata)?;
             let uid = existing.labels().get(labels::FLEET_UID).map(String::as_str);
             let ours = uid == Some(owner.uid.as_str()) || (uid.is_some() && uid == former);
             let offered = uid.is_none()
@@ -188,6 +189,21 @@ impl FleetObjects {
     }
 }
 
+/// An object that is being deleted is not one to apply onto: it takes the change and goes all the same, after its prune was
+/// permitted perhaps, and nobody would make it again. It passes.
+fn stays(what: &str, existing: &ObjectMeta) -> Result<(), Refusal> {
+    match &existing.deletion_timestamp {
+        None => Ok(()),
+        Some(since) => Err(Refusal {
+            reason: "Terminating",
+            message: format!(
+                "{what} is being deleted since {}; it is made again when it is gone",
+                since.0
+            ),
+        }),
+    }
+}
+
 /// The change after which the deletion of an object leaves what it applied.
 fn leave_objects(kind: &str) -> Option<serde_json::Value> {
     match kind {
@@ -202,5 +218,26 @@ fn not_found_is_fine(result: kube::Result<()>) -> kube::Result<()> {
     match result {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    #[test]
+    fn what_is_being_deleted_is_not_taken_for_there() {
+        let mut object = ObjectMeta::default();
+        assert!(stays("Kustomization/a/b", &object).is_ok());
+        object.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        let refusal = stays("Kustomization/a/b", &object).unwrap_err();
+        assert_eq!(refusal.reason, "Terminating");
+        assert!(
+            refusal.message.starts_with("Kustomization/a/b is being deleted"),
+            "{}",
+            refusal.message
+        );
     }
 }

@@ -16,6 +16,22 @@ use serde::{Deserialize, Serialize};
 
 pub use file::PolicyFile;
 
+/// Kinds that run with an account of their namespace, or give rights in it.
+const ACTING: [(&str, &str); 12] = [
+    ("", "Pod"),
+    ("", "PodTemplate"),
+    ("", "ReplicationController"),
+    ("", "ServiceAccount"),
+    ("apps", "DaemonSet"),
+    ("apps", "Deployment"),
+    ("apps", "ReplicaSet"),
+    ("apps", "StatefulSet"),
+    ("batch", "CronJob"),
+    ("batch", "Job"),
+    ("rbac.authorization.k8s.io", "Role"),
+    ("rbac.authorization.k8s.io", "RoleBinding"),
+];
+
 /// What a workspace may do on this cluster, as the hub said and as it is checked here once more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -94,6 +110,18 @@ impl SpokePolicy {
         self.file.now().map_or(Ok(()), |read| read.rules.check_grant(grant))
     }
 
+    /// Whether the policy file lets that object be touched by anything that a hub sends.
+    pub fn check_object(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Result<(), String> {
+        self.file
+            .now()
+            .map_or(Ok(()), |read| read.rules.check_object(group, kind, namespace, name))
+    }
+
+    /// Whether an object in the agent's own namespace could act as the agent: run with its account, or be given its rights.
+    fn may_act_as_agent(&self, group: &str, kind: &str, namespace: &str) -> bool {
+        namespace == &*self.agent_namespace && ACTING.contains(&(group, kind))
+    }
+
     /// What belongs to the agent itself: its namespace, and everything in it or cluster-wide that carries its name.
     pub fn is_protected(&self, group: &str, kind: &str, namespace: &str, name: &str) -> bool {
         let named_for_agent = name == "nave-agent" || name.starts_with("nave-agent-");
@@ -122,6 +150,12 @@ impl ApplyPolicy for SpokePolicy {
         if self.is_protected(group, kind, namespace, name) {
             return Err(format!(
                 "{kind} {} belongs to the agent; no fleet object may change it",
+                display(namespace, name)
+            ));
+        }
+        if self.may_act_as_agent(group, kind, namespace) {
+            return Err(format!(
+                "{kind} {}: in the agent's namespace it could act as the agent; put it into another one",
                 display(namespace, name)
             ));
         }
@@ -215,6 +249,20 @@ mod tests {
         check("admin", ("", "Namespace", "", "shop"), true);
         check("admin", ("", "ConfigMap", "flux-system", "settings"), true);
         check("admin", ("", "Namespace", "", "flux-system"), false);
+        // With the agent's account it would be the agent, whatever its name.
+        check("admin", ("", "Pod", "flux-system", "innocent"), false);
+        check("admin", ("batch", "CronJob", "flux-system", "innocent"), false);
+        check(
+            "admin",
+            ("rbac.authorization.k8s.io", "RoleBinding", "flux-system", "innocent"),
+            false,
+        );
+        check(
+            "admin",
+            ("rbac.authorization.k8s.io", "RoleBinding", "shop", "team"),
+            true,
+        );
+        check("", ("", "Pod", "flux-system", "innocent"), true);
         check("admin", ("", "Secret", "flux-system", "nave-agent-hub"), false);
         check("admin", ("apps", "Deployment", "flux-system", "nave-agent"), false);
         check(

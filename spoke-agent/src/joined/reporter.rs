@@ -11,7 +11,7 @@ use nave_runtime::{Tasks, Watched};
 use prost::Message;
 
 use super::{
-    items::Items,
+    items::{Items, StoredItem},
     report::{self, Applied, Refusal},
 };
 
@@ -102,10 +102,13 @@ impl Reporter {
             return;
         }
         let namespace = object.namespace().unwrap_or_default();
-        let found = self.items.of_product(&K::kind(&()), &namespace, &object.name_any());
-        let Some((key, item)) = found else {
+        let (kind, name) = (K::kind(&()), object.name_any());
+        let Some((key, item)) = self.items.with_product(&kind, &namespace, &name) else {
             return;
         };
+        if (&item.namespace, &item.name) != (&namespace, &name) {
+            return self.look_again(&key); // what it was: it may be gone now
+        }
         if object.labels().get(labels::FLEET_UID) != Some(&item.owner.uid) {
             return; // of the same name, but not the item's
         }
@@ -115,7 +118,28 @@ impl Reporter {
             name: item.owner.name.clone(),
             uid: item.owner.uid.clone(),
         };
-        self.send(&key, &owner, fold(object, &item.applied()));
+        let mut payload = fold(object, &item.applied());
+        if payload.state == "ready" && self.is_moving(&item) {
+            // Or the hub would forget what is held there for a person.
+            payload.state = "held".to_owned();
+        }
+        self.send(&key, &owner, payload);
+    }
+
+    /// Whether what the item was called before is still on its way out.
+    fn is_moving(&self, item: &StoredItem) -> bool {
+        item.former.iter().any(|one| {
+            let uid = if item.product() == "HelmRelease" {
+                self.releases
+                    .get(&one.namespace, &one.name)
+                    .map(|object| uid_of(object.as_ref()))
+            } else {
+                self.kustomizations
+                    .get(&one.namespace, &one.name)
+                    .map(|object| uid_of(object.as_ref()))
+            };
+            uid.flatten().is_some_and(|uid| uid == item.owner.uid)
+        })
     }
 
     fn send(&self, key: &str, owner: &OwnerRef, payload: StatusPayload) {
@@ -124,4 +148,9 @@ impl Reporter {
         }
         self.sink.put(key, owner, payload.encode_to_vec().into());
     }
+}
+
+/// UID of the fleet object that something was made for.
+fn uid_of<K: Resource>(object: &K) -> Option<String> {
+    object.labels().get(labels::FLEET_UID).cloned()
 }

@@ -8,6 +8,7 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result, bail};
@@ -33,6 +34,30 @@ pub struct AgentState {
     /// The cluster has left the hub that this token (its id) was for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left: Option<String>,
+}
+
+/// The hub's last checkpoint, as this process knows it: an agent that cannot read it must not say that it never saw one,
+/// or a restored hub would be taken for what it was.
+#[derive(Default)]
+pub struct LastCheckpoint(Mutex<Option<StoredCheckpoint>>);
+
+impl LastCheckpoint {
+    /// As it was read when the process started.
+    pub fn new(stored: Option<StoredCheckpoint>) -> Self {
+        LastCheckpoint(Mutex::new(stored))
+    }
+
+    /// The newest that was stored.
+    pub fn get(&self) -> Option<StoredCheckpoint> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stores another one.
+    pub async fn keep(&self, store: &StateStore, stored: StoredCheckpoint) -> Result<()> {
+        store.update(|state| state.checkpoint = Some(stored.clone())).await?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
+        Ok(())
+    }
 }
 
 /// A checkpoint of the hub as it is kept.
@@ -212,6 +237,25 @@ mod tests {
         }
         assert_eq!(store.load().await.unwrap().boot_seq, 3);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_be_read_hides_no_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let store = StateStore::File(path.clone());
+        let last = LastCheckpoint::new(store.load().await.unwrap().checkpoint);
+        assert_eq!(last.get(), None);
+        let number = |seq| StoredCheckpoint {
+            seq,
+            ..StoredCheckpoint::default()
+        };
+        last.keep(&store, number(1)).await.unwrap();
+        std::fs::write(&path, "{").unwrap();
+        assert!(store.load().await.is_err());
+        assert_eq!(last.get(), Some(number(1)));
+        assert!(last.keep(&store, number(2)).await.is_err());
+        assert_eq!(last.get(), Some(number(1)), "what is not stored is not shown");
     }
 
     #[tokio::test]

@@ -113,6 +113,12 @@ impl Worker {
             .filter_map(Object::namespace)
             .collect();
         for namespace in namespaces {
+            self.policy
+                .check_object("", "Namespace", "", namespace)
+                .map_err(|message| Refusal {
+                    reason: "Denied",
+                    message,
+                })?;
             self.objects.ensure_namespace(namespace, unpacked.grant.admin).await?;
         }
         for secret in &unpacked.secrets {
@@ -147,7 +153,7 @@ impl Worker {
         }
         self.remove_others(owner, &unpacked.objects, &unpacked.secrets).await?;
         let product = unpacked.product();
-        let stored = StoredItem {
+        let mut stored = StoredItem {
             digest: hex(digest),
             owner: StoredOwner {
                 kind: owner.kind.clone(),
@@ -170,7 +176,9 @@ impl Worker {
                 .unwrap_or_default(),
             requested_at: unpacked.requested_at.clone(),
             leaving: None,
+            former: Vec::new(),
         };
+        stored.former = stored.formerly(before.as_ref());
         self.items.put(key, stored).map_err(|error| Refusal {
             reason: "ApplyFailed",
             message: format!("keeping the item: {error:#}"),

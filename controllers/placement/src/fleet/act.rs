@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kube::{Resource, ResourceExt};
-use nave_crds::reasons::fleet as because;
+use nave_crds::{conditions, reasons::fleet as because};
 use nave_object::digest::sha256;
 use nave_placement::{
     Bundle, ClusterKey, Delivery, Denial, FleetObject, Outcome, OwnerKey, Place, PlanSet, Planner, name_on_hub,
@@ -135,8 +135,16 @@ impl<K: FleetKind> FleetReconciler<K> {
             .as_ref()
             .map(|target| target.change_id.clone())
             .unwrap_or_else(|| change_id(owner, ""));
+        // What agents are to have waits by itself.
+        let behind = self.ports.desired.behind();
         for action in actions {
             match action {
+                Action::ApplyOnHub { .. } | Action::DeleteOnHub { .. } if behind.is_some() => {
+                    planned.problem.get_or_insert(Problem {
+                        reason: conditions::BEHIND,
+                        message: behind.clone().unwrap_or_default(),
+                    });
+                }
                 Action::Put { cluster, bundle } => {
                     if !may_place || (bundle.artifact.is_some() && handle.is_none()) {
                         continue;

@@ -21,6 +21,11 @@ impl<K: FleetKind> FleetReconciler<K> {
     pub(super) async fn retire(&self, fleet: &K) -> Result<(), ReconcileError> {
         let owner = convert::owner_of(fleet);
         let policy = convert::policy_of(fleet.parts().deletion.policy);
+        let products = on_hub::observe(K::products(&self.ports), &owner);
+        // Whether it was really deleted is what a person has to look at; agents are told nothing meanwhile.
+        if let Some(reason) = self.ports.desired.behind().filter(|_| !products.is_empty()) {
+            return Err(ReconcileError::Behind { reason });
+        }
         retirement::write(&self.ports.client, fleet, Timestamp::now()).await?;
         {
             let mut state = self.knowledge.lock();
@@ -45,7 +50,7 @@ impl<K: FleetKind> FleetReconciler<K> {
                 self.ports.desired.delete(&cluster.key, &owner, cause);
             }
         }
-        for name in on_hub::observe(K::products(&self.ports), &owner).into_keys() {
+        for name in products.into_keys() {
             on_hub::delete::<K::Product>(&self.ports.client, &owner.namespace, &name, policy)
                 .await
                 .map_err(doing(format!("deleting {} {name}", K::PRODUCT)))?;

@@ -26,6 +26,7 @@ pub struct FakeHub {
     /// All puts, also those that changed nothing.
     asked: Mutex<Vec<String>>,
     rebuilt: AtomicBool,
+    behind: AtomicBool,
     says: Mutex<HashMap<OwnerKey, Vec<ClusterStatus>>>,
     changed: broadcast::Sender<OwnerKey>,
     /// What a probe finds, and how often it was asked.
@@ -40,6 +41,7 @@ impl Default for FakeHub {
             puts: Mutex::default(),
             asked: Mutex::default(),
             rebuilt: AtomicBool::new(false),
+            behind: AtomicBool::new(false),
             says: Mutex::default(),
             changed: broadcast::channel(64).0,
             probes: Mutex::default(),
@@ -67,6 +69,11 @@ impl FakeHub {
     /// Every put since the last call, as `<cluster> <owner>`.
     pub fn take_asked(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.asked))
+    }
+
+    /// Whether the hub trusts its memory.
+    pub fn set_behind(&self, behind: bool) {
+        self.behind.store(behind, Ordering::SeqCst);
     }
 
     pub fn is_rebuilt(&self) -> bool {
@@ -130,6 +137,11 @@ impl DesiredState for FakeHub {
             cause.cause.as_str(),
             cause.policy
         ));
+    }
+
+    fn behind(&self) -> Option<String> {
+        let is_behind = self.behind.load(Ordering::SeqCst);
+        is_behind.then(|| "it was restored".to_owned())
     }
 
     fn current(&self, cluster: &ClusterKey) -> Vec<Arc<ItemHeader>> {

@@ -83,6 +83,45 @@ async fn a_kubeconfig_cluster_gets_a_kustomization_on_the_hub() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_is_behind_makes_and_deletes_nothing() -> Result<()> {
+    let stage = Stage::start("behind").await?;
+    for name in ["one", "two"] {
+        cluster(&stage, name, json!({"env": "prod"})).await?;
+    }
+    stage
+        .fleet(|object| object["spec"]["placement"] = json!({"selector": {"matchLabels": {"env": "prod"}}}))
+        .await?;
+    let before = kustomization(&stage, "apps-one").await?;
+    kustomization(&stage, "apps-two").await?;
+    stage.publish("apps", "main@sha1:1").await?;
+
+    // What the restored hub knows is older than what is there: another path, and fewer clusters.
+    stage.hub.set_behind(true);
+    cluster(&stage, "two", json!({"env": "test"})).await?;
+    stage
+        .fleet(|object| {
+            object["spec"]["placement"] = json!({"selector": {"matchLabels": {"env": "prod"}}});
+            object["spec"]["template"]["spec"]["path"] = json!("./older");
+        })
+        .await?;
+    let message = stage.ready("apps", "False Behind").await?;
+    ensure!(message.contains("it was restored"), "{message}");
+    let now = stage.api::<Kustomization>().get("apps-one").await?;
+    ensure!(now.spec.path == before.spec.path, "it became {}", now.spec.path);
+    stage.api::<Kustomization>().get("apps-two").await?;
+
+    // An operator confirms.
+    stage.hub.set_behind(false);
+    stage.gone::<Kustomization>("apps-two").await?;
+    eventually(DEADLINE, "the path that is wanted", || async {
+        let path = stage.api::<Kustomization>().get("apps-one").await?.spec.path;
+        ensure!(path == "./older", "it is {path}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kustomization_of_someone_else_is_left_alone() -> Result<()> {
     let stage = Stage::start("foreign").await?;
     let theirs =

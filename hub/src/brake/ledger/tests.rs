@@ -170,6 +170,47 @@ fn changes_that_an_agent_makes_up_push_out_only_its_own() {
 }
 
 #[test]
+fn names_that_an_agent_makes_up_are_bounded_for_it_alone() {
+    let ledger = Ledger {
+        owners_each: 2,
+        ..Ledger::default()
+    };
+    let ask = |name: &str, key: &str| {
+        let plan = PrunePlan {
+            key: key.into(),
+            ..plan("c", 1, 1, 0)
+        };
+        ask(&ledger, name, plan, &limited(None, None))
+    };
+    assert_eq!((ask("bad", "a"), ask("bad", "b")), ("bad+1".into(), "bad+1".into()));
+    assert_eq!(ask("bad", "c"), "bad-1");
+    assert_eq!(locked::mutex(&ledger.owners).len(), 2);
+    assert_eq!((ask("bad", "a"), ask("good", "c")), ("bad+1".into(), "good+1".into()));
+}
+
+#[test]
+fn a_restored_cluster_deletes_nothing_that_nobody_has_approved() {
+    let (ledger, any) = (Ledger::default(), limited(None, None));
+    assert_eq!(ask(&ledger, "a", plan("c", 1, 1, 0), &any), "a+1");
+    // It was permitted before its backup was restored, and is asked for again by what the backup holds.
+    ledger.restored(&holder("a"));
+    ledger.be_careful(&holder("a"), true);
+    assert_eq!(ask(&ledger, "a", plan("c", 1, 1, 0), &any), "a-1");
+    assert_eq!(ask(&ledger, "b", plan("c", 2, 1, 0), &any), "b+2", "others go on");
+    assert_eq!(told(ledger.reconsider(KEY, |_| any.clone(), now())), "");
+    let approved = approving(&ledger.held(KEY).expect("held").digest);
+    assert_eq!(told(ledger.reconsider(KEY, |_| approved.clone(), now())), "a+1");
+    assert_eq!(
+        ask(&ledger, "a", plan("c", 1, 1, 0), &any),
+        "a+1",
+        "the permit was lost"
+    );
+    assert_eq!(ask(&ledger, "a", plan("d", 3, 1, 0), &any), "a-3");
+    ledger.be_careful(&holder("a"), false);
+    assert_eq!(told(ledger.reconsider(KEY, |_| any.clone(), now())), "a+3");
+}
+
+#[test]
 fn a_full_ledger_of_held_plans_refuses_and_forgets_nothing() {
     let (ledger, none) = (Ledger::default(), limited(Some(0), None));
     for number in 0..CHANGES {
@@ -196,6 +237,14 @@ fn what_is_over_is_forgotten_and_what_waits_is_not() {
     assert_eq!(ledger.held(KEY).map(|plan| plan.clusters), Some(1));
     assert!(ledger.sweep(later(48)).is_empty());
     assert_eq!(ledger.plans_held(), 1, "an agent that is away still waits");
+    let weeks = Ledger::default();
+    ask(&weeks, "gone", plan("c", 1, 2, 0), &one);
+    assert_eq!(
+        weeks.sweep(later(8 * 24)),
+        [KEY],
+        "one that has not asked for a week does not"
+    );
+    assert!(locked::mutex(&weeks.owners).is_empty());
     ledger.settled(&holder("b"), KEY);
     ledger.sweep(later(48));
     assert!(locked::mutex(&ledger.owners).is_empty());

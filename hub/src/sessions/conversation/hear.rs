@@ -1,13 +1,13 @@
 //! What an agent reports: rows, refusals, orphans, events, plans.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use nave_crds::{fleet::API_VERSION, reasons::fleet as reasons};
 use nave_placement::Verdict;
 use nave_placement_controller::ClusterState;
 use nave_proto::{
-    IncomingPut, ItemFailure,
+    Close, CloseCode, IncomingPut, ItemFailure,
     wire::{EventMsg, FailCode, FetchRefused, Mode, PrunePermit, PrunePlan, RefusalCode, StatusPayload},
 };
 use nave_runtime::Severity;
@@ -82,8 +82,15 @@ impl Conversation {
 
     pub(super) fn hear_of_orphan(&self, key: &str, owner_uid: &str) {
         let (shared, cluster) = (&self.sessions.shared, &self.cluster);
-        let Some(owner) = shared.desired.orphan(&cluster_key(cluster), key, owner_uid) else {
-            return;
+        let owner = match shared.desired.orphan(&cluster_key(cluster), key, owner_uid) {
+            Ok(Some(owner)) => owner,
+            Ok(None) => return,
+            Err(error) => {
+                if let Some(handle) = self.handle.get() {
+                    handle.close(Close::new(CloseCode::Protocol, error.to_string()));
+                }
+                return;
+            }
         };
         if self.sessions.judge(cluster, &owner) {
             return;
@@ -102,8 +109,7 @@ impl Conversation {
         let count = |outcome: &str| shared.metrics.events.with_label_values(&[outcome]).inc();
         // A spoke speaks only of what is placed on it, or it could fill the events of any fleet object.
         let owner = owner_of(&event.item, "").filter(|_| self.state.concerns(&event.item));
-        let allowed = locked::mutex(&self.said).events.allow(Instant::now());
-        let Some(owner) = owner.filter(|_| allowed) else {
+        let Some(owner) = owner.filter(|_| self.sessions.allows_event(&self.cluster)) else {
             return count("dropped");
         };
         count("recorded");

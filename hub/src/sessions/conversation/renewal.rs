@@ -2,7 +2,7 @@
 
 use nave_proto::wire::{RenewCode, RenewReply};
 
-use super::Conversation;
+use super::{super::entry::BEHIND_RENEWS_NOTHING, Conversation};
 use crate::renew::Renewed;
 
 impl Conversation {
@@ -15,6 +15,15 @@ impl Conversation {
         };
         let (shared, cluster) = (&self.sessions.shared, &self.cluster);
         let renewals = |outcome: &str| shared.metrics.renewals.with_label_values(&[outcome]).inc();
+        if shared.checkpoints.behind().borrow().is_some() && !self.has_current_certificate() {
+            renewals("failed");
+            return reply(RenewCode::Later, BEHIND_RENEWS_NOTHING.to_owned(), 60_000);
+        }
+        // A new key would end the quarantine, which only a person may.
+        if let Some(reason) = self.sessions.quarantine_of(cluster, &self.entrant.key) {
+            renewals("refused");
+            return reply(RenewCode::Refused, reason, 0);
+        }
         match shared
             .renewals
             .renew(cluster, self.entrant.key, self.entrant.not_after, csr)

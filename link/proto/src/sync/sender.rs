@@ -24,6 +24,10 @@ const WALK_WINDOW: usize = 8;
 /// Most requests of one walk: at 512 items each this reaches two million. A peer that answers nonsense cannot keep a
 /// walk going for ever.
 const WALK_REQUESTS: usize = 4096;
+/// Most items that the other end may hold and this one not know. A cluster has fewer items altogether.
+const MAX_ORPHANS: usize = 4096;
+/// Most heartbeats between two tries of an item that failed for a reason that may pass.
+const LONGEST_REST: u32 = 16;
 /// How often a walk starts again because the snapshot was gone.
 const WALK_RESTARTS: usize = 8;
 
@@ -32,7 +36,7 @@ const WALK_RESTARTS: usize = 8;
 pub(crate) enum SenderEvent {
     /// The other end took this version of the item.
     Taken { key: Key, version: u64 },
-    /// The other end did not take it, or cannot; it is not sent again in this session unless it changes.
+    /// The other end did not take it, or cannot. It is sent again when it changes, or later when the reason may pass.
     Failed {
         key: Key,
         version: u64,
@@ -53,7 +57,7 @@ pub(crate) struct Sender {
     resend: BTreeSet<Key>,
     in_flight: BTreeMap<u64, InFlight>,
     in_flight_bytes: usize,
-    failed: BTreeMap<Key, u64>,
+    failed: BTreeMap<Key, Failed>,
     walk: Option<Box<Walk>>,
     /// The pair of roots (theirs, ours) that a walk has dealt with: what stays different after a walk differs for a
     /// reason (failed items, orphans), and the same pair is not walked again.
@@ -62,6 +66,16 @@ pub(crate) struct Sender {
     checkpoint: Option<Checkpoint>,
     told_in_sync: bool,
     started: bool,
+}
+
+/// An item that was not taken.
+#[derive(Debug)]
+struct Failed {
+    version: u64,
+    /// Heartbeats until it is tried again, none when it would fail again. Zero lets it through.
+    wait: Option<u32>,
+    /// Heartbeats before this try.
+    rest: u32,
 }
 
 #[derive(Debug)]
@@ -123,7 +137,11 @@ impl Sender {
 
     /// The receiver's root by heartbeat. Starts a walk when all is sent and acknowledged and the roots still differ.
     pub(crate) fn compare(&mut self, map: &mut ItemMap, theirs: u64) {
-        if !self.started || !self.is_idle(map) {
+        if !self.started {
+            return;
+        }
+        self.try_again();
+        if !self.is_idle(map) {
             return;
         }
         let pair = (theirs, map.root().short());
@@ -232,7 +250,7 @@ impl Sender {
         }
         while self.in_flight.len() < WINDOW_ITEMS && self.in_flight_bytes < WINDOW_BYTES {
             let (key, item) = self.next_item(map)?;
-            if self.failed.get(&key) == Some(&item.version) || self.in_flight.contains_key(&item.version) {
+            if self.rests(&key, item.version) || self.in_flight.contains_key(&item.version) {
                 continue;
             }
             let bytes = item.size();
@@ -275,8 +293,33 @@ impl Sender {
         Some((key.clone(), item))
     }
 
+    /// Whether the item failed as it is now, and is not to be tried again yet.
+    fn rests(&self, key: &Key, version: u64) -> bool {
+        let failed = self.failed.get(key);
+        failed.is_some_and(|failed| failed.version == version && failed.wait != Some(0))
+    }
+
+    /// Trouble of the other end passes and a conflict is lifted without anything changing here, so that only trying
+    /// tells. Each time it takes twice as many heartbeats.
+    fn try_again(&mut self) {
+        for (key, failed) in &mut self.failed {
+            match &mut failed.wait {
+                None | Some(0) => {}
+                Some(wait) => {
+                    *wait -= 1;
+                    if *wait == 0 {
+                        self.resend.insert(key.clone());
+                    }
+                }
+            }
+        }
+    }
+
     fn fail(&mut self, key: Key, version: u64, code: FailCode, message: String, events: &mut VecDeque<SenderEvent>) {
-        self.failed.insert(key.clone(), version);
+        let before = self.failed.get(&key).filter(|before| before.version == version);
+        let rest = before.map_or(1, |before| (before.rest * 2).min(LONGEST_REST));
+        let wait = may_pass(code).then_some(rest);
+        self.failed.insert(key.clone(), Failed { version, wait, rest });
         events.push_back(SenderEvent::Failed {
             key,
             version,
@@ -383,6 +426,13 @@ impl Sender {
                 }
                 Some(_) | None => {
                     let key = shared_text(&entry.key);
+                    if walk.orphans.len() >= MAX_ORPHANS && !walk.orphans.contains(&key) {
+                        let why = "it names more unknown items than anybody can hold";
+                        return Err(ProtocolError::Inconsistent {
+                            message: "TreeReply",
+                            why,
+                        });
+                    }
                     if walk.orphans.insert(key.clone()) {
                         events.push_back(SenderEvent::Orphan {
                             key,
@@ -405,6 +455,18 @@ impl Sender {
         self.walk = None;
         // A deletion that was neither found wanting nor refused has been done.
         map.forget_deletions(base, |key| self.resend.contains(key) || self.failed.contains_key(key));
+    }
+}
+
+/// Whether the same item may be taken later.
+fn may_pass(code: FailCode) -> bool {
+    match code {
+        FailCode::Internal | FailCode::Conflict | FailCode::Denied => true,
+        FailCode::OwnerMismatch
+        | FailCode::TooLarge
+        | FailCode::Malformed
+        | FailCode::BadDigest
+        | FailCode::Unsupported => false,
     }
 }
 

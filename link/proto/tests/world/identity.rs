@@ -35,7 +35,6 @@ pub struct Door {
     stored: Option<StoredSession>,
     quarantined: Option<KeyFingerprint>,
     pub behind: bool,
-    incarnation: u64,
     /// Version of the root set in use.
     pub roots: u64,
     /// Version that the open session was told of.
@@ -153,7 +152,6 @@ impl Door {
             stored: None,
             quarantined: None,
             behind: false,
-            incarnation: 1,
             roots: 1,
             told: 1,
             lost: BTreeSet::new(),
@@ -454,13 +452,9 @@ impl World {
     fn confirm(&mut self) {
         self.cut();
         let hub = &mut self.hub;
-        hub.door.incarnation += 1;
         hub.door.note("confirmed");
-        let seen = self.agent.last.iter().map(|last| last.incarnation);
-        let mut nonce = [0xff; 16];
-        nonce[..8].copy_from_slice(&hub.door.incarnation.to_be_bytes());
-        hub.ring
-            .confirm(1000 * hub.door.incarnation + self.delivered as u64, nonce, seen);
+        let seen = self.agent.last.as_ref().map_or(0, |last| last.incarnation);
+        hub.ring.confirm(seen.max(hub.ring.incarnation()) + 1, &hub.issuer);
         hub.door.behind = false;
         hub.desired = ItemMap::new(SetKind::Desired);
         hub.desired

@@ -19,7 +19,8 @@ use nave_proto::wire::{
     PrunePlan, SetKind,
 };
 use nave_proto::{
-    CheckpointRing, Close, CloseCode, Deletion, Digest, EventQueue, ItemFailure, ItemMap, Now, Plans, Replica,
+    CheckpointRing, Close, CloseCode, Deletion, Digest, EventQueue, Issuer, ItemFailure, ItemMap, Now, Plans, Relation,
+    Replica,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -56,6 +57,8 @@ pub struct HubEnd {
     pub desired: ItemMap,
     pub status: Replica,
     pub ring: CheckpointRing,
+    /// The process that gives checkpoints.
+    pub issuer: Issuer,
     session: Option<hub::Session>,
     /// What should be: key to owner UID, payload. The truth from which `desired` is rebuilt.
     pub truth: BTreeMap<String, (String, Bytes)>,
@@ -106,11 +109,7 @@ pub struct AgentEnd {
 
 impl World {
     pub fn new(seed: u64) -> Self {
-        let first = nave_proto::wire::Checkpoint {
-            incarnation: 1,
-            seq: 1,
-            nonce: vec![1; 16],
-        };
+        let issuer = Issuer::new([1; 32], [0; 8]);
         Self {
             rng: StdRng::seed_from_u64(seed),
             now: Now {
@@ -120,7 +119,8 @@ impl World {
             hub: HubEnd {
                 desired: ItemMap::new(SetKind::Desired),
                 status: Replica::new(SetKind::Status),
-                ring: CheckpointRing::new(first),
+                ring: CheckpointRing::new(&issuer),
+                issuer,
                 session: None,
                 truth: BTreeMap::new(),
                 retired: BTreeSet::new(),
@@ -186,7 +186,7 @@ impl World {
         if self.hub.door.behind {
             return;
         }
-        self.hub.advance(self.counter);
+        self.hub.advance();
         self.hub
             .desired
             .put(key, &owner(&uid), payload.into(), salt_of(key))
@@ -203,7 +203,7 @@ impl World {
         if self.hub.door.behind {
             return;
         }
-        self.hub.advance(self.counter);
+        self.hub.advance();
         self.hub.desired.delete(key, deletion(&uid));
     }
 
@@ -329,6 +329,7 @@ impl World {
         self.cut();
         self.hub.door.restarted();
         let end = &mut self.hub;
+        end.issuer = Issuer::new([1; 32], self.rng.random());
         end.desired = ItemMap::new(SetKind::Desired);
         if let Some(latest) = end.ring.latest() {
             end.desired.set_checkpoint(latest.clone());
@@ -569,11 +570,19 @@ impl World {
     }
 }
 
+fn relation(ring: &CheckpointRing, issuer: &Issuer, last: Option<&nave_proto::wire::Checkpoint>) -> Relation {
+    let relation = ring.relation(last, issuer);
+    assert_ne!(
+        relation,
+        Relation::Forged,
+        "the agent shows only what a hub gave: {last:?}"
+    );
+    relation
+}
+
 impl HubEnd {
-    fn advance(&mut self, nonce: u64) {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&nonce.to_be_bytes());
-        let checkpoint = self.ring.advance(bytes);
+    fn advance(&mut self) {
+        let checkpoint = self.ring.advance(&self.issuer);
         self.desired.set_checkpoint(checkpoint);
     }
 
@@ -585,7 +594,7 @@ impl HubEnd {
         };
         match event {
             hub::Event::Hello(hello) => {
-                self.door.behind |= self.ring.relation(hello.last.as_ref()).means_behind();
+                self.door.behind |= relation(&self.ring, &self.issuer, hello.last.as_ref()).means_behind();
                 let mode = match self.door.receive(&hello) {
                     Ok(Mode::Normal) if self.door.behind => Mode::Behind,
                     Ok(Mode::Normal) => self.mode,

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use url::Url;
 use zeroize::Zeroizing;
@@ -151,7 +151,7 @@ impl Proxy {
     }
 
     /// Reads to the end of the head and no further: the first bytes after it are the other end's.
-    async fn read_answer(&self, stream: &mut TcpStream) -> Result<String, ProxyError> {
+    async fn read_answer(&self, stream: &mut (impl AsyncRead + Unpin)) -> Result<String, ProxyError> {
         let nonsense = |error: String| ProxyError::Nonsense {
             proxy: self.name(),
             error,
@@ -295,6 +295,39 @@ mod tests {
 
     fn rules(no_proxy: &str) -> ProxyRules {
         ProxyRules::new(Some("http://proxy:3128".parse().expect("a URL")), no_proxy)
+    }
+
+    /// A proxy is a stranger too: whatever it answers is an answer or an error, and shown without control characters.
+    #[tokio::test]
+    async fn no_answer_of_a_proxy_breaks_an_agent() {
+        use rand::{Rng, SeedableRng};
+        let proxy: Proxy = "http://proxy:3128".parse().expect("a URL");
+        let right = "HTTP/1.1 200 Connection established\r\nVia: ä\r\n\r\n".as_bytes();
+        let mut rng = rand::rngs::StdRng::seed_from_u64(1);
+        let mut outcomes = [0, 0, 0];
+        for _ in 0..5_000 {
+            let mut bytes = right.to_vec();
+            for _ in 0..rng.random_range(0..4) {
+                let place = rng.random_range(0..bytes.len());
+                match rng.random_range(0..3) {
+                    0 => bytes[place] = rng.random(),
+                    1 => bytes.insert(place, rng.random()),
+                    _ => drop(bytes.remove(place)),
+                }
+            }
+            let answer = proxy.read_answer(&mut bytes.as_slice()).await;
+            match answer.and_then(|answer| proxy.judge(&answer, "hub:9443")) {
+                Ok(()) => outcomes[0] += 1,
+                Err(ProxyError::Refused { status, .. }) => {
+                    assert!(!status.contains(char::is_control), "{status:?}");
+                    outcomes[1] += 1;
+                }
+                Err(_) => outcomes[2] += 1,
+            }
+        }
+        assert!(outcomes.iter().all(|count| *count > 0), "{outcomes:?}");
+        let endless = vec![b'x'; 2 * MAX_ANSWER];
+        assert!(proxy.read_answer(&mut endless.as_slice()).await.is_err());
     }
 
     fn check_direct(no_proxy: &str, address: &str, direct: bool) {

@@ -198,3 +198,71 @@ fn a_peer_that_answers_nonsense_is_refused() {
     };
     assert_eq!(error.to_string(), "TreeReply: its tree has no end");
 }
+
+/// Sends everything; what is refused is so with that code. Answers the keys.
+fn refuse(sender: &mut Sender, map: &mut ItemMap, code: FailCode) -> Vec<String> {
+    let (mut keys, mut events) = (Vec::new(), VecDeque::new());
+    while let Some(body) = sender.poll(map, &mut events) {
+        let StateBody::ItemPut(put) = body else {
+            panic!("{body:?}")
+        };
+        let ack = Ack {
+            set: SetKind::Desired as i32,
+            version: put.version,
+            failed: vec![FailedItem {
+                key: put.key.clone(),
+                code: code as i32,
+                message: String::new(),
+            }],
+        };
+        sender.handle_ack(map, ack, &mut events).expect("just sent");
+        keys.push(put.key);
+    }
+    keys
+}
+
+#[test]
+fn what_failed_for_a_reason_that_may_pass_is_tried_again_ever_more_rarely() {
+    let mut map = ItemMap::new(SetKind::Desired);
+    let mut sender = Sender::new(SetKind::Desired);
+    let empty = map.root();
+    sender.start(&mut map, empty.as_bytes(), usize::MAX, None);
+    put(&mut map, "a", "x");
+    assert_eq!(refuse(&mut sender, &mut map, FailCode::Internal), ["a"]);
+    let mut tries = Vec::new();
+    for heartbeat in 1..=80 {
+        // The receiver has what it had, so that no walk begins.
+        let ours = map.root().short();
+        sender.compare(&mut map, ours);
+        if !refuse(&mut sender, &mut map, FailCode::Conflict).is_empty() {
+            tries.push(heartbeat);
+        }
+    }
+    assert_eq!(tries, [1, 3, 7, 15, 31, 47, 63, 79]);
+    // What changes is sent at once, and what is taken is forgotten.
+    put(&mut map, "a", "y");
+    let mut events = VecDeque::new();
+    assert_eq!(sent(&mut sender, &mut map, &mut events), ["put a"]);
+    assert!(sender.failed.is_empty());
+    put(&mut map, "a", "z");
+    assert_eq!(refuse(&mut sender, &mut map, FailCode::Malformed), ["a"]);
+    for _ in 0..80 {
+        let ours = map.root().short();
+        sender.compare(&mut map, ours);
+        assert!(
+            refuse(&mut sender, &mut map, FailCode::Internal).is_empty(),
+            "it would fail again"
+        );
+    }
+}
+
+#[test]
+fn a_receiver_cannot_make_up_items_without_end() {
+    let mut map = ItemMap::new(SetKind::Desired);
+    let mut sender = walking(&mut map);
+    let mut events = VecDeque::new();
+    let entries = (0..=MAX_ORPHANS).map(|number| entry(&format!("made up {number}"), "u", "x"));
+    let refused = sender.handle_reply(&mut map, reply(entries.collect()), &mut events);
+    assert!(refused.is_err());
+    assert!(events.len() <= MAX_ORPHANS);
+}
