@@ -266,7 +266,7 @@ fn gate(text: &str) -> Result<(String, bool), String> {
     let (name, value) = text
         .split_once('=')
         .ok_or_else(|| format!("{text:?} is not NAME=true or NAME=false"))?;
-    let value = value
+    let value: bool = value
         .parse()
         .map_err(|_| format!("{value:?} is neither true nor false"))?;
     match name {
