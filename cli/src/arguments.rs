@@ -57,6 +57,7 @@ enum Verb {
     Suspend(Later<verbs::suspend::Arguments>),
     Resume(Later<verbs::resume::Arguments>),
     Events(Later<verbs::events::Arguments>),
+    Debug(Later<verbs::debug::Arguments>),
     Build(Later<verbs::build::Arguments>),
     Diff(Later<verbs::diff::Arguments>),
     Decrypt(Later<verbs::decrypt::Arguments>),
@@ -104,6 +105,7 @@ impl CommandLine {
             Verb::Suspend(Later(arguments)) => Box::pin(verbs::suspend::run(arguments, &connection)).await,
             Verb::Resume(Later(arguments)) => Box::pin(verbs::resume::run(arguments, &connection)).await,
             Verb::Events(Later(arguments)) => Box::pin(verbs::events::run(arguments, &connection)).await,
+            Verb::Debug(Later(arguments)) => Box::pin(verbs::debug::run(arguments, &connection)).await,
             Verb::Build(Later(arguments)) => Box::pin(verbs::build::run(arguments, &connection)).await,
             Verb::Diff(Later(arguments)) => Box::pin(verbs::diff::run(arguments, &connection)).await,
             Verb::Decrypt(Later(arguments)) => Box::pin(verbs::decrypt::run(arguments)).await,
@@ -122,7 +124,10 @@ impl CommandLine {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, error::ErrorKind};
+    use std::ffi::OsString;
+
+    use clap::{ArgAction, Command, CommandFactory, error::ErrorKind};
+    use nave_runtime::flags;
 
     use super::*;
 
@@ -132,8 +137,8 @@ mod tests {
     }
 
     fn check(line: &str) {
-        let words = line.split_whitespace();
-        if let Err(error) = CommandLine::try_parse_from(words) {
+        let words = line.split_whitespace().map(OsString::from);
+        if let Err(error) = CommandLine::try_parse_from(flags::plain(&CommandLine::command(), words)) {
             panic!("{line}: {error}");
         }
     }
@@ -203,6 +208,11 @@ mod tests {
             "nave build kustomization ./apps -o out.yaml --load-restrictor LoadRestrictionsNone --enable-helm",
             "nave build ks apps --path ./apps --strict-substitute --ignore-paths a,b --ignore-paths c",
             "nave build ks apps --path ./apps -r --local-sources GitRepository/flux-system/apps=./apps,OCIRepository/a/b=./b",
+            "nave build ks apps --path ./apps --in-memory-build",
+            "nave diff ks apps --path ./apps --in-memory-build=true",
+            "nave debug kustomization apps --show-vars",
+            "nave debug ks apps -n team --show-status",
+            "nave debug ks apps --show-history=true",
             "nave diff ks apps --path ./apps --progress-bar=false",
             "nave diff kustomization apps --path ./apps --kustomization-file ks.yaml --ignore-not-found",
             "nave decrypt secret.yaml --age-key keys.txt --age-key other.txt --pgp-key key.asc",
@@ -216,12 +226,50 @@ mod tests {
             "nave trace deployment web -n apps",
             "nave trace web --kind Deployment --api-version apps/v1",
             "nave stats -A",
+            "nave get ks --kube-api-qps=20 --kube-api-burst 100",
             "nave logs -A --level error --kind Kustomization --name apps --since 10m --tail -1 -f",
-            "nave version --client -o json",
+            "nave version --client=true -o json",
+            "nave uninstall --agent --silent=true --dry-run=false",
+            "nave resume ks a --wait=false",
+            "nave build ks apps --path . --strict-substitute=true",
             "nave completion zsh",
         ] {
             check(line);
         }
+    }
+
+    /// pflag, which `flux` reads its line with, takes a truth value behind every flag.
+    #[test]
+    fn every_flag_takes_a_truth_value() {
+        fn check_all(root: &Command, command: &Command, line: &str) -> usize {
+            let line = format!("{line} {}", command.get_name());
+            let mut count = 0;
+            for flag in command.get_arguments() {
+                let Some(name) = flag
+                    .get_long()
+                    .filter(|_| matches!(flag.get_action(), ArgAction::SetTrue))
+                else {
+                    continue;
+                };
+                let words = |text: String| -> Vec<OsString> { text.split_whitespace().map(OsString::from).collect() };
+                let named = words(format!("{line} --{name}"));
+                for value in ["true", "True", "1"] {
+                    assert_eq!(flags::plain(root, words(format!("{line} --{name}={value}"))), named);
+                }
+                assert_eq!(
+                    flags::plain(root, words(format!("{line} --{name} --{name}=false"))),
+                    words(line.clone())
+                );
+                count += 1;
+            }
+            count
+                + command
+                    .get_subcommands()
+                    .map(|next| check_all(root, next, &line))
+                    .sum::<usize>()
+        }
+        let root = CommandLine::command();
+        assert!(check_all(&root, &root, "") > 100);
     }
 
     #[test]
@@ -257,6 +305,11 @@ mod tests {
         );
         check_refused("nave export source git", ErrorKind::MissingRequiredArgument);
         check_refused("nave delete source git", ErrorKind::MissingRequiredArgument);
+        check_refused("nave debug ks apps", ErrorKind::MissingRequiredArgument);
+        check_refused(
+            "nave debug ks apps --show-vars --show-status",
+            ErrorKind::ArgumentConflict,
+        );
         check_refused("nave suspend ks", ErrorKind::MissingRequiredArgument);
         check_refused("nave suspend ks a --all", ErrorKind::ArgumentConflict);
         check_refused("nave diff ks apps", ErrorKind::MissingRequiredArgument);

@@ -25,3 +25,4 @@ pub use flux::{Built, build_all};
 pub use given::{Cluster, Request};
 pub use mask::{MASKS, is_masked};
 pub use plain::{Plain, plain};
+pub use variables::variables;

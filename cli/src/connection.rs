@@ -66,6 +66,12 @@ pub struct ConnectionArguments {
     /// Use the namespace of the kubeconfig's context where --namespace is not given
     #[arg(long, global = true, env = "FLUX_NS_FOLLOWS_KUBE_CONTEXT", value_parser = clap::builder::FalseyValueParser::new(), hide_env = true)]
     pub ns_follows_kube_context: bool,
+    /// Without effect, for lines that were written for `flux`: the API server's priority and fairness limits requests
+    #[arg(long, global = true, value_name = "N", hide = true)]
+    pub kube_api_qps: Option<f32>,
+    /// Without effect, as --kube-api-qps
+    #[arg(long, global = true, value_name = "N", hide = true)]
+    pub kube_api_burst: Option<i32>,
     /// How long to wait for anything
     #[arg(long, global = true, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub timeout: Duration,
@@ -91,6 +97,11 @@ impl ConnectionArguments {
     /// # Errors
     /// A namespace that no cluster can have.
     pub fn check(&self) -> Result<()> {
+        if self.kube_api_qps.is_some() || self.kube_api_burst.is_some() {
+            crate::say::warning(
+                "--kube-api-qps and --kube-api-burst have no effect: the API server's priority and fairness limits requests",
+            );
+        }
         match &self.namespace {
             Some(namespace) if !is_dns_label(namespace) => Err(advised(
                 format!("--namespace {namespace:?} is no namespace"),

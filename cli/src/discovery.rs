@@ -6,12 +6,38 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind},
 };
 
+use tokio::sync::OnceCell;
+
 use crate::failure::advised;
 
 /// All kinds of a cluster, those of the core group first, in the cluster's order of preference.
 #[derive(Debug, Default)]
 pub struct Discovery {
     kinds: Vec<Known>,
+}
+
+/// All kinds, asked for when the first question comes.
+pub struct Lazy<'a> {
+    client: &'a Client,
+    all: OnceCell<Discovery>,
+}
+
+impl<'a> Lazy<'a> {
+    /// Asks nothing yet.
+    pub fn new(client: &'a Client) -> Self {
+        Lazy {
+            client,
+            all: OnceCell::new(),
+        }
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn get(&self) -> Result<&Discovery> {
+        self.all.get_or_try_init(|| Discovery::of(self.client)).await
+    }
 }
 
 /// One kind in one version.
@@ -53,6 +79,42 @@ impl Discovery {
             }
         }
         Ok(Discovery { kinds })
+    }
+
+    /// One kind of one version, with one request.
+    ///
+    /// # Errors
+    /// The API server does not answer, or knows no such kind.
+    pub async fn one(client: &Client, api_version: &str, kind: &str) -> Result<Known> {
+        let what = || format!("asking for the kinds of {api_version}");
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let list = if group.is_empty() {
+            client.list_core_api_resources(version).await
+        } else {
+            client.list_api_group_resources(api_version).await
+        };
+        let unknown = || {
+            advised(
+                format!("the cluster does not know the kind {kind} of {api_version}"),
+                "`kubectl api-resources` shows what there is",
+            )
+        };
+        let list = match list {
+            Err(kube::Error::Api(status)) if status.code == 404 => return Err(unknown()),
+            answer => answer.with_context(what)?,
+        };
+        let found = list
+            .resources
+            .into_iter()
+            .find(|resource| resource.kind.eq_ignore_ascii_case(kind) && !resource.name.contains('/'))
+            .ok_or_else(unknown)?;
+        let gvk = GroupVersionKind::gvk(group, version, &found.kind);
+        Ok(Known {
+            resource: ApiResource::from_gvk_with_plural(&gvk, &found.name),
+            namespaced: found.namespaced,
+            singular: found.singular_name,
+            short: found.short_names.unwrap_or_default(),
+        })
     }
 
     /// The kind that a word stands for, as kubectl reads it: plural, singular, short name or kind, in any case, with

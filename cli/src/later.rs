@@ -4,6 +4,7 @@
 use std::{cell::RefCell, ffi::OsString};
 
 use clap::{ArgMatches, Args, Command, CommandFactory, Error, FromArgMatches};
+use nave_runtime::flags;
 
 thread_local! {
     /// The words that were typed, while only their verbs are described.
@@ -51,7 +52,9 @@ impl<T: FromArgMatches> FromArgMatches for Later<T> {
 /// described, so that what is printed knows all verbs.
 pub fn parse<T: CommandFactory + FromArgMatches>() -> T {
     try_parse().unwrap_or_else(|| {
-        let mut matches = T::command().get_matches();
+        let command = T::command();
+        let words = flags::plain(&command, std::env::args_os());
+        let mut matches = command.get_matches_from(words);
         T::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.format(&mut T::command()).exit())
     })
 }
@@ -64,6 +67,7 @@ fn try_parse_from<T: CommandFactory + FromArgMatches>(words: Vec<OsString>) -> R
     TYPED.set(Some(words.clone()));
     let command = T::command();
     TYPED.set(None);
+    let words = flags::plain(&command, words);
     let mut matches = command.try_get_matches_from(words)?;
     T::from_arg_matches_mut(&mut matches)
 }
@@ -112,6 +116,14 @@ mod tests {
 
     fn lazily(line: &str) -> Result<Line, Error> {
         try_parse_from(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn flags_take_truth_values() {
+        let read = |line: &str| format!("{:?}", lazily(line).unwrap());
+        assert_eq!(read("x say --loud=true a"), read("x say --loud a"));
+        assert_eq!(read("x --loud say --loud=false a"), read("x say a"));
+        assert!(lazily("x say --loud=maybe").is_err());
     }
 
     #[test]

@@ -30,6 +30,11 @@ impl Progress {
         self.bar.set_message(message.into());
     }
 
+    /// Prints something else meanwhile, which stays.
+    pub fn suspend(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+
     /// One of the things is done.
     pub fn step(&self) {
         self.bar.inc(1);

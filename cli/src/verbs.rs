@@ -5,6 +5,7 @@ pub mod build;
 pub mod check;
 pub mod completion;
 pub mod create;
+pub mod debug;
 pub mod decrypt;
 pub mod delete;
 pub mod describe;

@@ -15,6 +15,7 @@ use crate::{
     fields::{self, ConditionView},
     hints,
     progress::Progress,
+    say,
 };
 
 /// What a look at an object says about a wait.
@@ -41,12 +42,18 @@ pub async fn until(
 ) -> Result<String> {
     let progress = Progress::spinner(what.to_owned());
     let mut last = String::new();
+    let mut told = None;
     let verdict = watch(api, name, timeout, |object| {
         let verdict = match object {
             Some(object) => judge(object),
             None => Verdict::Failed("it was deleted meanwhile".to_owned()),
         };
         if let Verdict::Waiting(doing) = &verdict {
+            let setback = object.and_then(setback);
+            if let Some(why) = setback.as_ref().filter(|_| setback != told) {
+                progress.suspend(|| say::warning(&format!("{name}: {why}; it is tried again")));
+            }
+            told = setback;
             if !doing.is_empty() {
                 progress.message(format!("{what}: {doing}"));
             }
@@ -130,22 +137,35 @@ pub fn observed(object: &DynamicObject) -> Verdict {
     verdict(object)
 }
 
-/// By the Ready condition. A failure that the controller will try again counts as failed, where flux waits until its
-/// time is over: whoever waits wants to see the reason now.
+/// By the Ready condition. What the controller tries again is in progress, as in flux: a dependency that is not ready yet,
+/// or a build that fails until the next commit. The reason is told meanwhile.
 fn verdict(object: &DynamicObject) -> Verdict {
     let Some(ready) = fields::condition(object, "Ready") else {
         return Verdict::Waiting(progress_of(object));
     };
-    let on_its_way = fields::condition(object, "Progressing").is_some_and(|progressing| progressing.status == "True");
+    let is = |kind: &str| fields::condition(object, kind).is_some_and(|condition| condition.status == "True");
     match ready.status {
         "True" => Verdict::Done(fields::shorten(ready.message)),
-        "False" if !on_its_way && !is_progress(&ready) => Verdict::Failed(fields::shorten(ready.message)),
+        "False" if is("Stalled") => Verdict::Failed(fields::shorten(ready.message)),
+        "False" if !is("Reconciling") && !is("Progressing") && !is_progress(&ready) => {
+            Verdict::Failed(fields::shorten(ready.message))
+        }
         _ => Verdict::Waiting(progress_of(object)),
     }
 }
 
+/// Reasons of what waits for others, from controllers that do not say that they are reconciling.
 fn is_progress(ready: &ConditionView<'_>) -> bool {
-    matches!(ready.reason, "Progressing" | "ProgressingWithRetry")
+    matches!(
+        ready.reason,
+        "Progressing" | "ProgressingWithRetry" | "DependencyNotReady"
+    )
+}
+
+/// What went wrong and is tried again; it may be all that there is to see before the time is over.
+fn setback(object: &DynamicObject) -> Option<String> {
+    let ready = fields::condition(object, "Ready").filter(|ready| ready.status == "False" && !is_progress(ready))?;
+    Some(fields::shorten(ready.message)).filter(|message| !message.is_empty())
 }
 
 /// What an object says it is doing.
@@ -236,10 +256,22 @@ mod tests {
             vec![ready],
             Verdict::Done("Ready ReconciliationSucceeded".into()),
         );
+        let stalled = condition("Stalled", "True", "BuildFailed");
+        check("now", vec![failed.clone()], Verdict::Failed("Ready BuildFailed".into()));
         check(
             "now",
-            vec![failed.clone(), retry],
+            vec![failed.clone(), retry.clone()],
+            Verdict::Waiting("Reconciling ProgressingWithRetry".into()),
+        );
+        check(
+            "now",
+            vec![failed.clone(), retry, stalled],
             Verdict::Failed("Ready BuildFailed".into()),
+        );
+        check(
+            "now",
+            vec![condition("Ready", "False", "DependencyNotReady")],
+            Verdict::Waiting("Ready DependencyNotReady".into()),
         );
         check(
             "now",

@@ -3,6 +3,7 @@
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use nave_kustomize_controller::FeatureGates;
 
 /// Fans fleet objects out to clusters, terminates the links of agents and rolls their health up.
 #[derive(Debug, Clone, Parser)]
@@ -117,6 +118,24 @@ pub struct Arguments {
     /// Refuse remote bases in kustomizations of clusters reached by kubeconfig
     #[arg(long)]
     pub no_remote_bases: bool,
+    /// How often a download of an artifact is tried
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    pub http_retry: u32,
+    /// Watch ConfigMaps and Secrets with these labels; empty watches none
+    #[arg(long, default_value = "reconcile.fluxcd.io/watch=Enabled", value_name = "SELECTOR")]
+    pub watch_configs_label_selector: String,
+    /// On clusters reached by kubeconfig, a field manager whose fields are taken over; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub override_manager: Vec<String>,
+    /// Kinds that are applied in a stage of their own, before everything else that is no definition
+    #[arg(long, value_delimiter = ',', value_parser = group_kind, value_name = "GROUP/KIND,…")]
+    pub custom_apply_stage_kinds: Vec<(String, String)>,
+    /// Feature gates of the kustomize controller, NAME=true or NAME=false
+    #[arg(long, value_delimiter = ',', value_parser = gate, value_name = "NAME=BOOL,…")]
+    pub feature_gates: Vec<(String, bool)>,
+    /// A Secret in the hub's namespace with age keys, for Kustomizations with spec.decryption that name no Secret
+    #[arg(long, default_value = "", value_name = "NAME")]
+    pub sops_age_secret: String,
 
     /// The service account of a workspace whose tokens are used for clusters of spec.kubeConfig.configMapRef that name none
     #[arg(long, default_value = "", value_name = "NAME")]
@@ -151,12 +170,42 @@ pub struct Arguments {
     #[arg(long)]
     pub enable_leader_election: bool,
 
+    /// Without effect, for deployments of Flux's controllers: the API server's priority and fairness limits requests
+    #[arg(long, value_name = "N", hide = true)]
+    pub kube_api_qps: Option<f32>,
+    /// Without effect, as --kube-api-qps
+    #[arg(long, value_name = "N", hide = true)]
+    pub kube_api_burst: Option<i32>,
+
     /// trace, debug, info, warn or error
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
     /// json or console
     #[arg(long, default_value = "json", value_name = "ENCODING")]
     pub log_encoding: LogEncoding,
+}
+
+impl Arguments {
+    /// The gates that were set, and the one that is always open on a hub.
+    pub fn gates(&self) -> FeatureGates {
+        let mut gates = FeatureGates {
+            object_level_workload_identity: true,
+            ..FeatureGates::default()
+        };
+        for (name, value) in &self.feature_gates {
+            gates.set(name, *value);
+        }
+        gates
+    }
+
+    /// Says which of these arguments are taken and do nothing.
+    pub fn warn_of_what_does_nothing(&self) {
+        if self.kube_api_qps.is_some() || self.kube_api_burst.is_some() {
+            tracing::warn!(
+                "--kube-api-qps and --kube-api-burst have no effect: the API server's priority and fairness limits requests"
+            );
+        }
+    }
 }
 
 /// Bytes in a second; none for no bound.
@@ -203,6 +252,31 @@ fn bytes_per_second(text: &str) -> Result<EgressRate, String> {
     }
 }
 
+fn group_kind(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((group, kind)) if !kind.is_empty() => Ok((group.to_owned(), kind.to_owned())),
+        _ => Err(format!(
+            "{text:?} is not GROUP/KIND (the core group is empty: /ConfigMap)"
+        )),
+    }
+}
+
+/// A gate that the kustomize controller has here, with a value that is true of the hub.
+fn gate(text: &str) -> Result<(String, bool), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not NAME=true or NAME=false"))?;
+    let value: bool = value
+        .parse()
+        .map_err(|_| format!("{value:?} is neither true nor false"))?;
+    match name {
+        // An account of the workspace is the only identity that there is: the hub's own is not lent.
+        "ObjectLevelWorkloadIdentity" if !value => Err(format!("feature gate {name} can only be true here")),
+        name if FeatureGates::default().set(name, value) => Ok((name.to_owned(), value)),
+        name => Err(format!("feature gate {name} is not known")),
+    }
+}
+
 fn heartbeat(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_secs(1)..=Duration::from_secs(600), "1s to 10m")
 }
@@ -233,11 +307,71 @@ fn within(text: &str, range: RangeInclusive<Duration>, words: &str) -> Result<Du
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::{Arg, ArgAction, CommandFactory};
+    use nave_runtime::flags;
 
     #[test]
     fn arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// Flux's lockdown patches write them so.
+    #[test]
+    fn every_flag_takes_a_truth_value() {
+        let command = Arguments::command();
+        let booleans = command.get_arguments().filter(|flag| is_boolean(flag));
+        let mut count = 0;
+        for name in booleans.filter_map(|flag| flag.get_long()) {
+            let read = |value: &str| {
+                let words = ["nave-hub".into(), format!("--{name}={value}").into()];
+                let read = Arguments::try_parse_from(flags::plain(&command, words));
+                format!("{:?}", read.unwrap_or_else(|error| panic!("--{name}={value}: {error}")))
+            };
+            assert_ne!(read("true"), read("false"), "--{name}");
+            assert!(
+                read("true").contains(&format!("{}: true", name.replace('-', "_"))),
+                "--{name}"
+            );
+            count += 1;
+        }
+        assert!(count >= 6, "{count}");
+    }
+
+    fn is_boolean(flag: &Arg) -> bool {
+        let mut values = flag.get_possible_values().into_iter();
+        matches!(flag.get_action(), ArgAction::SetTrue) || values.any(|value| value.get_name() == "true")
+    }
+
+    #[test]
+    fn flags_of_the_kustomize_controller_are_read() {
+        let arguments = Arguments::parse_from([
+            "nave-hub",
+            "--feature-gates=StrictPostBuildSubstitutions=false,GroupChangeLog=true",
+            "--override-manager=a",
+            "--override-manager=b",
+            "--custom-apply-stage-kinds=example.com/Tenant,/Secret",
+            "--http-retry=3",
+        ]);
+        let gates = arguments.gates();
+        assert!(gates.group_change_log && !gates.strict_post_build_substitutions);
+        assert!(gates.object_level_workload_identity && gates.external_artifact);
+        assert_eq!(arguments.override_manager, ["a", "b"]);
+        assert_eq!(
+            arguments.custom_apply_stage_kinds[1],
+            (String::new(), "Secret".to_owned())
+        );
+        assert_eq!(arguments.http_retry, 3);
+        for (flag, words) in [
+            ("--feature-gates=Nonsense=true", "is not known"),
+            ("--feature-gates=GroupChangeLog", "is not NAME=true"),
+            ("--feature-gates=ObjectLevelWorkloadIdentity=false", "can only be true"),
+            ("--custom-apply-stage-kinds=Tenant", "is not GROUP/KIND"),
+        ] {
+            let error = Arguments::try_parse_from(["nave-hub", flag])
+                .expect_err(flag)
+                .to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

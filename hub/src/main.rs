@@ -1,10 +1,10 @@
 //! `nave-hub`: the process.
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use nave_hub::{Arguments, Hub, LogEncoding};
 use nave_runtime::{
-    Tasks, allocator,
+    Tasks, allocator, flags,
     logging::{self, Encoding},
     resident,
     tasks::shutdown_on_signal,
@@ -12,12 +12,14 @@ use nave_runtime::{
 
 fn main() -> Result<()> {
     allocator::share_arenas();
-    let arguments = Arguments::parse();
+    let words = flags::plain(&Arguments::command(), std::env::args_os());
+    let arguments = Arguments::parse_from(words);
     let encoding = match arguments.log_encoding {
         LogEncoding::Json => Encoding::Json,
         LogEncoding::Console => Encoding::Console,
     };
     logging::init(&arguments.log_level, encoding);
+    arguments.warn_of_what_does_nothing();
     nave_net::install_crypto_provider();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -34,9 +34,6 @@ use crate::{
     referenced::{Referenced, is_ours_to_apply, is_ours_to_release},
 };
 
-/// How often a download of an artifact is tried (Flux's `--http-retry`).
-const DOWNLOAD_TRIES: u32 = 9;
-
 /// Everything outside of the controllers.
 pub struct Ports {
     /// The management cluster.
@@ -69,6 +66,8 @@ pub struct Ports {
     key_services: KeyServices,
     remote_bases: RemoteBases,
     cloud: Cloud,
+    /// Flux's `--http-retry`.
+    download_tries: u32,
     source_events: EventRecorder,
     kustomize_events: EventRecorder,
     helm_events: EventRecorder,
@@ -153,11 +152,15 @@ impl Ports {
             referenced: Referenced::new(fleets.clone(), charts.fleets.clone(), charts.helm_charts.clone()),
             fleets,
             charts,
-            targets: Arc::new(Targets::new(client.clone(), policy)),
+            targets: Arc::new(Targets::overriding(
+                client.clone(),
+                policy,
+                arguments.override_manager.clone(),
+            )),
             reader: Arc::new(StoreOrHttp::new(
                 Some(store.clone()),
                 reqwest::Client::new(),
-                DOWNLOAD_TRIES,
+                arguments.http_retry,
             )),
             events: events("nave-hub"),
             source_events: events("source-controller"),
@@ -166,6 +169,7 @@ impl Ports {
             key_services,
             remote_bases,
             cloud,
+            download_tries: arguments.http_retry,
             git,
             store,
             client,
@@ -278,11 +282,12 @@ impl Ports {
             cloud: Some(self.cloud.clone()),
             default_kubeconfig_service_account: arguments.default_kubeconfig_service_account.clone(),
             default_decryption_service_account: arguments.default_decryption_service_account.clone(),
-            gates: nave_kustomize_controller::FeatureGates {
-                // An account of the workspace is the only identity that there is: the hub's own is not lent.
-                object_level_workload_identity: true,
-                ..Default::default()
-            },
+            sops_age_secret: (!arguments.sops_age_secret.is_empty())
+                .then(|| (arguments.namespace.clone(), arguments.sops_age_secret.clone())),
+            override_managers: arguments.override_manager.clone(),
+            custom_apply_stage_kinds: arguments.custom_apply_stage_kinds.clone(),
+            watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
+            gates: arguments.gates(),
             filter: Arc::new(is_ours_to_apply),
             ..nave_kustomize_controller::Options::default()
         }
@@ -295,7 +300,7 @@ impl Ports {
         nave_helm_controller::Ports {
             client: self.client.clone(),
             targets: self.targets.clone(),
-            artifacts: ChartArtifacts::new(Some(self.store.clone()), reqwest::Client::new(), DOWNLOAD_TRIES),
+            artifacts: ChartArtifacts::new(Some(self.store.clone()), reqwest::Client::new(), self.download_tries),
             events: self.helm_events.clone(),
             metrics: self.metrics.clone(),
             helm_releases: self.charts.helm_releases.clone(),
@@ -321,6 +326,8 @@ impl Ports {
             no_cross_namespace_refs: true,
             cloud: Some(self.cloud.clone()),
             default_kubeconfig_service_account: arguments.default_kubeconfig_service_account.clone(),
+            override_managers: arguments.override_manager.clone(),
+            watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
             gates: nave_helm_controller::FeatureGates {
                 object_level_workload_identity: true,
                 ..Default::default()
@@ -350,7 +357,7 @@ pub async fn client(arguments: &Arguments) -> Result<Client> {
     ));
     // Watches are long and everything else has a deadline of its own.
     config.connect_timeout = Some(Duration::from_secs(10));
-    let client = Client::try_from(config).context("making a client for the management cluster")?;
+    let client = nave_runtime::metrics::client(config).context("making a client for the management cluster")?;
     client
         .apiserver_version()
         .await

@@ -204,6 +204,13 @@ pub struct Arguments {
     #[arg(long, default_value = "any", value_name = "NAME")]
     pub link_transport: LinkTransport,
 
+    /// Without effect, for deployments of Flux's controllers: the API server's priority and fairness limits requests
+    #[arg(long, value_name = "N", hide = true)]
+    pub kube_api_qps: Option<f32>,
+    /// Without effect, as --kube-api-qps
+    #[arg(long, value_name = "N", hide = true)]
+    pub kube_api_burst: Option<i32>,
+
     /// trace, debug, info or error
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
@@ -292,6 +299,20 @@ impl Arguments {
         }
     }
 
+    /// Says which of these arguments are taken and do nothing.
+    pub fn warn_of_what_does_nothing(&self) {
+        if self.kube_api_qps.is_some() || self.kube_api_burst.is_some() {
+            tracing::warn!(
+                "--kube-api-qps and --kube-api-burst have no effect: the API server's priority and fairness limits requests"
+            );
+        }
+    }
+
+    /// The only namespace that is watched; none where all are.
+    pub fn only_namespace(&self) -> Option<String> {
+        (!self.watch_all_namespaces).then(|| self.namespace.clone())
+    }
+
     /// Whether a controller runs.
     pub fn runs(&self, controller: ControllerName) -> bool {
         self.controllers.contains(&controller)
@@ -301,11 +322,39 @@ impl Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::{Arg, ArgAction, CommandFactory};
+    use nave_runtime::flags;
 
     #[test]
     fn arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// Flux's lockdown patches write them so.
+    #[test]
+    fn every_flag_takes_a_truth_value() {
+        let command = Arguments::command();
+        let booleans = command.get_arguments().filter(|flag| is_boolean(flag));
+        let mut count = 0;
+        for name in booleans.filter_map(|flag| flag.get_long()) {
+            let read = |value: &str| {
+                let words = ["nave-agent".into(), format!("--{name}={value}").into()];
+                let read = Arguments::try_parse_from(flags::plain(&command, words));
+                format!("{:?}", read.unwrap_or_else(|error| panic!("--{name}={value}: {error}")))
+            };
+            assert_ne!(read("true"), read("false"), "--{name}");
+            assert!(
+                read("true").contains(&format!("{}: true", name.replace('-', "_"))),
+                "--{name}"
+            );
+            count += 1;
+        }
+        assert!(count >= 9, "{count}");
+    }
+
+    fn is_boolean(flag: &Arg) -> bool {
+        let mut values = flag.get_possible_values().into_iter();
+        matches!(flag.get_action(), ArgAction::SetTrue) || values.any(|value| value.get_name() == "true")
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Flags and feature gates of Flux's controllers: which of them mean something here, and why the others are refused.
 //!
 //! A flag that is accepted and does nothing would be believed; so every flag of source-controller 1.9,
-//! kustomize-controller 1.9 and helm-controller 1.6 either works or ends the program with a sentence.
+//! kustomize-controller 1.9 and helm-controller 1.6 either works or ends the program with a sentence. Only the limits of
+//! requests are taken with a warning: every installation that was tuned has them, and what they were set for is there.
 
 use nave_kustomize_controller::FeatureGates;
 
-const NO_LIMIT: &str = "requests are not limited here; the API server's priority and fairness does it";
 const NO_INDEX_CACHE: &str = "indexes of chart repositories are read from disk, chart by chart, and not kept in memory";
 const NO_TIMEOUT: &str = "a download has the timeout of its source";
 const NO_OOM: &str = "the process does not watch its own memory";
@@ -13,8 +13,6 @@ const SHA256: &str = "releases are digested with sha256 only";
 
 /// Flags of Flux that this program does not have, and why.
 const REFUSED: &[(&str, &str)] = &[
-    ("kube-api-qps", NO_LIMIT),
-    ("kube-api-burst", NO_LIMIT),
     ("helm-cache-max-size", NO_INDEX_CACHE),
     ("helm-cache-ttl", NO_INDEX_CACHE),
     ("helm-cache-purge-interval", NO_INDEX_CACHE),
@@ -67,16 +65,7 @@ pub fn gates(texts: &[String]) -> Result<FeatureGates, String> {
             .parse()
             .map_err(|_| format!("feature gate {name}: {value:?} is neither true nor false"))?;
         match name {
-            "StrictPostBuildSubstitutions" => gates.strict_post_build_substitutions = value,
-            "ExternalArtifact" => gates.external_artifact = value,
-            "DisableFailFastBehavior" => gates.disable_fail_fast_behavior = value,
-            "AdditiveCELDependencyCheck" => gates.additive_cel_dependency_check = value,
-            "DisableConfigWatchers" => gates.disable_config_watchers = value,
-            "ObjectLevelWorkloadIdentity" => gates.object_level_workload_identity = value,
-            "DirectSourceFetch" => gates.direct_source_fetch = value,
-            "GroupChangeLog" => gates.group_change_log = value,
-            "CancelHealthCheckOnNewRevision" => gates.cancel_health_check_on_new_revision = value,
-            "MigrateAPIVersion" => gates.migrate_api_version = value,
+            known if gates.set(known, value) => {}
             // See `helm_gates`.
             "DisableChartDigestTracking" | "DefaultToRetryOnFailure" | "UseHelm3Defaults" | "AllowDNSLookups" => {}
             obsolete if OBSOLETE.contains(&obsolete) => {}
@@ -132,7 +121,7 @@ mod tests {
             "--helm-cache-ttl=1m",
             Some("--helm-cache-ttl cannot be used: indexes of chart repositories are read from disk"),
         );
-        check("--kube-api-qps", Some("priority and fairness"));
+        check("--kube-api-qps=20", None);
         check("--concurrent=4", None);
         check("--sops-age-secret=keys", None);
         check("--sops-vault-configmap=config", None);

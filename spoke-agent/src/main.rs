@@ -18,7 +18,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use nave_runtime::{
-    Metrics, Tasks, allocator,
+    Metrics, Tasks, allocator, flags,
     hints::Hints,
     logging::{self, Encoding},
     resident,
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             .chain(std::env::args().skip(1 + usize::from(doctor || guard)))
     };
     let arguments = match flux_flags::refused(typed().skip(1)) {
-        None => Arguments::parse_from(typed()),
+        None => Arguments::parse_from(flags::plain(&Arguments::command(), typed().map(Into::into))),
         Some(why) => Arguments::command().error(ErrorKind::UnknownArgument, why).exit(),
     };
     if let Err(why) = arguments.check() {
@@ -61,6 +61,7 @@ fn main() -> ExitCode {
             LogEncoding::Console => Encoding::Console,
         },
     );
+    arguments.warn_of_what_does_nothing();
     nave_net::install_crypto_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

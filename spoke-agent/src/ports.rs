@@ -207,7 +207,11 @@ impl Ports {
                 without_managed_fields,
                 tasks,
             ),
-            targets: Arc::new(Targets::new(client.clone(), policy)),
+            targets: Arc::new(Targets::overriding(
+                client.clone(),
+                policy,
+                arguments.override_manager.clone(),
+            )),
             permits: joined.map_or_else(|| Arc::new(PermitItself) as Arc<dyn PrunePermits>, Joined::permits),
             policy: joined.map_or_else(|| Arc::new(AllowAll) as Arc<dyn ApplyPolicy>, Joined::policy),
             source_events: events("source-controller"),
@@ -344,6 +348,7 @@ impl Ports {
             override_managers: arguments.override_manager.clone(),
             custom_apply_stage_kinds: arguments.custom_apply_stage_kinds.clone(),
             watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
+            watch_namespace: arguments.only_namespace(),
             gates: flux_flags::gates(&arguments.feature_gates).expect("checked before anything was started"),
             ..nave_kustomize_controller::Options::default()
         }
@@ -384,6 +389,7 @@ impl Ports {
             no_cross_namespace_refs: arguments.no_cross_namespace_refs,
             override_managers: arguments.override_manager.clone(),
             watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
+            watch_namespace: arguments.only_namespace(),
             gates: flux_flags::helm_gates(&arguments.feature_gates),
             ..nave_helm_controller::Options::default()
         }
@@ -409,7 +415,7 @@ pub async fn client(arguments: &Arguments) -> Result<Client> {
     ));
     // Watches are long and everything else has a deadline of its own.
     config.connect_timeout = Some(Duration::from_secs(10));
-    let client = Client::try_from(config).context("making a client for the cluster")?;
+    let client = nave_runtime::metrics::client(config).context("making a client for the cluster")?;
     client
         .apiserver_version()
         .await

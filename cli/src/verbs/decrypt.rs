@@ -16,8 +16,8 @@ use crate::{failure::advised, output};
 /// Print a file that SOPS encrypted, decrypted
 ///
 /// Private keys are taken from the flags, from SOPS_AGE_KEY, SOPS_AGE_KEY_FILE and SOPS_AGE_SSH_PRIVATE_KEY_FILE, from
-/// ~/.config/sops/age/keys.txt and ~/.ssh, and from secring.gpg in the folder of gpg. For Vault there is VAULT_TOKEN or
-/// ~/.vault-token, for AWS KMS there are AWS_ACCESS_KEY_ID and its like.
+/// ~/.config/sops/age/keys.txt and ~/.ssh, and from gpg (SOPS_GPG_EXEC names the program) where they have no passphrase.
+/// For Vault there is VAULT_TOKEN or ~/.vault-token, for AWS KMS there are AWS_ACCESS_KEY_ID and its like.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -78,7 +78,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     };
     let to = arguments.output_format.map_or(from, Format::from);
     let mac = if arguments.ignore_mac { Mac::Ignore } else { Mac::Verify };
-    let keys = keys::gather(&arguments.age_key, &arguments.pgp_key)?;
+    let keys = keys::gather(&arguments.age_key, &arguments.pgp_key, &file)?;
     let credentials = keys::credentials();
     let mut answers = Answers::new();
     let plain = loop {

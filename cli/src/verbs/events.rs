@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1;
 use kube::{
     Api, ResourceExt,
-    api::ListParams,
+    api::{DynamicObject, ListParams},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -19,7 +19,9 @@ use crate::{
     age, api,
     connection::{Connection, ConnectionArguments},
     failure::{advised, coded},
-    fields, hints,
+    fields,
+    flux_kinds::{HELM_RELEASE, RECONCILED},
+    hints,
     kinds::{self, Kind},
     live::{self, LiveArguments, LiveCluster},
     table::Table,
@@ -66,6 +68,8 @@ pub struct Seen {
     pub type_: String,
     /// Its reason.
     pub reason: String,
+    /// Group of the object; empty when the event does not say.
+    pub group: String,
     /// Kind of the object.
     pub kind: String,
     /// Name of the object.
@@ -104,8 +108,13 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
         subjects,
         types: arguments.types.clone(),
     };
-    let mut events = list(&connection, namespace.as_deref()).await?;
+    let namespaces = filter.namespaces(namespace.as_deref());
+    let mut events = Vec::new();
+    for namespace in &namespaces {
+        events.extend(list(&connection, namespace.as_deref()).await?);
+    }
     events.retain(|event| filter.selects(event));
+    Seen::sort(&mut events);
     if events.is_empty() && !arguments.watch {
         return Err(match (&asked, &namespace) {
             (Some(subject), _) => anyhow::anyhow!("no events found for {subject}"),
@@ -127,9 +136,13 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     if !arguments.watch {
         return Ok(());
     }
-    let api = events_api(&connection, namespace.as_deref());
-    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
-    let mut stream = std::pin::pin!(events);
+    let watches = namespaces.iter().map(|namespace| {
+        let api = events_api(&connection, namespace.as_deref());
+        watcher::watcher(api, watcher::Config::default())
+            .default_backoff()
+            .boxed()
+    });
+    let mut stream = futures::stream::select_all(watches);
     while let Some(event) = stream.next().await {
         let event = match event {
             Ok(Event::Apply(event) | Event::InitApply(event)) => Seen::of(event),
@@ -199,9 +212,26 @@ pub async fn about(connection: &Connection, namespace: &str, subjects: &[(String
 }
 
 struct Filter {
-    /// Kinds and names; a name that is empty stands for all.
-    subjects: Option<Vec<(String, String)>>,
+    subjects: Option<Vec<About>>,
     types: Vec<String>,
+}
+
+/// An object whose events are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct About {
+    kind: String,
+    /// Empty for all of the kind.
+    name: String,
+    /// Empty for any.
+    namespace: String,
+}
+
+impl About {
+    fn is_of(&self, event: &Seen) -> bool {
+        event.kind == self.kind
+            && (self.name.is_empty() || event.name == self.name)
+            && (self.namespace.is_empty() || event.namespace == self.namespace)
+    }
 }
 
 impl Filter {
@@ -211,19 +241,35 @@ impl Filter {
                 .types
                 .iter()
                 .any(|wanted| wanted.eq_ignore_ascii_case(&event.type_));
-        let of_subject = self.subjects.as_ref().is_none_or(|subjects| {
-            subjects
-                .iter()
-                .any(|(kind, name)| event.kind == *kind && (name.is_empty() || event.name == *name))
-        });
-        of_type && of_subject && Kind::by_name(&event.kind).is_some()
+        let of_subject = self
+            .subjects
+            .as_ref()
+            .is_none_or(|subjects| subjects.iter().any(|about| about.is_of(event)));
+        of_type && of_subject && event.is_of_flux_or_fleet()
+    }
+
+    /// Where events are looked for: in one namespace or in all, and in those of the sources.
+    fn namespaces(&self, namespace: Option<&str>) -> BTreeSet<Option<String>> {
+        let Some(namespace) = namespace else {
+            return BTreeSet::from([None]);
+        };
+        let subjects = self.subjects.iter().flatten().map(|about| about.namespace.as_str());
+        subjects
+            .filter(|namespace| !namespace.is_empty())
+            .chain([namespace])
+            .map(|namespace| Some(namespace.to_owned()))
+            .collect()
     }
 }
 
 impl Subject {
     /// The object, and the source that it is made from: that is where most reasons lie.
-    async fn with_source(&self, connection: &Connection, namespace: Option<&str>) -> Result<Vec<(String, String)>> {
-        let mut subjects = vec![(self.kind.kind.to_owned(), self.name.clone().unwrap_or_default())];
+    async fn with_source(&self, connection: &Connection, namespace: Option<&str>) -> Result<Vec<About>> {
+        let mut subjects = vec![About {
+            kind: self.kind.kind.to_owned(),
+            name: self.name.clone().unwrap_or_default(),
+            namespace: namespace.unwrap_or_default().to_owned(),
+        }];
         let Some(name) = &self.name else {
             return Ok(subjects);
         };
@@ -233,14 +279,42 @@ impl Subject {
             Err(error) if api::api_code(&error).is_none() => return Ok(subjects),
             Err(error) => return Err(error),
         };
-        for pointer in ["/spec/sourceRef", "/spec/source/ref"] {
-            let reference = |name: &str| fields::text(&object, &format!("{pointer}/{name}")).to_owned();
-            if !reference("name").is_empty() {
-                subjects.push((reference("kind"), reference("name")));
-            }
-        }
+        subjects.extend(sources(self.kind, &object));
         Ok(subjects)
     }
+}
+
+/// What an object is made from, or told by. It is in the namespace of the object unless the reference says otherwise.
+fn sources(kind: &Kind, object: &DynamicObject) -> Vec<About> {
+    let own = object.namespace().unwrap_or_default();
+    let mut found = Vec::new();
+    for (pointer, default_kind) in [
+        ("/spec/sourceRef", ""),
+        ("/spec/source/ref", ""),
+        ("/spec/chart/spec/sourceRef", ""),
+        ("/spec/chartRef", ""),
+        ("/spec/providerRef", "Provider"),
+        ("/spec/imageRepositoryRef", "ImageRepository"),
+    ] {
+        let field = |name: &str, default: &str| match fields::text(object, &format!("{pointer}/{name}")) {
+            "" => default.to_owned(),
+            given => given.to_owned(),
+        };
+        let (kind, name) = (field("kind", default_kind), field("name", ""));
+        if !kind.is_empty() && !name.is_empty() {
+            let namespace = field("namespace", &own);
+            found.push(About { kind, name, namespace });
+        }
+    }
+    if kind.kind == HELM_RELEASE.kind && !fields::text(object, "/spec/chart/spec/chart").is_empty() {
+        // The chart object lies beside its source.
+        found.push(About {
+            kind: kinds::HELM_CHART.kind.to_owned(),
+            name: format!("{own}-{}", object.name_any()),
+            namespace: found.last().map_or(own, |source| source.namespace.clone()),
+        });
+    }
+    found
 }
 
 impl std::fmt::Display for Subject {
@@ -280,6 +354,7 @@ impl Seen {
             namespace,
             type_: event.type_.unwrap_or_default(),
             reason: event.reason.unwrap_or_default(),
+            group: group_of(event.involved_object.api_version.as_deref().unwrap_or_default()).to_owned(),
             kind: event.involved_object.kind.unwrap_or_default(),
             name: event.involved_object.name.unwrap_or_default(),
             message: event.message.unwrap_or_default(),
@@ -301,6 +376,15 @@ impl Seen {
     fn key(&self) -> (String, String, String, Option<Timestamp>, i32) {
         let object = format!("{}/{}/{}", self.namespace, self.kind, self.name);
         (object, self.reason.clone(), self.message.clone(), self.last, self.count)
+    }
+
+    /// Whether the object is of Flux or of the fleet. By the group, since there are more kinds of Flux than this program
+    /// works on.
+    fn is_of_flux_or_fleet(&self) -> bool {
+        match self.group.as_str() {
+            "" => Kind::by_name(&self.kind).is_some(),
+            group => group == kinds::CLUSTER.group || group.ends_with(".fluxcd.io"),
+        }
     }
 
     /// Its row in [`Seen::table`].
@@ -343,6 +427,10 @@ fn events_api(connection: &Connection, namespace: Option<&str>) -> Api<v1::Event
     }
 }
 
+fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
 fn headers(namespace: bool) -> Table {
     let columns = ["Last seen", "Type", "Reason", "Object", "Message"];
     Table::new(namespace.then_some("Namespace").into_iter().chain(columns))
@@ -353,8 +441,15 @@ fn subject(text: &str) -> Result<Subject, String> {
         Some((kind, name)) => (kind, Some(name.to_owned()).filter(|name| !name.is_empty())),
         None => (text, None),
     };
-    let kind = Kind::by_name(kind).ok_or_else(|| {
-        let known: Vec<&str> = kinds::ALL.iter().map(|kind| kind.kind).collect();
+    let of_flux = |kind: &str| {
+        RECONCILED
+            .into_iter()
+            .find(|known| known.kind.eq_ignore_ascii_case(kind))
+    };
+    let kind = Kind::by_name(kind).or_else(|| of_flux(kind)).ok_or_else(|| {
+        let mut known: Vec<&str> = kinds::ALL.iter().chain(&RECONCILED).map(|kind| kind.kind).collect();
+        known.sort_unstable();
+        known.dedup();
         format!("unknown kind {kind:?}; known are {}", known.join(", "))
     })?;
     Ok(Subject { kind, name })
@@ -394,17 +489,100 @@ mod tests {
         assert_eq!(series.last_seen(now), "60s (x2 over 60m)");
     }
 
+    fn about(kind: &str, name: &str, namespace: &str) -> About {
+        About {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+        }
+    }
+
+    #[test]
+    fn sources_are_where_their_references_say() {
+        let check = |kind: &'static Kind, spec: serde_json::Value, wanted: &[(&str, &str, &str)]| {
+            let object = serde_json::from_value(
+                json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": "app", "namespace": "team"}, "spec": spec}),
+            )
+            .expect("an object");
+            let wanted: Vec<About> = wanted
+                .iter()
+                .map(|(kind, name, place)| about(kind, name, place))
+                .collect();
+            assert_eq!(sources(kind, &object), wanted);
+        };
+        check(
+            &kinds::KUSTOMIZATION,
+            json!({"sourceRef": {"kind": "GitRepository", "name": "platform", "namespace": "flux-system"}}),
+            &[("GitRepository", "platform", "flux-system")],
+        );
+        check(
+            &kinds::KUSTOMIZATION,
+            json!({"sourceRef": {"kind": "OCIRepository", "name": "app"}}),
+            &[("OCIRepository", "app", "team")],
+        );
+        check(
+            &HELM_RELEASE,
+            json!({"chart": {"spec": {"chart": "web", "sourceRef": {"kind": "HelmRepository", "name": "charts", "namespace": "shared"}}}}),
+            &[
+                ("HelmRepository", "charts", "shared"),
+                ("HelmChart", "team-app", "shared"),
+            ],
+        );
+        check(
+            &HELM_RELEASE,
+            json!({"chartRef": {"kind": "OCIRepository", "name": "web"}}),
+            &[("OCIRepository", "web", "team")],
+        );
+        let alert = Kind::by_name("Alert").or(RECONCILED.into_iter().find(|kind| kind.kind == "Alert"));
+        check(
+            alert.expect("a kind of Flux"),
+            json!({"providerRef": {"name": "slack"}}),
+            &[("Provider", "slack", "team")],
+        );
+    }
+
+    #[test]
+    fn events_are_looked_for_where_the_sources_are() {
+        let filter = Filter {
+            subjects: Some(vec![
+                about("Kustomization", "app", "team"),
+                about("GitRepository", "x", "flux-system"),
+            ]),
+            types: vec![],
+        };
+        let places = |list: &[&str]| {
+            list.iter()
+                .map(|place| Some((*place).to_owned()))
+                .collect::<BTreeSet<_>>()
+        };
+        assert_eq!(filter.namespaces(Some("team")), places(&["flux-system", "team"]));
+        assert_eq!(filter.namespaces(None), BTreeSet::from([None]));
+        let of = |namespace: &str| {
+            event(json!({"metadata": {"namespace": namespace}, "involvedObject":
+                {"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "name": "x"}}))
+        };
+        assert!(filter.selects(&of("flux-system")) && !filter.selects(&of("team")));
+    }
+
+    #[test]
+    fn kinds_of_flux_are_known_by_their_group() {
+        let of = |api_version: &str, kind: &str| {
+            event(json!({"metadata": {}, "involvedObject": {"apiVersion": api_version, "kind": kind, "name": "x"}}))
+        };
+        assert!(of("notification.toolkit.fluxcd.io/v1", "Receiver").is_of_flux_or_fleet());
+        assert!(of("fleet.nave.dev/v1alpha1", "Cluster").is_of_flux_or_fleet());
+        assert!(!of("cluster.x-k8s.io/v1beta1", "Cluster").is_of_flux_or_fleet());
+        assert!(!of("v1", "Pod").is_of_flux_or_fleet());
+        assert!(subject("ImagePolicy/x").is_ok());
+    }
+
     #[test]
     fn only_kinds_of_ours_are_shown() {
         let of = |kind: &str, type_: &str| {
             event(json!({"metadata": {}, "type": type_, "involvedObject": {"kind": kind, "name": "apps"}}))
         };
         let check = |subjects: Option<Vec<(&str, &str)>>, types: &[&str], event: Seen, selected: bool| {
-            let subjects = subjects.map(|list| {
-                list.into_iter()
-                    .map(|(kind, name)| (kind.to_owned(), name.to_owned()))
-                    .collect()
-            });
+            let subjects = subjects.map(|list| list.into_iter().map(|(kind, name)| about(kind, name, "")).collect());
             let types = types.iter().map(|&text| text.to_owned()).collect();
             assert_eq!(Filter { subjects, types }.selects(&event), selected, "{event:?}");
         };

@@ -8,7 +8,7 @@ use kube::api::DynamicObject;
 
 use crate::{
     connection::{Connection, ConnectionArguments},
-    discovery::Discovery,
+    discovery::{Discovery, Lazy},
     failure::{advised, quiet},
     hints, output, say,
 };
@@ -40,16 +40,14 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     let connection = to.connect().await?;
     let namespace = to.flux_namespace(&connection);
-    let discovery = Discovery::of(&connection.client).await?;
+    let discovery = Lazy::new(&connection.client);
     let wanted = wanted(&arguments)?;
     let mut text = String::new();
     let mut failed = false;
     for (kind, name) in wanted {
         let known = match (&arguments.kind, &arguments.api_version) {
-            (Some(kind), Some(api_version)) => discovery
-                .exact(api_version, kind)
-                .with_context(|| format!("the cluster does not know the kind {kind} of {api_version}"))?,
-            _ => discovery.named(&kind)?,
+            (Some(kind), Some(api_version)) => Discovery::one(&connection.client, api_version, kind).await?,
+            _ => discovery.get().await?.named(&kind)?.clone(),
         };
         let what = format!("{}/{name}", known.kind());
         let object = known
@@ -82,7 +80,7 @@ pub async fn run(arguments: Arguments, to: &ConnectionArguments) -> Result<()> {
     if failed { Err(quiet()) } else { Ok(()) }
 }
 
-async fn trace(connection: &Connection, discovery: &Discovery, kind: &str, object: DynamicObject) -> Result<String> {
+async fn trace(connection: &Connection, discovery: &Lazy<'_>, kind: &str, object: DynamicObject) -> Result<String> {
     match owner::owner_of(connection, discovery, &object).await? {
         Some(owner) => report::report(connection, kind, &object, &owner).await,
         None => bail!(

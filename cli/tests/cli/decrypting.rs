@@ -106,6 +106,75 @@ fn keys_are_found_where_sops_looks() {
     );
 }
 
+/// A program that stands for gpg.
+fn program(folder: &Path, name: &str, text: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a file");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    path.display().to_string()
+}
+
+#[test]
+fn private_keys_come_from_gpg() {
+    let file = fixture("json-pgp/encrypted.json").display().to_string();
+    let plain = std::fs::read(fixture("json-pgp/plain.json")).expect("the fixture is there");
+    let key = fixture("keys/pgp_rsa.asc").display().to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let giving = program(folder.path(), "giving", &format!("cat {key}"));
+    let ran = run(&["decrypt", &file], &[("SOPS_GPG_EXEC", &giving)], b"");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    assert!(ran.stdout == plain);
+    let said = "gpg: key 0A: error receiving key from agent: No pinentry - skipped";
+    let locked = program(folder.path(), "locked", &format!("echo '{said}' >&2; exit 2"));
+    let ran = run(&["decrypt", &file], &[("SOPS_GPG_EXEC", &locked)], b"");
+    assert!(
+        ran.code == Some(1) && ran.stderr.contains("the private keys of gpg have a passphrase"),
+        "{}",
+        ran.stderr
+    );
+    let ran = run(&["decrypt", &file], &[("SOPS_GPG_EXEC", "/nowhere/gpg")], b"");
+    assert!(ran.stderr.contains("running /nowhere/gpg"), "{}", ran.stderr);
+    // It is started for nothing else.
+    let age = fixture("yaml-age/encrypted.yaml").display().to_string();
+    let ran = run(&["decrypt", &age], &[("SOPS_GPG_EXEC", "/nowhere/gpg")], b"");
+    assert!(!ran.stderr.contains("/nowhere/gpg"), "{}", ran.stderr);
+}
+
+#[test]
+fn private_keys_come_from_the_gpg_of_this_machine() {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let home = tempfile::tempdir().expect("a folder");
+    let gnupg = home.path().display().to_string();
+    let gpg = |arguments: &[&str]| {
+        let mut command = Command::new("gpg");
+        command
+            .args(["--batch", "--quiet"])
+            .args(arguments)
+            .env("GNUPGHOME", &gnupg);
+        command.output()
+    };
+    let key = fixture("keys/pgp_rsa.asc").display().to_string();
+    let Ok(imported) = gpg(&["--import", &key]) else {
+        println!("skipped: there is no gpg on this machine");
+        return;
+    };
+    assert!(
+        imported.status.success(),
+        "{}",
+        String::from_utf8_lossy(&imported.stderr)
+    );
+    let file = fixture("json-pgp/encrypted.json").display().to_string();
+    let ran = run(&["decrypt", &file], &[("GNUPGHOME", &gnupg), ("PATH", &path)], b"");
+    let stopped = Command::new("gpgconf")
+        .args(["--kill", "all"])
+        .env("GNUPGHOME", &gnupg)
+        .status();
+    assert!(stopped.is_ok(), "{stopped:?}");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    assert!(ran.stdout == std::fs::read(fixture("json-pgp/plain.json")).expect("the fixture is there"));
+}
+
 #[test]
 fn standard_input_other_formats_and_changed_files() {
     let key = text_of("keys/age.txt");

@@ -401,3 +401,49 @@ fn charts_of_a_directory_are_rendered_when_that_is_allowed() {
     let error = build(&["--enable-helm"]).fails(1);
     assert!(error.contains("chart web") && error.contains("no colour"), "{error}");
 }
+
+#[test]
+fn variables_status_and_history_of_a_kustomization_are_shown() {
+    RUNTIME.block_on(async {
+        let plane = shared().await;
+        let client = plane.client();
+        namespace(&client, "debug").await;
+        for (plural, kind, field, data) in [
+            ("configmaps", "ConfigMap", "data", json!({"region": "eu", "size": "1"})),
+            ("secrets", "Secret", "stringData", json!({"password": "a=b", "size": "2"})),
+        ] {
+            let object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "vars", "namespace": "debug"}, field: data});
+            put(&client, plural, object).await;
+        }
+        let entry = json!({"digest": "sha256:1", "firstReconciled": "2026-11-21T07:00:00Z",
+            "lastReconciled": "2026-11-21T08:00:00Z", "lastReconciledDuration": "1s",
+            "lastReconciledStatus": "ReconciliationSucceeded", "totalReconciliations": 3});
+        put(
+            &client,
+            "kustomizations",
+            json!({
+                "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+                "metadata": {"name": "apps", "namespace": "debug"},
+                "spec": {"interval": "1m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "platform"},
+                    "postBuild": {"substitute": {"cluster": "one"}, "substituteFrom": [
+                        {"kind": "ConfigMap", "name": "vars"}, {"kind": "Secret", "name": "vars"},
+                        {"kind": "Secret", "name": "nobody", "optional": true}]}},
+                "status": {"lastAppliedRevision": "main@sha1:1", "history": [entry]}
+            }),
+        )
+        .await;
+        assert_eq!(
+            on(plane, "debug kustomization apps -n debug --show-vars").await.ok(),
+            "cluster=one\npassword=a=b\nregion=eu\nsize=2\n"
+        );
+        let status = on(plane, "debug ks apps -n debug --show-status").await.ok();
+        assert!(status.contains("lastAppliedRevision: main@sha1:1\n"), "{status}");
+        let history = on(plane, "debug ks apps -n debug --show-history").await.ok();
+        assert!(
+            history.starts_with("- digest: sha256:1\n") && history.contains("  totalReconciliations: 3\n"),
+            "{history}"
+        );
+        let error = on(plane, "debug ks nobody -n debug --show-vars").await.fails(1);
+        assert!(error.contains("nobody"), "{error}");
+    });
+}

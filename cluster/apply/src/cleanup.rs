@@ -92,12 +92,12 @@ fn fold(entries: &[Value], override_managers: &[String]) -> Option<Vec<Value>> {
 }
 
 fn is_taken_over(entry: &Value, override_managers: &[String]) -> bool {
-    let (manager, operation) = (text(entry, "manager"), text(entry, "operation"));
-    text(entry, "subresource").is_empty()
-        && (manager.starts_with("kubectl")
-            || manager == "before-first-apply" && operation == "Update"
-            || manager == APPLY_MANAGER && operation == "Update"
-            || override_managers.iter().any(|other| other == manager))
+    nave_targets::is_taken_over(
+        text(entry, "manager"),
+        text(entry, "operation"),
+        text(entry, "subresource"),
+        override_managers,
+    )
 }
 
 /// The union of two sets of fields.

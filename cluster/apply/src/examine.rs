@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -39,6 +40,7 @@ pub enum Check {
 #[derive(Debug, Default)]
 pub struct Memory {
     target: String,
+    override_managers: Arc<[String]>,
     entries: HashMap<ObjectId, Remembered>,
 }
 
@@ -47,8 +49,18 @@ pub(crate) struct Remembered {
     desired: [u8; 32],
     fingerprint: Fingerprint,
     uid: String,
+    was: Was,
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Was {
+    /// It is as desired.
+    Desired,
     /// It was only looked at: it is not as desired.
-    drifted: bool,
+    Drifted,
+    /// It asks to be left alone, or is there already.
+    LeftAlone,
 }
 
 /// What is to be done, and what was seen on the way.
@@ -62,8 +74,8 @@ pub(crate) struct Examined {
 
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// A label or annotation says so.
-    Skipped,
+    /// A label or annotation says so; with the live object when it was read, to be remembered.
+    Skipped(Option<Value>),
     /// With the live object when it was read, to be remembered.
     Unchanged(Seen, Option<Value>),
     Write {
@@ -116,6 +128,7 @@ impl Memory {
         if self.target != target.id() {
             self.entries.clear();
             target.id().clone_into(&mut self.target);
+            self.override_managers = target.override_managers().clone();
         }
     }
 
@@ -123,11 +136,11 @@ impl Memory {
         self.target == target.id()
     }
 
-    /// Of an object that was as desired.
+    /// Of an object that was as desired, or was left alone.
     pub(crate) fn fingerprint_of(&self, id: &ObjectId) -> Option<Fingerprint> {
         self.entries
             .get(id)
-            .filter(|remembered| !remembered.drifted)
+            .filter(|remembered| remembered.was != Was::Drifted)
             .map(|remembered| remembered.fingerprint)
     }
 
@@ -136,14 +149,14 @@ impl Memory {
         self.entries.get(id).map(|remembered| remembered.fingerprint)
     }
 
-    pub(crate) fn remember(&mut self, object: &Object, live: &Value, drifted: bool) {
-        match Fingerprint::of_value(live) {
+    pub(crate) fn remember(&mut self, object: &Object, live: &Value, was: Was) {
+        match Fingerprint::of_value(live, &self.override_managers) {
             Some(fingerprint) => {
                 let remembered = Remembered {
                     desired: desired_digest(object),
                     fingerprint,
                     uid: uid_of(live),
-                    drifted,
+                    was,
                 };
                 self.entries.insert(object.id(), remembered);
             }
@@ -170,7 +183,7 @@ impl Memory {
     fn recall(&self, object: &Object) -> Option<&Remembered> {
         self.entries
             .get(&object.id())
-            .filter(|remembered| !remembered.drifted && remembered.desired == desired_digest(object))
+            .filter(|remembered| remembered.was != Was::Drifted && remembered.desired == desired_digest(object))
     }
 }
 
@@ -180,7 +193,7 @@ pub(crate) async fn examine(context: &Context<'_>, object: &Object, trial: Trial
     if rules::is_left_alone(desired) {
         return Ok(Examined {
             resource: None,
-            verdict: Verdict::Skipped,
+            verdict: Verdict::Skipped(None),
             untried: false,
         });
     }
@@ -203,7 +216,7 @@ pub(crate) async fn examine(context: &Context<'_>, object: &Object, trial: Trial
     }
     let mut untried = false;
     let verdict = match known(context, object, &resource) {
-        Some(seen) => Verdict::Unchanged(seen, None),
+        Some(verdict) => verdict,
         None if trial == Trial::Later && is_absent(context, object, &resource).await? => {
             untried = true;
             created(desired)
@@ -240,8 +253,8 @@ async fn resolve(context: &Context<'_>, object: &Object) -> Result<Resource, Pro
     }
 }
 
-/// The live object by the watch, when it says that nothing changed since we applied the same.
-fn known(context: &Context<'_>, object: &Object, resource: &Resource) -> Option<Seen> {
+/// What is to be done by the watch, when it says that nothing changed since we applied the same.
+fn known(context: &Context<'_>, object: &Object, resource: &Resource) -> Option<Verdict> {
     if context.options.check == Check::Full || !context.target.keeps_rows() {
         return None;
     }
@@ -250,7 +263,13 @@ fn known(context: &Context<'_>, object: &Object, resource: &Resource) -> Option<
         .target
         .watch(resource, object.namespace().unwrap_or_default())
         .known(namespace_of(object, resource), object.name())?;
-    (row.fingerprint == remembered.fingerprint).then(|| Seen {
+    if row.fingerprint != remembered.fingerprint {
+        return None;
+    }
+    if remembered.was == Was::LeftAlone {
+        return Some(Verdict::Skipped(None));
+    }
+    let seen = Seen {
         health: (!context
             .options
             .expressions
@@ -258,7 +277,8 @@ fn known(context: &Context<'_>, object: &Object, resource: &Resource) -> Option<
         .then_some(row.health),
         resource_version: 0,
         uid: remembered.uid.clone(),
-    })
+    };
+    Some(Verdict::Unchanged(seen, None))
 }
 
 /// The object may change between the two requests, which looks like a difference and is none: then both are repeated, up
@@ -287,7 +307,7 @@ async fn compare_with_live(
     };
     let mode = rules::mode(desired);
     if mode == Mode::IfNotPresent || rules::is_left_alone(&live) {
-        return Ok(Verdict::Skipped);
+        return Ok(Verdict::Skipped(Some(live)));
     }
     let mut cleaned = false;
     if context.options.migrate_api_version

@@ -7,7 +7,7 @@ use nave_targets::{Fingerprint, KindWatch, Resource, Subscription, Target};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::{Change, Memory};
+use crate::{Action, Change, Memory};
 
 /// Events come in bursts, and one look serves them all.
 const BURST: Duration = Duration::from_millis(50);
@@ -30,6 +30,9 @@ pub fn guarded(changes: &[Change], memory: &Memory) -> Vec<Guarded> {
     changes
         .iter()
         .filter_map(|change| {
+            if change.action == Action::Skipped {
+                return None; // whatever becomes of it is left alone
+            }
             let resource = change.resource.clone()?;
             let namespace = if resource.namespaced {
                 change.id.namespace.clone()
@@ -73,7 +76,7 @@ pub async fn until_drift(target: Arc<Target>, guarded: Vec<Guarded>) {
                     continue;
                 }
                 match target.get(&object.resource, &object.namespace, &object.name).await {
-                    Ok(Some(live)) if Fingerprint::of_value(&live) == Some(object.fingerprint) => unsure = true,
+                    Ok(Some(live)) if is_as_before(&target, object, &live) => unsure = true,
                     Ok(_) => return,
                     Err(_) => unsure = true,
                 }
@@ -84,6 +87,10 @@ pub async fn until_drift(target: Arc<Target>, guarded: Vec<Guarded>) {
             tokio::time::sleep(BURST).await;
         }
     }
+}
+
+fn is_as_before(target: &Target, object: &Guarded, live: &Value) -> bool {
+    Fingerprint::of_value(live, target.override_managers()) == Some(object.fingerprint)
 }
 
 type Scope = (Arc<KindWatch>, Subscription, Vec<Guarded>);

@@ -18,14 +18,22 @@ pub fn recheck(
     }
     last.iter()
         .map(|change| {
-            if change.action == Action::Skipped {
+            let is_skipped = change.action == Action::Skipped;
+            let Some(resource) = &change.resource else {
+                // The desired object says so, whatever the live one is.
+                return is_skipped.then(|| change.clone());
+            };
+            if is_skipped && memory.fingerprint_of(&change.id).is_none() {
+                // Somebody else's, which the watches keep no row of: the next full check looks at it.
                 return Some(change.clone());
             }
-            let resource = change.resource.as_ref()?;
             let namespace = if resource.namespaced { &change.id.namespace } else { "" };
             let known = target.watch(resource, namespace).known(namespace, &change.id.name)?;
             if memory.fingerprint_of(&change.id)? != known.fingerprint {
                 return None;
+            }
+            if is_skipped {
+                return Some(change.clone());
             }
             let judged_by_rules = !expressions.covers(&resource.gvk.group, &resource.gvk.kind);
             Some(change.clone().unchanged(judged_by_rules.then_some(known.health)))

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     ApplyError, Check, IgnoreRules, Inventory, Memory, Problem, WaitItem, entry_of,
-    examine::{Context, Examined, Seen, Verdict, examine},
+    examine::{Context, Examined, Seen, Verdict, Was, examine},
     needs::Failed,
     trial::{Trial, try_out},
     wait,
@@ -97,7 +97,7 @@ pub struct Change {
     pub entry: ResourceRef,
     /// What was done.
     pub action: Action,
-    /// How its kind is addressed; none when skipped unseen.
+    /// How its kind is addressed; none when the desired object itself says to be left alone.
     pub resource: Option<Resource>,
     /// UID of the live object, empty when not known.
     pub uid: String,
@@ -370,7 +370,14 @@ impl Stages<'_> {
 /// Keeps what was done with an object.
 fn note(object: &Object, done: Written, memory: &mut Memory, changes: &mut Vec<Change>) {
     match &done.live {
-        Some(live) => memory.remember(object, live, done.change.action == Action::Drifted),
+        Some(live) => {
+            let was = match done.change.action {
+                Action::Drifted => Was::Drifted,
+                Action::Skipped => Was::LeftAlone,
+                Action::Created | Action::Configured | Action::Unchanged => Was::Desired,
+            };
+            memory.remember(object, live, was);
+        }
         None if done.change.action == Action::Drifted => memory.forget(object),
         None => {}
     }
@@ -405,10 +412,10 @@ async fn write(
         may_vanish: object.kind() == "Job" && object.pointer("/spec/ttlSecondsAfterFinished").is_some(),
     };
     let (desired, action, delete_first) = match examined.verdict {
-        Verdict::Skipped => {
+        Verdict::Skipped(ref live) => {
             return Ok(Written {
                 change: change(Action::Skipped, None),
-                live: None,
+                live: live.clone(),
             });
         }
         Verdict::Unchanged(ref seen, ref live) => {

@@ -6,7 +6,7 @@ use std::{
     fmt::Debug,
     future::Future,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt, future};
@@ -14,7 +14,7 @@ use kube::{
     Resource, ResourceExt,
     runtime::{
         Controller,
-        controller::{Action, Config},
+        controller::{self, Action, Config},
         reflector::ObjectRef,
     },
 };
@@ -30,6 +30,8 @@ pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 pub enum Next {
     /// After this time.
     After(Duration),
+    /// After this time, since it failed. It is counted as an error, and otherwise like [`Next::After`].
+    Retry(Duration),
     /// Only when something changes.
     Await,
 }
@@ -62,7 +64,10 @@ pub async fn run<K, R>(
     let wakes = watched
         .changes()
         .filter(move |object| future::ready(is_news(&seen, object.as_ref())));
-    let active = metrics.active_workers(&kind.to_lowercase());
+    let work = metrics.work(&kind.to_lowercase(), concurrency);
+    let (woken, triggered, ended) = (work.clone(), work.clone(), work.clone());
+    let wakes = wakes.inspect(move |object| woken.woken(crate::watch::key(object.as_ref())));
+    let triggers = triggers.inspect(move |reference| triggered.woken(key_of(reference)));
     let metrics = metrics.clone();
     let shutdown = tasks.shutdown_token().clone();
     Controller::for_shared_stream(wakes, watched.store())
@@ -71,16 +76,21 @@ pub async fn run<K, R>(
         .graceful_shutdown_on(async move { shutdown.cancelled().await })
         .run(
             move |object: Arc<K>, reconciler: Arc<R>| {
-                let (active, metrics, kind) = (active.clone(), metrics.clone(), kind.clone());
+                let (work, metrics, kind) = (work.clone(), metrics.clone(), kind.clone());
                 async move {
-                    let (namespace, name) = crate::watch::key(object.as_ref());
-                    active.inc();
-                    let started = Instant::now();
+                    let key = crate::watch::key(object.as_ref());
+                    let turn = work.begin(&key);
+                    let leaves = object.meta().deletion_timestamp.is_some();
                     let next = reconciler.reconcile(object).await;
-                    metrics.reconciled(&kind, &namespace, &name, started.elapsed());
-                    active.dec();
+                    let took = turn.end(next);
+                    if leaves && next == Next::Await {
+                        // Nothing is left to do with it: another observation would bring its series back for good.
+                        metrics.forget(&kind, &key.0, &key.1);
+                    } else {
+                        metrics.reconciled(&kind, &key.0, &key.1, took);
+                    }
                     Ok::<Action, Infallible>(match next {
-                        Next::After(delay) => Action::requeue(delay),
+                        Next::After(delay) | Next::Retry(delay) => Action::requeue(delay),
                         Next::Await => Action::await_change(),
                     })
                 }
@@ -88,9 +98,18 @@ pub async fn run<K, R>(
             |_object, error: &Infallible, _context| match *error {},
             reconciler,
         )
-        // What remains are objects that were deleted while queued.
-        .for_each(|_| future::ready(()))
+        .for_each(|outcome| {
+            // What was deleted while it was queued.
+            if let Err(controller::Error::ObjectNotFound(reference)) = outcome {
+                ended.gone(&(reference.namespace.unwrap_or_default(), reference.name));
+            }
+            future::ready(())
+        })
         .await;
+}
+
+fn key_of<K: Resource<DynamicType = ()>>(reference: &ObjectRef<K>) -> (String, String) {
+    (reference.namespace.clone().unwrap_or_default(), reference.name.clone())
 }
 
 type Seen = HashMap<String, (Option<i64>, bool, Option<String>, Vec<(String, String)>)>;

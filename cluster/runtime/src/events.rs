@@ -31,6 +31,8 @@ const QUEUE: usize = 2048;
 const REMEMBERED: usize = 4096;
 /// A repeat within this time raises the count of the first one, as client-go's recorder does.
 const REPEAT_WINDOW: Duration = Duration::from_secs(600);
+/// Annotations of this prefix are copied into the events of their object.
+const FOR_EVENTS: &str = "event.toolkit.fluxcd.io/";
 /// The API server's bound on `Event.message` as client-go keeps it.
 const MAX_MESSAGE: usize = 39_000;
 
@@ -91,6 +93,20 @@ impl EventRecorder {
         EventRecorder {
             queue: mpsc::channel(1).0,
         }
+    }
+
+    /// Records one event about `object`. Its annotations under `event.toolkit.fluxcd.io/` go with it, so that what a team
+    /// wrote there reaches its notifications.
+    pub fn record_about<K: kube::Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        severity: Severity,
+        reason: &str,
+        message: &str,
+        mut metadata: BTreeMap<String, String>,
+    ) {
+        metadata.extend(for_events(object.meta().annotations.iter().flatten()));
+        self.record(reference(object), severity, reason, message, metadata);
     }
 
     /// Records one event. `metadata` becomes annotations, and the `metadata` of a notification.
@@ -321,6 +337,15 @@ pub fn reference<K: kube::Resource<DynamicType = ()>>(object: &K) -> ObjectRefer
     object.object_ref(&())
 }
 
+/// What annotations of an object say about its events. They win over what a controller says, as in Flux's recorder.
+fn for_events<'a>(
+    annotations: impl Iterator<Item = (&'a String, &'a String)>,
+) -> impl Iterator<Item = (String, String)> {
+    annotations
+        .filter(|(key, _)| key.starts_with(FOR_EVENTS))
+        .map(|(key, value)| (key.clone(), value.clone()))
+}
+
 fn cut(message: &str) -> String {
     if message.len() <= MAX_MESSAGE {
         return message.to_owned();
@@ -330,4 +355,40 @@ fn cut(message: &str) -> String {
         end -= 1;
     }
     format!("{}…", &message[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    #[test]
+    fn annotations_for_events_reach_them() {
+        let (queue, mut recorded) = mpsc::channel(1);
+        let recorder = EventRecorder { queue };
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some("app".into());
+        object.metadata.annotations = Some(BTreeMap::from([
+            pair("event.toolkit.fluxcd.io/team", "edge"),
+            pair("event.toolkit.fluxcd.io/revision", "theirs"),
+            pair("example.com/other", "x"),
+        ]));
+        let ours = BTreeMap::from([
+            pair("event.toolkit.fluxcd.io/revision", "ours"),
+            pair("kustomize.toolkit.fluxcd.io/revision", "main"),
+        ]);
+        recorder.record_about(&object, Severity::Info, "Progressing", "applied", ours);
+        let event = recorded.try_recv().expect("it was recorded");
+        assert_eq!(event.object.name.as_deref(), Some("app"));
+        assert_eq!(
+            event.metadata,
+            BTreeMap::from([
+                pair("event.toolkit.fluxcd.io/revision", "theirs"),
+                pair("event.toolkit.fluxcd.io/team", "edge"),
+                pair("kustomize.toolkit.fluxcd.io/revision", "main"),
+            ])
+        );
+    }
 }

@@ -14,6 +14,8 @@ use k8s_openapi::{
 use kube::{Api, Client, ResourceExt, api::PostParams};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics;
+
 /// How a Lease is held. The defaults are Flux's.
 #[derive(Debug, Clone)]
 pub struct Election {
@@ -50,11 +52,13 @@ impl Election {
     /// Waits until this process holds the Lease. None when `shutdown` came first.
     pub async fn acquire(self, client: Client, shutdown: &CancellationToken) -> Option<Leadership> {
         let api: Api<Lease> = Api::namespaced(client, &self.namespace);
+        metrics::leads(&self.lease, false);
         let mut observed = Observed::default();
         loop {
             match self.try_hold(&api, &mut observed).await {
                 Ok(true) => {
                     tracing::info!(lease = self.lease, "became leader");
+                    metrics::leads(&self.lease, true);
                     return Some(Leadership {
                         election: self,
                         api,
@@ -120,6 +124,12 @@ pub struct Leadership {
     election: Election,
     api: Api<Lease>,
     observed: Observed,
+}
+
+impl Drop for Leadership {
+    fn drop(&mut self) {
+        metrics::leads(&self.election.lease, false);
+    }
 }
 
 impl Leadership {

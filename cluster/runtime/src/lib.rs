@@ -14,6 +14,7 @@ mod cycle;
 pub mod definitions;
 pub mod events;
 pub mod finalizer;
+pub mod flags;
 pub mod hints;
 pub mod leader;
 pub mod logging;

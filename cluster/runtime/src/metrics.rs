@@ -1,6 +1,8 @@
 //! Metrics under Flux's names, so that its dashboards keep working.
 
+mod of_process;
 mod token_cache;
+mod work;
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +11,9 @@ use prometheus::{
     exponential_buckets,
 };
 
-use self::token_cache::TokenCache;
+pub use self::of_process::client;
+pub(crate) use self::{of_process::leads, work::Work};
+use self::{token_cache::TokenCache, work::Works};
 
 /// One registry with what every controller measures.
 #[derive(Clone)]
@@ -20,7 +24,7 @@ pub struct Metrics {
 struct Inner {
     registry: Registry,
     durations: HistogramVec,
-    active: IntGaugeVec,
+    works: Works,
     drifted: IntGaugeVec,
     tokens: TokenCache,
 }
@@ -46,14 +50,6 @@ impl Metrics {
             &["kind", "name", "namespace"],
         )
         .expect("the metric is well formed");
-        let active = IntGaugeVec::new(
-            Opts::new(
-                "controller_runtime_active_workers",
-                "Number of currently used workers per controller.",
-            ),
-            &["controller"],
-        )
-        .expect("the metric is well formed");
         let drifted = IntGaugeVec::new(
             Opts::new(
                 "nave_drifted_objects",
@@ -66,13 +62,16 @@ impl Metrics {
             inner: Arc::new(Inner {
                 registry: Registry::new(),
                 durations,
-                active,
+                works: Works::new(),
                 drifted,
                 tokens: TokenCache::new(),
             }),
         };
         metrics.register(metrics.inner.durations.clone());
-        metrics.register(metrics.inner.active.clone());
+        metrics.inner.works.register(metrics.registry());
+        metrics.register(of_process::REQUESTS.clone());
+        metrics.register(of_process::LEADING.clone());
+        metrics.register(of_process::Process::new());
         metrics.register(metrics.inner.drifted.clone());
         let tokens = &metrics.inner.tokens;
         metrics.register(tokens.events.clone());
@@ -119,9 +118,9 @@ impl Metrics {
         self.inner.tokens.forget(kind, namespace, name);
     }
 
-    /// The gauge of workers in use by one controller.
-    pub fn active_workers(&self, controller: &str) -> prometheus::IntGauge {
-        self.inner.active.with_label_values(&[controller])
+    /// What is measured of the work of one controller.
+    pub(crate) fn work(&self, controller: &str, concurrency: u16) -> Arc<Work> {
+        Arc::new(self.inner.works.of(controller, concurrency))
     }
 
     /// The registry, for further collectors.

@@ -61,7 +61,7 @@ impl Quiet {
 
 /// CPU time of all threads since the process began; zero where the kernel does not say, which counts as quiet.
 #[cfg(target_os = "linux")]
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one timespec to where one is.
     #[allow(unsafe_code)]

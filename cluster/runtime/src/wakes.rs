@@ -8,7 +8,10 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{ConfigMap, Secret},
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::PartialObjectMeta,
@@ -183,20 +186,21 @@ where
         });
     }
 
-    /// Wakes the objects that read a ConfigMap or Secret, when one that the label selector selects changes. Contents are
-    /// not asked for.
+    /// Wakes the objects that read a ConfigMap or Secret, when one that the label selector selects changes, in a namespace or
+    /// in all of them. Contents are not asked for.
     pub fn watch_configs(
         &self,
         client: &Client,
+        namespace: Option<&str>,
         selector: &str,
         objects: &Watched<K>,
         reads: fn(&K, ConfigKind, &Key) -> bool,
         tasks: &Tasks,
     ) {
         let config = watcher::Config::default().labels(selector);
-        let maps = Api::<PartialObjectMeta<ConfigMap>>::all(client.clone());
+        let maps = metadata_of::<ConfigMap>(client, namespace);
         self.watch_config_kind(maps, &config, ConfigKind::ConfigMap, objects, reads, tasks);
-        let secrets = Api::<PartialObjectMeta<Secret>>::all(client.clone());
+        let secrets = metadata_of::<Secret>(client, namespace);
         self.watch_config_kind(secrets, &config, ConfigKind::Secret, objects, reads, tasks);
     }
 
@@ -255,6 +259,17 @@ where
     }
 }
 
+/// Rights may end at a namespace, so that nothing outside of it may be watched.
+fn metadata_of<C>(client: &Client, namespace: Option<&str>) -> Api<PartialObjectMeta<C>>
+where
+    C: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
 async fn next<T>(changes: &mut (impl Stream<Item = T> + Unpin), stop: &CancellationToken) -> Option<T> {
     tokio::select! {
         _ = stop.cancelled() => None,
@@ -272,6 +287,15 @@ mod tests {
 
     fn key(namespace: &str, name: &str) -> Key {
         (namespace.to_owned(), name.to_owned())
+    }
+
+    #[tokio::test]
+    async fn configs_are_watched_where_rights_may_end() {
+        let config = kube::Config::new("http://127.0.0.1:1".parse().expect("a URL"));
+        let client = Client::try_from(config).expect("it is complete");
+        let path = |namespace| metadata_of::<ConfigMap>(&client, namespace).resource_url().to_owned();
+        assert_eq!(path(Some("team")), "/api/v1/namespaces/team/configmaps");
+        assert_eq!(path(None), "/api/v1/configmaps");
     }
 
     #[tokio::test]

@@ -51,7 +51,11 @@ pub struct Subscription {
     keys: Vec<Box<str>>,
 }
 
-struct Shared(Mutex<State>);
+struct Shared {
+    state: Mutex<State>,
+    /// Whose fields are taken over beside kubectl's.
+    override_managers: Arc<[String]>,
+}
 
 #[derive(Default)]
 struct State {
@@ -92,8 +96,13 @@ impl Drop for KindWatch {
 
 impl KindWatch {
     /// Starts watching. `namespace` none means all of them.
-    pub(crate) fn start(client: Client, resource: &Resource, namespace: Option<&str>) -> Self {
-        let shared = Arc::new(Shared(Mutex::default()));
+    pub(crate) fn start(
+        client: Client,
+        resource: &Resource,
+        namespace: Option<&str>,
+        override_managers: Arc<[String]>,
+    ) -> Self {
+        let shared = Arc::new(Shared::new(override_managers));
         let api_resource = resource.api_resource();
         let config = watcher::Config::default().page_size(PAGE);
         let task = if is_judged_by_metadata(&resource.gvk.group, &resource.gvk.kind) {
@@ -235,8 +244,15 @@ impl Drop for Subscription {
 }
 
 impl Shared {
+    fn new(override_managers: Arc<[String]>) -> Self {
+        Shared {
+            state: Mutex::default(),
+            override_managers,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -342,7 +358,7 @@ where
 
 fn seen(shared: &Shared, Opened { meta, value, is_whole }: &Opened) {
     let key = key_of(meta);
-    let fingerprint = Fingerprint::of(meta);
+    let fingerprint = Fingerprint::of(meta, &shared.override_managers);
     let interested = {
         let mut state = shared.lock();
         let interested = state.interested(&key);

@@ -21,7 +21,7 @@ mod tokens;
 pub use accounts::ClusterAccounts;
 pub use config_map::{ConfigMapAccess, ConfigMapError};
 pub use discovery::{ResolveError, Resource};
-pub use fingerprint::{APPLY_MANAGER, Fingerprint};
+pub use fingerprint::{APPLY_MANAGER, Fingerprint, is_taken_over};
 pub use kind_watch::{Judge, KindWatch, Known, News, Subscription};
 pub use kubeconfig::{KubeconfigError, KubeconfigPolicy};
 pub use request::{ApplyMode, DeleteMode, is_conflict, is_forbidden, is_not_found, object_path};

@@ -49,6 +49,8 @@ pub(crate) struct Base {
     pub server: String,
     pub client: Client,
     pub discovery: Discovery,
+    /// Field managers whose fields are taken over beside those of kubectl.
+    pub override_managers: Arc<[String]>,
 }
 
 /// A cluster as one identity sees it: requests, discovery, watches.
@@ -86,6 +88,11 @@ impl Target {
     /// The address of the API server, or [`LOCAL`]. Two addresses may be one cluster.
     pub fn server(&self) -> &str {
         &self.base.server
+    }
+
+    /// Field managers whose fields are taken over beside those of kubectl.
+    pub fn override_managers(&self) -> &Arc<[String]> {
+        &self.base.override_managers
     }
 
     /// For requests that this type has no method for.
@@ -214,7 +221,12 @@ impl Target {
         {
             return entry.watch.clone();
         }
-        let watch = Arc::new(KindWatch::start(self.client.clone(), resource, key.1.as_deref()));
+        let watch = Arc::new(KindWatch::start(
+            self.client.clone(),
+            resource,
+            key.1.as_deref(),
+            self.base.override_managers.clone(),
+        ));
         watches.insert(
             key,
             Watch {

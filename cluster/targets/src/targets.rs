@@ -49,6 +49,7 @@ pub enum TargetError {
 pub struct Targets {
     policy: KubeconfigPolicy,
     local: Arc<Base>,
+    override_managers: Arc<[String]>,
     state: Mutex<State>,
 }
 
@@ -84,9 +85,16 @@ struct State {
 impl Targets {
     /// `local` is the cluster that this process reconciles in. Kubeconfigs from Secrets are held to `policy`.
     pub fn new(local: Client, policy: KubeconfigPolicy) -> Self {
+        Self::overriding(local, policy, Vec::new())
+    }
+
+    /// The same, where fields of these managers are taken over beside those of kubectl, so that a change to them counts.
+    pub fn overriding(local: Client, policy: KubeconfigPolicy, managers: Vec<String>) -> Self {
+        let override_managers: Arc<[String]> = managers.into();
         Targets {
             policy,
-            local: base(local, LOCAL.to_owned()),
+            local: base(local, LOCAL.to_owned(), override_managers.clone()),
+            override_managers,
             state: Mutex::new(State {
                 bases: HashMap::new(),
                 targets: HashMap::new(),
@@ -128,7 +136,7 @@ impl Targets {
                     config.auth_info.impersonate_user_extra = None;
                 }
                 let server = config.cluster_url.to_string();
-                let made = base(connect(config)?, server);
+                let made = base(connect(config)?, server, self.override_managers.clone());
                 self.lock().bases.entry(id.clone()).or_insert(made).clone()
             }
         };
@@ -159,7 +167,7 @@ impl Targets {
                 self.lock()
                     .bases
                     .entry(id.clone())
-                    .or_insert(base(client, server))
+                    .or_insert(base(client, server, self.override_managers.clone()))
                     .clone()
             }
         };
@@ -224,12 +232,13 @@ impl State {
     }
 }
 
-fn base(client: Client, server: String) -> Arc<Base> {
+fn base(client: Client, server: String, override_managers: Arc<[String]>) -> Arc<Base> {
     let client = layered(client, None, ANSWER_DEADLINE);
     Arc::new(Base {
         server,
         discovery: Discovery::new(client.clone()),
         client,
+        override_managers,
     })
 }
 

@@ -9,7 +9,7 @@ use nave_crds::{
     source::{self, HelmChart},
 };
 use nave_object::Gvk;
-use nave_runtime::{EventRecorder, Severity, events::reference};
+use nave_runtime::{EventRecorder, Severity};
 use nave_targets::{ApplyMode, DeleteMode};
 use serde_json::{Value, json};
 
@@ -199,7 +199,7 @@ fn describe(template: &ChartTemplate) -> String {
 }
 
 fn trace(events: &EventRecorder, release: &HelmRelease, reason: &str, message: &str) {
-    events.record(reference(release), Severity::Trace, reason, message, BTreeMap::new());
+    events.record_about(release, Severity::Trace, reason, message, BTreeMap::new());
 }
 
 #[cfg(test)]

@@ -389,11 +389,11 @@ impl Job {
             }
             Ended::Again => {
                 self.with_retry(at);
-                Next::After(self.shared.backoff.failed(key))
+                Next::Retry(self.shared.backoff.failed(key))
             }
             Ended::Retry(after) => {
                 self.with_retry(at);
-                Next::After(schedule::jittered(after, self.shared.options.interval_jitter))
+                Next::Retry(schedule::jittered(after, self.shared.options.interval_jitter))
             }
             Ended::Now => Next::After(NOW),
             Ended::Held { message, .. } => {
@@ -407,7 +407,7 @@ impl Job {
             }
             Ended::Failed { reason, message, after } => {
                 self.failed(reason, &message, at);
-                Next::After(after.unwrap_or_else(|| self.shared.backoff.failed(key)))
+                Next::Retry(after.unwrap_or_else(|| self.shared.backoff.failed(key)))
             }
         };
         let requested = self.object.annotations().get(REQUESTED_AT).cloned().unwrap_or_default();

@@ -72,6 +72,8 @@ pub struct Options {
     /// `--watch-configs-label-selector`; empty watches none. With Flux's default everything that a HelmRelease names is
     /// followed, labelled or not.
     pub watch_configs_label_selector: String,
+    /// `--watch-all-namespaces=false`: the only namespace that may be watched.
+    pub watch_namespace: Option<String>,
     /// `--feature-gates`.
     pub gates: FeatureGates,
     /// Which HelmReleases are ours; the others are left alone. The hub takes those with a fleet owner or a kubeconfig.
@@ -129,6 +131,7 @@ impl Default for Options {
             no_cross_namespace_refs: false,
             override_managers: Vec::new(),
             watch_configs_label_selector: "reconcile.fluxcd.io/watch=Enabled".to_owned(),
+            watch_namespace: None,
             gates: FeatureGates::default(),
             filter: Arc::new(|_| true),
         }

@@ -84,7 +84,8 @@ impl HelmReleases {
         triggers::watch_sources(triggers, &sources.oci_repositories, releases, tasks);
         let selector = &options.watch_configs_label_selector;
         if !options.gates.disable_config_watchers && !selector.is_empty() {
-            triggers::watch_configs(triggers, &ports.client, selector, releases, tasks);
+            let namespace = options.watch_namespace.as_deref();
+            triggers::watch_configs(triggers, &ports.client, namespace, selector, releases, tasks);
         }
     }
 

@@ -7,7 +7,7 @@ use nave_crds::{
     helm::HelmRelease,
 };
 use nave_release::Snapshot;
-use nave_runtime::{EventRecorder, Severity, events::reference};
+use nave_runtime::{EventRecorder, Severity};
 
 /// What an event is about.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +60,6 @@ impl Reporter<'_> {
 
     fn record(&self, severity: Severity, reason: &str, message: &str, about: &About) {
         self.events
-            .record(reference(self.object), severity, reason, message, about.metadata());
+            .record_about(self.object, severity, reason, message, about.metadata());
     }
 }

@@ -40,6 +40,7 @@ pub(crate) fn watch_sources<S>(
 pub(crate) fn watch_configs(
     triggers: &Triggers,
     client: &Client,
+    namespace: Option<&str>,
     selector: &str,
     releases: &Watched<HelmRelease>,
     tasks: &Tasks,
@@ -48,7 +49,7 @@ pub(crate) fn watch_configs(
         ONLY_LABELLED => NOT_HELM,
         given => given,
     };
-    triggers.watch_configs(client, selector, releases, reads_config, tasks);
+    triggers.watch_configs(client, namespace, selector, releases, reads_config, tasks);
 }
 
 fn refers_to(release: &HelmRelease, kind: &str, source: &Key) -> bool {

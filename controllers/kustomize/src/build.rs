@@ -77,6 +77,24 @@ pub(crate) fn input_digest(
     digest::sha256(text)
 }
 
+/// `spec.path` in the files of an artifact.
+///
+/// # Errors
+/// It is not there.
+pub(crate) fn path_in(tree: &FileTree, spec: &KustomizationSpec) -> Result<String, BuildFailure> {
+    let failure = |message: String| BuildFailure {
+        reason: reasons::kustomize::ARTIFACT_FAILED,
+        message,
+    };
+    match clean_path(&spec.path) {
+        None => Err(failure(format!("spec.path {:?} leaves the artifact", spec.path))),
+        Some(path) if tree.is_dir(&path) => Ok(path),
+        Some(path) => Err(failure(format!(
+            "kustomization path not found: {path:?} is no directory of the artifact"
+        ))),
+    }
+}
+
 /// Builds `spec.path` with the overlay of the spec, decrypts, and substitutes variables.
 #[allow(clippy::too_many_arguments)] // they are the parts of one step, used nowhere else
 pub(crate) async fn build(
@@ -91,16 +109,7 @@ pub(crate) async fn build(
 ) -> Result<Built, BuildFailure> {
     let spec = &kustomization.spec;
     let mut fetching = Fetching::new(timeout_of(spec));
-    let path = clean_path(&spec.path).ok_or_else(|| BuildFailure {
-        reason: reasons::kustomize::ARTIFACT_FAILED,
-        message: format!("spec.path {:?} leaves the artifact", spec.path),
-    })?;
-    if !tree.is_dir(&path) {
-        return Err(BuildFailure {
-            reason: reasons::kustomize::ARTIFACT_FAILED,
-            message: format!("kustomization path not found: {path:?} is no directory of the artifact"),
-        });
-    }
+    let path = path_in(&tree, spec)?;
     let overlay = overlay_of(spec)?;
     // The text of the overlay names all of its fields.
     let key = format!("{}\n{path}\n{overlay:?}", artifact.digest);

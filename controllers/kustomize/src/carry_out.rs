@@ -3,32 +3,60 @@
 use std::{pin::pin, sync::Arc};
 
 use nave_apply::{Check, CommonMetadata, IgnoreRules, Inventory, prepare};
+use nave_artifact::FileTree;
 use nave_crds::{conditions, meta::Artifact, reasons};
 use nave_health::HealthExpressions;
 use nave_object::{Object, digest, duration, yaml};
 use nave_runtime::Conditions;
 use nave_store::DownloadError;
+use nave_substitute::Variables;
+use nave_targets::Target;
+use tokio::time::Instant;
 
 use crate::{
     ReadError,
     act::{Apply, apply_all, inventory_after_failure, owner_of},
     build::{self, Built},
     decrypt::still_encrypted,
-    decryption::decryption_of,
+    decryption::{Decryption, decryption_of},
     memory::{Attempt, Kept, Last},
     modes::Drift,
     plan::timeout_of,
     pruning::uids_of,
     reconcile::{Ended, Failure, Run, chain},
-    report::{Revision, list_of_changes, log_of_changes},
+    report::{list_of_changes, log_of_changes},
     status,
     target::target_of,
     variables::variables_of,
     waiting::{Applied, PATIENCE},
 };
 
-/// Key of an artifact's metadata: the upstream revision behind it.
-const ORIGIN_REVISION: &str = "org.opencontainers.image.revision";
+/// What goes into a build beside the artifact, and where it goes.
+struct Needed {
+    variables: Variables,
+    decryption: Option<Arc<Decryption>>,
+    target: Arc<Target>,
+}
+
+/// What is being done.
+#[derive(Clone, Copy)]
+enum Phase<'a> {
+    Fetch,
+    Build,
+    /// Of all these objects, what was applied before included.
+    Apply(&'a Inventory),
+}
+
+impl Phase<'_> {
+    /// As kustomize-controller names it.
+    fn words(self) -> &'static str {
+        match self {
+            Phase::Fetch => "Fetching manifests",
+            Phase::Build => "Building manifests",
+            Phase::Apply(_) => "Detecting drift",
+        }
+    }
+}
 
 impl Run<'_> {
     pub(crate) async fn go(
@@ -40,25 +68,22 @@ impl Run<'_> {
         is_new: bool,
     ) -> Result<Ended, Failure> {
         let spec = &self.object.spec;
-        self.revision = Revision {
-            revision: artifact.revision.clone(),
-            origin: artifact.metadata.get(ORIGIN_REVISION).cloned().unwrap_or_default(),
-        };
         let ignore = IgnoreRules::new(&spec.ignore).map_err(|error| Failure {
             terminal: true,
             ..Failure::new(reasons::kustomize::BUILD_FAILED, error.to_string())
         })?;
-        let post_build = spec.post_build.clone().unwrap_or_default();
-        let variables = variables_of(self.object, &post_build, &self.ports.client)
-            .await
-            .map_err(|error| Failure::new(reasons::kustomize::BUILD_FAILED, error.to_string()))?;
-        let decryption = decryption_of(self.object, &self.ports.client, self.options, &self.ports.key_services)
-            .await
-            .map_err(|error| Failure::new(reasons::kustomize::BUILD_FAILED, chain(&error)))?
-            .map(Arc::new);
-        let target = target_of(self.object, self.ports, self.options)
-            .await
-            .map_err(|error| Failure::new(reasons::kustomize::RECONCILIATION_FAILED, error.to_string()))?;
+        let Needed {
+            variables,
+            decryption,
+            target,
+        } = match self.needed().await {
+            Ok(needed) => needed,
+            Err(failure) => {
+                // What is wrong with the artifact comes first, and only one that is well was attempted.
+                self.read(artifact, is_new).await?;
+                return Err(failure);
+            }
+        };
         kept.target = Some(target.clone());
         let former = self.former_place(kept, &target).await?;
         let input = build::input_digest(artifact, self.generation(), &variables, decryption.as_deref());
@@ -90,15 +115,8 @@ impl Run<'_> {
             kept.light_checks = 0;
         }
 
-        let tree = self.ports.artifacts.read(artifact).await.map_err(|error| {
-            let is_missing = matches!(error, ReadError::Download(DownloadError::NotFound { .. }));
-            Failure {
-                after: is_missing.then_some(self.options.requeue_dependency),
-                ..Failure::new(reasons::kustomize::ARTIFACT_FAILED, chain(&error))
-            }
-        })?;
-        artifact.revision.clone_into(&mut self.status.last_attempted_revision);
-        let Built { objects, remote } = build::build(
+        let tree = self.read(artifact, is_new).await?;
+        let building = build::build(
             self.object,
             artifact,
             tree.clone(),
@@ -107,8 +125,8 @@ impl Run<'_> {
             self.options,
             self.builds,
             self.ports.remote_bases.as_ref(),
-        )
-        .await?;
+        );
+        let Built { objects, remote } = self.tell_if_long(building, Phase::Build, is_new).await?;
         if let Some(message) = still_encrypted(&objects) {
             return Err(Failure::new(reasons::kustomize::RECONCILIATION_FAILED, message));
         }
@@ -128,7 +146,7 @@ impl Run<'_> {
         let before = Inventory::from_status(self.status.inventory.as_ref());
         let intended: Inventory = objects.iter().map(nave_apply::entry_of).collect();
         if !before.covers(&intended) {
-            self.begin(&before.union(&intended)).await;
+            self.begin(Phase::Apply(&before.union(&intended))).await;
         }
         let applying = apply_all(
             Apply {
@@ -147,11 +165,8 @@ impl Run<'_> {
             self.ports,
             self.options,
         );
-        let outcome = if is_new {
-            self.tell_if_long(applying, &before.union(&intended)).await
-        } else {
-            applying.await
-        };
+        let all = before.union(&intended);
+        let outcome = self.tell_if_long(applying, Phase::Apply(&all), is_new).await;
         let list = list_of_changes(&outcome.changes);
         if !list.is_empty() {
             log_of_changes(
@@ -209,31 +224,79 @@ impl Run<'_> {
         }
     }
 
-    /// Says that work begins, and writes down what is going to exist, so that it is known even if this process ends now.
-    async fn begin(&mut self, intended: &Inventory) {
+    /// What goes into a build beside the artifact, and the cluster that it is for.
+    async fn needed(&self) -> Result<Needed, Failure> {
+        let post_build = self.object.spec.post_build.clone().unwrap_or_default();
+        let variables = variables_of(self.object, &post_build, &self.ports.client)
+            .await
+            .map_err(|error| Failure::new(reasons::kustomize::BUILD_FAILED, error.to_string()))?;
+        let decryption = decryption_of(self.object, &self.ports.client, self.options, &self.ports.key_services)
+            .await
+            .map_err(|error| Failure::new(reasons::kustomize::BUILD_FAILED, chain(&error)))?
+            .map(Arc::new);
+        let target = target_of(self.object, self.ports, self.options)
+            .await
+            .map_err(|error| Failure::new(reasons::kustomize::RECONCILIATION_FAILED, error.to_string()))?;
+        Ok(Needed {
+            variables,
+            decryption,
+            target,
+        })
+    }
+
+    /// The files of the artifact, with `spec.path` among them. From here on its revision counts as attempted.
+    async fn read(&mut self, artifact: &Artifact, is_new: bool) -> Result<Arc<FileTree>, Failure> {
+        let reading = self.ports.artifacts.read(artifact);
+        let tree = self
+            .tell_if_long(reading, Phase::Fetch, is_new)
+            .await
+            .map_err(|error| {
+                let is_missing = matches!(error, ReadError::Download(DownloadError::NotFound { .. }));
+                Failure {
+                    after: is_missing.then_some(self.options.requeue_dependency),
+                    ..Failure::new(reasons::kustomize::ARTIFACT_FAILED, chain(&error))
+                }
+            })?;
+        build::path_in(&tree, &self.object.spec)?;
+        artifact.revision.clone_into(&mut self.status.last_attempted_revision);
+        Ok(tree)
+    }
+
+    /// Says that work begins, and before an apply writes down what is going to exist, so that it is known even if this
+    /// process ends now.
+    async fn begin(&mut self, phase: Phase<'_>) {
         let message = format!(
-            "Detecting drift for revision {} with a timeout of {}",
+            "{} for revision {} with a timeout of {}",
+            phase.words(),
             self.revision.revision,
             duration::format(timeout_of(&self.object.spec))
         );
         let known = self.status.inventory.clone();
         let at = self.at();
         status::progressing(&mut self.status, &self.object.spec, &message, at);
-        self.set_inventory(intended);
+        if let Phase::Apply(all) = phase {
+            self.set_inventory(all);
+        }
         self.write().await;
         self.status.inventory = known; // until it is applied
     }
 
-    /// Waits for `applying`, and says that it goes on when it takes long. `all` is in the inventory already, or was begun with.
-    async fn tell_if_long<T>(&mut self, applying: impl Future<Output = T>, all: &Inventory) -> T {
-        let mut applying = pin!(applying);
-        if !self.is_progressing() {
+    /// Waits for the work of a phase, and says that it goes on when it takes long, if it is of something new.
+    async fn tell_if_long<T>(&mut self, work: impl Future<Output = T>, phase: Phase<'_>, is_new: bool) -> T {
+        let mut work = pin!(work);
+        if is_new {
+            // Of an earlier phase was told already: this one gets its own time.
+            let since = if self.is_progressing() {
+                Instant::now()
+            } else {
+                self.began
+            };
             tokio::select! {
-                done = &mut applying => return done,
-                () = tokio::time::sleep_until(self.began + PATIENCE) => self.begin(all).await,
+                done = &mut work => return done,
+                () = tokio::time::sleep_until(since + PATIENCE) => self.begin(phase).await,
             }
         }
-        applying.await
+        work.await
     }
 
     pub(crate) fn set_inventory(&mut self, inventory: &Inventory) {

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use nave_apply::Inventory;
@@ -12,6 +13,7 @@ use nave_crds::{
     meta::Artifact,
 };
 use nave_object::Object;
+use tokio::time::Instant;
 
 use crate::{
     build, decryption::decryption_of, depends::Key, plan::SourceSeen, reconcile::Run, sources::source_of,
@@ -25,9 +27,40 @@ pub(crate) struct Claims(Mutex<HashMap<Key, Claim>>);
 struct Claim {
     /// The artifact and the generation that it was built from.
     input: String,
-    /// Hashes of inventory ids: a collision keeps an object for a while that might be deleted, and no more.
-    ids: HashSet<u64>,
+    wants: Wants,
 }
+
+/// What a Kustomization wants, as far as it is known.
+#[derive(Debug, PartialEq)]
+enum Wants {
+    /// Hashes of inventory ids: a collision keeps an object for a while that might be deleted, and no more.
+    Objects(HashSet<u64>),
+    /// It cannot be built, as was found then.
+    Nothing(Instant),
+    /// It takes too long to find out, as was found then.
+    Unknown(Instant),
+}
+
+/// What is known of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// What it wants.
+    Yes,
+    /// That it cannot be built: it wants nothing.
+    Broken,
+    /// That it takes too long.
+    Slow,
+    /// Nothing, or it was long ago.
+    No,
+}
+
+/// A failure is not looked for again before this time: many prunes would pay for one Kustomization that is broken. Its own
+/// reconcile, when it builds, says so at once.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long one Kustomization may take to be built for the sake of another.
+const ONE: Duration = Duration::from_secs(5);
+/// How long all may take in one reconcile, which holds a worker.
+const ALL: Duration = Duration::from_secs(15);
 
 /// Stale objects, by what is to be done with them.
 #[derive(Debug, Default)]
@@ -40,24 +73,39 @@ pub(crate) struct Divided {
 
 impl Claims {
     pub fn put(&self, key: &Key, kustomization: &Kustomization, artifact: &Artifact, objects: &[Object]) {
-        let claim = Claim {
-            input: input_of(kustomization, artifact),
-            ids: objects.iter().map(|object| hash(&object.id().inventory_id())).collect(),
-        };
-        self.lock().insert(key.clone(), claim);
+        let ids = objects.iter().map(|object| hash(&object.id().inventory_id()));
+        self.set(key, input_of(kustomization, artifact), Wants::Objects(ids.collect()));
+    }
+
+    fn set(&self, key: &Key, input: String, wants: Wants) {
+        self.lock().insert(key.clone(), Claim { input, wants });
     }
 
     pub fn forget(&self, key: &Key) {
         self.lock().remove(key);
     }
 
-    /// Whether it is known what a Kustomization wants now.
-    fn is_known(&self, key: &Key, input: &str) -> bool {
-        self.lock().get(key).is_some_and(|claim| claim.input == input)
+    /// What is known of what a Kustomization wants now.
+    fn known(&self, key: &Key, input: &str, now: Instant) -> Known {
+        let claims = self.lock();
+        let is_fresh = |since: Instant| now.saturating_duration_since(since) < REMEMBERED;
+        match claims
+            .get(key)
+            .filter(|claim| claim.input == input)
+            .map(|claim| &claim.wants)
+        {
+            Some(Wants::Objects(_)) => Known::Yes,
+            Some(Wants::Nothing(since)) if is_fresh(*since) => Known::Broken,
+            Some(Wants::Unknown(since)) if is_fresh(*since) => Known::Slow,
+            _ => Known::No,
+        }
     }
 
+    /// Whether it is known to want an object.
     fn wants(&self, key: &Key, id: &str) -> bool {
-        self.lock().get(key).is_some_and(|claim| claim.ids.contains(&hash(id)))
+        let claims = self.lock();
+        let wants = claims.get(key).map(|claim| &claim.wants);
+        matches!(wants, Some(Wants::Objects(ids)) if ids.contains(&hash(id)))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Claim>> {
@@ -92,93 +140,113 @@ impl Run<'_> {
     /// in neither list.
     ///
     /// Nobody waits for the others here: what they have not built yet of their sources as they are now is built for this
-    /// question. One that cannot be built wants nothing.
+    /// question. One that cannot be built wants nothing. Of one that takes long to build it is not known, and then nothing
+    /// is deleted yet: all that is left counts as wanted by it, for as long as others are waited for.
     pub(crate) async fn divide(&self, stale: Vec<ResourceRef>) -> Divided {
         let mut divided = Divided {
             stale,
             ..Divided::default()
         };
-        if divided.stale.is_empty() {
-            return divided;
-        }
+        let deadline = Instant::now() + ALL;
+        let mut unknown = None;
         for other in self.ports.kustomizations.store().state() {
+            if divided.stale.is_empty() {
+                return divided;
+            }
             let key = nave_runtime::watch::key(other.as_ref());
             let is_able = other.metadata.deletion_timestamp.is_none() && !other.spec.suspend;
-            if key == self.key
-                || !is_able
-                || !(self.options.filter)(&other)
-                || !share_a_cluster(self.object, &other)
-                || !self.learn(&key, &other).await
-            {
+            if key == self.key || !is_able || !(self.options.filter)(&other) || !share_a_cluster(self.object, &other) {
                 continue;
             }
-            let inventory = other.status.as_ref().and_then(|status| status.inventory.as_ref());
-            let owned: HashSet<&str> = inventory
-                .into_iter()
-                .flat_map(|inventory| &inventory.entries)
-                .map(|entry| entry.id.as_str())
-                .collect();
-            let (wanted, rest): (Vec<ResourceRef>, Vec<ResourceRef>) = divided
-                .stale
-                .into_iter()
-                .partition(|entry| self.claims.wants(&key, &entry.id));
-            divided.stale = rest;
-            for entry in wanted {
-                tracing::info!(
-                    object = entry.id,
-                    by = format!("{}/{}", key.0, key.1),
-                    "wanted by another"
-                );
-                if !owned.contains(entry.id.as_str()) {
-                    divided.pending.push((entry, key.clone()));
-                }
+            match self.learn(&key, &other, deadline).await {
+                Known::Yes => self.take_out(&mut divided, &key, &other),
+                Known::Slow => unknown = Some(key),
+                Known::Broken | Known::No => {}
             }
-            if divided.stale.is_empty() {
-                break;
-            }
+        }
+        if let Some(key) = unknown {
+            tracing::info!(
+                by = format!("{}/{}", key.0, key.1),
+                "it takes long to find out what is wanted"
+            );
+            let rest = std::mem::take(&mut divided.stale);
+            divided
+                .pending
+                .extend(rest.into_iter().map(|entry| (entry, key.clone())));
         }
         divided
     }
 
-    /// Finds out what another Kustomization wants; false when it cannot be known.
-    async fn learn(&self, key: &Key, other: &Kustomization) -> bool {
-        let SourceSeen::Ready(artifact) = source_of(other, self.ports, self.options).await else {
-            return false;
-        };
-        if self.claims.is_known(key, &input_of(other, &artifact)) {
-            return true;
+    fn take_out(&self, divided: &mut Divided, key: &Key, other: &Kustomization) {
+        let inventory = other.status.as_ref().and_then(|status| status.inventory.as_ref());
+        let owned: HashSet<&str> = inventory
+            .into_iter()
+            .flat_map(|inventory| &inventory.entries)
+            .map(|entry| entry.id.as_str())
+            .collect();
+        let (wanted, rest): (Vec<ResourceRef>, Vec<ResourceRef>) = std::mem::take(&mut divided.stale)
+            .into_iter()
+            .partition(|entry| self.claims.wants(key, &entry.id));
+        divided.stale = rest;
+        for entry in wanted {
+            tracing::info!(
+                object = entry.id,
+                by = format!("{}/{}", key.0, key.1),
+                "wanted by another"
+            );
+            if !owned.contains(entry.id.as_str()) {
+                divided.pending.push((entry, key.clone()));
+            }
         }
+    }
+
+    /// Finds out what another Kustomization wants, and remembers also that it could not be found out.
+    async fn learn(&self, key: &Key, other: &Kustomization, deadline: Instant) -> Known {
+        let SourceSeen::Ready(artifact) = source_of(other, self.ports, self.options).await else {
+            return Known::No;
+        };
+        let input = input_of(other, &artifact);
+        let known = self.claims.known(key, &input, Instant::now());
+        if known != Known::No {
+            return known;
+        }
+        let until = deadline.min(Instant::now() + ONE);
+        let (known, wants) = match tokio::time::timeout_at(until, self.build_other(other, &artifact)).await {
+            Ok(Some(built)) => {
+                self.claims.put(key, other, &artifact, &built);
+                return Known::Yes;
+            }
+            Ok(None) => (Known::Broken, Wants::Nothing(Instant::now())),
+            // Who had no time at all has its turn the next time.
+            Err(_) if deadline <= Instant::now() => return Known::Slow,
+            Err(_) => (Known::Slow, Wants::Unknown(Instant::now())),
+        };
+        self.claims.set(key, input, wants);
+        known
+    }
+
+    async fn build_other(&self, other: &Kustomization, artifact: &Artifact) -> Option<Vec<Object>> {
         let post_build = other.spec.post_build.clone().unwrap_or_default();
-        let Ok(variables) = variables_of(other, &post_build, &self.ports.client).await else {
-            return false;
-        };
-        let Ok(tree) = self.ports.artifacts.read(&artifact).await else {
-            return false;
-        };
+        let variables = variables_of(other, &post_build, &self.ports.client).await.ok()?;
+        let tree = self.ports.artifacts.read(artifact).await.ok()?;
         // Names with a hash of what they hold depend on the plain text.
         let services = &self.ports.key_services;
-        let Ok(decryption) = decryption_of(other, &self.ports.client, self.options, services).await else {
-            return false;
-        };
-        let decryption = decryption.map(Arc::new);
-        match build::build(
+        let decryption = decryption_of(other, &self.ports.client, self.options, services)
+            .await
+            .ok()?
+            .map(Arc::new);
+        let bases = self.ports.remote_bases.as_ref();
+        let built = build::build(
             other,
-            &artifact,
+            artifact,
             tree,
             &variables,
             decryption,
             self.options,
             self.builds,
-            self.ports.remote_bases.as_ref(),
-        )
-        .await
-        {
-            Ok(built) => {
-                self.claims.put(key, other, &artifact, &built.objects);
-                true
-            }
-            Err(_) => false,
-        }
+            bases,
+        );
+        Some(built.await.ok()?.objects)
     }
 }
 
@@ -235,10 +303,24 @@ mod tests {
         .expect("it is an object");
         let owner = kustomization("n", json!({}));
         claims.put(&key, &owner, &artifact("sha256:1"), &[object]);
-        assert!(claims.is_known(&key, &input_of(&owner, &artifact("sha256:1"))));
-        assert!(!claims.is_known(&key, &input_of(&owner, &artifact("sha256:2"))));
+        let known = |digest: &str| claims.known(&key, &input_of(&owner, &artifact(digest)), Instant::now());
+        assert_eq!((known("sha256:1"), known("sha256:2")), (Known::Yes, Known::No));
         assert!(claims.wants(&key, "n_c__ConfigMap") && !claims.wants(&key, "n_d__ConfigMap"));
         claims.forget(&key);
+        assert!(!claims.wants(&key, "n_c__ConfigMap"));
+    }
+
+    #[test]
+    fn a_failure_is_remembered_for_a_while_and_of_its_input() {
+        let (claims, key) = (Claims::default(), ("n".to_owned(), "x".to_owned()));
+        let now = Instant::now();
+        let known = |input: &str, after: Duration| claims.known(&key, input, now + after);
+        claims.set(&key, "1".into(), Wants::Nothing(now));
+        assert_eq!(known("1", Duration::from_secs(30)), Known::Broken);
+        assert_eq!(known("2", Duration::from_secs(30)), Known::No);
+        assert_eq!(known("1", REMEMBERED), Known::No);
+        claims.set(&key, "2".into(), Wants::Unknown(now));
+        assert_eq!(known("2", Duration::ZERO), Known::Slow);
         assert!(!claims.wants(&key, "n_c__ConfigMap"));
     }
 }

@@ -59,8 +59,8 @@ impl Run<'_> {
         };
         items.retain(|item| !is_self(&item.id.group, &item.id.kind, &item.id.namespace, &item.id.name));
         references.retain(|reference| {
-            let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
-            !is_self(group, &reference.kind, &reference.namespace, &reference.name)
+            let id = id_of(reference, &self.key.0);
+            !is_self(&id.group, &id.kind, &id.namespace, &id.name)
         });
         items.retain(|item| {
             item.seen
@@ -177,10 +177,12 @@ impl Run<'_> {
             }
         }
         self.end(failure.reason).await;
-        if failure.terminal {
-            Next::Await
-        } else {
-            Next::After(failure.after.unwrap_or_else(|| retry_after(&self.object.spec)))
+        let after = failure.after.unwrap_or_else(|| retry_after(&self.object.spec));
+        match failure.reason {
+            _ if failure.terminal => Next::Await,
+            // Waiting for others is no error.
+            reasons::kustomize::DEPENDENCY_NOT_READY => Next::After(after),
+            _ => Next::Retry(after),
         }
     }
 
@@ -257,7 +259,7 @@ impl Run<'_> {
         self.write().await;
     }
 
-    /// Writes the status if it changed. An error is not fatal: the next reconcile writes the difference.
+    /// Writes the status if it changed. An error is not fatal: the next reconcile, which comes soon, writes the difference.
     pub(crate) async fn write(&mut self) {
         let api: Api<Kustomization> = Api::namespaced(self.ports.client.clone(), &self.key.0);
         let written = nave_runtime::status::patch(
@@ -269,9 +271,13 @@ impl Run<'_> {
         )
         .await;
         match written {
-            Ok(_) => self.written = self.status.clone(),
+            Ok(_) => {
+                self.written = self.status.clone();
+                self.unwritten = false;
+            }
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => {
+                self.unwritten = true;
                 tracing::warn!(
                     namespace = self.key.0,
                     name = self.key.1,

@@ -19,8 +19,9 @@ use crate::{
     memory::Kept,
     plan::{retry_after, timeout_of},
     reconcile::{Failure, Run},
-    report::list_of_deletions,
+    report::{Revision, list_of_deletions},
     target::target_of,
+    waiting::Background,
 };
 
 /// What is to be done with what was applied.
@@ -58,12 +59,19 @@ impl Run<'_> {
         if !finalizer::has(self.object, finalizers::FLUX) {
             return (Next::Await, true);
         }
+        self.revision = Revision::applied(&self.status);
         let retry = retry_after(&self.object.spec).min(self.options.requeue_dependency);
-        match self.clean_up(kept).await {
-            Ok(()) => {}
+        let cleaned = match self.still_going(kept) {
+            Some(cleaned) => Ok(cleaned),
+            None => self.clean_up(kept).await,
+        };
+        match cleaned {
+            Ok(Cleaned::Done) => {}
+            // The worker is free meanwhile: the end of the wait wakes us.
+            Ok(Cleaned::Going) => return (Next::Await, false),
             Err(Stopped::Retry(message)) => {
                 self.fail(reasons::kustomize::PRUNE_FAILED, &message).await;
-                return (Next::After(retry), false);
+                return (Next::Retry(retry), false);
             }
             Err(Stopped::Held(message)) => {
                 self.fail(reasons::kustomize::PRUNE_HELD, &message).await;
@@ -71,7 +79,7 @@ impl Run<'_> {
             }
             Err(Stopped::Failed(failure)) => {
                 self.fail(failure.reason, &failure.message).await;
-                return (Next::After(retry), false);
+                return (Next::Retry(retry), false);
             }
         }
         let api: Api<Kustomization> = Api::namespaced(self.ports.client.clone(), &self.key.0);
@@ -88,10 +96,7 @@ impl Run<'_> {
             }
         };
         match finalizer::remove(&api, &current, finalizers::FLUX, managers::KUSTOMIZE_STATUS).await {
-            Ok(()) => {
-                self.ports.metrics.forget("Kustomization", &self.key.0, &self.key.1);
-                (Next::Await, true)
-            }
+            Ok(()) => (Next::Await, true),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "removing the finalizer");
                 (Next::After(Duration::from_secs(1)), false)
@@ -99,13 +104,39 @@ impl Run<'_> {
         }
     }
 
-    async fn clean_up(&mut self, kept: &mut Kept) -> Result<(), Stopped> {
-        let cleanup = cleanup_of(&Kustomization {
+    fn cleanup(&self) -> Cleanup {
+        cleanup_of(&Kustomization {
             status: Some(self.status.clone()),
             ..self.object.clone()
-        });
+        })
+    }
+
+    /// How the wait for what was deleted is; none when there is none, or none is wished any more.
+    fn still_going(&mut self, kept: &mut Kept) -> Option<Cleaned> {
+        let going = kept.going.take()?;
+        if self.cleanup() != Cleanup::DeleteAndWait {
+            return None;
+        }
+        match going.outcome() {
+            None => {
+                kept.going = Some(going);
+                return Some(Cleaned::Going);
+            }
+            Some(Ok(())) => {}
+            // A timeout is reported and nothing more, as in Flux.
+            Some(Err(error)) => {
+                let message = format!("deleted objects are not gone: {error}");
+                self.reporter()
+                    .failed(reasons::kustomize::PRUNE_FAILED, &message, &self.revision);
+            }
+        }
+        Some(Cleaned::Done)
+    }
+
+    async fn clean_up(&mut self, kept: &mut Kept) -> Result<Cleaned, Stopped> {
+        let cleanup = self.cleanup();
         if cleanup == Cleanup::Leave {
-            return Ok(());
+            return Ok(Cleaned::Done);
         }
         let target = target_of(self.object, self.ports, self.options)
             .await
@@ -120,7 +151,7 @@ impl Run<'_> {
             );
             self.reporter()
                 .failed(reasons::kustomize::PRUNE_FAILED, &message, &self.revision);
-            return Ok(());
+            return Ok(Cleaned::Done);
         }
         let inventory = Inventory::from_status(self.status.inventory.as_ref());
         if let Some(former) = self.former_place(kept, &target).await? {
@@ -163,21 +194,19 @@ impl Run<'_> {
                         pending.len()
                     )));
                 }
-                if cleanup == Cleanup::DeleteAndWait {
-                    self.wait_gone(&target, &outcome).await;
+                if cleanup != Cleanup::DeleteAndWait || outcome.deleted.is_empty() {
+                    return Ok(Cleaned::Done);
                 }
-                Ok(())
+                kept.going = Some(self.wait_until_gone(target, outcome));
+                Ok(Cleaned::Going)
             }
         }
     }
 
-    /// A timeout is reported and nothing more, as in Flux.
-    async fn wait_gone(&self, target: &Arc<Target>, outcome: &PruneOutcome) {
-        if let Err(error) = wait_gone(target, outcome, timeout_of(&self.object.spec)).await {
-            let message = format!("deleted objects are not gone: {error}");
-            self.reporter()
-                .failed(reasons::kustomize::PRUNE_FAILED, &message, &self.revision);
-        }
+    fn wait_until_gone(&self, target: Arc<Target>, outcome: PruneOutcome) -> Background {
+        let limit = timeout_of(&self.object.spec);
+        let wait = async move { wait_gone(&target, &outcome, limit).await };
+        Background::begin(&self.ports.tasks, "termination", self.triggers.of(&self.key), wait)
     }
 
     async fn account_exists(&self, account: &Account) -> Result<bool, Stopped> {
@@ -187,6 +216,14 @@ impl Run<'_> {
             .map(|found| found.is_some())
             .map_err(|error| Stopped::Retry(format!("reading ServiceAccount {}: {error}", account.name)))
     }
+}
+
+/// How far the clean-up is.
+enum Cleaned {
+    /// Nothing is left to do.
+    Done,
+    /// What was deleted is waited for.
+    Going,
 }
 
 enum Stopped {

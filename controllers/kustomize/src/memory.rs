@@ -14,7 +14,7 @@ use crate::{
     depends::Key,
     drift::{Guard, Unrest},
     place::Place,
-    waiting::Waiting,
+    waiting::{Background, Waiting},
 };
 
 /// By namespace and name.
@@ -34,10 +34,14 @@ pub(crate) struct Kept {
     pub last: Option<Last>,
     /// Health is being waited for.
     pub waiting: Option<Waiting>,
+    /// What was deleted with the Kustomization is waited for until it is gone.
+    pub going: Option<Background>,
     /// The status as we last wrote it: the watch may be behind.
     pub status: Option<KustomizationStatus>,
     /// What the last reconcile worked on.
     pub attempt: Option<Attempt>,
+    /// How often in a row the status could not be written.
+    pub unwritten: u32,
     /// Checks by the watches alone since the last one by dry run.
     pub light_checks: u32,
     /// What was applied is watched for drift.

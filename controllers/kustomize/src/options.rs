@@ -84,6 +84,8 @@ pub struct Options {
     pub custom_apply_stage_kinds: Vec<(String, String)>,
     /// `--watch-configs-label-selector`; empty watches none.
     pub watch_configs_label_selector: String,
+    /// `--watch-all-namespaces=false`: the only namespace that may be watched.
+    pub watch_namespace: Option<String>,
     /// `--feature-gates`.
     pub gates: FeatureGates,
     /// Every so many reconciles by interval, objects are compared by dry run though the watches see no change.
@@ -130,6 +132,27 @@ pub struct FeatureGates {
     pub migrate_api_version: bool,
 }
 
+impl FeatureGates {
+    /// Sets a gate by its name in Flux; false when there is none of that name.
+    pub fn set(&mut self, name: &str, value: bool) -> bool {
+        let gate = match name {
+            "StrictPostBuildSubstitutions" => &mut self.strict_post_build_substitutions,
+            "ExternalArtifact" => &mut self.external_artifact,
+            "DisableFailFastBehavior" => &mut self.disable_fail_fast_behavior,
+            "AdditiveCELDependencyCheck" => &mut self.additive_cel_dependency_check,
+            "DisableConfigWatchers" => &mut self.disable_config_watchers,
+            "ObjectLevelWorkloadIdentity" => &mut self.object_level_workload_identity,
+            "DirectSourceFetch" => &mut self.direct_source_fetch,
+            "GroupChangeLog" => &mut self.group_change_log,
+            "CancelHealthCheckOnNewRevision" => &mut self.cancel_health_check_on_new_revision,
+            "MigrateAPIVersion" => &mut self.migrate_api_version,
+            _ => return false,
+        };
+        *gate = value;
+        true
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {
@@ -148,6 +171,7 @@ impl Default for Options {
             override_managers: Vec::new(),
             custom_apply_stage_kinds: Vec::new(),
             watch_configs_label_selector: "reconcile.fluxcd.io/watch=Enabled".to_owned(),
+            watch_namespace: None,
             gates: FeatureGates::default(),
             full_check_every: 6,
             filter: Arc::new(|_| true),

@@ -31,6 +31,9 @@ use crate::{
 
 /// After a request to the API server failed that says nothing about the Kustomization.
 const SOON: Duration = Duration::from_millis(500);
+/// After a status could not be written, and then twice as long each time: what it says may be all that a person sees of it.
+const UNWRITTEN: Duration = Duration::from_secs(1);
+const UNWRITTEN_AT_MOST: Duration = Duration::from_secs(300);
 
 /// The reconciler.
 pub(crate) struct Kustomizations {
@@ -106,7 +109,9 @@ impl Kustomizations {
         );
         let selector = &self.options.watch_configs_label_selector;
         if !self.options.gates.disable_config_watchers && !selector.is_empty() {
-            self.triggers.watch_configs(client, selector, kustomizations, tasks);
+            let namespace = self.options.watch_namespace.as_deref();
+            self.triggers
+                .watch_configs(client, namespace, selector, kustomizations, tasks);
         }
     }
 }
@@ -141,12 +146,14 @@ impl Reconciler<Kustomization> for Kustomizations {
             revision: Revision::default(),
             began: Instant::now(),
             digest: None,
+            unwritten: false,
         };
         drift::lower(&mut kept);
         if object.metadata.deletion_timestamp.is_some() {
             kept.waiting = None;
             self.claims.forget(&key);
             let (next, gone) = run.finalize(&mut kept).await;
+            let next = if gone { next } else { run.until_written(&mut kept, next) };
             self.triggers.reads.end(&key);
             if !gone {
                 kept.status = Some(run.written);
@@ -156,9 +163,14 @@ impl Reconciler<Kustomization> for Kustomizations {
         }
         self.triggers.reads.begin(&key);
         let mut next = run.reconcile(&mut kept).await;
-        if let (Next::After(after), false) = (next, kept.pending.is_empty()) {
-            next = Next::After(after.min(self.options.requeue_dependency));
+        if !kept.pending.is_empty() {
+            next = match next {
+                Next::After(after) => Next::After(after.min(self.options.requeue_dependency)),
+                Next::Retry(after) => Next::Retry(after.min(self.options.requeue_dependency)),
+                Next::Await => next,
+            };
         }
+        let next = run.until_written(&mut kept, next);
         run.raise_guard(&mut kept);
         if self.triggers.reads.end(&key) {
             self.triggers.wake(&key).await;
@@ -189,6 +201,8 @@ pub(crate) struct Run<'a> {
     pub was_healthy: bool,
     /// Digest of what was built, once it is.
     pub digest: Option<String>,
+    /// The status could not be written.
+    pub unwritten: bool,
 }
 
 /// Why a reconcile ended early.
@@ -240,7 +254,11 @@ impl Run<'_> {
         }
         let seen = observe(self.object, self.ports, self.options, self.triggers).await;
         let version = match &seen.observed.source {
-            SourceSeen::Ready(artifact) => Some(version_of(artifact)),
+            SourceSeen::Ready(artifact) => {
+                // Whatever is told from here on is told of this revision.
+                self.revision = Revision::of(artifact);
+                Some(version_of(artifact))
+            }
             _ => None,
         };
         if self.triggers.reads.found(&self.key, version) {
@@ -299,6 +317,19 @@ impl Run<'_> {
         }
     }
 
+    /// Comes again soon when the status could not be written, whatever else is waited for.
+    fn until_written(&self, kept: &mut Kept, next: Next) -> Next {
+        if !self.unwritten {
+            kept.unwritten = 0;
+            return next;
+        }
+        let soon = UNWRITTEN
+            .saturating_mul(1 << kept.unwritten.min(16))
+            .min(UNWRITTEN_AT_MOST);
+        kept.unwritten += 1;
+        sooner(next, soon)
+    }
+
     fn attempt(&self, source: &SourceSeen) -> Attempt {
         let (revision, digest) = match source {
             SourceSeen::Ready(artifact) => (artifact.revision.clone(), artifact.digest.clone()),
@@ -332,6 +363,13 @@ impl Run<'_> {
             events: &self.ports.events,
             object: self.object,
         }
+    }
+}
+
+fn sooner(next: Next, soon: Duration) -> Next {
+    match next {
+        Next::After(after) | Next::Retry(after) => Next::Retry(after.min(soon)),
+        Next::Await => Next::Retry(soon),
     }
 }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use nave_apply::{Action, Change};
 use nave_crds::{
     annotations::{KUSTOMIZE_ORIGIN_REVISION, KUSTOMIZE_REVISION},
-    kustomize::Kustomization,
+    kustomize::{Kustomization, KustomizationStatus},
+    meta::Artifact,
 };
 use nave_object::ObjectId;
-use nave_runtime::{EventRecorder, Severity, events::reference};
+use nave_runtime::{EventRecorder, Severity};
 use serde_json::{Value, json};
 
 use crate::depends::Key;
@@ -23,7 +24,26 @@ pub(crate) struct Revision {
     pub origin: String,
 }
 
+/// Key of an artifact's metadata: the upstream revision behind it.
+const ORIGIN_REVISION: &str = "org.opencontainers.image.revision";
+
 impl Revision {
+    /// That of an artifact.
+    pub fn of(artifact: &Artifact) -> Self {
+        Revision {
+            revision: artifact.revision.clone(),
+            origin: artifact.metadata.get(ORIGIN_REVISION).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// What was applied last.
+    pub fn applied(status: &KustomizationStatus) -> Self {
+        Revision {
+            revision: status.last_applied_revision.clone(),
+            origin: status.last_applied_origin_revision.clone(),
+        }
+    }
+
     /// As keys and values of events and of the history, under the names given.
     fn under(&self, revision: &str, origin: &str) -> BTreeMap<String, String> {
         [(revision, &self.revision), (origin, &self.origin)]
@@ -65,7 +85,7 @@ impl Reporter<'_> {
 
     fn record(&self, severity: Severity, reason: &str, message: &str, metadata: BTreeMap<String, String>) {
         self.events
-            .record(reference(self.object), severity, reason, message, metadata);
+            .record_about(self.object, severity, reason, message, metadata);
     }
 }
 

@@ -6,9 +6,10 @@ use kube::Resource;
 use nave_crds::{kustomize::Kustomization, meta::Artifact};
 use nave_object::Gvk;
 use nave_runtime::Watched;
+use nave_targets::ResolveError;
 use serde::de::DeserializeOwned;
 
-use crate::{Options, Ports, plan::SourceSeen};
+use crate::{Options, Ports, plan::SourceSeen, reconcile::chain};
 
 /// What the source looks like now. It comes from the shared watches; kinds without one are asked for.
 pub(crate) async fn source_of(kustomization: &Kustomization, ports: &Ports, options: &Options) -> SourceSeen {
@@ -27,7 +28,7 @@ pub(crate) async fn source_of(kustomization: &Kustomization, ports: &Ports, opti
     }
     if reference.kind == "ExternalArtifact" && !options.gates.external_artifact {
         return SourceSeen::Denied(format!(
-            "can't access '{name}', the feature gate ExternalArtifact is disabled"
+            "can't access '{name}', ExternalArtifact feature gate is disabled"
         ));
     }
     let is_known = ["GitRepository", "OCIRepository", "Bucket", "ExternalArtifact"].contains(&reference.kind.as_str());
@@ -82,7 +83,11 @@ async fn ask(ports: &Ports, kind: &str, namespace: &str, object: &str, name: Str
     let gvk = Gvk::new("source.toolkit.fluxcd.io/v1", kind);
     let resource = match target.resolve(&gvk).await {
         Ok(resource) => resource,
-        Err(_) => {
+        // The API server may be ill for a moment; only its word that there is no such kind is final.
+        Err(error @ ResolveError::Request { .. }) => {
+            return SourceSeen::Unreadable(format!("reading source '{name}': {}", chain(&error)));
+        }
+        Err(ResolveError::NoMatch(_)) => {
             return SourceSeen::Unsupported(format!(
                 "spec.sourceRef.kind {kind:?} is not installed in this cluster and not supported by this version"
             ));

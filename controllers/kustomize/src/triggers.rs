@@ -74,6 +74,7 @@ impl Triggers {
     pub fn watch_configs(
         &self,
         client: &Client,
+        namespace: Option<&str>,
         selector: &str,
         kustomizations: &Watched<Kustomization>,
         tasks: &Tasks,
@@ -85,7 +86,8 @@ impl Triggers {
             };
             reads_config(kustomization, kind, key)
         };
-        self.wakes.watch_configs(client, selector, kustomizations, reads, tasks);
+        self.wakes
+            .watch_configs(client, namespace, selector, kustomizations, reads, tasks);
     }
 }
 

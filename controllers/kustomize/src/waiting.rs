@@ -30,8 +30,47 @@ pub(crate) struct Waiting {
     pub started: Instant,
     /// What to report once it ends.
     pub applied: Applied,
+    background: Background,
+}
+
+/// Something that is waited for without a worker. Dropping it ends it.
+pub(crate) struct Background {
     outcome: Arc<Mutex<Option<Result<(), WaitError>>>>,
     stop: CancellationToken,
+}
+
+impl Background {
+    /// Begins; `trigger` is called once the outcome is there.
+    pub fn begin(
+        tasks: &Tasks,
+        name: &'static str,
+        trigger: Trigger,
+        wait: impl Future<Output = Result<(), WaitError>> + Send + 'static,
+    ) -> Self {
+        let outcome: Arc<Mutex<Option<Result<(), WaitError>>>> = Arc::default();
+        let stop = tasks.shutdown_token().child_token();
+        let (slot, stopped) = (outcome.clone(), stop.clone());
+        tasks.spawn(name, async move {
+            let result = tokio::select! {
+                _ = stopped.cancelled() => return,
+                result = wait => result,
+            };
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            trigger.fire().await;
+        });
+        Background { outcome, stop }
+    }
+
+    /// How it ended; none while it goes on.
+    pub fn outcome(&self) -> Option<Result<(), WaitError>> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 /// What was applied before waiting began.
@@ -67,24 +106,13 @@ impl Waiting {
         trigger: Trigger,
         long: Option<Trigger>,
     ) -> Self {
-        let outcome: Arc<Mutex<Option<Result<(), WaitError>>>> = Arc::default();
-        let stop = tasks.shutdown_token().child_token();
-        let (slot, stopped) = (outcome.clone(), stop.clone());
         let told_at = applied.began + PATIENCE;
-        tasks.spawn("health", async move {
-            let result = tokio::select! {
-                _ = stopped.cancelled() => return,
-                result = run_and_tell(wanted, told_at, long) => result,
-            };
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-            trigger.fire().await;
-        });
+        let background = Background::begin(tasks, "health", trigger, run_and_tell(wanted, told_at, long));
         Waiting {
             attempt,
             started: Instant::now(),
             applied,
-            outcome,
-            stop,
+            background,
         }
     }
 
@@ -95,13 +123,7 @@ impl Waiting {
 
     /// How it ended; none while it goes on.
     pub fn outcome(&self) -> Option<Result<(), WaitError>> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.stop.cancel();
+        self.background.outcome()
     }
 }
 

@@ -19,7 +19,7 @@ use nave_crds::{
 };
 use nave_net::{ProxyOptions, SecretData, TlsOptions};
 use nave_runtime::{
-    EventRecorder, Metrics, Severity, conditions::whole_seconds, events, schedule::Backoff, status as status_patch,
+    EventRecorder, Metrics, Severity, conditions::whole_seconds, schedule::Backoff, status as status_patch,
 };
 use nave_store::{Owner, PutError, Store, StoredArtifact, Verdict};
 
@@ -97,8 +97,7 @@ impl<K: Source> Common<K> {
         message: &str,
         metadata: BTreeMap<String, String>,
     ) {
-        self.events
-            .record(events::reference(object), severity, reason, message, metadata);
+        self.events.record_about(object, severity, reason, message, metadata);
     }
 
     /// Writes the draft, if it differs from what was written last.

@@ -116,7 +116,7 @@ impl<K: Source, S: Steps<K>> Reconciler<K> for SourceReconciler<K, S> {
                 if !conflict {
                     tracing::error!(kind = %K::kind(&()), object = key, error = chain(&error), "writing a source");
                 }
-                Next::After(self.common.backoff.failed(key))
+                Next::Retry(self.common.backoff.failed(key))
             }
         }
     }
@@ -199,7 +199,7 @@ impl<K: Source, S: Steps<K>> SourceReconciler<K, S> {
             Err(failure) => {
                 work.draft.failed(failure);
                 match failure.retry {
-                    Retry::Backoff => Next::After(common.backoff.failed(key.to_owned())),
+                    Retry::Backoff => Next::Retry(common.backoff.failed(key.to_owned())),
                     Retry::Waiting => Next::After(jittered(
                         common.options.requeue_dependency,
                         common.options.interval_jitter,
@@ -227,7 +227,7 @@ impl<K: Source, S: Steps<K>> SourceReconciler<K, S> {
             let reason = source_reasons::GARBAGE_COLLECTION_FAILED;
             self.common
                 .record(object, Severity::Error, reason, &message, BTreeMap::new());
-            return Ok(Next::After(self.common.backoff.failed(key.to_owned())));
+            return Ok(Next::Retry(self.common.backoff.failed(key.to_owned())));
         }
         self.steps.release(key);
         let api = self.common.api(namespace);

@@ -11,7 +11,10 @@ use std::{
 
 use kube_cel::{
     KubeCelExt,
-    cel::{Context, Program, Value as CelValue},
+    cel::{
+        Context, IdedExpr, Program, Value as CelValue,
+        common::ast::{self, EntryExpr, Expr},
+    },
 };
 use serde_json::Value;
 
@@ -181,9 +184,18 @@ impl ReadyExpression {
     /// Compiles the expression that stands at `field`.
     ///
     /// # Errors
-    /// It does not parse.
+    /// It does not parse, or speaks of a variable that is neither `self` nor `dep`: it could never be true.
     pub fn compile(expression: &str, field: impl Into<String>) -> Result<Self, CelError> {
-        Expression::compile(expression, field.into()).map(ReadyExpression)
+        let field = field.into();
+        let compiled = Expression::compile(expression, field.clone())?;
+        match compiled.unknown_variable(&["self", "dep"]) {
+            None => Ok(ReadyExpression(compiled)),
+            Some(name) => Err(CelError::Compile {
+                field,
+                expression: expression.chars().take(200).collect(),
+                problem: format!("undeclared reference to '{name}': there are self and dep"),
+            }),
+        }
     }
 
     /// Whether the dependency is ready: `self` is the dependent object, `dep` the dependency.
@@ -219,6 +231,12 @@ impl Expression {
         }
     }
 
+    /// The first variable that is none of `known`.
+    fn unknown_variable(&self, known: &[&'static str]) -> Option<&str> {
+        let mut scope: Vec<&str> = known.to_vec();
+        unknown_in(self.program.expression(), &mut scope)
+    }
+
     fn evaluate(&self, variables: &[(&str, CelValue)]) -> Result<bool, CelError> {
         let error = |problem: String| CelError::Evaluate {
             expression: self.source.clone(),
@@ -238,6 +256,74 @@ impl Expression {
             Err(_) => Err(error("cannot be evaluated".to_owned())),
         }
     }
+}
+
+/// Names that CEL itself has: its types, and what functions are called by (`optional.of`, `ip.isCanonical`).
+const OF_CEL: [&str; 27] = [
+    "base64",
+    "bool",
+    "bytes",
+    "cel",
+    "cidr",
+    "double",
+    "duration",
+    "dyn",
+    "format",
+    "google",
+    "hash",
+    "int",
+    "ip",
+    "json",
+    "jsonpatch",
+    "list",
+    "lists",
+    "map",
+    "math",
+    "null_type",
+    "optional",
+    "regex",
+    "semver",
+    "sets",
+    "string",
+    "strings",
+    "type",
+];
+
+/// The first variable of `expression` that is neither in scope nor CEL's own. Macros such as `exists` bring variables with
+/// them; the parser's own have an `@`.
+fn unknown_in<'a>(expression: &'a IdedExpr, scope: &mut Vec<&'a str>) -> Option<&'a str> {
+    let entries = |entries: &'a [ast::IdedEntryExpr]| {
+        entries.iter().flat_map(|entry| match &entry.expr {
+            EntryExpr::StructField(field) => vec![&field.value],
+            EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
+        })
+    };
+    let parts: Vec<&IdedExpr> = match &expression.expr {
+        Expr::Ident(name) => {
+            let is_known = name.starts_with('@') || scope.contains(&name.as_str()) || OF_CEL.contains(&name.as_str());
+            return (!is_known).then_some(name);
+        }
+        Expr::Comprehension(parts) => {
+            let outer = [&parts.iter_range, &parts.accu_init];
+            if let Some(unknown) = outer.into_iter().find_map(|part| unknown_in(part, scope)) {
+                return Some(unknown);
+            }
+            let depth = scope.len();
+            scope.extend([parts.iter_var.as_str(), parts.accu_var.as_str()]);
+            scope.extend(parts.iter_var2.as_deref());
+            let inner = [&parts.loop_cond, &parts.loop_step, &parts.result];
+            let unknown = inner.into_iter().find_map(|part| unknown_in(part, scope));
+            scope.truncate(depth);
+            return unknown;
+        }
+        Expr::Call(call) => call.target.iter().map(|target| &**target).chain(&call.args).collect(),
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Map(map) => entries(&map.entries).collect(),
+        Expr::Struct(fields) => entries(&fields.entries).collect(),
+        Expr::Select(select) => vec![&*select.operand],
+        Expr::Literal(_) | Expr::Unspecified => Vec::new(),
+    };
+    parts.into_iter().find_map(|part| unknown_in(part, scope))
 }
 
 fn group_of(api_version: &str) -> &str {
@@ -372,5 +458,30 @@ mod tests {
         assert!(expression.evaluate(&labelled("1"), &json!({})).is_err());
         let number = ReadyExpression::compile("1 + 1", "f").unwrap();
         assert!(number.evaluate(&json!({}), &json!({})).is_err());
+    }
+
+    #[test]
+    fn a_variable_that_nobody_sets_is_refused() {
+        for text in [
+            "self.spec.x == dep.spec.x",
+            "dep.status.conditions.exists(c, c.type == 'Ready' && c.status == self.x)",
+            "[1, 2].map(n, n + 1).all(m, m > 0) && {'a': dep.x}['a'] == 1",
+            "has(dep.status) && dep.items.filter(i, i.parts.exists(p, p == i.name)).size() > 0",
+            "type(dep.x) == int && optional.of(dep.x).hasValue()",
+        ] {
+            ReadyExpression::compile(text, "f").unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+        for (text, name) in [
+            ("status.ready", "status"),
+            ("dep.ready && dependency.ready", "dependency"),
+            ("dep.conditions.exists(c, c.x) && c.y", "c"),
+            ("dep.x == [object.y]", "object"),
+            ("{'a': that}['a']", "that"),
+            ("object.name.startsWith('x')", "object"),
+        ] {
+            let error = ReadyExpression::compile(text, "spec.dependsOn[0].readyExpr").expect_err(text);
+            let wanted = format!("undeclared reference to '{name}'");
+            assert!(error.to_string().contains(&wanted), "{error}");
+        }
     }
 }

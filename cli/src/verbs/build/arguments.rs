@@ -67,6 +67,9 @@ pub struct FluxArguments {
     /// Files that a generated kustomization.yaml leaves out, as in .gitignore; may be given several times
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     pub ignore_paths: Vec<String>,
+    /// Build in memory, which is always done: nothing is written into the directory
+    #[arg(long)]
+    pub in_memory_build: bool,
     /// Build Kustomizations among the objects too
     #[arg(short, long, requires = "local_sources")]
     pub recursive: bool,

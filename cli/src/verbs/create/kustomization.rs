@@ -36,12 +36,10 @@ pub struct Arguments {
     #[arg(long, value_name = "PATH", default_value = "./")]
     path: String,
     /// Delete objects that leave the source
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
-          action = clap::ArgAction::Set)]
+    #[arg(long)]
     prune: bool,
     /// Wait until every object is healthy
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
-          action = clap::ArgAction::Set)]
+    #[arg(long)]
     wait: bool,
     /// Wait until this object is healthy: KIND/NAME.NAMESPACE; may be given several times
     #[arg(long, value_name = "OBJECT", value_delimiter = ',', value_parser = health_check)]

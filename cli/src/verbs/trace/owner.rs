@@ -6,7 +6,7 @@ use kube::{ResourceExt, api::DynamicObject};
 
 use crate::{
     connection::Connection,
-    discovery::Discovery,
+    discovery::Lazy,
     flux_kinds::HELM_RELEASE,
     kinds::{KUSTOMIZATION, Kind},
 };
@@ -29,13 +29,13 @@ pub struct Owner {
 ///
 /// # Errors
 /// The API server refuses to show an owner.
-pub async fn owner_of(connection: &Connection, discovery: &Discovery, object: &DynamicObject) -> Result<Option<Owner>> {
+pub async fn owner_of(connection: &Connection, discovery: &Lazy<'_>, object: &DynamicObject) -> Result<Option<Owner>> {
     look(connection, discovery, object, DEEPEST).await
 }
 
 fn look<'a>(
     connection: &'a Connection,
-    discovery: &'a Discovery,
+    discovery: &'a Lazy<'_>,
     object: &'a DynamicObject,
     left: usize,
 ) -> BoxFuture<'a, Result<Option<Owner>>> {
@@ -52,7 +52,7 @@ fn look<'a>(
         }
         let namespace = object.namespace().unwrap_or_default();
         for reference in object.owner_references() {
-            let Some(known) = discovery.exact(&reference.api_version, &reference.kind) else {
+            let Some(known) = discovery.get().await?.exact(&reference.api_version, &reference.kind) else {
                 continue;
             };
             let maker = known

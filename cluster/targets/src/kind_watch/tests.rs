@@ -15,7 +15,7 @@ fn meta(name: &str, version: &str) -> ObjectMeta {
 
 fn watch() -> KindWatch {
     KindWatch {
-        shared: Arc::new(Shared(Mutex::default())),
+        shared: Arc::new(Shared::new(Arc::default())),
         task: tokio::spawn(async {}).abort_handle(),
     }
 }

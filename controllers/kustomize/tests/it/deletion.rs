@@ -7,10 +7,13 @@ use std::sync::{
 
 use anyhow::{Context, Result, ensure};
 use futures::future::BoxFuture;
-use k8s_openapi::api::{core::v1::ServiceAccount, rbac::v1::RoleBinding};
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Event, ServiceAccount},
+    rbac::v1::RoleBinding,
+};
 use kube::{
     Api,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use nave_bed::eventually;
 use nave_runtime::ports::{Permit, PrunePermits, PrunePlan};
@@ -81,6 +84,65 @@ async fn without_its_account_it_goes_and_leaves_what_it_applied() -> Result<()> 
         let events = stage.events("app").await?;
         let told = format!("ServiceAccount {ns}/deployer does not exist any more");
         ensure!(events.iter().any(|event| event.contains(&told)), "{events:?}");
+        Ok(())
+    })
+    .await?;
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_the_end_of_objects_holds_no_worker() -> Result<()> {
+    let mut setup = Setup::default();
+    setup.options.concurrent = 1;
+    let stage = Stage::start_with("no-worker", setup).await?;
+    let ns = stage.namespace.clone();
+    let held = config(&ns, "held", "1").replace("metadata:\n", "metadata:\n  finalizers: [example.com/held]\n");
+    stage
+        .publish("1", &[("app/h.yaml", held), ("other/o.yaml", config(&ns, "o", "1"))])
+        .await?;
+    stage
+        .apply("app", json!({"deletionPolicy": "WaitForTermination", "timeout": "10m"}))
+        .await?;
+    stage.ready("app", "1").await?;
+    stage.delete("app").await?;
+    let configs: Api<ConfigMap> = Api::namespaced(stage.client.clone(), &ns);
+    eventually(DEADLINE, "the object is being deleted", || async {
+        let held = configs.get("held").await?;
+        ensure!(held.metadata.deletion_timestamp.is_some(), "not yet");
+        Ok(())
+    })
+    .await?;
+    stage.apply("other", json!({})).await?;
+    stage.ready("other", "1").await?;
+    assert!(stage.kustomizations().get_opt("app").await?.is_some());
+    let release = json!({"metadata": {"finalizers": null}});
+    configs
+        .patch("held", &PatchParams::default(), &Patch::Merge(release))
+        .await?;
+    stage.gone("app").await?;
+    // What was told is told of the revision that was applied last.
+    let events: Api<Event> = Api::namespaced(stage.client.clone(), &ns);
+    eventually(DEADLINE, "the deletion is told", || async {
+        let events = events.list(&ListParams::default()).await?;
+        let told = format!("ConfigMap/{ns}/held deleted");
+        let event = events
+            .items
+            .into_iter()
+            .find(|event| event.message.as_deref() == Some(&told));
+        let annotations = event.context("not yet")?.metadata.annotations.unwrap_or_default();
+        let revision = annotations.get("kustomize.toolkit.fluxcd.io/revision");
+        ensure!(
+            revision.is_some_and(|revision| revision == "main@sha1:1"),
+            "{annotations:?}"
+        );
+        Ok(())
+    })
+    .await?;
+    // Nor do its measures come back.
+    eventually(DEADLINE, "its series are gone", || async {
+        let shown = stage.metrics();
+        let mut left = shown.lines().filter(|line| line.contains("name=\"app\""));
+        ensure!(left.next().is_none(), "{shown}");
         Ok(())
     })
     .await?;

@@ -14,6 +14,7 @@ use kube::{
 };
 use nave_bed::{ApiFault, ApiProxy, eventually};
 use nave_crds::source::GitRepository;
+use nave_runtime::Conditions;
 use serde_json::json;
 
 use crate::stage::{DEADLINE, Setup, Stage, config};
@@ -67,6 +68,58 @@ async fn an_api_server_that_refuses_delays_only_who_needs_it() -> Result<()> {
         stage.ready("app", revision).await?;
         stage.ready("other", revision).await?;
     }
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_could_not_be_written_is_written_soon() -> Result<()> {
+    let mut stage = Stage::idle("unwritten").await?;
+    let ns = stage.namespace.clone();
+    let proxy = ApiProxy::start(stage.client.clone()).await?;
+    stage.through = Some(proxy.client()?);
+    stage.run(Setup::default());
+    stage.publish("1", &[("good/a.yaml", config(&ns, "a", "1"))]).await?;
+    proxy.set(vec![ApiFault {
+        method: "PATCH",
+        part: "/status",
+        status: 403,
+    }]);
+    // Both would be looked at again in an hour, or never.
+    stage.apply("good", json!({})).await?;
+    stage.apply("stalled", json!({"ignore": [{"paths": ["spec"]}]})).await?;
+    eventually(DEADLINE, "the faults were met", || async {
+        ensure!(proxy.met() >= 4, "not yet");
+        Ok(())
+    })
+    .await?;
+    proxy.set(Vec::new());
+    stage.ready("good", "1").await?;
+    stage.failed("stalled", "BuildFailed").await?;
+    assert!(stage.status("stalled").await?.conditions.is_true("Stalled"));
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kinds_that_cannot_be_asked_for_stall_nobody() -> Result<()> {
+    let mut stage = Stage::idle("discovery").await?;
+    let ns = stage.namespace.clone();
+    let proxy = ApiProxy::start(stage.client.clone()).await?;
+    stage.through = Some(proxy.client()?);
+    let mut setup = Setup::default();
+    setup.options.gates.direct_source_fetch = true;
+    stage.run(setup);
+    stage.publish("1", &[("app/a.yaml", config(&ns, "a", "1"))]).await?;
+    proxy.set(vec![ApiFault {
+        method: "GET",
+        part: "/apis/source.toolkit.fluxcd.io",
+        status: 500,
+    }]);
+    stage.apply("app", json!({"retryInterval": "2s"})).await?;
+    let message = stage.failed("app", "ArtifactFailed").await?;
+    assert!(message.contains("reading source"), "{message}");
+    assert!(stage.status("app").await?.conditions.get_condition("Stalled").is_none());
+    proxy.set(Vec::new());
+    stage.ready("app", "1").await?;
     stage.stop().await
 }
 

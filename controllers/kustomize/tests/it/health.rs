@@ -150,3 +150,17 @@ async fn jobs_that_are_deleted_after_their_end_are_done() -> Result<()> {
     }
     stage.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_does_not_wait_for_itself() -> Result<()> {
+    let stage = Stage::start("itself").await?;
+    let ns = stage.namespace.clone();
+    stage.publish("1", &[("app/a.yaml", config(&ns, "a", "1"))]).await?;
+    // Without a namespace its own is meant.
+    let itself = json!({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "name": "app"});
+    stage
+        .apply("app", json!({"healthChecks": [itself], "timeout": "10m"}))
+        .await?;
+    stage.ready("app", "1").await?;
+    stage.stop().await
+}

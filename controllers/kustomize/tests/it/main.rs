@@ -1,6 +1,7 @@
 //! Kustomizations against a real API server. One control plane is shared; every test has a namespace and a reconciler of its own.
 
 mod bases;
+mod by_interval;
 mod changes;
 mod cost;
 mod decryption;
@@ -17,6 +18,7 @@ mod moving;
 mod outage;
 mod refusals;
 mod remote;
+mod slow_sources;
 mod soak;
 mod stage;
 mod wakes;

@@ -49,6 +49,43 @@ async fn what_this_version_does_not_do_stalls() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn external_artifacts_need_their_gate() -> Result<()> {
+    let mut setup = Setup::default();
+    setup.options.gates.external_artifact = false;
+    let stage = Stage::start_with("gate", setup).await?;
+    let ns = stage.namespace.clone();
+    stage
+        .apply(
+            "app",
+            json!({"sourceRef": {"kind": "ExternalArtifact", "name": "made"}}),
+        )
+        .await?;
+    let message = stage.failed("app", "AccessDenied").await?;
+    assert_eq!(
+        message,
+        format!("can't access 'ExternalArtifact/{ns}/made', ExternalArtifact feature gate is disabled")
+    );
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revision_is_attempted_once_its_path_is_there() -> Result<()> {
+    let stage = Stage::start("attempted").await?;
+    let ns = stage.namespace.clone();
+    stage.publish("1", &[("app/a.yaml", config(&ns, "a", "1"))]).await?;
+    let cluster = json!({"kubeConfig": {"secretRef": {"name": "nowhere"}}});
+    stage.apply("app", cluster.clone()).await?;
+    stage.failed("app", "ReconciliationFailed").await?;
+    assert_eq!(stage.status("app").await?.last_attempted_revision, "main@sha1:1");
+    // What is wrong with the artifact is said before what is wrong with the cluster.
+    stage.apply("missing", cluster).await?;
+    let message = stage.failed("missing", "ArtifactFailed").await?;
+    assert!(message.contains("path not found"), "{message}");
+    assert_eq!(stage.status("missing").await?.last_attempted_revision, "");
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_missing_is_named_and_comes_later() -> Result<()> {
     let stage = Stage::start("missing").await?;
     let ns = stage.namespace.clone();

@@ -18,7 +18,7 @@ use nave_crds::{
     reasons::generator as reasons,
 };
 use nave_runtime::{
-    EventRecorder, Metrics, Next, Reconciler, Severity, Watched, events, finalizer,
+    EventRecorder, Metrics, Next, Reconciler, Severity, Watched, finalizer,
     schedule::{Backoff, jittered},
     status as status_patch,
 };
@@ -103,7 +103,7 @@ impl Reconciler<ArtifactGenerator> for Generators {
                 if !conflict {
                     tracing::error!(object = key, error = chain(&error), "writing an ArtifactGenerator");
                 }
-                Next::After(self.backoff.failed(key))
+                Next::Retry(self.backoff.failed(key))
             }
         }
     }
@@ -132,7 +132,7 @@ impl Generators {
 
     fn record(&self, object: &ArtifactGenerator, severity: Severity, reason: &str, message: &str) {
         self.events
-            .record(events::reference(object), severity, reason, message, BTreeMap::new());
+            .record_about(object, severity, reason, message, BTreeMap::new());
     }
 
     async fn handle(&self, object: Arc<ArtifactGenerator>, key: &str) -> Result<Next, End> {
@@ -200,7 +200,7 @@ impl Generators {
             }
             Err(Failed::Again(reason, message)) => {
                 work.draft.failed(reason, &message);
-                (reason, message, Next::After(self.backoff.failed(key.to_owned())))
+                (reason, message, Next::Retry(self.backoff.failed(key.to_owned())))
             }
         };
         self.record(object, Severity::Error, reason, &message);
@@ -399,7 +399,7 @@ impl Generators {
         let inventory = object.status.clone().unwrap_or_default().inventory;
         if let Err(problem) = self.remove_orphans(object, &inventory, &[]).await {
             self.record(object, Severity::Error, reasons::RECONCILIATION_FAILED, &problem);
-            return Ok(Next::After(self.backoff.failed(key.to_owned())));
+            return Ok(Next::Retry(self.backoff.failed(key.to_owned())));
         }
         finalizer::remove(api, object, finalizers::GENERATOR, managers::WATCHER).await?;
         self.forget(key);
