@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::ProtocolError;
 use crate::digest::Digest;
 use crate::map::{Content, Item, ItemMap};
