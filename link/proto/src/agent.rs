@@ -398,7 +398,11 @@ impl Session {
 
     /// The owner has dealt with a desired item. `false` when no such item waits.
     pub fn settle(&mut self, version: u64, result: Result<(), ItemFailure>, maps: &mut Maps<'_>) -> bool {
-        self.desired.settle(maps.desired, version, result)
+        let Some(next) = self.desired.settle(maps.desired, version, result) else {
+            return false;
+        };
+        self.take_step(next);
+        true
     }
 
     /// Asks for a new certificate. `false` when the mode does not allow it or an answer is still awaited.

@@ -358,7 +358,11 @@ impl Session {
 
     /// The owner has dealt with a status item. `false` when no such item waits.
     pub fn settle(&mut self, version: u64, result: Result<(), ItemFailure>, maps: &mut Maps<'_>) -> bool {
-        self.status.settle(maps.status, version, result)
+        let Some(next) = self.status.settle(maps.status, version, result) else {
+            return false;
+        };
+        self.take_step(next);
+        true
     }
 
     /// The hub's word on a plan. `false` when the control stream is not being read, or the mode forbids permits.

@@ -1,6 +1,6 @@
 //! The receiving end of one map in one session.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -17,6 +17,8 @@ use crate::wire::{
 /// Most answers that wait to be sent: an honest sender has at most 64 items and 8 tree requests without an answer, and a
 /// later version may have some more. Without a limit, a peer that sends and never reads would fill the memory.
 const REPLIES: usize = 128;
+/// Most items that are not settled: an honest sender has at most 64 without an acknowledgement.
+const IN_HAND: usize = 128;
 
 /// An item to be taken. The owner of the replica stores it and then settles it.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,14 +80,45 @@ pub(crate) struct Receiver {
     /// Whether the snapshot was asked for since the last heartbeat.
     asked: bool,
     replies: VecDeque<StateBody>,
-    unsettled: Option<Unsettled>,
+    /// What the owner has in hand, by version. Different items are dealt with side by side.
+    unsettled: BTreeMap<u64, Unsettled>,
+    /// What came for an item that is in hand: its turn is when that is settled.
+    waiting: VecDeque<Incoming>,
+}
+
+#[derive(Debug)]
+enum Incoming {
+    Put(ItemPut),
+    Delete(ItemDelete),
 }
 
 #[derive(Debug)]
 struct Unsettled {
     key: Key,
-    version: u64,
     put: Option<(Digest, String)>,
+}
+
+impl Incoming {
+    fn key(&self) -> &str {
+        match self {
+            Incoming::Put(put) => &put.key,
+            Incoming::Delete(delete) => &delete.key,
+        }
+    }
+
+    fn version(&self) -> u64 {
+        match self {
+            Incoming::Put(put) => put.version,
+            Incoming::Delete(delete) => delete.version,
+        }
+    }
+
+    fn message(&self) -> &'static str {
+        match self {
+            Incoming::Put(_) => "ItemPut",
+            Incoming::Delete(_) => "ItemDelete",
+        }
+    }
 }
 
 impl ItemFailure {
@@ -106,7 +139,8 @@ impl Receiver {
             snapshot: None,
             asked: false,
             replies: VecDeque::new(),
-            unsettled: None,
+            unsettled: BTreeMap::new(),
+            waiting: VecDeque::new(),
         }
     }
 
@@ -164,8 +198,39 @@ impl Receiver {
 
     /// Deals with an item: what is already held is acknowledged, what cannot be right fails, the rest is for the owner.
     pub(crate) fn handle_put(&mut self, replica: &Replica, put: ItemPut) -> Result<Option<Step>, ProtocolError> {
-        self.expect_read("ItemPut")?;
-        self.expect_settled("ItemPut")?;
+        self.handle(replica, Incoming::Put(put))
+    }
+
+    /// The same of a deletion.
+    pub(crate) fn handle_delete(
+        &mut self,
+        replica: &Replica,
+        delete: ItemDelete,
+    ) -> Result<Option<Step>, ProtocolError> {
+        self.handle(replica, Incoming::Delete(delete))
+    }
+
+    fn handle(&mut self, replica: &Replica, incoming: Incoming) -> Result<Option<Step>, ProtocolError> {
+        let (message, key, version) = (incoming.message(), incoming.key(), incoming.version());
+        self.expect_read(message)?;
+        self.expect_room(message, version)?;
+        // What is held is known only when what came before it is settled.
+        let is_in_hand = self.unsettled.values().any(|other| *other.key == *key);
+        if is_in_hand || self.waiting.iter().any(|other| other.key() == key) {
+            self.waiting.push_back(incoming);
+            return Ok(None);
+        }
+        Ok(self.take(replica, incoming))
+    }
+
+    fn take(&mut self, replica: &Replica, incoming: Incoming) -> Option<Step> {
+        match incoming {
+            Incoming::Put(put) => self.take_put(replica, put),
+            Incoming::Delete(delete) => self.take_delete(replica, delete),
+        }
+    }
+
+    fn take_put(&mut self, replica: &Replica, put: ItemPut) -> Option<Step> {
         let ItemPut {
             key,
             version,
@@ -205,35 +270,29 @@ impl Receiver {
         };
         if let Err(failure) = checked {
             self.acknowledge(&key, version, Err(failure));
-            return Ok(None);
+            return None;
         }
         if replica.get(&key).is_some_and(|held| held.digest == actual) {
             self.acknowledge(&key, version, Ok(()));
-            return Ok(None);
+            return None;
         }
         let key = shared_text(&key);
-        self.unsettled = Some(Unsettled {
+        let unsettled = Unsettled {
             key: key.clone(),
-            version,
             put: Some((actual, owner.uid.clone())),
-        });
-        Ok(Some(Step::Put(IncomingPut {
+        };
+        self.unsettled.insert(version, unsettled);
+        Some(Step::Put(IncomingPut {
             key,
             version,
             owner,
             payload,
             digest: actual,
             salt,
-        })))
+        }))
     }
 
-    pub(crate) fn handle_delete(
-        &mut self,
-        replica: &Replica,
-        delete: ItemDelete,
-    ) -> Result<Option<Step>, ProtocolError> {
-        self.expect_read("ItemDelete")?;
-        self.expect_settled("ItemDelete")?;
+    fn take_delete(&mut self, replica: &Replica, delete: ItemDelete) -> Option<Step> {
         let ItemDelete {
             key,
             version,
@@ -255,7 +314,7 @@ impl Receiver {
                 "its cause or policy is not known to this version",
             );
             self.acknowledge(&key, version, Err(failure));
-            return Ok(None);
+            return None;
         };
         match replica.get(&key) {
             None => self.acknowledge(&key, version, Ok(())),
@@ -268,29 +327,33 @@ impl Receiver {
             }
             Some(_) => {
                 let key = shared_text(&key);
-                self.unsettled = Some(Unsettled {
+                let unsettled = Unsettled {
                     key: key.clone(),
-                    version,
                     put: None,
-                });
-                return Ok(Some(Step::Delete(IncomingDelete {
+                };
+                self.unsettled.insert(version, unsettled);
+                return Some(Step::Delete(IncomingDelete {
                     key,
                     version,
                     owner,
                     cause,
                     policy,
                     change_id,
-                })));
+                }));
             }
         }
-        Ok(None)
+        None
     }
 
-    /// The owner has dealt with the item: only now is it held (or gone), and acknowledged.
-    pub(crate) fn settle(&mut self, replica: &mut Replica, version: u64, result: Result<(), ItemFailure>) -> bool {
-        let Some(Unsettled { key, put, .. }) = self.unsettled.take_if(|unsettled| unsettled.version == version) else {
-            return false;
-        };
+    /// The owner has dealt with the item: only now is it held (or gone), and acknowledged. Answers what came for the same
+    /// item meanwhile, if that is for the owner too; `None` when no such item was in hand.
+    pub(crate) fn settle(
+        &mut self,
+        replica: &mut Replica,
+        version: u64,
+        result: Result<(), ItemFailure>,
+    ) -> Option<Option<Step>> {
+        let Unsettled { key, put } = self.unsettled.remove(&version)?;
         if result.is_ok() {
             match put {
                 Some((digest, owner_uid)) => replica.insert(&key, digest, &owner_uid),
@@ -298,7 +361,20 @@ impl Receiver {
             }
         }
         self.acknowledge(&key, version, result);
-        true
+        Some(self.take_next(replica, &key))
+    }
+
+    fn take_next(&mut self, replica: &Replica, key: &str) -> Option<Step> {
+        while let Some(at) = self.waiting.iter().position(|incoming| incoming.key() == key) {
+            let step = self
+                .waiting
+                .remove(at)
+                .and_then(|incoming| self.take(replica, incoming));
+            if step.is_some() {
+                return step;
+            }
+        }
+        None
     }
 
     /// A heartbeat passed: a snapshot that nobody has asked about since the last one is not kept.
@@ -316,14 +392,16 @@ impl Receiver {
         Err(ProtocolError::Unexpected { message, why })
     }
 
-    fn expect_settled(&self, message: &'static str) -> Result<(), ProtocolError> {
-        match &self.unsettled {
-            None => Ok(()),
-            Some(_) => Err(ProtocolError::Unexpected {
-                message,
-                why: "this end has not settled the item before it",
-            }),
+    fn expect_room(&self, message: &'static str, version: u64) -> Result<(), ProtocolError> {
+        let unexpected = |why| Err(ProtocolError::Unexpected { message, why });
+        let is_there = |incoming: &Incoming| incoming.version() == version;
+        if self.unsettled.contains_key(&version) || self.waiting.iter().any(is_there) {
+            return unexpected("an item of that version is in hand");
         }
+        if self.unsettled.len() + self.waiting.len() >= IN_HAND {
+            return unexpected("too many before it are not settled");
+        }
+        Ok(())
     }
 
     fn acknowledge(&mut self, key: &str, version: u64, result: Result<(), ItemFailure>) {

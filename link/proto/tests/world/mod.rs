@@ -100,6 +100,8 @@ pub struct AgentEnd {
     pub boot_seq: u64,
     pub session_seq: u64,
     pub effects: usize,
+    /// Items of the session that are not carried out yet.
+    in_hand: Vec<agent::Event>,
     pub in_sync: bool,
     pub mode: Option<Mode>,
     /// Its key, certificate and roots.
@@ -150,6 +152,7 @@ impl World {
                 boot_seq: 1,
                 session_seq: 0,
                 effects: 0,
+                in_hand: Vec::new(),
                 in_sync: false,
                 mode: None,
                 me: Me::new(),
@@ -273,6 +276,7 @@ impl World {
         self.hub.session = None;
         self.agent.session = None;
         self.agent.mode = None;
+        self.agent.in_hand.clear();
         self.wires = Wires::default();
     }
 
@@ -350,13 +354,14 @@ impl World {
 
     /// Lets one random thing happen. `false` when nothing can happen before the clock moves.
     pub fn step(&mut self) -> bool {
-        let first = self.rng.random_range(0..6);
-        (0..6).any(|offset| match (first + offset) % 6 {
+        let first = self.rng.random_range(0..7);
+        (0..7).any(|offset| match (first + offset) % 7 {
             0 => self.deliver(Wire::ControlUp),
             1 => self.deliver(Wire::ControlDown),
             2 => self.deliver(Wire::StateUp),
             3 => self.deliver(Wire::StateDown),
             4 => self.pump_hub(),
+            5 => self.carry_out(),
             _ => self.pump_agent(),
         })
     }
@@ -504,8 +509,23 @@ impl World {
     fn agent_events(&mut self) {
         let now = self.now;
         while let Some(event) = self.agent.session.as_mut().and_then(agent::Session::poll_event) {
-            self.agent.on_event(now, event, &self.hub.retired);
+            match event {
+                agent::Event::Put(_) | agent::Event::Delete(_) => self.agent.in_hand.push(event),
+                event => self.agent.on_event(now, event, &self.hub.retired),
+            }
         }
+    }
+
+    /// The agent is done with one of the items that it has in hand, in whatever order they came.
+    fn carry_out(&mut self) -> bool {
+        if self.agent.in_hand.is_empty() {
+            return false;
+        }
+        let at = self.rng.random_range(0..self.agent.in_hand.len());
+        let item = self.agent.in_hand.swap_remove(at);
+        self.agent.on_event(self.now, item, &self.hub.retired);
+        self.agent_events();
+        true
     }
 
     // ---- what must hold ----

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
 use nave_proto::agent::{Event, Opening, Session};
 use nave_proto::wire::{self, LinkProfile, LiveBody, Mode, Welcome};
-use nave_proto::{Close, CloseCode, FEATURE_DICTIONARIES, FEATURE_METERED, ItemFailure, Now, StreamKind};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use nave_proto::{Close, CloseCode, FEATURE_DICTIONARIES, FEATURE_METERED, Now, StreamKind};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -24,6 +25,9 @@ use crate::clock::wait_until;
 use crate::connection::{Connection, LinkError, RecvStream, SendStream, Transport};
 use crate::driver::{Endless, FINISH, Stop, finishing, next_frame};
 use crate::hub::SessionEnd;
+
+/// Items that are dealt with side by side: one with large files delays no other. Each may hold its files in memory.
+const AT_ONCE: usize = 4;
 
 /// Live reads that are served at once; as many as the connection lets the hub open.
 const LIVE_READS: usize = 16;
@@ -185,19 +189,64 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
             () = ending.cancelled() => return Err(Stop::Ending),
             Ok(stream) = stream => stream,
         };
-        loop {
-            let frame = next_frame(&mut stream, ending).await?;
-            let events = self.runner.handle.with(|maps| {
-                let mut session = self.session();
-                session
-                    .handle_state(self.now(), frame, maps)
-                    .map(|()| drain(&mut session))
-            })?;
-            self.wake();
-            for event in events {
-                self.answer(event).await?;
+        let (turns, mut in_hand) = (Semaphore::new(AT_ONCE), FuturesUnordered::new());
+        let stop = loop {
+            let events = tokio::select! {
+                Some(events) = in_hand.next() => Ok(events),
+                frame = next_frame(&mut stream, ending) => frame.and_then(|frame| self.hear_state(frame)),
+            };
+            let (items, others): (Vec<Event>, Vec<Event>) = match events {
+                Ok(events) => events.into_iter().partition(is_item),
+                Err(stop) => break stop,
+            };
+            if let Err(stop) = self.answer_all(others).await {
+                break stop;
             }
+            in_hand.extend(items.into_iter().map(|item| self.carry_out(item, &turns)));
+        };
+        // What was begun is finished; what was not comes again in the next session.
+        turns.close();
+        while in_hand.next().await.is_some() {}
+        Err(stop)
+    }
+
+    fn hear_state(&self, frame: Bytes) -> Result<Vec<Event>, Stop> {
+        let events = self.runner.handle.with(|maps| {
+            let mut session = self.session();
+            session
+                .handle_state(self.now(), frame, maps)
+                .map(|()| drain(&mut session))
+        })?;
+        self.wake();
+        Ok(events)
+    }
+
+    async fn answer_all(&self, events: Vec<Event>) -> Result<(), Stop> {
+        for event in events {
+            self.answer(event).await?;
         }
+        Ok(())
+    }
+
+    /// Deals with an item when its turn comes, beside others: one that takes long delays none. Answers what came for the
+    /// same item meanwhile.
+    async fn carry_out(&self, item: Event, turns: &Semaphore) -> Vec<Event> {
+        let Ok(_turn) = turns.acquire().await else {
+            return Vec::new(); // the session is ending
+        };
+        let handler = &*self.runner.handler;
+        let (version, result) = match item {
+            Event::Put(item) => (item.version, handler.put(item).await),
+            Event::Delete(item) => (item.version, handler.delete(item).await),
+            _ => return Vec::new(),
+        };
+        let events = self.runner.handle.with(|maps| {
+            let mut session = self.session();
+            session.settle(version, result, maps);
+            drain(&mut session)
+        });
+        self.wake();
+        events
     }
 
     async fn write_control(&self, stream: &mut SendStream, changed: &mut watch::Receiver<()>) -> Endless {
@@ -416,16 +465,6 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
     async fn answer(&self, event: Event) -> Result<(), Stop> {
         let handler = &*self.runner.handler;
         match event {
-            Event::Put(item) => {
-                let version = item.version;
-                let result = handler.put(item).await;
-                self.settle(version, result);
-            }
-            Event::Delete(item) => {
-                let version = item.version;
-                let result = handler.delete(item).await;
-                self.settle(version, result);
-            }
             Event::Checkpoint(checkpoint) => handler.checkpoint(checkpoint).await.map_err(|error| {
                 let error: &dyn std::error::Error = &*error;
                 warn!(error, "storing the hub's checkpoint failed");
@@ -503,12 +542,6 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
         }
     }
 
-    fn settle(&self, version: u64, result: Result<(), ItemFailure>) {
-        self.runner
-            .handle
-            .with(|maps| self.session().settle(version, result, maps));
-    }
-
     fn now(&self) -> Now {
         self.runner.options.dial.clock.now()
     }
@@ -530,6 +563,11 @@ async fn until(at: Option<tokio::time::Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether it is for the handler and takes as long as the cluster takes.
+fn is_item(event: &Event) -> bool {
+    matches!(event, Event::Put(_) | Event::Delete(_))
 }
 
 fn drain(session: &mut Session) -> Vec<Event> {

@@ -601,3 +601,25 @@ async fn many_changes_of_one_row_end_with_the_last() {
     agent.stop().await;
     hub.shut().await;
 }
+
+#[tokio::test]
+async fn an_item_that_takes_long_delays_no_other_and_keeps_its_own_order() {
+    let (hub, agent) = joined().await;
+    hub.put("eu-1", "large", "slow");
+    eventually("the large one is on its way", || {
+        hub.with("eu-1", |cluster| cluster.link.desired(|desired| desired.len() == 1))
+    })
+    .await;
+    hub.put("eu-1", "apps", "one");
+    eventually("the other has arrived", || agent.holds("apps", "one")).await;
+    hub.delete("eu-1", "apps");
+    hub.put("eu-1", "large", "small");
+    eventually("the other is gone again", || !agent.holds("apps", "one")).await;
+    assert!(
+        !agent.holds("large", "small"),
+        "what came later for the item waits for its turn"
+    );
+    agent.state.slow.notify_one();
+    eventually("the item is as it was said last", || agent.holds("large", "small")).await;
+    assert_eq!(agent.effects(), ["put apps", "delete apps", "put large", "put large"]);
+}

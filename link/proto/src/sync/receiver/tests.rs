@@ -145,33 +145,77 @@ fn deletes() {
     );
 }
 
+fn numbered(version: u64, put: ItemPut) -> ItemPut {
+    ItemPut { version, ..put }
+}
+
 #[test]
 fn an_item_is_held_when_it_is_settled_and_not_before() {
     let (mut receiver, mut replica) = (Receiver::new(SET, 100), replica());
-    assert!(
-        receiver
-            .handle_put(&replica, put("new", "1", "x"))
-            .expect("in order")
-            .is_some()
-    );
-    assert!(replica.get("new").is_none());
-    assert!(
-        receiver.handle_put(&replica, put("more", "1", "x")).is_err(),
-        "one at a time"
-    );
-    assert!(!receiver.settle(&mut replica, 6, Ok(())), "another version");
-    assert!(receiver.settle(&mut replica, 7, Ok(())));
+    let first = receiver.handle_put(&replica, put("new", "1", "x")).expect("in order");
+    assert!(first.is_some() && replica.get("new").is_none());
+    assert_eq!(receiver.settle(&mut replica, 6, Ok(())), None, "another version");
+    assert_eq!(receiver.settle(&mut replica, 7, Ok(())), Some(None));
     assert!(replica.get("new").is_some());
-    assert!(!receiver.settle(&mut replica, 7, Ok(())), "settled already");
+    assert_eq!(receiver.settle(&mut replica, 7, Ok(())), None, "settled already");
 
-    assert!(
-        receiver
-            .handle_put(&replica, put("bad", "1", "x"))
-            .expect("in order")
-            .is_some()
-    );
-    assert!(receiver.settle(&mut replica, 7, Err(ItemFailure::new(FailCode::Denied, "no"))));
+    let bad = receiver.handle_put(&replica, put("bad", "1", "x")).expect("in order");
+    assert!(bad.is_some());
+    let refusal = Err(ItemFailure::new(FailCode::Denied, "no"));
+    assert_eq!(receiver.settle(&mut replica, 7, refusal), Some(None));
     assert!(replica.get("bad").is_none());
+}
+
+#[test]
+fn different_items_are_in_hand_side_by_side_and_one_item_in_order() {
+    let (mut receiver, mut replica) = (Receiver::new(SET, 100), replica());
+    let mut hear = |receiver: &mut Receiver, replica: &Replica, version, key, payload| {
+        let step = receiver.handle_put(replica, numbered(version, put(key, "1", payload)));
+        step.expect("in order").map(|_| version)
+    };
+    assert_eq!(hear(&mut receiver, &replica, 1, "held", "y"), Some(1));
+    assert_eq!(hear(&mut receiver, &replica, 2, "other", "x"), Some(2));
+    // What it was, sent again before the change is settled: not held any more when its turn comes.
+    assert_eq!(hear(&mut receiver, &replica, 3, "held", "x"), None);
+    assert_eq!(hear(&mut receiver, &replica, 4, "held", "z"), None);
+    assert!(receiver.poll().is_none(), "nothing is acknowledged yet");
+    assert_eq!(receiver.settle(&mut replica, 2, Ok(())), Some(None));
+    let next = receiver.settle(&mut replica, 1, Ok(())).expect("it was in hand");
+    assert!(matches!(next, Some(Step::Put(put)) if put.version == 3));
+    let failed = Err(ItemFailure::new(FailCode::Internal, "later"));
+    let next = receiver.settle(&mut replica, 3, failed).expect("it was in hand");
+    assert!(matches!(next, Some(Step::Put(put)) if put.version == 4));
+    assert_eq!(receiver.settle(&mut replica, 4, Ok(())), Some(None));
+}
+
+#[test]
+fn a_deletion_behind_a_put_of_its_item_is_not_taken_for_done() {
+    let (mut receiver, mut replica) = (Receiver::new(SET, 100), replica());
+    let put = receiver.handle_put(&replica, numbered(1, put("new", "1", "x")));
+    assert!(put.expect("in order").is_some());
+    let gone = receiver.handle_delete(&replica, delete("new", "1")).expect("in order");
+    assert!(gone.is_none() && receiver.poll().is_none());
+    let next = receiver.settle(&mut replica, 1, Ok(())).expect("it was in hand");
+    assert!(matches!(next, Some(Step::Delete(delete)) if delete.version == 7));
+}
+
+#[test]
+fn what_is_in_hand_is_bounded() {
+    let (mut receiver, replica) = (Receiver::new(SET, 100), replica());
+    for number in 0..IN_HAND as u64 {
+        let put = numbered(number, put(&format!("key-{}", number / 2), "1", "x"));
+        receiver.handle_put(&replica, put).expect("there is room");
+    }
+    let more = receiver.handle_put(&replica, numbered(1000, put("more", "1", "x")));
+    assert!(matches!(more, Err(ProtocolError::Unexpected { .. })));
+    let (mut receiver, again) = (Receiver::new(SET, 100), put("again", "1", "x"));
+    receiver
+        .handle_put(&replica, put("one", "1", "x"))
+        .expect("there is room");
+    assert!(
+        receiver.handle_put(&replica, again).is_err(),
+        "a version names one item"
+    );
 }
 
 #[test]

@@ -15,6 +15,7 @@ use nave_quic::{
     AgentEnd, AgentHandle, AgentHandler, AgentIdentity, AgentNote, AgentOptions, BackoffOptions, Carriers, DialOptions,
     Gather, IdentityStore, JoinError, JoinOptions, Joined, LiveSink, StoreError, Transport, agent, join,
 };
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +46,8 @@ pub struct AgentState {
     pub is_old: AtomicBool,
     /// Endless reads that are being served.
     pub endless: AtomicUsize,
+    /// Lets one slow item go on.
+    pub slow: Notify,
 }
 
 /// Counts an endless read while it is served.
@@ -203,6 +206,10 @@ impl AgentHandler for AgentState {
     async fn put(&self, item: IncomingPut) -> Result<(), ItemFailure> {
         if item.payload.starts_with(b"poison") {
             return Err(ItemFailure::new(FailCode::Malformed, "poison"));
+        }
+        if item.payload.starts_with(b"slow") {
+            // Until the test says so.
+            self.slow.notified().await;
         }
         self.effects
             .lock()
