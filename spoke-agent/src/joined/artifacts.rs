@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use bytes::Bytes;
@@ -39,91 +39,126 @@ pub struct Before<'a> {
     pub dictionary: &'a (dyn Fn(&[u8]) -> Option<Bytes> + Sync),
 }
 
-/// By item key: the manifest and the files that it makes.
-type Recent = HashMap<String, (Manifest, Arc<FileTree>)>;
+/// A manifest and the files that it makes.
+struct Whole {
+    digest: Vec<u8>,
+    manifest: Manifest,
+    tree: Arc<FileTree>,
+}
 
-/// What was put together lately, so that the next revision costs only what changed.
+/// What was put together lately, so that the next revision costs only what changed, and items of one source share its
+/// files.
 #[derive(Clone, Default)]
 pub struct Assembled {
-    recent: Arc<Mutex<Recent>>,
+    /// By item key.
+    recent: Arc<Mutex<HashMap<String, Arc<Whole>>>>,
+    /// Who is at a manifest, by its digest.
+    turns: Arc<Mutex<HashMap<Vec<u8>, Weak<tokio::sync::Mutex<()>>>>>,
 }
 
 impl Assembled {
     /// The files of manifest `digest`, for item `key`.
     pub async fn tree(&self, key: &str, digest: &[u8], fetch: &dyn Fetch) -> Result<Arc<FileTree>, Refusal> {
-        let failed = |message: String| Refusal {
-            reason: "ArtifactFailed",
-            message,
-        };
-        let before = self
-            .recent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .cloned();
-        if let Some((manifest, tree)) = &before
-            && manifest.digest().bytes() == digest
-        {
-            return Ok(tree.clone());
+        // Items of one source come together: the first fetches, the others wait for it.
+        let turn = self.turn_at(digest);
+        let _turn = turn.lock().await;
+        if let Some(tree) = self.known(key, digest) {
+            return Ok(tree);
         }
-        let manifest = read(fetch.manifest(digest).await.map_err(failed)?).map_err(failed)?;
-        if manifest.digest().bytes() != digest {
-            return Err(failed("the manifest is not the one that the item names".to_owned()));
-        }
-        let limits = Limits::default();
-        manifest
-            .check(&limits)
-            .map_err(|error| failed(format!("the manifest is not sound: {error}")))?;
-        let mut chunks: HashMap<Digest, Arc<[u8]>> = HashMap::new();
-        let mut missing = Vec::new();
-        let known = before
-            .as_ref()
-            .map(|(manifest, tree)| (ChunkIndex::new(manifest), tree));
-        for chunk in manifest.chunks() {
-            match known.as_ref().and_then(|(index, tree)| index.read(tree, &chunk.digest)) {
-                Some(bytes) => {
-                    chunks.insert(chunk.digest, bytes.into());
-                }
-                None => missing.push(chunk.digest),
-            }
-        }
-        // A chunk that changed is mostly like what is held in its place.
-        let (places, former) = (
-            ChunkIndex::new(&manifest),
-            before.as_ref().map(|(manifest, _)| manifest.digest()),
-        );
-        let dictionary = |chunk: &[u8]| {
-            let (_, tree) = before.as_ref()?;
-            let chunk = Digest::Sha256(chunk.try_into().ok()?);
-            places.dictionary(&chunk, tree).map(Bytes::copy_from_slice)
-        };
-        let held = former.as_ref().map(|manifest| Before {
-            manifest: manifest.bytes(),
-            dictionary: &dictionary,
-        });
-        for group in missing.chunks(CHUNKS_AT_ONCE) {
-            let asked: Vec<Vec<u8>> = group.iter().map(|digest| digest.bytes().to_vec()).collect();
-            let answers = fetch.chunks(digest, &asked, held).await.map_err(failed)?;
-            for (digest, bytes) in group.iter().zip(answers) {
-                chunks.insert(*digest, bytes.into());
-            }
-        }
-        let tree = manifest
-            .assemble(&limits, |digest| chunks.get(digest).cloned())
-            .map_err(|error| failed(format!("putting the artifact together: {error}")))?;
-        let tree = Arc::new(tree);
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.recent().get(key).cloned();
+        let whole = Arc::new(assemble(digest, before.as_deref(), fetch).await?);
+        self.remember(key, &whole);
+        Ok(whole.tree.clone())
+    }
+
+    /// The files of a manifest that this item or another one has.
+    fn known(&self, key: &str, digest: &[u8]) -> Option<Arc<FileTree>> {
+        let recent = self.recent();
+        let own = recent.get(key).filter(|whole| whole.digest == digest);
+        let whole = own
+            .or_else(|| recent.values().find(|whole| whole.digest == digest))?
+            .clone();
+        drop(recent);
+        self.remember(key, &whole);
+        Some(whole.tree.clone())
+    }
+
+    fn remember(&self, key: &str, whole: &Arc<Whole>) {
+        let mut recent = self.recent();
         if recent.len() >= REMEMBERED && !recent.contains_key(key) {
             recent.clear();
         }
-        recent.insert(key.to_owned(), (manifest, tree.clone()));
-        Ok(tree)
+        recent.insert(key.to_owned(), whole.clone());
+    }
+
+    fn turn_at(&self, digest: &[u8]) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = turns.get(digest).and_then(Weak::upgrade).unwrap_or_default();
+        turns.insert(digest.to_vec(), Arc::downgrade(&turn));
+        turn
+    }
+
+    fn recent(&self) -> MutexGuard<'_, HashMap<String, Arc<Whole>>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets an item that is gone.
     pub fn forget(&self, key: &str) {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.recent().remove(key);
     }
+}
+
+/// Fetches what is not in the files of `before`, and puts the files of a manifest together.
+async fn assemble(digest: &[u8], before: Option<&Whole>, fetch: &dyn Fetch) -> Result<Whole, Refusal> {
+    let failed = |message: String| Refusal {
+        reason: "ArtifactFailed",
+        message,
+    };
+    let manifest = read(fetch.manifest(digest).await.map_err(failed)?).map_err(failed)?;
+    if manifest.digest().bytes() != digest {
+        return Err(failed("the manifest is not the one that the item names".to_owned()));
+    }
+    let limits = Limits::default();
+    manifest
+        .check(&limits)
+        .map_err(|error| failed(format!("the manifest is not sound: {error}")))?;
+    let mut chunks: HashMap<Digest, Arc<[u8]>> = HashMap::new();
+    let mut missing = Vec::new();
+    let known = before.map(|before| (ChunkIndex::new(&before.manifest), &before.tree));
+    for chunk in manifest.chunks() {
+        match known.as_ref().and_then(|(index, tree)| index.read(tree, &chunk.digest)) {
+            Some(bytes) => {
+                chunks.insert(chunk.digest, bytes.into());
+            }
+            None => missing.push(chunk.digest),
+        }
+    }
+    // A chunk that changed is mostly like what is held in its place.
+    let places = ChunkIndex::new(&manifest);
+    let dictionary = |chunk: &[u8]| {
+        let chunk = Digest::Sha256(chunk.try_into().ok()?);
+        places.dictionary(&chunk, &before?.tree).map(Bytes::copy_from_slice)
+    };
+    let held = before.map(|before| Before {
+        manifest: &before.digest,
+        dictionary: &dictionary,
+    });
+    for group in missing.chunks(CHUNKS_AT_ONCE) {
+        let asked: Vec<Vec<u8>> = group.iter().map(|digest| digest.bytes().to_vec()).collect();
+        let answers = fetch.chunks(digest, &asked, held).await.map_err(failed)?;
+        for (digest, bytes) in group.iter().zip(answers) {
+            chunks.insert(*digest, bytes.into());
+        }
+    }
+    let tree = manifest
+        .assemble(&limits, |digest| chunks.get(digest).cloned())
+        .map_err(|error| failed(format!("putting the artifact together: {error}")))?;
+    Ok(Whole {
+        digest: digest.to_vec(),
+        tree: Arc::new(tree),
+        manifest,
+    })
 }
 
 /// A manifest of the wire as one of ours; its digest is checked by the caller.
@@ -255,6 +290,25 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(second.asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn items_of_one_source_fetch_it_once() {
+        let assembled = Assembled::default();
+        let hub = Hub::new(&[("a.yaml", "one"), ("b.yaml", "two")]);
+        let digest = hub.manifest.digest();
+        let trees = ["x", "y", "z"].map(|key| assembled.tree(key, digest.bytes(), &hub));
+        let trees = futures::future::try_join_all(trees).await.unwrap();
+        assert_eq!(hub.asked.load(Ordering::Relaxed), 2);
+        assert!(trees.iter().all(|tree| Arc::ptr_eq(tree, &trees[0])));
+        assembled.forget("x");
+        assert!(assembled.known("y", digest.bytes()).is_some());
+        for key in ["y", "z"] {
+            assembled.forget(key);
+        }
+        assert!(assembled.known("y", digest.bytes()).is_none());
+        assert!(assembled.turn_at(b"other").try_lock().is_ok());
+        assert_eq!(assembled.turns.lock().unwrap().len(), 1, "who is done holds no turn");
     }
 
     #[tokio::test]
