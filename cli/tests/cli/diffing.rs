@@ -365,11 +365,11 @@ fn a_kubeconfig_of_the_spec_is_followed() {
         let error = world.diff("").await.fails(2);
         assert!(error.contains("kubeconfig secret diff-away/away was not found"), "{error}");
         // The account in it may do nothing, which proves whom the API server was asked as.
-        let kubeconfig = world
-            .plane
-            .service_account_kubeconfig(world.namespace, "default")
-            .await
-            .expect("a token");
+        let kubeconfig = nave_bed::eventually(std::time::Duration::from_secs(30), "a token of the default account", || {
+            world.plane.service_account_kubeconfig(world.namespace, "default")
+        })
+        .await
+        .expect("a token");
         let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "away", "namespace": world.namespace},
             "stringData": {"value": kubeconfig}});
         put(&world.client, "secrets", object).await;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use nave_proto::{Close, CloseCode, ProtocolError};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{LinkError, RecvStream};
+use crate::connection::{Connection, LinkError, RecvStream};
 
 /// What a session has in hand when it ends may take so long to finish.
 pub(crate) const FINISH: Duration = Duration::from_secs(60);
@@ -21,6 +21,16 @@ pub(crate) enum Stop {
     Lost(LinkError),
     /// Another loop ended the session.
     Ending,
+}
+
+impl Stop {
+    /// Closes the connection with this end's words, if it has any. To be called before the session's streams are dropped,
+    /// which ends them: an end that arrives before the words looks like a peer that broke off.
+    pub(crate) fn say(&self, connection: &Connection) {
+        if let Self::Close(words) = self {
+            connection.close(words);
+        }
+    }
 }
 
 /// A loop ends only by stopping the session.

@@ -159,12 +159,16 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
         let (mut readers, mut others) = (Box::pin(readers), Box::pin(others));
         let stop = tokio::select! {
             stop = &mut others => stop,
-            stop = &mut readers => return stop,
+            stop = &mut readers => {
+                stop.say(self.connection);
+                return stop;
+            }
         };
         ending.cancel();
         if tokio::time::timeout(FINISH, readers).await.is_err() {
             warn!("what the session had in hand when it ended did not finish");
         }
+        stop.say(self.connection);
         stop
     }
 

@@ -11,7 +11,7 @@ use nave_proto::{Close, CloseCode, ItemMap, Replica, StreamKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{now, wait_until};
-use crate::connection::{Connection, LinkError};
+use crate::connection::{Connection, LinkError, RecvStream, SendStream};
 use crate::driver::{Endless, Stop};
 use crate::hub::session::SessionEnd;
 
@@ -40,14 +40,24 @@ pub async fn serve_join(
 }
 
 async fn serve(connection: &Connection, handler: Arc<impl JoinHandler>, config: Arc<Config>) -> Stop {
-    match try_serve(connection, handler, config).await {
+    let mut control = match accept_control(connection).await {
+        Ok(control) => control,
+        Err(stop) => return stop,
+    };
+    match answer((connection, &mut control), handler, config).await {
         Ok(never) => match never {},
-        Err(stop) => stop,
+        Err(stop) => {
+            stop.say(connection);
+            stop
+        }
     }
 }
 
-async fn try_serve(connection: &Connection, handler: Arc<impl JoinHandler>, config: Arc<Config>) -> Endless {
-    let (mut send, mut recv) = accept_control(connection).await?;
+async fn answer(
+    (connection, (send, recv)): (&Connection, &mut (SendStream, RecvStream)),
+    handler: Arc<impl JoinHandler>,
+    config: Arc<Config>,
+) -> Endless {
     // A joining agent has no maps: before `Hello`, which is not accepted here, the session looks at none.
     let (mut desired, mut status) = (ItemMap::new(SetKind::Desired), Replica::new(SetKind::Status));
     let maps = &mut Maps {
@@ -83,7 +93,7 @@ async fn try_serve(connection: &Connection, handler: Arc<impl JoinHandler>, conf
 }
 
 /// The agent opens the control stream first.
-pub(crate) async fn accept_control(connection: &Connection) -> Result<(crate::SendStream, crate::RecvStream), Stop> {
+pub(crate) async fn accept_control(connection: &Connection) -> Result<(SendStream, RecvStream), Stop> {
     let first = tokio::time::timeout(CONTROL_DEADLINE, connection.accept()).await;
     match first {
         Ok(Ok((StreamKind::Control, send, recv))) => Ok((send, recv)),

@@ -191,12 +191,13 @@ impl<H: HubHandler> HubSession<H> {
         });
         let stop = tokio::select! {
             stop = &mut others => stop,
-            stop = &mut readers => return stop,
+            stop = &mut readers => {
+                stop.say(&connection);
+                return stop;
+            }
         };
-        if let Stop::Close(words) = &stop {
-            // A revoked agent must be gone now, not when its last question is answered.
-            connection.close(words);
-        }
+        // A revoked agent must be gone now, not when its last question is answered.
+        stop.say(&connection);
         ending.cancel();
         if tokio::time::timeout(FINISH, readers).await.is_err() {
             warn!("what the session had in hand when it ended did not finish");

@@ -623,3 +623,17 @@ async fn an_item_that_takes_long_delays_no_other_and_keeps_its_own_order() {
     eventually("the item is as it was said last", || agent.holds("large", "small")).await;
     assert_eq!(agent.effects(), ["put apps", "delete apps", "put large", "put large"]);
 }
+
+/// The end of the stream that a refusal brings must not overtake its words.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_always_arrives_with_its_words() {
+    let hub = TestHub::start();
+    let revoked = TokenSpec {
+        revoked: true,
+        ..TokenSpec::default()
+    };
+    let token = hub.token("platform/revoked", revoked);
+    for _ in 0..100 {
+        assert_eq!(refused(&token).await, "join token revoked; create a new one");
+    }
+}
