@@ -46,6 +46,9 @@ struct Whole {
     tree: Arc<FileTree>,
 }
 
+/// Held by whoever fetches a manifest.
+type Turn = tokio::sync::Mutex<()>;
+
 /// What was put together lately, so that the next revision costs only what changed, and items of one source share its
 /// files.
 #[derive(Clone, Default)]
@@ -53,7 +56,7 @@ pub struct Assembled {
     /// By item key.
     recent: Arc<Mutex<HashMap<String, Arc<Whole>>>>,
     /// Who is at a manifest, by its digest.
-    turns: Arc<Mutex<HashMap<Vec<u8>, Weak<tokio::sync::Mutex<()>>>>>,
+    turns: Arc<Mutex<HashMap<Vec<u8>, Weak<Turn>>>>,
 }
 
 impl Assembled {
@@ -91,7 +94,7 @@ impl Assembled {
         recent.insert(key.to_owned(), whole.clone());
     }
 
-    fn turn_at(&self, digest: &[u8]) -> Arc<tokio::sync::Mutex<()>> {
+    fn turn_at(&self, digest: &[u8]) -> Arc<Turn> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, turn| turn.strong_count() > 0);
         let turn = turns.get(digest).and_then(Weak::upgrade).unwrap_or_default();
