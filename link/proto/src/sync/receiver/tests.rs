@@ -169,7 +169,7 @@ fn an_item_is_held_when_it_is_settled_and_not_before() {
 #[test]
 fn different_items_are_in_hand_side_by_side_and_one_item_in_order() {
     let (mut receiver, mut replica) = (Receiver::new(SET, 100), replica());
-    let mut hear = |receiver: &mut Receiver, replica: &Replica, version, key, payload| {
+    let hear = |receiver: &mut Receiver, replica: &Replica, version, key, payload| {
         let step = receiver.handle_put(replica, numbered(version, put(key, "1", payload)));
         step.expect("in order").map(|_| version)
     };
