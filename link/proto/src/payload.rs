@@ -1,7 +1,7 @@
 //! The payload of an item, as its sender keeps it.
 //!
 //! A fleet object is nearly the same on all of its clusters: what differs is a name and some variables. Kept as what
-//! differs from one of the others, the payload of a cluster takes a tenth.
+//! differs from one of the others, the payload of a cluster takes little.
 
 use bytes::Bytes;
 

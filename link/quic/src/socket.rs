@@ -10,8 +10,8 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 
 /// Datagrams that one call of the kernel sends. A connection keeps a buffer for as many of the largest for as long as it
-/// lives, and grows it by doubling: with the ten that the kernel would take it is 24,000 bytes for an agent that is at
-/// rest, more than all else that quinn holds of it.
+/// lives, and grows it by doubling: with the ten that quinn would give the kernel, an agent that is at rest has the room of
+/// twenty.
 const SEGMENTS: usize = 2;
 
 #[derive(Debug)]

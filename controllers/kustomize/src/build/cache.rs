@@ -10,7 +10,7 @@ use nave_object::Object;
 use nave_runtime::Tasks;
 use tokio::time::Instant;
 
-/// Objects kept in all cached builds together: some megabytes, since one takes about 10 KiB.
+/// Objects kept in all cached builds together: some megabytes.
 const CACHED_OBJECTS: usize = 500;
 /// A burst of builds is over after this time without one. At rest nothing is built: a no-op is known by its inputs.
 const REST: Duration = Duration::from_secs(30);
