@@ -2,6 +2,7 @@
 
 mod apps;
 mod commit;
+mod connections;
 mod fleet;
 mod floor;
 mod helm;
@@ -113,6 +114,15 @@ enum Bench {
         #[arg(long)]
         core: usize,
     },
+    /// Idle connections without sessions over QUIC and TLS over TCP: the floor of an agent's memory at the hub
+    Connections {
+        /// How many
+        #[arg(long, env = "N", default_value_t = 1000)]
+        connections: usize,
+    },
+    /// The listener of `connections`
+    #[command(hide = true)]
+    ConnectionsListener,
     /// The demo's fleet: from a commit to three healthy clusters, beside applying the change by hand
     Commit {
         /// How many commits
@@ -126,6 +136,9 @@ fn main() -> Result<()> {
     if let Bench::FleetSimulator { core } = name {
         // Before there are threads, so that all of them stay there.
         fleet::hold_this(core)?;
+    }
+    if let Bench::ConnectionsListener = name {
+        nave_runtime::allocator::share_arenas();
     }
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -148,9 +161,12 @@ async fn run(name: Bench) -> Result<()> {
             println!(
                 "fleet      simulated spokes around a real hub: join storm, idle traffic, commit to seen, kill -9, memory"
             );
+            println!("connections idle connections without sessions: the floor of an agent's memory at the hub");
             println!("commit     from a commit to three healthy clusters, beside applying the change by hand");
             Ok(())
         }
+        Bench::Connections { connections } => connections::run(connections).await,
+        Bench::ConnectionsListener => connections::listen().await,
         Bench::Apps { apps } => apps::run(apps).await,
         Bench::Mttp { apps } => mttp::run(apps).await,
         Bench::Memory { apps } => memory::run(apps).await,

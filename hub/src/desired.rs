@@ -65,19 +65,22 @@ struct Shared {
     owners: Pool<Arc<OwnerKey>>,
     grants: Pool<Arc<Grant>>,
     /// A payload of each owner; those of its other clusters are kept as what differs from it.
-    bases: HashMap<Arc<OwnerKey>, Bytes>,
+    bases: HashMap<Arc<OwnerKey>, Arc<Bytes>>,
 }
 
 impl Shared {
     /// What a payload is compared with. Another length means that more than names has changed: then it is the next base.
-    fn base(&mut self, owner: &Arc<OwnerKey>, payload: &Bytes) -> Bytes {
+    fn base(&mut self, owner: &Arc<OwnerKey>, payload: &Bytes) -> Arc<Bytes> {
         if !self.bases.contains_key(owner) {
             // Those of whom no cluster has anything are held here and by the pool.
             self.bases.retain(|owner, _| Arc::strong_count(owner) > 2);
         }
-        let base = self.bases.entry(owner.clone()).or_insert_with(|| payload.clone());
+        let base = self
+            .bases
+            .entry(owner.clone())
+            .or_insert_with(|| Arc::new(payload.clone()));
         if base.len().abs_diff(payload.len()) > base.len() / ALIKE {
-            *base = payload.clone();
+            *base = Arc::new(payload.clone());
         }
         base.clone()
     }
@@ -287,7 +290,7 @@ impl DesiredState for Desired {
             let mut shared = locked::mutex(&self.shared);
             ItemHeader {
                 owner: shared.owners.share(&item.owner, || Arc::new(item.owner.clone())),
-                version: item.version.clone(),
+                version: item.version,
                 grant: shared.grants.share(&item.grant, || Arc::new(item.grant.clone())),
             }
         };
@@ -310,7 +313,7 @@ impl DesiredState for Desired {
             salt,
             manifest,
         };
-        state.plan(&key, Arc::new(header), staged);
+        state.plan(&key, header, staged);
         self.touch(cluster);
     }
 
@@ -322,11 +325,11 @@ impl DesiredState for Desired {
         }
     }
 
-    fn current(&self, cluster: &ClusterKey) -> Vec<Arc<ItemHeader>> {
+    fn current(&self, cluster: &ClusterKey) -> Vec<ItemHeader> {
         self.existing(cluster).map(|state| state.headers()).unwrap_or_default()
     }
 
-    fn current_of(&self, cluster: &ClusterKey, owner: &OwnerKey) -> Option<Arc<ItemHeader>> {
+    fn current_of(&self, cluster: &ClusterKey, owner: &OwnerKey) -> Option<ItemHeader> {
         self.existing(cluster)?.header(owner)
     }
 

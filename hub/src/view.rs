@@ -3,7 +3,7 @@
 mod row;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex},
 };
 
@@ -19,6 +19,7 @@ use nave_proto::{Digest, IncomingPut, Key, Pool, shared_text, wire::StatusPayloa
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use row::{Mark, Words};
 pub use row::{Order, Row};
 
 use crate::{
@@ -44,16 +45,18 @@ pub struct View {
 
 #[derive(Default)]
 struct Rows {
-    by_key: HashMap<Key, HashMap<Arc<ClusterKey>, Told>>,
-    by_cluster: HashMap<Arc<ClusterKey>, HashSet<Key>>,
-    said: Pool<Arc<Row>>,
+    by_key: HashMap<Key, HashMap<ClusterKey, Told>>,
+    /// How many rows of each state a cluster has.
+    by_cluster: HashMap<ClusterKey, ClusterCounts>,
+    words: Pool<Arc<Words>>,
 }
 
 /// What was said last of one fleet object on one cluster.
 #[derive(Clone)]
 struct Told {
     order: Order,
-    row: Arc<Row>,
+    mark: Mark,
+    words: Arc<Words>,
 }
 
 impl View {
@@ -174,8 +177,8 @@ impl View {
             }
             removed
         };
-        if let Some(row) = removed {
-            self.tell(cluster, key, &row.owner_uid);
+        if let Some(words) = removed {
+            self.tell(cluster, key, &words.owner_uid);
         }
     }
 
@@ -183,14 +186,7 @@ impl View {
     pub fn forget(&self, cluster: &ClusterKey) {
         let mut rows = locked::mutex(&self.rows);
         self.memory.forget(cluster);
-        for key in rows.by_cluster.remove(cluster).unwrap_or_default() {
-            if let Some(of) = rows.by_key.get_mut(&key) {
-                of.remove(cluster);
-                if of.is_empty() {
-                    rows.by_key.remove(&key);
-                }
-            }
-        }
+        rows.forget(cluster);
     }
 
     /// The cluster connected or disconnected: everything placed on it looks different.
@@ -250,7 +246,7 @@ impl View {
     }
 
     fn store(&self, cluster: &ClusterKey, key: &str, order: Order, row: Row) {
-        let uid = row.owner_uid.clone();
+        let uid = row.words.owner_uid.clone();
         let record = row.record(&Digest::from_bytes([0; 32]), "");
         let change = locked::mutex(&self.rows).put(cluster, key, order, row);
         if change == Change::Transition {
@@ -274,7 +270,7 @@ impl View {
 fn owners(rows: &Mutex<Rows>) -> Vec<OwnerKey> {
     let rows = locked::mutex(rows);
     let all = rows.by_key.iter().flat_map(|(key, of)| {
-        let uids: HashSet<&Arc<str>> = of.values().map(|told| &told.row.owner_uid).collect();
+        let uids: HashSet<&Arc<str>> = of.values().map(|told| &told.words.owner_uid).collect();
         uids.into_iter()
             .filter_map(|uid| crate::desired::owner_of(key, uid))
             .collect::<Vec<_>>()
@@ -313,70 +309,77 @@ fn transition_of(record: &RowRecord) -> Transition {
 
 impl Rows {
     fn put(&mut self, cluster: &ClusterKey, key: &str, order: Order, row: Row) -> Change {
-        let key = shared_text(key);
         let cluster = match self.by_cluster.get_key_value(cluster) {
-            Some((cluster, _)) => cluster.clone(),
-            None => Arc::new(cluster.clone()),
+            Some((cluster, _)) => cluster.clone(), // one copy in memory
+            None => cluster.clone(),
         };
-        let row = self.said.share(&row, || Arc::new(row.clone()));
-        let of = self.by_key.entry(key.clone()).or_default();
-        let change = match of.get_mut(&cluster) {
-            Some(known) if known.order > order => Change::Older,
-            Some(known) => {
-                let change = match (known.row == row, known.row.is_another_state(&row)) {
-                    (true, _) => Change::Same,
-                    (false, true) => Change::Transition,
-                    (false, false) => Change::News,
-                };
-                *known = Told { order, row };
-                change
-            }
-            None => {
-                of.insert(cluster.clone(), Told { order, row });
-                Change::Transition
-            }
+        let mark = row.mark();
+        let words = self.words.share(&row.words, || Arc::new(row.words.clone()));
+        let told = Told { order, mark, words };
+        let (before, now) = match self.by_key.entry(shared_text(key)).or_default().entry(cluster.clone()) {
+            Entry::Occupied(known) if known.get().order > order => return Change::Older,
+            Entry::Occupied(mut known) => (Some(known.insert(told.clone())), told),
+            Entry::Vacant(place) => (None, place.insert(told).clone()),
         };
-        self.by_cluster.entry(cluster).or_default().insert(key);
-        change
+        let counts = self.by_cluster.entry(cluster).or_default();
+        *now.words.of(counts) += 1;
+        let Some(before) = before else {
+            return Change::Transition;
+        };
+        *before.words.of(counts) -= 1;
+        match (
+            (before.mark, &before.words) == (now.mark, &now.words),
+            before.words.is_another_state(&now.words),
+        ) {
+            (true, _) => Change::Same,
+            (false, true) => Change::Transition,
+            (false, false) => Change::News,
+        }
     }
 
-    fn remove(&mut self, cluster: &ClusterKey, key: &str) -> Option<Arc<Row>> {
+    fn remove(&mut self, cluster: &ClusterKey, key: &str) -> Option<Arc<Words>> {
         let of = self.by_key.get_mut(key)?;
-        let row = of.remove(cluster)?.row;
+        let words = of.remove(cluster)?.words;
         if of.is_empty() {
             self.by_key.remove(key);
         }
-        if let Some(keys) = self.by_cluster.get_mut(cluster) {
-            keys.remove(key);
-            if keys.is_empty() {
+        if let Some(counts) = self.by_cluster.get_mut(cluster) {
+            *words.of(counts) -= 1;
+            if *counts == ClusterCounts::default() {
                 self.by_cluster.remove(cluster);
             }
         }
-        Some(row)
+        Some(words)
+    }
+
+    fn forget(&mut self, cluster: &ClusterKey) {
+        self.by_cluster.remove(cluster);
+        self.by_key.retain(|_, of| {
+            of.remove(cluster);
+            !of.is_empty()
+        });
     }
 
     fn counts(&self, cluster: &ClusterKey) -> ClusterCounts {
-        let keys = self.by_cluster.get(cluster).into_iter().flatten();
-        let rows = keys.filter_map(|key| self.by_key.get(key)?.get(cluster));
-        row::count(rows.map(|told| &*told.row))
+        self.by_cluster.get(cluster).cloned().unwrap_or_default()
     }
 }
 
 impl FleetStatus for View {
     fn of(&self, owner: &OwnerKey) -> Vec<ClusterStatus> {
         let key = owner.item_key();
-        let rows: Vec<(ClusterKey, Arc<Row>)> = locked::mutex(&self.rows)
+        let rows: Vec<(ClusterKey, Told)> = locked::mutex(&self.rows)
             .by_key
             .get(key.as_str())
             .into_iter()
             .flatten()
-            .filter(|(_, told)| *told.row.owner_uid == *owner.uid)
-            .map(|(cluster, told)| (ClusterKey::clone(cluster), told.row.clone()))
+            .filter(|(_, told)| *told.words.owner_uid == *owner.uid)
+            .map(|(cluster, told)| (cluster.clone(), told.clone()))
             .collect();
         rows.into_iter()
-            .map(|(cluster, row)| {
+            .map(|(cluster, told)| {
                 let target = self.desired.existing(&cluster).and_then(|state| state.target(owner));
-                row.status(cluster, target.as_ref())
+                told.words.status(told.mark, cluster, target.as_ref())
             })
             .collect()
     }

@@ -34,6 +34,8 @@ pub enum Profile {
     Metered,
     /// UDP is swallowed until the end, when it is let through
     UdpBlocked,
+    /// UDP is swallowed all along: everything goes by TLS over TCP
+    Tcp,
     /// The agents' clocks are wrong: at 1970, a year, a day and an hour behind, an hour and twelve ahead
     Skew,
 }
@@ -99,13 +101,13 @@ impl Profile {
                 relay.delay(Duration::from_millis(20));
                 relay.lose(0.03);
             }
-            Profile::UdpBlocked => relay.cut(),
+            Profile::UdpBlocked | Profile::Tcp => relay.cut(),
             _ => {}
         }
         let turns = match self {
             Profile::Rebind => Some(tokio::spawn(rebind(relay.clone()))),
             Profile::Flapping => Some(tokio::spawn(flap(relay.clone()))),
-            Profile::UdpBlocked => {
+            Profile::UdpBlocked | Profile::Tcp => {
                 let listener = std::net::TcpListener::bind(relay.address()).context("taking the port for TCP too")?;
                 listener.set_nonblocking(true)?;
                 Some(tokio::spawn(forward(TcpListener::from_std(listener)?, hub.parse()?)))

@@ -29,6 +29,6 @@ mod validate;
 pub use knowledge::Knowledge;
 pub use ports::{
     ArtifactHandle, Artifacts, ChartPorts, ClusterFacts, ClusterProbe, ClusterState, ClusterStatus, DeleteCause,
-    DesiredItem, DesiredState, FleetStatus, ItemArtifact, ItemHeader, Ports, ProbeError, SensitiveObject,
+    DesiredItem, DesiredState, FleetStatus, ItemArtifact, ItemHeader, ItemVersion, Ports, ProbeError, SensitiveObject,
 };
 pub use run::{Options, PlacementController};

@@ -1,7 +1,6 @@
 //! What has to be done, decided without doing it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use nave_placement::{Bundle, Cause, ClusterKey, Grant, Outcome, Place, PlanSet, Policy};
 
@@ -14,7 +13,7 @@ pub(crate) struct Seen<'a> {
     /// Agent clusters that the fleet object reached before.
     pub before: &'a HashSet<ClusterKey>,
     /// Items of the fleet object that agents have now, by cluster.
-    pub items: &'a HashMap<ClusterKey, Arc<ItemHeader>>,
+    pub items: &'a HashMap<ClusterKey, ItemHeader>,
     /// Kustomizations of the fleet object on the hub: name and cluster.
     pub on_hub: &'a BTreeMap<String, ClusterKey>,
     /// Every cluster that exists.
@@ -114,7 +113,10 @@ fn fits(item: &Grant, now: Option<&Grant>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::ports::ItemVersion;
     use nave_placement::{Denial, OwnerKey, Plan};
 
     fn grant(admin: bool, namespaces: &[&str]) -> Grant {
@@ -184,7 +186,7 @@ mod tests {
             plans: plans.iter().map(|text| parse(text)).collect(),
             unknown_names: vec![],
         };
-        let items: HashMap<ClusterKey, Arc<ItemHeader>> = items
+        let items: HashMap<ClusterKey, ItemHeader> = items
             .iter()
             .map(|text| {
                 let (name, grant) = match text.split_once('=') {
@@ -198,10 +200,10 @@ mod tests {
                         name: "x".into(),
                         uid: "u".into(),
                     }),
-                    version: "v".into(),
+                    version: ItemVersion::of("v"),
                     grant: Arc::new(grant),
                 };
-                (key(name), Arc::new(header))
+                (key(name), header)
             })
             .collect();
         let before = items.keys().cloned().collect();

@@ -15,6 +15,7 @@ use nave_crds::{
 use nave_object::Object;
 use nave_placement::{Cause, ClusterKey, Grant, OwnerKey, Policy, SourceKey};
 use nave_runtime::{EventRecorder, Metrics, Tasks, Watched};
+use sha2::{Digest, Sha256};
 
 /// Everything that the controller stands on.
 #[derive(Clone)]
@@ -76,10 +77,10 @@ pub trait DesiredState: Send + Sync + 'static {
     fn delete(&self, cluster: &ClusterKey, owner: &OwnerKey, cause: DeleteCause);
 
     /// The items that a cluster has now, without their content.
-    fn current(&self, cluster: &ClusterKey) -> Vec<Arc<ItemHeader>>;
+    fn current(&self, cluster: &ClusterKey) -> Vec<ItemHeader>;
 
     /// That of one owner among them.
-    fn current_of(&self, cluster: &ClusterKey, owner: &OwnerKey) -> Option<Arc<ItemHeader>> {
+    fn current_of(&self, cluster: &ClusterKey, owner: &OwnerKey) -> Option<ItemHeader> {
         let items = self.current(cluster);
         items.into_iter().find(|item| item.owner.uid == owner.uid)
     }
@@ -101,7 +102,7 @@ pub struct DesiredItem {
     pub owner: OwnerKey,
     /// Identifies the content: equal versions mean equal items. Covers objects, grant, flags, the
     /// artifact, and Secrets by UID and resourceVersion; it is the same after a restart.
-    pub version: String,
+    pub version: ItemVersion,
     /// The Flux objects for the spoke.
     pub objects: Vec<Object>,
     /// The files for the spoke.
@@ -129,13 +130,25 @@ pub struct ItemArtifact {
     pub name: String,
 }
 
+/// What an item consists of: the beginning of its SHA-256. A fleet has one for each object and cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemVersion([u8; 16]);
+
+impl ItemVersion {
+    /// The version of an item that consists of that.
+    pub fn of(content: impl AsRef<[u8]>) -> Self {
+        let digest: [u8; 32] = Sha256::digest(content).into();
+        Self(*digest.first_chunk().expect("a digest is longer than its beginning"))
+    }
+}
+
 /// The header of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemHeader {
     /// The fleet object.
     pub owner: Arc<OwnerKey>,
     /// As in [`DesiredItem::version`].
-    pub version: String,
+    pub version: ItemVersion,
     /// What the workspace may do there, as of this item.
     pub grant: Arc<Grant>,
 }

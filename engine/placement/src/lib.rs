@@ -32,8 +32,8 @@ pub use deletions::{Cause, KnownOwner, Placed, Verdict, deletions};
 pub use denial::Denial;
 pub use grant::Grant;
 pub use model::{
-    Access, Cluster, ClusterKey, ClusterSelector, Delivery, FleetObject, KubeConfigKey, Mode, Override, OwnerKey,
-    Placement, Policy, Product, SecretUse, Source, SourceKey,
+    Access, Cluster, ClusterKey, ClusterName, ClusterSelector, Delivery, FleetObject, KubeConfigKey, Mode, Override,
+    OwnerKey, Placement, Policy, Product, SecretUse, Source, SourceKey,
 };
 pub use plan::{Outcome, Plan, PlanSet, Planner, SpecError};
 pub use render::name_on_hub;

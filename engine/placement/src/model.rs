@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::OnceLock;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,9 +13,14 @@ use crate::names;
 use crate::overrides::key_of;
 use crate::selector::Selector;
 
-/// A cluster of the hub.
+/// A cluster of the hub. Copies are one in memory: a hub names a cluster for each of its fleet objects, in many places.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ClusterKey {
+#[serde(from = "ClusterName", into = "ClusterName")]
+pub struct ClusterKey(Arc<ClusterName>);
+
+/// What a [`ClusterKey`] says.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClusterName {
     /// Workspace that holds the Cluster object.
     pub namespace: String,
     /// Name of the Cluster object.
@@ -24,10 +30,28 @@ pub struct ClusterKey {
 impl ClusterKey {
     /// The key of `<namespace>/<name>`.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        let (namespace, name) = (namespace.into(), name.into());
+        ClusterName { namespace, name }.into()
+    }
+}
+
+impl From<ClusterName> for ClusterKey {
+    fn from(name: ClusterName) -> Self {
+        Self(Arc::new(name))
+    }
+}
+
+impl From<ClusterKey> for ClusterName {
+    fn from(key: ClusterKey) -> Self {
+        Arc::unwrap_or_clone(key.0)
+    }
+}
+
+impl Deref for ClusterKey {
+    type Target = ClusterName;
+
+    fn deref(&self) -> &ClusterName {
+        &self.0
     }
 }
 

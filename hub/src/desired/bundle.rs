@@ -156,7 +156,7 @@ mod tests {
                 name: "apps".into(),
                 uid: "u1".into(),
             },
-            version: "v".into(),
+            version: ItemVersion::of("v"),
             objects: vec![object(json!({
                 "kind": "Kustomization",
                 "apiVersion": "kustomize.toolkit.fluxcd.io/v1",

@@ -2,14 +2,15 @@
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
+use litemap::LiteMap;
 use nave_artifact::Digest;
 use nave_placement::OwnerKey;
 use nave_placement_controller::ItemHeader;
-use nave_proto::{Deletion, Item, Key, Salt, shared_text, wire};
+use nave_proto::{Deletion, Item, Key, Pool, Salt, shared_text, sorted, wire};
 use nave_quic::ClusterLink;
 
 use crate::locked;
@@ -38,9 +39,9 @@ pub struct TooManyOrphans;
 /// What is planned for a cluster and what its agent is known to hold.
 #[derive(Default)]
 pub struct Plans {
-    planned: BTreeMap<Key, Arc<ItemHeader>>,
+    planned: LiteMap<Key, ItemHeader>,
     staged: BTreeMap<Key, Staged>,
-    manifests: BTreeMap<Key, Digest>,
+    manifests: LiteMap<Key, Arc<Digest>>,
     /// What they were before, oldest first; at most [`FORMER`].
     former: VecDeque<Digest>,
     /// Items that the agent holds and the map does not know, with the UID of their owner.
@@ -56,7 +57,7 @@ pub enum Staged {
         /// What is sent.
         payload: Bytes,
         /// What it is much like; of it only the difference is kept.
-        base: Bytes,
+        base: Arc<Bytes>,
         /// For sensitive items.
         salt: Option<Salt>,
         /// The manifest that it names.
@@ -96,16 +97,13 @@ impl ClusterState {
 
     /// Whether the item is planned exactly so.
     pub fn is_planned(&self, key: &str, header: &ItemHeader) -> bool {
-        self.plans()
-            .planned
-            .get(key)
-            .is_some_and(|planned| **planned == *header)
+        self.plans().planned.get(key).is_some_and(|planned| planned == header)
     }
 
     /// Plans an item.
-    pub fn plan(&self, key: &str, header: Arc<ItemHeader>, staged: Staged) {
+    pub fn plan(&self, key: &str, header: ItemHeader, staged: Staged) {
         let (key, mut plans) = (shared_text(key), self.plans());
-        plans.planned.insert(key.clone(), header);
+        sorted::insert(&mut plans.planned, key.clone(), header);
         plans.staged.insert(key, staged);
     }
 
@@ -159,14 +157,14 @@ impl ClusterState {
     }
 
     /// What is planned of one owner.
-    pub fn header(&self, owner: &OwnerKey) -> Option<Arc<ItemHeader>> {
+    pub fn header(&self, owner: &OwnerKey) -> Option<ItemHeader> {
         let plans = self.plans();
         let header = plans.planned.get(owner.item_key().as_str())?;
         (header.owner.uid == owner.uid).then(|| header.clone())
     }
 
     /// Planned items.
-    pub fn headers(&self) -> Vec<Arc<ItemHeader>> {
+    pub fn headers(&self) -> Vec<ItemHeader> {
         self.plans().planned.values().cloned().collect()
     }
 
@@ -226,10 +224,10 @@ impl ClusterState {
                                 published.targets.push(OwnerKey::clone(&header.owner));
                             }
                             let before = match manifest {
-                                Some(manifest) => plans.manifests.insert(key, manifest),
+                                Some(manifest) => sorted::insert(&mut plans.manifests, key, shared_manifest(manifest)),
                                 None => plans.manifests.remove(&key),
                             };
-                            plans.remember(before.filter(|before| Some(*before) != manifest));
+                            plans.remember(before.map(|before| *before).filter(|before| Some(*before) != manifest));
                         }
                         Err(error) => {
                             // Forgetting the header makes the next plan try again.
@@ -262,13 +260,13 @@ impl ClusterState {
         })??;
         Some(Target {
             payload: digest,
-            manifest: plans.manifests.get(&*key).copied(),
+            manifest: plans.manifests.get(&*key).map(|manifest| **manifest),
         })
     }
 
     /// Whether a published item names the manifest: whether the cluster may fetch it.
     pub fn names_manifest(&self, manifest: &Digest) -> bool {
-        self.plans().manifests.values().any(|named| named == manifest)
+        self.plans().manifests.values().any(|named| **named == *manifest)
     }
 
     /// Whether the cluster was to have the manifest, now or lately: whether what is in it may show in what is sent.
@@ -283,7 +281,7 @@ impl ClusterState {
             Staged::Put { manifest, .. } => *manifest,
             Staged::Delete(_) => None,
         });
-        plans.manifests.values().copied().chain(staged).collect()
+        plans.manifests.values().map(|named| **named).chain(staged).collect()
     }
 
     fn published<T>(&self, key: &str, look: impl FnOnce(&Item) -> T) -> Option<T> {
@@ -294,7 +292,7 @@ impl ClusterState {
     #[cfg(test)]
     pub fn naming(key: &str, manifest: Digest) -> Self {
         let plans = Plans {
-            manifests: [(shared_text(key), manifest)].into(),
+            manifests: [(shared_text(key), Arc::new(manifest))].into_iter().collect(),
             ..Plans::default()
         };
         ClusterState {
@@ -316,6 +314,12 @@ impl Plans {
     }
 }
 
+/// The one copy of a manifest's digest in this process: a fleet object's is the same on all of its clusters.
+fn shared_manifest(manifest: Digest) -> Arc<Digest> {
+    static MANIFESTS: LazyLock<Mutex<Pool<Arc<Digest>>>> = LazyLock::new(Mutex::default);
+    locked::mutex(&MANIFESTS).share(&manifest, || Arc::new(manifest))
+}
+
 fn is_present(item: &Item) -> bool {
     matches!(item.content, nave_proto::Content::Present { .. })
 }
@@ -324,6 +328,7 @@ fn is_present(item: &Item) -> bool {
 mod tests {
     use super::*;
     use nave_placement::Grant;
+    use nave_placement_controller::ItemVersion;
     use nave_proto::wire::{DeleteCause, DeletePolicy};
 
     fn owner(uid: &str) -> OwnerKey {
@@ -342,7 +347,7 @@ mod tests {
     fn plan(state: &ClusterState, uid: &str, payload: &'static str) {
         let header = ItemHeader {
             owner: Arc::new(owner(uid)),
-            version: payload.into(),
+            version: ItemVersion::of(payload),
             grant: Arc::new(Grant {
                 admin: true,
                 service_account: String::new(),
@@ -353,11 +358,11 @@ mod tests {
         let staged = Staged::Put {
             owner: Arc::new(wire_owner(uid)),
             payload: Bytes::from_static(payload.as_bytes()),
-            base: Bytes::new(),
+            base: Arc::default(),
             salt: None,
             manifest: Some(Digest::sha256(payload.as_bytes())),
         };
-        state.plan(&owner(uid).item_key(), Arc::new(header), staged);
+        state.plan(&owner(uid).item_key(), header, staged);
     }
 
     fn deletion(uid: &str) -> Deletion {

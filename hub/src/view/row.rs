@@ -1,6 +1,6 @@
 //! One row: how one fleet object stands on one cluster.
 
-use std::sync::Arc;
+use std::{num::NonZeroU64, sync::Arc};
 
 use nave_artifact::Digest;
 use nave_crds::fleet::ClusterCounts;
@@ -25,12 +25,20 @@ pub struct Order {
     pub version: u64,
 }
 
-/// What is kept of a status. When all is well, many clusters say the same of one fleet object: they share one row.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// What was said of one fleet object on one cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
+    observed_payload: Option<nave_proto::Digest>,
+    /// The rest of it.
+    pub words: Words,
+}
+
+/// All of a row but the payload that it speaks of, which is another on each cluster. When all is well, many clusters say
+/// the same of one fleet object: they share the words.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Words {
     /// UID of the fleet object.
     pub owner_uid: Arc<str>,
-    observed_payload: Option<nave_proto::Digest>,
     observed_manifest: Option<Digest>,
     state: ClusterState,
     revision: Arc<str>,
@@ -39,103 +47,129 @@ pub struct Row {
     message: Arc<str>,
 }
 
+/// The payload that a row speaks of, to be compared with that of the target: the beginning of its digest. A cluster that
+/// would make up another one with the same beginning would lie about itself only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(Option<NonZeroU64>);
+
+impl Mark {
+    fn of(digest: &nave_proto::Digest) -> Self {
+        Mark(NonZeroU64::new(digest.short()))
+    }
+}
+
 impl Row {
     /// A row that an agent reported; its texts are bounded and clean already.
     pub fn reported(owner_uid: &str, status: &StatusPayload) -> Self {
         let ready = status.conditions.iter().find(|condition| condition.r#type == "Ready");
         Row {
-            owner_uid: shared_text(owner_uid),
             observed_payload: nave_proto::Digest::from_slice(&status.observed_payload),
-            observed_manifest: <[u8; 32]>::try_from(status.observed_manifest.as_slice())
-                .ok()
-                .map(Digest::Sha256),
-            state: state(&status.state),
-            revision: shared_text(&status.revision),
-            object: shared_text(&status.object),
-            reason: shared_text(ready.map_or("", |ready| ready.reason.as_str())),
-            message: shared_text(&cut(ready.map_or("", |ready| ready.message.as_str()))),
+            words: Words {
+                owner_uid: shared_text(owner_uid),
+                observed_manifest: manifest(&status.observed_manifest),
+                state: state(&status.state),
+                revision: shared_text(&status.revision),
+                object: shared_text(&status.object),
+                reason: shared_text(ready.map_or("", |ready| ready.reason.as_str())),
+                message: shared_text(&cut(ready.map_or("", |ready| ready.message.as_str()))),
+            },
         }
     }
 
     /// The agent did not take the item.
     pub fn refused(owner_uid: &str, target: Option<Target>, reason: &str, message: &str) -> Self {
         Row {
-            owner_uid: shared_text(owner_uid),
             observed_payload: target.map(|target| target.payload),
-            observed_manifest: target.and_then(|target| target.manifest),
-            state: ClusterState::Failed,
-            revision: shared_text(""),
-            object: shared_text(""),
-            reason: shared_text(reason),
-            message: shared_text(&cut(message)),
+            words: Words {
+                owner_uid: shared_text(owner_uid),
+                observed_manifest: target.and_then(|target| target.manifest),
+                state: ClusterState::Failed,
+                revision: shared_text(""),
+                object: shared_text(""),
+                reason: shared_text(reason),
+                message: shared_text(&cut(message)),
+            },
         }
     }
 
     /// The agent holds an item of an owner that nobody knows.
     pub fn orphaned(owner_uid: &str) -> Self {
         Row {
-            owner_uid: shared_text(owner_uid),
             observed_payload: None,
-            observed_manifest: None,
-            state: ClusterState::Orphaned,
-            revision: shared_text(""),
-            object: shared_text(""),
-            reason: shared_text(nave_crds::reasons::fleet::ORPHANED),
-            message: shared_text(
-                "the agent holds objects of a fleet object that this hub does not know; they are kept",
-            ),
+            words: Words {
+                owner_uid: shared_text(owner_uid),
+                observed_manifest: None,
+                state: ClusterState::Orphaned,
+                revision: shared_text(""),
+                object: shared_text(""),
+                reason: shared_text(nave_crds::reasons::fleet::ORPHANED),
+                message: shared_text(
+                    "the agent holds objects of a fleet object that this hub does not know; they are kept",
+                ),
+            },
         }
     }
 
     /// As it is stored, with the digest of the status item that it is of.
     pub fn record(&self, digest: &nave_proto::Digest, cluster_uid: &str) -> RowRecord {
+        let (payload, words) = (self.observed_payload, &self.words);
         RowRecord {
             digest: digest.to_vec(),
-            owner_uid: self.owner_uid.to_string(),
+            owner_uid: words.owner_uid.to_string(),
             cluster_uid: cluster_uid.to_owned(),
-            observed_payload: self
-                .observed_payload
-                .map(nave_proto::Digest::to_vec)
-                .unwrap_or_default(),
-            observed_manifest: self
+            observed_payload: payload.map(nave_proto::Digest::to_vec).unwrap_or_default(),
+            observed_manifest: words
                 .observed_manifest
                 .map(|digest| digest.bytes().to_vec())
                 .unwrap_or_default(),
-            state: word(self.state).to_owned(),
-            revision: self.revision.to_string(),
-            object: self.object.to_string(),
-            reason: self.reason.to_string(),
-            message: self.message.to_string(),
+            state: word(words.state).to_owned(),
+            revision: words.revision.to_string(),
+            object: words.object.to_string(),
+            reason: words.reason.to_string(),
+            message: words.message.to_string(),
         }
     }
 
     /// A row that was stored.
     pub fn restored(record: &RowRecord) -> Self {
         Row {
-            owner_uid: shared_text(&record.owner_uid),
             observed_payload: nave_proto::Digest::from_slice(&record.observed_payload),
-            observed_manifest: <[u8; 32]>::try_from(record.observed_manifest.as_slice())
-                .ok()
-                .map(Digest::Sha256),
-            state: state(&record.state),
-            revision: shared_text(&record.revision),
-            object: shared_text(&record.object),
-            reason: shared_text(&record.reason),
-            message: shared_text(&cut(&record.message)),
+            words: Words {
+                owner_uid: shared_text(&record.owner_uid),
+                observed_manifest: manifest(&record.observed_manifest),
+                state: state(&record.state),
+                revision: shared_text(&record.revision),
+                object: shared_text(&record.object),
+                reason: shared_text(&record.reason),
+                message: shared_text(&cut(&record.message)),
+            },
         }
     }
 
+    /// Which payload it speaks of; none when it does not say.
+    pub fn mark(&self) -> Mark {
+        self.observed_payload.as_ref().map_or(Mark(None), Mark::of)
+    }
+
+    /// The row as the placement controller reads it.
+    pub fn status(&self, cluster: ClusterKey, target: Option<&Target>) -> ClusterStatus {
+        self.words.status(self.mark(), cluster, target)
+    }
+}
+
+impl Words {
     /// Whether it stands otherwise than before, and not only with other words.
-    pub fn is_another_state(&self, other: &Row) -> bool {
+    pub fn is_another_state(&self, other: &Words) -> bool {
         (self.state, &self.reason, &self.revision, &self.owner_uid)
             != (other.state, &other.reason, &other.revision, &other.owner_uid)
     }
 
-    /// The row as the placement controller reads it. It speaks of the target only when both the payload and the
+    /// The row as the placement controller reads it. It speaks of the target only when both the payload (`mark`) and the
     /// manifest that the agent observed are the target's.
-    pub fn status(&self, cluster: ClusterKey, target: Option<&Target>) -> ClusterStatus {
+    pub fn status(&self, mark: Mark, cluster: ClusterKey, target: Option<&Target>) -> ClusterStatus {
         let current = target.is_some_and(|target| {
-            self.observed_payload == Some(target.payload)
+            mark != Mark(None)
+                && mark == Mark::of(&target.payload)
                 && (target.manifest.is_none() || self.observed_manifest == target.manifest)
         });
         ClusterStatus {
@@ -148,23 +182,22 @@ impl Row {
             message: self.message.to_string(),
         }
     }
-}
 
-/// Rows by state.
-pub fn count<'a>(rows: impl Iterator<Item = &'a Row>) -> ClusterCounts {
-    let mut counts = ClusterCounts::default();
-    for row in rows {
-        let count = match row.state {
+    /// The number that counts rows like it.
+    pub fn of<'a>(&self, counts: &'a mut ClusterCounts) -> &'a mut i64 {
+        match self.state {
             ClusterState::Ready => &mut counts.ready,
             ClusterState::Progressing => &mut counts.progressing,
             ClusterState::Failed => &mut counts.failed,
             ClusterState::Suspended => &mut counts.suspended,
             ClusterState::Held => &mut counts.held,
             ClusterState::Orphaned => &mut counts.orphaned,
-        };
-        *count += 1;
+        }
     }
-    counts
+}
+
+fn manifest(bytes: &[u8]) -> Option<Digest> {
+    <[u8; 32]>::try_from(bytes).ok().map(Digest::Sha256)
 }
 
 /// A word that this version does not know means that something is going on which it cannot judge.
@@ -249,6 +282,9 @@ mod tests {
         check(Some(target(9, Some(2))), false);
         check(Some(target(1, None)), true);
         check(None, false);
+        let silent = Row::reported("u", &StatusPayload::default());
+        let status = silent.status(ClusterKey::new("platform", "eu-1"), Some(&target(0, None)));
+        assert!(!status.current, "it names no payload, not one of zeros");
     }
 
     #[test]
@@ -279,10 +315,10 @@ mod tests {
         let first = Row::reported("u", &said);
         said.conditions[0].message = "2 of 3 replicas".into();
         let words = Row::reported("u", &said);
-        assert!(words != first && !words.is_another_state(&first));
+        assert!(words != first && !words.words.is_another_state(&first.words));
         said.revision = "main@sha1:2".into();
-        assert!(Row::reported("u", &said).is_another_state(&first));
-        assert!(Row::reported("u", &payload("ready")).is_another_state(&first));
+        let is_another = |said: &StatusPayload| Row::reported("u", said).words.is_another_state(&first.words);
+        assert!(is_another(&said) && is_another(&payload("ready")));
     }
 
     #[test]

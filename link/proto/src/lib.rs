@@ -34,6 +34,7 @@ mod payload;
 mod plans;
 mod pool;
 mod replica;
+pub mod sorted;
 mod sync;
 mod text;
 mod time;

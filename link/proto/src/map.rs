@@ -3,15 +3,16 @@
 //! The hub has one per cluster (desired), the agent has one (status). A session only reads it, remembers how far it has
 //! got by version, and looks each item up when its turn comes: what changed twice is sent once, in its latest form.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use litemap::LiteMap;
 
 use crate::digest::{Digest, Salt};
 use crate::frame::MAX_ITEM;
 use crate::payload::Payload;
 use crate::pool::{shared_owner, shared_text};
+use crate::sorted;
 use crate::text::is_clean;
 use crate::tree::{Key, Snapshot};
 use crate::wire::{Checkpoint, DeleteCause, DeletePolicy, MAX_KEY, OwnerRef, SetKind};
@@ -21,8 +22,9 @@ use crate::wire::{Checkpoint, DeleteCause, DeletePolicy, MAX_KEY, OwnerRef, SetK
 pub struct ItemMap {
     set: SetKind,
     version: u64,
-    items: BTreeMap<Key, Item>,
-    order: BTreeMap<u64, Key>,
+    /// Sorted lists: a hub holds a map per cluster, mostly at rest, and the nodes of a tree are half empty.
+    items: LiteMap<Key, Item>,
+    order: LiteMap<u64, Key>,
     tombstones: usize,
     root: Option<Digest>,
     checkpoint: Option<Checkpoint>,
@@ -49,7 +51,7 @@ pub enum Content {
         /// Its payload as it is sent.
         payload: Payload,
         /// Present for sensitive items and only for them.
-        salt: Option<Salt>,
+        salt: Option<Box<Salt>>,
     },
     /// It should be no more; kept until the other end has acknowledged it.
     Deleted {
@@ -97,7 +99,7 @@ pub enum PutError {
 impl ItemMap {
     /// An empty map.
     pub fn new(set: SetKind) -> Self {
-        let (items, order) = (BTreeMap::new(), BTreeMap::new());
+        let (items, order) = (LiteMap::new(), LiteMap::new());
         Self {
             set,
             version: 0,
@@ -127,7 +129,7 @@ impl ItemMap {
         key: &str,
         owner: &OwnerRef,
         payload: Bytes,
-        base: Option<&Bytes>,
+        base: Option<&Arc<Bytes>>,
         salt: Option<Salt>,
     ) -> Result<bool, PutError> {
         if !is_clean(key, MAX_KEY) {
@@ -150,6 +152,7 @@ impl ItemMap {
             Some(base) => Payload::alike(payload, base),
             None => payload.into(),
         };
+        let salt = salt.map(Box::new);
         self.set_item(key, owner, digest, Content::Present { payload, salt });
         Ok(true)
     }
@@ -252,8 +255,9 @@ impl ItemMap {
 
     /// The first item that changed after `version`.
     pub(crate) fn after(&self, version: u64) -> Option<(&Key, &Item)> {
-        let (_, key) = self.order.range(version + 1..).next()?;
-        self.items.get_key_value(key)
+        let (Ok(next) | Err(next)) = self.order.find_index(&(version + 1));
+        let (_, key) = self.order.get_indexed(next)?;
+        self.items.get_indexed(self.items.find_index(key).ok()?)
     }
 
     /// The other end has dealt with this version: a deletion need not be remembered any longer.
@@ -280,26 +284,19 @@ impl ItemMap {
 
     fn set_item(&mut self, key: &str, owner: &OwnerRef, digest: Digest, content: Content) {
         self.version += 1;
-        let deleted = matches!(content, Content::Deleted { .. });
-        let key: Key = match self.items.remove_entry(key) {
-            Some((key, old)) => {
-                self.order.remove(&old.version);
-                self.tombstones -= usize::from(matches!(old.content, Content::Deleted { .. }));
-                key
-            }
-            None => shared_text(key),
+        self.tombstones += usize::from(matches!(content, Content::Deleted { .. }));
+        let item = Item {
+            version: self.version,
+            owner: shared_owner(owner),
+            digest,
+            content,
         };
-        self.tombstones += usize::from(deleted);
-        self.order.insert(self.version, key.clone());
-        self.items.insert(
-            key,
-            Item {
-                version: self.version,
-                owner: shared_owner(owner),
-                digest,
-                content,
-            },
-        );
+        let key = shared_text(key);
+        if let Some(old) = sorted::insert(&mut self.items, key.clone(), item) {
+            self.order.remove(&old.version);
+            self.tombstones -= usize::from(matches!(old.content, Content::Deleted { .. }));
+        }
+        sorted::insert(&mut self.order, self.version, key);
         self.root = None;
     }
 }

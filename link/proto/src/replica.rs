@@ -3,11 +3,13 @@
 //! The agent has one for desired items (payloads are in its own store, from which this is rebuilt when it starts), the
 //! hub has one per cluster for status. Both outlive sessions.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use litemap::LiteMap;
 
 use crate::digest::Digest;
 use crate::pool::shared_text;
+use crate::sorted;
 use crate::tree::{Key, Snapshot};
 use crate::wire::SetKind;
 
@@ -15,7 +17,7 @@ use crate::wire::SetKind;
 #[derive(Debug)]
 pub struct Replica {
     set: SetKind,
-    items: BTreeMap<Key, Held>,
+    items: LiteMap<Key, Held>,
     root: Option<Digest>,
 }
 
@@ -33,7 +35,7 @@ impl Replica {
     pub fn new(set: SetKind) -> Self {
         Self {
             set,
-            items: BTreeMap::new(),
+            items: LiteMap::new(),
             root: None,
         }
     }
@@ -45,13 +47,11 @@ impl Replica {
 
     /// Says that an item is held: when a store is read at start, or by the session after the item was taken.
     pub fn insert(&mut self, key: &str, digest: Digest, owner_uid: &str) {
-        self.items.insert(
-            shared_text(key),
-            Held {
-                digest,
-                owner_uid: shared_text(owner_uid),
-            },
-        );
+        let held = Held {
+            digest,
+            owner_uid: shared_text(owner_uid),
+        };
+        sorted::insert(&mut self.items, shared_text(key), held);
         self.root = None;
     }
 

@@ -24,8 +24,9 @@ pub(crate) const AGENT_WINDOW: u32 = 4 * 1024 * 1024;
 /// What an end holds because it is not acknowledged yet.
 const HUB_SEND_WINDOW: u64 = 512 * 1024;
 const AGENT_SEND_WINDOW: u64 = 256 * 1024;
-/// Control, state and eight fetches, and some for a later version's.
-pub(crate) const HUB_STREAMS: u32 = 16;
+/// Control, state and eight fetches, and some for a later version's: as many as the tables that quinn makes for them at once
+/// hold without growing to twice their size.
+pub(crate) const HUB_STREAMS: u32 = 14;
 /// Live reads that a hub may have open on one agent.
 pub(crate) const AGENT_STREAMS: u32 = 16;
 /// What an Ethernet path carries with IPv6's and UDP's heads.

@@ -20,7 +20,7 @@ use crate::kind::FleetKind;
 use crate::knowledge::State;
 use crate::on_hub;
 use crate::plan::{Action, Seen, plan};
-use crate::ports::{ArtifactHandle, DeleteCause, DesiredItem, ItemArtifact, ItemHeader};
+use crate::ports::{ArtifactHandle, DeleteCause, DesiredItem, ItemArtifact, ItemHeader, ItemVersion};
 use crate::secrets::{self, Listed};
 use crate::status::{Problem, Target};
 
@@ -97,7 +97,7 @@ impl<K: FleetKind> FleetReconciler<K> {
             .as_ref()
             .is_none_or(|problem| problem.reason == because::SOURCE_NOT_READY);
 
-        let items: HashMap<ClusterKey, Arc<ItemHeader>> = snapshot
+        let items: HashMap<ClusterKey, ItemHeader> = snapshot
             .clusters
             .iter()
             .filter_map(|cluster| {
@@ -502,7 +502,7 @@ fn item(
     }
     DesiredItem {
         owner: owner.clone(),
-        version: sha256(version),
+        version: ItemVersion::of(version),
         objects: bundle.objects.clone(),
         artifact,
         secrets: secrets_sent,

@@ -59,7 +59,7 @@ impl<K: FleetKind> FleetReconciler<K> {
         let Some(Replanned { set, before }) = self.replan_and_claim(&planner, &object, last, changed) else {
             return Ok(None);
         };
-        let items: HashMap<ClusterKey, Arc<ItemHeader>> = changed
+        let items: HashMap<ClusterKey, ItemHeader> = changed
             .iter()
             .filter(|(_, now)| now.is_some())
             .filter_map(|(cluster, _)| {

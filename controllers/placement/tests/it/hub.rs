@@ -144,17 +144,15 @@ impl DesiredState for FakeHub {
         is_behind.then(|| "it was restored".to_owned())
     }
 
-    fn current(&self, cluster: &ClusterKey) -> Vec<Arc<ItemHeader>> {
+    fn current(&self, cluster: &ClusterKey) -> Vec<ItemHeader> {
         lock(&self.items)
             .get(cluster)
             .into_iter()
             .flat_map(BTreeMap::values)
-            .map(|item| {
-                Arc::new(ItemHeader {
-                    owner: Arc::new(item.owner.clone()),
-                    version: item.version.clone(),
-                    grant: Arc::new(item.grant.clone()),
-                })
+            .map(|item| ItemHeader {
+                owner: Arc::new(item.owner.clone()),
+                version: item.version,
+                grant: Arc::new(item.grant.clone()),
             })
             .collect()
     }

@@ -494,7 +494,7 @@ impl Item {
                 payload: payload.bytes(),
                 chunks: Vec::new(),
                 sensitive: salt.is_some(),
-                salt: salt.map(|salt| salt.to_vec()).unwrap_or_default(),
+                salt: salt.as_ref().map(|salt| salt.to_vec()).unwrap_or_default(),
             }),
             Content::Deleted {
                 cause,
