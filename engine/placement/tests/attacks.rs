@@ -2,7 +2,7 @@
 
 mod support;
 
-use nave_placement::{Claims, Cluster, Delivery, FleetObject, Outcome, Place, Planner, SecretUse, Source};
+use nave_placement::{Claims, Cluster, ClusterKey, Delivery, FleetObject, Outcome, Place, Planner, SecretUse, Source};
 use serde_json::{Value, json};
 use support::*;
 
@@ -406,7 +406,7 @@ fn secrets_leave_the_hub_only_when_listed() {
 #[test]
 fn credentials_of_another_workspace_are_not_copied() {
     let (fleet, mut cluster) = hub_tenant(|_| {});
-    cluster.key.namespace = "platform".into();
+    cluster.key = ClusterKey::new("platform", cluster.key.name.as_str());
     assert!(denied(&fleet, &cluster).to_string().contains("of another workspace"));
 }
 
@@ -428,7 +428,7 @@ fn huge_objects_fail_alone() {
     let mut big = shared_cluster();
     big.variables.insert("big".into(), "x".repeat(300 * 1024));
     let mut small = shared_cluster();
-    small.key.name = "us-1".into();
+    small.key = ClusterKey::new(small.key.namespace.as_str(), "us-1");
     small.variables.insert("big".into(), "x".into());
     let set = Planner::new(&fleet)
         .expect("plannable")

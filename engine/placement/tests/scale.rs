@@ -154,7 +154,7 @@ fn a_plan_of_what_changed_is_a_plan_of_everything() {
         ("gone that nobody names", |all| drop(all.remove(12))),
         ("new and named", |all| {
             let mut new = all[0].clone();
-            new.key.name = "not-there".into();
+            new.key = ClusterKey::new(new.key.namespace.as_str(), "not-there");
             all.push(new);
         }),
         ("of another workspace", |all| {
