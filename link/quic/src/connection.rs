@@ -246,7 +246,8 @@ impl Connection {
     pub async fn closed(&self) -> LinkError {
         match &self.carrier {
             Carrier::Quic(carrier) => carrier.closed().await.into(),
-            Carrier::Tcp(carrier) => carrier.closed().await,
+            // Boxed here and below, so that what waits on QUIC does not carry the room for TCP.
+            Carrier::Tcp(carrier) => Box::pin(carrier.closed()).await,
         }
     }
 
@@ -382,7 +383,7 @@ impl RecvCarrier {
                 Err(quinn::ReadError::ConnectionLost(error)) => Err(error.into()),
                 Err(error) => Err(LinkError::Carrier(error.to_string())),
             },
-            Self::Tcp(carrier) => carrier.next(kind).await,
+            Self::Tcp(carrier) => Box::pin(carrier.next(kind)).await,
         }
     }
 }
@@ -397,7 +398,7 @@ impl SendStream {
                 .write_all_chunks(&mut [Bytes::from(head), Bytes::from(frame)])
                 .await
                 .map_err(|error| write_error(kind, error)),
-            SendCarrier::Tcp(carrier) => carrier.send(kind, head, frame).await,
+            SendCarrier::Tcp(carrier) => Box::pin(carrier.send(kind, head, frame)).await,
         }
     }
 
