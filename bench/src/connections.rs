@@ -3,19 +3,11 @@
 //! The listener is a process of its own with the hub's sockets, settings and allocator, and holds what comes in: a
 //! connection that is authenticated both ways, and a control stream that carried a message each way. No session, no items.
 
-use std::{
-    io::Write,
-    ops::Range,
-    process::Stdio,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::Write, ops::Range, process::Stdio, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
-use nave_identity::{
-    Authority, AuthorityRole, Key, ServerCertificates, TimeFloor, Trust, client_config,
-};
+use nave_identity::{Authority, AuthorityRole, Key, ServerCertificates, TimeFloor, Trust, client_config};
 use nave_proto::StreamKind;
 use nave_quic::{
     AgentDialer, Carriers, Connection, DialOptions, HubListener, ListenerOptions, RecvStream, SendStream, Transport,
@@ -84,7 +76,10 @@ async fn measure(connections: usize, transport: Transport) -> Result<f64> {
     held.extend(connect(&listening, WARM..WARM + connections, transport).await?);
     tokio::time::sleep(SETTLE).await;
     let (after, _) = process::memory(pid)?;
-    let ended = held.iter().filter(|(connection, ..)| connection.end().is_some()).count();
+    let ended = held
+        .iter()
+        .filter(|(connection, ..)| connection.end().is_some())
+        .count();
     ensure!(ended == 0, "{ended} connections ended");
     Ok((after - before) * 1024.0 / connections as f64)
 }

@@ -141,6 +141,7 @@ fn sort(value: &mut Value) {
 mod tests {
     use super::*;
     use nave_placement::Grant;
+    use nave_placement_controller::ItemVersion;
     use nave_placement_controller::{ArtifactHandle, ItemArtifact, SensitiveObject};
     use serde_json::json;
 

@@ -130,11 +130,15 @@ impl<H: HubHandler> HubSession<H> {
     }
 
     async fn drive(mut self, shutdown: CancellationToken) -> Stop {
-        let control = tokio::select! {
-            control = accept_control(&self.connection) => control,
-            close = wanted_close(&mut self.close) => Err(Stop::Close(close)),
-            () = shutdown.cancelled() => Err(Stop::Close(shutting_down())),
-        };
+        // Boxed, as are the readers: what a session waits with is what an agent at rest costs.
+        let control = Box::pin(async {
+            tokio::select! {
+                control = accept_control(&self.connection) => control,
+                close = wanted_close(&mut self.close) => Err(Stop::Close(close)),
+                () = shutdown.cancelled() => Err(Stop::Close(shutting_down())),
+            }
+        });
+        let control = control.await;
         let (mut control_send, mut control_recv) = match control {
             Ok(streams) => streams,
             Err(stop) => return stop,
@@ -159,8 +163,8 @@ impl<H: HubHandler> HubSession<H> {
         };
 
         let mut readers = Box::pin(async {
-            let control = hub.read_control(&mut control_recv, &ending);
-            let state = hub.read_state(state_rx, &ending);
+            let control = Box::pin(hub.read_control(&mut control_recv, &ending));
+            let state = Box::pin(hub.read_state(state_rx, &ending));
             // Either may end the session; the other is then told and finishes what it has in hand.
             let (control, state) = tokio::join!(finishing(control, &ending), finishing(state, &ending));
             if matches!(control, Stop::Ending) {
