@@ -43,10 +43,19 @@ pub fn run(name: &str, seed: u64, rounds: Option<u64>) -> Result<()> {
     let Some((_, package, test, _)) = SOAKS.iter().find(|(known, ..)| *known == name) else {
         bail!("no soak is called {name:?}; `make soak S=list` shows them");
     };
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .args(["test", "--package", package, test, "--", "--nocapture"])
-        .env("SEED", seed.to_string());
+    let cargo = |after: &str| {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command
+            .args(["test", "--package", package, test, "--", after])
+            .env("SEED", seed.to_string());
+        command
+    };
+    let listed = cargo("--list").output().context("starting cargo test")?;
+    ensure!(
+        !listed.status.success() || String::from_utf8_lossy(&listed.stdout).contains(": test"),
+        "{package} has no test called {test}…"
+    );
+    let mut command = cargo("--nocapture");
     if let Some(rounds) = rounds {
         command.env("ROUNDS", rounds.to_string());
     }

@@ -29,7 +29,7 @@ mod tests {
             assert_eq!(insert(&mut map, number * 7 % 1000, number), None);
         }
         assert_eq!(insert(&mut map, 500, 1), Some(500), "7 times 500, the rest by 1000");
-        assert!(map.iter_keys().copied().eq(0..1000));
+        assert!(map.keys().copied().eq(0..1000));
         let list = map.into_tuple_vec();
         assert!(list.capacity() <= 1000 + 1000 / 8 + 2, "{}", list.capacity());
     }

@@ -19,7 +19,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 #[test]
-fn random_rounds_lose_and_double_nothing() {
+fn soak_of_random_rounds_loses_and_doubles_nothing() {
     let (first, rounds) = (number("SEED", 1), number("ROUNDS", 500));
     let mut seen = BTreeMap::<&str, u64>::new();
     for seed in first..first + rounds {
