@@ -82,8 +82,8 @@ pub(crate) enum Verdict {
         object: Value,
         creates: bool,
     },
+    /// It has to be deleted first.
     Recreate {
-        object: Value,
         uid: Option<String>,
     },
     /// It is not as desired, and it is not to be corrected.
@@ -364,7 +364,6 @@ async fn compare_with_live(
         Err(error) if is_immutable(&error) && (context.options.force || rules::is_forced(desired)) => {
             if would_be_created(target, resource, object).await {
                 Ok(Verdict::Recreate {
-                    object: desired.clone(),
                     uid: Some(uid_of(&live)).filter(|uid| !uid.is_empty()),
                 })
             } else {
@@ -430,7 +429,7 @@ fn version_of(live: &Value) -> Option<&str> {
     at(live, "/metadata/resourceVersion")?.as_str()
 }
 
-fn uid_of(live: &Value) -> String {
+pub(crate) fn uid_of(live: &Value) -> String {
     at(live, "/metadata/uid")
         .and_then(Value::as_str)
         .unwrap_or_default()

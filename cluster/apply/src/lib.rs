@@ -7,6 +7,7 @@
 //!
 //! What was applied may be guarded: [`until_drift`] returns when somebody changes it.
 
+mod applying;
 mod cleanup;
 mod compare;
 mod drift;
@@ -27,6 +28,7 @@ mod selector;
 mod trial;
 mod wait;
 
+pub use applying::{Applying, Barrier, Step};
 pub use drift::Drift;
 pub use examine::{Check, Memory};
 pub use guard::{Guarded, guarded, until_drift};
@@ -37,5 +39,5 @@ pub use preview::{Brought, Preview, PruneVerdict, preview, preview_prune};
 pub use problem::{ApplyError, Problem};
 pub use prune::{PruneOutcome, plan, prune, wait_gone};
 pub use recheck::recheck;
-pub use run::{Action, ApplyOptions, Change, Outcome, apply};
+pub use run::{Action, ApplyOptions, Change, Outcome};
 pub use wait::{Unhealthy, WaitError, WaitItem, judge, wait, wait_until_gone};

@@ -1,32 +1,22 @@
-//! Applying a set of objects, stage by stage.
+//! Applying the objects of one stage, and what an apply is given and gives.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 use futures::{FutureExt, StreamExt, stream};
 use nave_crds::kustomize::ResourceRef;
 use nave_health::{Health, HealthExpressions};
-use nave_object::{
-    Object, ObjectId,
-    order::{Stage, stage_of},
-};
+use nave_object::{Object, ObjectId};
 use nave_runtime::ports::{ApplyPolicy, OwnerRef};
 use nave_targets::{ApplyMode, DeleteMode, Judge, Resource, Target};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::{
-    ApplyError, Check, IgnoreRules, Inventory, Memory, Problem, WaitItem, entry_of,
+    ApplyError, Check, IgnoreRules, Inventory, Memory, Problem, WaitError, WaitItem,
+    applying::{Applying, left},
+    entry_of,
     examine::{Context, Examined, Seen, Verdict, Was, examine},
-    needs::Failed,
     trial::{Trial, try_out},
-    wait,
 };
-
-/// How long definitions and classes may take to become ready (Flux: 60 s).
-const STAGE_DEADLINE: Duration = Duration::from_secs(60);
-/// How long an object may take to go before it is re-created.
-const GONE_DEADLINE: Duration = Duration::from_secs(60);
-const GONE_PAUSE: Duration = Duration::from_millis(250);
 
 /// How to apply.
 pub struct ApplyOptions<'a> {
@@ -149,125 +139,74 @@ impl Outcome {
     }
 }
 
-/// Applies `objects`, which [`crate::prepare`] has put in order. Inside a stage nothing is written unless every object passes
-/// its dry run. The first object of a stage is its own dry run where it does not exist: it is created once all others have
-/// passed theirs and before any of them is written, so that nothing is left behind when it is refused. What was applied before an error stays and is in [`Outcome::changes`].
-///
-/// With [`ApplyOptions::independent`] an object that fails holds back only what needs it: what lives in its namespace, is of
-/// the kind that it defines, or names it.
-pub async fn apply(
-    target: &Arc<Target>,
-    objects: &[Object],
-    options: &ApplyOptions<'_>,
-    memory: &mut Memory,
-) -> Outcome {
-    memory.bind(target);
-    memory.keep_only(objects);
-    let mut outcome = Outcome {
-        changes: Vec::with_capacity(objects.len()),
-        error: None,
-    };
-    let mut fresh_groups = HashSet::new();
-    let mut failed = Failed::default();
-    let mut problems = Vec::new();
-    for stage in [Stage::Definitions, Stage::Classes, Stage::Custom, Stage::Rest] {
-        let members: Vec<&Object> = objects
-            .iter()
-            .filter(|object| stage_of(&object.gvk(), options.custom_stages) == stage)
-            .collect();
-        if members.is_empty() {
-            continue;
-        }
-        let first = outcome.changes.len();
-        let work = Stages {
-            target,
-            options,
-            fresh_groups: &fresh_groups,
-        };
-        problems.extend(work.apply(&members, memory, &mut failed, &mut outcome.changes).await);
-        if !problems.is_empty() && !options.independent {
-            break;
-        }
-        if !matches!(stage, Stage::Definitions | Stage::Classes) || options.report_only {
-            continue;
-        }
-        for change in &outcome.changes[first..] {
-            if let (Action::Created | Action::Configured, Some(group)) =
-                (change.action, defined_group(&members, change))
-            {
-                target.forget_group(&group);
-                fresh_groups.insert(group);
-            }
-        }
-        let items = outcome.changes[first..].iter().filter_map(Change::wait_item).collect();
-        let ready = wait(target, items, options.judge.clone(), STAGE_DEADLINE, true).await;
-        match ready {
-            Ok(()) => {}
-            Err(error) if options.independent => {
-                for unready in error.unhealthy() {
-                    let object = members.iter().find(|object| object.id() == unready.id).copied();
-                    failed.add(&unready.id, object);
-                    let desired = object.map_or(&Value::Null, |object| object.as_value());
-                    let why = unready.health.message.clone();
-                    problems.push(Problem::new(&unready.id, desired, "did not become ready", why));
-                }
-            }
-            Err(error) => {
-                outcome.error = Some(ApplyError::NotReady(error));
-                break;
-            }
-        }
-    }
-    if !problems.is_empty() {
-        outcome.error = Some(ApplyError::Objects(problems));
-    }
-    if target.keeps_rows() {
-        // The next check by interval finds the watches running.
-        for resource in outcome.changes.iter().filter_map(|change| change.resource.as_ref()) {
-            target.watch(resource, "");
-        }
-    }
-    outcome
+/// What the stages of one apply have in common.
+pub(crate) struct Stages<'a> {
+    pub target: &'a Target,
+    pub options: &'a ApplyOptions<'a>,
 }
 
-/// What the stages of one apply have in common.
-struct Stages<'a> {
-    target: &'a Target,
-    options: &'a ApplyOptions<'a>,
-    fresh_groups: &'a HashSet<String>,
+/// An object that was deleted, to be created anew once it is gone.
+#[derive(Debug)]
+pub(crate) struct Going {
+    id: ObjectId,
+    resource: Resource,
+    /// Of the object that was deleted.
+    pub uid: String,
+}
+
+impl Going {
+    pub fn wait_item(&self) -> WaitItem {
+        WaitItem {
+            id: self.id.clone(),
+            resource: self.resource.clone(),
+            seen: None,
+            may_vanish: false,
+        }
+    }
 }
 
 impl Stages<'_> {
-    /// Applies the objects of one stage and returns what went wrong.
-    async fn apply(
-        &self,
-        members: &[&Object],
-        memory: &mut Memory,
-        failed: &mut Failed,
-        changes: &mut Vec<Change>,
-    ) -> Vec<Problem> {
-        let Stages { target, options, .. } = *self;
+    /// Applies what is left of the objects of one stage. Where objects were deleted to be re-created, what comes after them
+    /// is left for the next time.
+    pub async fn apply(&self, members: &[&Object], memory: &mut Memory, so_far: &mut Applying) {
+        let Stages { target, options } = *self;
         let concurrency = options.concurrency.max(1);
-        let mut problems = Vec::new();
+        let Applying {
+            changes,
+            problems,
+            failed,
+            going,
+            fresh_groups,
+            ..
+        } = so_far;
+        let dealt_with: HashSet<ObjectId> = changes.iter().map(|change| change.id.clone()).collect();
+        let dealt_with: HashSet<ObjectId> = problems
+            .iter()
+            .map(|problem| problem.object.clone())
+            .chain(dealt_with)
+            .collect();
+        let mut held = Vec::new();
         let members: Vec<&Object> = members
             .iter()
             .copied()
+            .filter(|object| !dealt_with.contains(&object.id()))
             .filter(|object| match failed.needed_by(object) {
                 Some(needed) => {
-                    problems.push(held_back(object, &needed));
+                    held.push(held_back(object, &needed));
                     false
                 }
                 None => true,
             })
             .collect();
-        for problem in &problems {
+        for problem in held {
             failed.add(&problem.object, None);
+            problems.push(problem);
         }
         let context = Context {
             target,
             options,
             memory: &*memory,
-            fresh_groups: self.fresh_groups,
+            fresh_groups: &*fresh_groups,
         };
         let examined: Vec<Result<Examined, Problem>> = stream::iter(
             // Boxed before they become a stream: otherwise the compiler cannot see that they may be sent.
@@ -302,7 +241,7 @@ impl Stages<'_> {
                 Err(problem) => problems.insert(0, problem),
             }
         }
-        while !work.is_empty() && (problems.is_empty() || options.independent) {
+        while !work.is_empty() && going.is_empty() && (problems.is_empty() || options.independent) {
             // Objects of one kind have no order among each other.
             let kind = (work[0].0.gvk().group, work[0].0.kind().to_owned());
             let same = work
@@ -319,9 +258,9 @@ impl Stages<'_> {
                 _ => true,
             });
             let members: Vec<&Object> = work.iter().map(|(object, _)| *object).collect();
-            let written: Vec<Result<Written, Problem>> = stream::iter(
+            let written: Vec<Result<Turned, Problem>> = stream::iter(
                 work.into_iter()
-                    .map(|(object, examined)| write(target, options, object, examined).boxed())
+                    .map(|(object, examined)| carry_out(target, options, object, examined).boxed())
                     .collect::<Vec<_>>(),
             )
             .buffered(concurrency)
@@ -329,7 +268,8 @@ impl Stages<'_> {
             .await;
             for (object, written) in members.into_iter().zip(written) {
                 match written {
-                    Ok(done) => note(object, done, memory, changes),
+                    Ok(Turned::Written(done)) => note(object, done, memory, changes),
+                    Ok(Turned::Going(object)) => going.push(object),
                     Err(problem) => {
                         failed.add(&problem.object, Some(object));
                         problems.push(problem);
@@ -338,7 +278,37 @@ impl Stages<'_> {
             }
             work = rest;
         }
-        problems
+    }
+
+    /// Creates anew what was deleted for that, now that it is gone; what is not gone is a problem.
+    pub async fn create_anew(
+        &self,
+        members: &[&Object],
+        ended: Result<(), WaitError>,
+        memory: &mut Memory,
+        so_far: &mut Applying,
+    ) {
+        for Going { id, resource, .. } in std::mem::take(&mut so_far.going) {
+            let Some(object) = members.iter().copied().find(|object| object.id() == id) else {
+                continue;
+            };
+            let examined = Examined {
+                resource: Some(resource),
+                verdict: Verdict::Recreate { uid: None },
+                untried: false,
+            };
+            let written = match left(&ended, &id) {
+                Some(why) => Err(Problem::new(&id, object.as_value(), "cannot be re-created", why)),
+                None => write(self.target, self.options, object, examined).await,
+            };
+            match written {
+                Ok(done) => note(object, done, memory, &mut so_far.changes),
+                Err(problem) => {
+                    so_far.failed.add(&problem.object, Some(object));
+                    so_far.problems.push(problem);
+                }
+            }
+        }
     }
 
     /// Creates the object that had no dry run, if all others have passed theirs. If not, or if it is refused, a dry run says
@@ -349,7 +319,7 @@ impl Stages<'_> {
         examined: Examined,
         others_passed: bool,
     ) -> Result<Option<Written>, Problem> {
-        let Stages { target, options, .. } = *self;
+        let Stages { target, options } = *self;
         let resource = examined
             .resource
             .clone()
@@ -394,6 +364,32 @@ struct Written {
     live: Option<Value>,
 }
 
+/// What became of an object whose turn it was.
+enum Turned {
+    Written(Written),
+    Going(Going),
+}
+
+async fn carry_out(
+    target: &Target,
+    options: &ApplyOptions<'_>,
+    object: &Object,
+    examined: Examined,
+) -> Result<Turned, Problem> {
+    match (examined.verdict, examined.resource) {
+        (Verdict::Recreate { uid }, Some(resource)) => delete(target, resource, object, uid).await.map(Turned::Going),
+        (verdict, resource) => {
+            let examined = Examined {
+                resource,
+                verdict,
+                ..examined
+            };
+            let written = write(target, options, object, examined).await?;
+            Ok(Turned::Written(written))
+        }
+    }
+}
+
 async fn write(
     target: &Target,
     options: &ApplyOptions<'_>,
@@ -411,7 +407,7 @@ async fn write(
         resource_version: seen.as_ref().map_or(0, |seen| seen.resource_version),
         may_vanish: object.kind() == "Job" && object.pointer("/spec/ttlSecondsAfterFinished").is_some(),
     };
-    let (desired, action, delete_first) = match examined.verdict {
+    let (desired, action) = match examined.verdict {
         Verdict::Skipped(ref live) => {
             return Ok(Written {
                 change: change(Action::Skipped, None),
@@ -434,21 +430,19 @@ async fn write(
         Verdict::Write {
             ref object,
             creates: true,
-        } => (object, Action::Created, None),
+        } => (object, Action::Created),
         Verdict::Write {
             ref object,
             creates: false,
-        } => (object, Action::Configured, None),
-        Verdict::Recreate { ref object, ref uid } => (object, Action::Configured, Some(uid.clone())),
+        } => (object, Action::Configured),
+        // What was in its place is gone.
+        Verdict::Recreate { .. } => (object.as_value(), Action::Configured),
     };
     let resource = examined
         .resource
         .as_ref()
         .expect("only objects that were resolved are written");
     let id = object.id();
-    if let Some(uid) = delete_first {
-        delete_and_wait(target, resource, object, uid).await?;
-    }
     let live = target
         .apply(
             resource,
@@ -467,44 +461,16 @@ async fn write(
     })
 }
 
-async fn delete_and_wait(
-    target: &Target,
-    resource: &Resource,
-    object: &Object,
-    uid: Option<String>,
-) -> Result<(), Problem> {
+async fn delete(target: &Target, resource: Resource, object: &Object, uid: Option<String>) -> Result<Going, Problem> {
     let id = object.id();
-    let failed = |error: &kube::Error| Problem::api(&id, object.as_value(), "cannot be re-created", error);
-    let mode = DeleteMode { uid };
+    let mode = DeleteMode { uid: uid.clone() };
     target
-        .delete(resource, &id.namespace, &id.name, &mode)
+        .delete(&resource, &id.namespace, &id.name, &mode)
         .await
-        .map_err(|error| failed(&error))?;
-    let deadline = Instant::now() + GONE_DEADLINE;
-    while target
-        .get(resource, &id.namespace, &id.name)
-        .await
-        .map_err(|error| failed(&error))?
-        .is_some()
-    {
-        if Instant::now() > deadline {
-            let reason = format!("it is still being deleted after {}s", GONE_DEADLINE.as_secs());
-            return Err(Problem::new(&id, object.as_value(), "cannot be re-created", reason));
-        }
-        tokio::time::sleep(GONE_PAUSE).await;
-    }
-    Ok(())
-}
-
-/// The group whose kinds a CRD defines.
-fn defined_group(members: &[&Object], change: &Change) -> Option<String> {
-    if change.id.kind != "CustomResourceDefinition" {
-        return None;
-    }
-    members
-        .iter()
-        .find(|object| object.id() == change.id)?
-        .pointer("/spec/group")?
-        .as_str()
-        .map(str::to_owned)
+        .map_err(|error| Problem::api(&id, object.as_value(), "cannot be re-created", &error))?;
+    Ok(Going {
+        id,
+        resource,
+        uid: uid.unwrap_or_default(),
+    })
 }

@@ -66,6 +66,15 @@ pub enum WaitError {
 }
 
 impl WaitError {
+    /// The same, of a wait whose whole limit was `limit`.
+    #[must_use]
+    pub fn of(self, limit: Duration) -> Self {
+        match self {
+            WaitError::Timeout { pending, .. } => WaitError::Timeout { after: limit, pending },
+            failed @ WaitError::Failed(_) => failed,
+        }
+    }
+
     /// The objects that are to blame.
     pub fn unhealthy(&self) -> &[Unhealthy] {
         match self {

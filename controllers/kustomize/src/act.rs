@@ -3,7 +3,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use kube::ResourceExt;
-use nave_apply::{ApplyOptions, Check, IgnoreRules, Inventory, Outcome, PruneOutcome, apply, judge, plan, prune};
+use nave_apply::{
+    ApplyOptions, Applying, Check, IgnoreRules, Inventory, Outcome, PruneOutcome, Step, judge, plan, prune,
+};
 use nave_crds::{
     kustomize::{Kustomization, ResourceRef},
     labels,
@@ -51,13 +53,15 @@ pub(crate) struct Apply<'a> {
     pub independent: bool,
 }
 
-pub(crate) async fn apply_all(
+/// Applies until all is done or something has to be waited for.
+pub(crate) async fn advance(
+    applying: &mut Applying,
     work: Apply<'_>,
     owner: &OwnerRef,
     memory: &mut nave_apply::Memory,
     ports: &Ports,
     options: &Options,
-) -> Outcome {
+) -> Step {
     let apply_options = ApplyOptions {
         owner,
         inventory: work.inventory,
@@ -74,7 +78,9 @@ pub(crate) async fn apply_all(
         report_only: work.report_only,
         independent: work.independent,
     };
-    apply(work.target, work.objects, &apply_options, memory).await
+    applying
+        .advance(work.target, work.objects, &apply_options, memory)
+        .await
 }
 
 /// What came of the objects that left the set.

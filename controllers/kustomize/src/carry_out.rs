@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc};
 
-use nave_apply::{Check, CommonMetadata, IgnoreRules, Inventory, prepare};
+use nave_apply::{Applying, Change, Check, CommonMetadata, IgnoreRules, Inventory, Step, prepare};
 use nave_artifact::FileTree;
 use nave_crds::{conditions, meta::Artifact, reasons};
 use nave_health::HealthExpressions;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     ReadError,
-    act::{Apply, apply_all, inventory_after_failure, owner_of},
+    act::{Apply, advance, inventory_after_failure, owner_of},
     build::{self, Built},
     decrypt::still_encrypted,
     decryption::{Decryption, decryption_of},
@@ -28,7 +28,7 @@ use crate::{
     status,
     target::target_of,
     variables::variables_of,
-    waiting::{Applied, PATIENCE},
+    waiting::{Applied, Background, PATIENCE, Paused},
 };
 
 /// What goes into a build beside the artifact, and where it goes.
@@ -36,6 +36,15 @@ struct Needed {
     variables: Variables,
     decryption: Option<Arc<Decryption>>,
     target: Arc<Target>,
+}
+
+/// An apply that begins or goes on.
+struct UnderWay {
+    applying: Applying,
+    /// The inventory before it began.
+    before: Inventory,
+    check: Check,
+    is_new: bool,
 }
 
 /// What is being done.
@@ -59,6 +68,7 @@ impl Phase<'_> {
 }
 
 impl Run<'_> {
+    /// Builds, applies and prunes; goes on with what was `paused`, if it was begun with the same input.
     pub(crate) async fn go(
         &mut self,
         kept: &mut Kept,
@@ -66,6 +76,7 @@ impl Run<'_> {
         expressions: Arc<HealthExpressions>,
         attempt: Attempt,
         is_new: bool,
+        paused: Option<Paused>,
     ) -> Result<Ended, Failure> {
         let spec = &self.object.spec;
         let ignore = IgnoreRules::new(&spec.ignore).map_err(|error| Failure {
@@ -87,8 +98,10 @@ impl Run<'_> {
         kept.target = Some(target.clone());
         let former = self.former_place(kept, &target).await?;
         let input = build::input_digest(artifact, self.generation(), &variables, decryption.as_deref());
+        let paused = self.unless_outdated(paused, |paused| paused.input == input);
 
-        if let Some(last) = &kept.last
+        if paused.is_none()
+            && let Some(last) = &kept.last
             && !last.remote
             && last.input == input
             && former.is_none()
@@ -106,14 +119,12 @@ impl Run<'_> {
                 .wait_or_end(kept, &target, &changes, expressions, attempt, applied, is_new)
                 .await);
         }
-        let check = if self.may_check_lightly(kept) {
-            Check::Known
-        } else {
-            Check::Full
-        };
-        if check == Check::Full {
-            kept.light_checks = 0;
-        }
+        let UnderWay {
+            mut applying,
+            before,
+            check,
+            is_new,
+        } = self.under_way(kept, paused, is_new);
 
         let tree = self.read(artifact, is_new).await?;
         let building = build::build(
@@ -143,12 +154,12 @@ impl Run<'_> {
         let objects = prepare(objects, &owner, &common)
             .map_err(|error| Failure::new(reasons::kustomize::BUILD_FAILED, error.to_string()))?;
 
-        let before = Inventory::from_status(self.status.inventory.as_ref());
         let intended: Inventory = objects.iter().map(nave_apply::entry_of).collect();
         if !before.covers(&intended) {
             self.begin(Phase::Apply(&before.union(&intended))).await;
         }
-        let applying = apply_all(
+        let advancing = advance(
+            &mut applying,
             Apply {
                 kustomization: self.object,
                 target: &target,
@@ -166,17 +177,30 @@ impl Run<'_> {
             self.options,
         );
         let all = before.union(&intended);
-        let outcome = self.tell_if_long(applying, Phase::Apply(&all), is_new).await;
-        let list = list_of_changes(&outcome.changes);
-        if !list.is_empty() {
-            log_of_changes(
-                &self.key,
-                &self.revision,
-                &outcome.changes,
-                self.options.gates.group_change_log,
-            );
-            self.reporter().info(reasons::PROGRESSING, &list, &self.revision);
-        }
+        let outcome = match self.tell_if_long(advancing, Phase::Apply(&all), is_new).await {
+            Step::Done(outcome) => outcome,
+            Step::Waits(barrier) => {
+                if is_new && !self.is_progressing() {
+                    self.begin(Phase::Apply(&all)).await;
+                }
+                // What it stands for is not what is there now.
+                kept.last = None;
+                let wait = async move { barrier.wait(&target).await };
+                kept.paused = Some(Paused {
+                    attempt,
+                    input,
+                    check,
+                    applying,
+                    before,
+                    began: self.began,
+                    was_healthy: self.was_healthy,
+                    is_new,
+                    background: Background::begin(&self.ports.tasks, "apply", self.triggers.of(&self.key), wait),
+                });
+                return Ok(Ended::Waits);
+            }
+        };
+        self.tell_of_changes(&outcome.changes);
         let inventory = inventory_after_failure(&before, &outcome);
         if let Some(error) = outcome.error {
             self.set_inventory(&inventory);
@@ -204,6 +228,58 @@ impl Run<'_> {
         Ok(self
             .wait_or_end(kept, &target, &outcome.changes, expressions, attempt, applied, is_new)
             .await)
+    }
+
+    /// What was paused, if it is still to be gone on with. Otherwise what it did is told of here.
+    pub(crate) fn unless_outdated(
+        &self,
+        paused: Option<Paused>,
+        is_wanted: impl Fn(&Paused) -> bool,
+    ) -> Option<Paused> {
+        let paused = paused?;
+        if is_wanted(&paused) {
+            return Some(paused);
+        }
+        self.tell_of_changes(paused.applying.changes());
+        None
+    }
+
+    /// Takes up what was paused, or begins.
+    fn under_way(&mut self, kept: &mut Kept, paused: Option<Paused>, is_new: bool) -> UnderWay {
+        let Some(mut paused) = paused else {
+            let check = if self.may_check_lightly(kept) {
+                Check::Known
+            } else {
+                kept.light_checks = 0;
+                Check::Full
+            };
+            return UnderWay {
+                applying: Applying::new(),
+                before: Inventory::from_status(self.status.inventory.as_ref()),
+                check,
+                is_new,
+            };
+        };
+        if let Some(ended) = paused.background.outcome() {
+            paused.applying.resume(ended);
+        }
+        self.began = paused.began;
+        self.was_healthy = paused.was_healthy;
+        UnderWay {
+            applying: paused.applying,
+            before: paused.before,
+            check: paused.check,
+            is_new: paused.is_new,
+        }
+    }
+
+    fn tell_of_changes(&self, changes: &[Change]) {
+        let list = list_of_changes(changes);
+        if list.is_empty() {
+            return;
+        }
+        log_of_changes(&self.key, &self.revision, changes, self.options.gates.group_change_log);
+        self.reporter().info(reasons::PROGRESSING, &list, &self.revision);
     }
 
     /// By interval the watches are believed, but not for ever, and not after a failure or when a person asked.

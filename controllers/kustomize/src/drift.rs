@@ -106,7 +106,7 @@ impl Run<'_> {
             kept.guarded_target = None;
             return;
         }
-        if self.object.spec.suspend || kept.waiting.is_some() {
+        if self.object.spec.suspend || kept.waiting.is_some() || kept.paused.is_some() {
             kept.guarded_target = target.or_else(|| kept.guarded_target.take());
             return;
         }

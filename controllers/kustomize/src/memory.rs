@@ -14,7 +14,7 @@ use crate::{
     depends::Key,
     drift::{Guard, Unrest},
     place::Place,
-    waiting::{Background, Waiting},
+    waiting::{Background, Paused, Waiting},
 };
 
 /// By namespace and name.
@@ -32,6 +32,8 @@ pub(crate) struct Kept {
     pub apply: nave_apply::Memory,
     /// The last apply that was complete, pruning included.
     pub last: Option<Last>,
+    /// An apply waits for something in the cluster before it goes on.
+    pub paused: Option<Paused>,
     /// Health is being waited for.
     pub waiting: Option<Waiting>,
     /// What was deleted with the Kustomization is waited for until it is gone.

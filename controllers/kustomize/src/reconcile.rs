@@ -27,6 +27,7 @@ use crate::{
     report::{Reporter, Revision},
     status::At,
     triggers::Triggers,
+    waiting::Paused,
 };
 
 /// After a request to the API server failed that says nothing about the Kustomization.
@@ -151,6 +152,7 @@ impl Reconciler<Kustomization> for Kustomizations {
         drift::lower(&mut kept);
         if object.metadata.deletion_timestamp.is_some() {
             kept.waiting = None;
+            kept.paused = None;
             self.claims.forget(&key);
             let (next, gone) = run.finalize(&mut kept).await;
             let next = if gone { next } else { run.until_written(&mut kept, next) };
@@ -250,6 +252,7 @@ impl Run<'_> {
         }
         if self.object.spec.suspend {
             kept.waiting = None;
+            kept.paused = None;
             return Next::Await;
         }
         let seen = observe(self.object, self.ports, self.options, self.triggers).await;
@@ -277,6 +280,16 @@ impl Run<'_> {
                 Some(outcome) => self.end_wait(kept, &waiting, outcome).await,
             };
         }
+        let paused = kept.paused.take();
+        let is_of_this = |paused: &Paused| paused.attempt == attempt;
+        if paused
+            .as_ref()
+            .is_some_and(|paused| is_of_this(paused) && paused.background.outcome().is_none())
+        {
+            kept.paused = paused;
+            return Next::Await;
+        }
+        let paused = self.unless_outdated(paused, is_of_this);
         // Of something older: it is not waited for any more, whatever a gate says, so that a fix never stands behind the
         // wait for what it mends.
         if let Some(older) = kept.waiting.take()
@@ -305,7 +318,10 @@ impl Run<'_> {
             }
             Plan::Go(artifact) => {
                 kept.attempt = Some(attempt.clone());
-                match self.go(kept, &artifact, seen.expressions, attempt, is_new).await {
+                match self
+                    .go(kept, &artifact, seen.expressions, attempt, is_new, paused)
+                    .await
+                {
                     Ok(Ended::Done(next)) => next,
                     Ok(Ended::Waits) => Next::Await,
                     Err(failure) => {

@@ -1,4 +1,4 @@
-//! Waiting for health in the background: a reconcile that waits holds no worker.
+//! Waiting in the background, for health and between the stages of an apply: a reconcile that waits holds no worker.
 
 use std::{
     pin::pin,
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use nave_apply::{Unhealthy, WaitError, WaitItem, wait};
+use nave_apply::{Applying, Check, Inventory, Unhealthy, WaitError, WaitItem, wait};
 use nave_crds::meta::NamespacedObjectKindRef;
 use nave_health::{Health, Status};
 use nave_object::{Gvk, ObjectId};
@@ -71,6 +71,23 @@ impl Drop for Background {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// An apply that was left because something has to be waited for, such as a definition that is not established yet. The
+/// reconcile that takes it up builds anew and goes on where it was. Something newer ends it.
+pub(crate) struct Paused {
+    pub attempt: Attempt,
+    /// Digest of everything that went into it.
+    pub input: String,
+    pub check: Check,
+    pub applying: Applying,
+    /// The inventory before it began.
+    pub before: Inventory,
+    pub began: Instant,
+    /// Whether health was good before.
+    pub was_healthy: bool,
+    pub is_new: bool,
+    pub background: Background,
 }
 
 /// What was applied before waiting began.
@@ -147,14 +164,8 @@ async fn run(wanted: Wanted) -> Result<(), WaitError> {
     let left = deadline.saturating_duration_since(Instant::now());
     wait(&wanted.target, items, wanted.judge, left, wanted.fail_fast)
         .await
-        .map_err(|error| match error {
-            // What was asked for is the whole limit, not what was left of it.
-            WaitError::Timeout { pending, .. } => WaitError::Timeout {
-                after: wanted.limit,
-                pending,
-            },
-            failed @ WaitError::Failed(_) => failed,
-        })
+        // What was asked for is the whole limit, not what was left of it.
+        .map_err(|error| error.of(wanted.limit))
 }
 
 /// The object that a health check names; its namespace defaults to that of the Kustomization.

@@ -9,8 +9,8 @@ use kube::{
     api::{DynamicObject, PostParams},
 };
 use nave_apply::{
-    ApplyOptions, Check, CommonMetadata, IgnoreRules, Inventory, Memory, Outcome, PruneOutcome, apply, judge, prepare,
-    prune,
+    ApplyOptions, Applying, Check, CommonMetadata, IgnoreRules, Inventory, Memory, Outcome, PruneOutcome, Step, judge,
+    prepare, prune,
 };
 use nave_bed::{Plane, PlaneOptions, eventually};
 use nave_health::HealthExpressions;
@@ -130,7 +130,16 @@ impl World {
             report_only: self.report_only,
             independent: self.independent,
         };
-        Ok(apply(&self.target, &objects, &options, &mut self.memory).await)
+        let mut applying = Applying::new();
+        loop {
+            let step = applying
+                .advance(&self.target, &objects, &options, &mut self.memory)
+                .await;
+            match step {
+                Step::Done(outcome) => return Ok(outcome),
+                Step::Waits(barrier) => applying.resume(barrier.wait(&self.target).await),
+            }
+        }
     }
 
     /// Applies, which has to work; `<Kind>/<name> <what was done>` for each object.

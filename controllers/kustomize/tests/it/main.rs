@@ -21,4 +21,5 @@ mod remote;
 mod slow_sources;
 mod soak;
 mod stage;
+mod stages;
 mod wakes;
