@@ -202,11 +202,8 @@ impl KindWatch {
 
     /// Since when nobody has asked; none while somebody is subscribed.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
-        let mut state = self.shared.lock();
-        state.interests.retain(|_, interests| {
-            interests.retain(|interest| interest.strong_count() > 0);
-            !interests.is_empty()
-        });
+        // Asked with every use of any watch of the cluster: who unsubscribes has taken its interests out itself.
+        let state = self.shared.lock();
         if state.interests.is_empty() { state.used } else { None }
     }
 }
