@@ -15,7 +15,9 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::{
-    ApplyOptions, Problem, cleanup, compare, fields, ignore,
+    ApplyOptions, Problem, cleanup, compare, fields,
+    foreign::Foreign,
+    ignore,
     rules::{self, Mode},
     trial::{Trial, is_absent, try_out, would_be_created, would_be_new},
 };
@@ -42,6 +44,7 @@ pub struct Memory {
     target: String,
     override_managers: Arc<[String]>,
     entries: HashMap<ObjectId, Remembered>,
+    foreign: HashMap<ObjectId, Foreign>,
 }
 
 #[derive(Debug, Clone)]
@@ -127,6 +130,7 @@ impl Memory {
     pub(crate) fn bind(&mut self, target: &Target) {
         if self.target != target.id() {
             self.entries.clear();
+            self.foreign.clear();
             target.id().clone_into(&mut self.target);
             self.override_managers = target.override_managers().clone();
         }
@@ -149,7 +153,14 @@ impl Memory {
         self.entries.get(id).map(|remembered| remembered.fingerprint)
     }
 
-    pub(crate) fn remember(&mut self, object: &Object, live: &Value, was: Was) {
+    /// Of an object that was left alone and is somebody else's.
+    pub(crate) fn foreign(&self, id: &ObjectId) -> Option<&Foreign> {
+        self.foreign.get(id)
+    }
+
+    pub(crate) fn remember(&mut self, target: &Target, resource: &Resource, object: &Object, live: &Value, was: Was) {
+        let id = object.id();
+        self.foreign.remove(&id);
         match Fingerprint::of_value(live, &self.override_managers) {
             Some(fingerprint) => {
                 let remembered = Remembered {
@@ -158,22 +169,28 @@ impl Memory {
                     uid: uid_of(live),
                     was,
                 };
-                self.entries.insert(object.id(), remembered);
+                self.entries.insert(id, remembered);
             }
             None => {
-                self.entries.remove(&object.id());
+                self.entries.remove(&id);
+                if was == Was::LeftAlone && target.keeps_rows() {
+                    let foreign = Foreign::watch(target, resource, &id, live);
+                    self.foreign.insert(id, foreign);
+                }
             }
         }
     }
 
     pub(crate) fn forget(&mut self, object: &Object) {
         self.entries.remove(&object.id());
+        self.foreign.remove(&object.id());
     }
 
     /// Keeps what is still desired.
     pub(crate) fn keep_only(&mut self, objects: &[Object]) {
         let ids: HashSet<ObjectId> = objects.iter().map(Object::id).collect();
         self.entries.retain(|id, _| ids.contains(id));
+        self.foreign.retain(|id, _| ids.contains(id));
     }
 
     pub(crate) fn knows(&self, id: &ObjectId) -> bool {

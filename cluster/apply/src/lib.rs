@@ -13,6 +13,7 @@ mod compare;
 mod drift;
 mod examine;
 mod fields;
+mod foreign;
 mod guard;
 mod ignore;
 mod inventory;

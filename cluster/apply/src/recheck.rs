@@ -3,7 +3,7 @@
 use nave_health::HealthExpressions;
 use nave_targets::Target;
 
-use crate::{Action, Change, Memory};
+use crate::{Action, Change, Memory, foreign::Foreign};
 
 /// What an apply with the same inputs as `last` would find, by what the watches say; none when that is in doubt for any
 /// object. Makes no request.
@@ -24,8 +24,9 @@ pub fn recheck(
                 return is_skipped.then(|| change.clone());
             };
             if is_skipped && memory.fingerprint_of(&change.id).is_none() {
-                // Somebody else's, which the watches keep no row of: the next full check looks at it.
-                return Some(change.clone());
+                // Somebody else's, which the watches keep no row of.
+                let is_as_seen = memory.foreign(&change.id).is_none_or(Foreign::is_as_seen);
+                return is_as_seen.then(|| change.clone());
             }
             let namespace = if resource.namespaced { &change.id.namespace } else { "" };
             let known = target.watch(resource, namespace).known(namespace, &change.id.name)?;

@@ -236,7 +236,7 @@ impl Stages<'_> {
         if work.first().is_some_and(|(_, examined)| examined.untried) {
             let (object, examined) = work.remove(0);
             match self.write_untried(object, examined, problems.is_empty()).await {
-                Ok(Some(done)) => note(object, done, memory, changes),
+                Ok(Some(done)) => note(target, object, done, memory, changes),
                 Ok(None) => {}
                 Err(problem) => problems.insert(0, problem),
             }
@@ -268,7 +268,7 @@ impl Stages<'_> {
             .await;
             for (object, written) in members.into_iter().zip(written) {
                 match written {
-                    Ok(Turned::Written(done)) => note(object, done, memory, changes),
+                    Ok(Turned::Written(done)) => note(target, object, done, memory, changes),
                     Ok(Turned::Going(object)) => going.push(object),
                     Err(problem) => {
                         failed.add(&problem.object, Some(object));
@@ -302,7 +302,7 @@ impl Stages<'_> {
                 None => write(self.target, self.options, object, examined).await,
             };
             match written {
-                Ok(done) => note(object, done, memory, &mut so_far.changes),
+                Ok(done) => note(self.target, object, done, memory, &mut so_far.changes),
                 Err(problem) => {
                     so_far.failed.add(&problem.object, Some(object));
                     so_far.problems.push(problem);
@@ -338,18 +338,18 @@ impl Stages<'_> {
 }
 
 /// Keeps what was done with an object.
-fn note(object: &Object, done: Written, memory: &mut Memory, changes: &mut Vec<Change>) {
-    match &done.live {
-        Some(live) => {
+fn note(target: &Target, object: &Object, done: Written, memory: &mut Memory, changes: &mut Vec<Change>) {
+    match (&done.live, &done.change.resource) {
+        (Some(live), Some(resource)) => {
             let was = match done.change.action {
                 Action::Drifted => Was::Drifted,
                 Action::Skipped => Was::LeftAlone,
                 Action::Created | Action::Configured | Action::Unchanged => Was::Desired,
             };
-            memory.remember(object, live, was);
+            memory.remember(target, resource, object, live, was);
         }
-        None if done.change.action == Action::Drifted => memory.forget(object),
-        None => {}
+        _ if done.change.action == Action::Drifted => memory.forget(object),
+        _ => {}
     }
     changes.push(done.change);
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{core::v1::ConfigMap, networking::v1::NetworkPolicy};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use nave_bed::eventually;
 use serde_json::{Value, json};
@@ -80,6 +80,53 @@ async fn an_object_that_was_left_alone_is_taken_up_again() -> Result<()> {
         "what is applied if it is not present is made again",
         || async { stage.config("once").await?.context("it is not there") },
     )
+    .await?;
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_of_somebody_else_is_made_when_it_is_gone_and_applied_when_it_may_be() -> Result<()> {
+    let stage = only_light_checks("foreign").await?;
+    let ns = stage.namespace.clone();
+    let api: Api<ConfigMap> = Api::namespaced(stage.client.clone(), &ns);
+    let alone = json!({"kustomize.toolkit.fluxcd.io/reconcile": "disabled"});
+    for (name, annotations) in [("once", json!({})), ("locked", alone)] {
+        let theirs = json!({"metadata": {"name": name, "annotations": annotations}, "data": {"value": "theirs"}});
+        api.create(&PostParams::default(), &serde_json::from_value(theirs)?)
+            .await?;
+    }
+    let once = config(&ns, "once", "ours").replace(
+        "metadata:\n",
+        "metadata:\n  annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}\n",
+    );
+    let files = [("app/o.yaml", once), ("app/l.yaml", config(&ns, "locked", "ours"))];
+    stage.publish("1", &files).await?;
+    stage.apply("app", json!({"interval": "1s"})).await?;
+    stage.ready("app", "1").await?;
+    at_rest(&stage, "app").await?;
+    for name in ["once", "locked"] {
+        assert_eq!(
+            stage.config(name).await?.context("it is there")?["value"],
+            "theirs",
+            "{name}"
+        );
+    }
+    let unlock = json!({"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/reconcile": null}}});
+    api.patch("locked", &PatchParams::default(), &Patch::Merge(unlock))
+        .await?;
+    eventually(DEADLINE, "it is applied", || async {
+        let data = stage.config("locked").await?.context("it is there")?;
+        ensure!(data["value"] == "ours", "{data:?}");
+        Ok(())
+    })
+    .await?;
+    at_rest(&stage, "app").await?;
+    api.delete("once", &DeleteParams::default()).await?;
+    eventually(DEADLINE, "it is made", || async {
+        let data = stage.config("once").await?.context("it is not there")?;
+        ensure!(data["value"] == "ours", "{data:?}");
+        Ok(())
+    })
     .await?;
     stage.stop().await
 }
