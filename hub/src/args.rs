@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use nave_kustomize_controller::FeatureGates;
+use nave_kustomize_controller::{FeatureGates, Flags};
 
 /// Fans fleet objects out to clusters, terminates the links of agents and rolls their health up.
 #[derive(Debug, Clone, Parser)]
@@ -97,39 +97,15 @@ pub struct Arguments {
     #[arg(long, default_value = "nave-hub-live", value_name = "NAME")]
     pub live_service: String,
 
-    /// How many objects of one kind are reconciled at once
-    #[arg(long, default_value_t = 10, value_name = "N")]
-    pub concurrent: u16,
-    /// How many objects of one Kustomization are checked at once
-    #[arg(long, default_value_t = 4, value_name = "N")]
-    pub concurrent_ssa: usize,
-    /// How long to wait for a source or a dependency that is not ready
-    #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
-    pub requeue_dependency: Duration,
-    /// By how much intervals are varied
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..100), value_name = "PERCENT")]
-    pub interval_jitter_percentage: u8,
-    /// First delay after an error
-    #[arg(long, default_value = "750ms", value_parser = duration, value_name = "DURATION")]
-    pub min_retry_delay: Duration,
-    /// Longest delay after errors
-    #[arg(long, default_value = "15m", value_parser = duration, value_name = "DURATION")]
-    pub max_retry_delay: Duration,
+    /// What hub and agent have in common.
+    #[command(flatten)]
+    pub reconciling: Flags,
     /// Refuse remote bases in kustomizations of clusters reached by kubeconfig
     #[arg(long)]
     pub no_remote_bases: bool,
-    /// How often a download of an artifact is tried
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
-    pub http_retry: u32,
-    /// Watch ConfigMaps and Secrets with these labels; empty watches none
-    #[arg(long, default_value = "reconcile.fluxcd.io/watch=Enabled", value_name = "SELECTOR")]
-    pub watch_configs_label_selector: String,
     /// On clusters reached by kubeconfig, a field manager whose fields are taken over; may be given several times
     #[arg(long, value_name = "NAME")]
     pub override_manager: Vec<String>,
-    /// Kinds that are applied in a stage of their own, before everything else that is no definition
-    #[arg(long, value_delimiter = ',', value_parser = group_kind, value_name = "GROUP/KIND,…")]
-    pub custom_apply_stage_kinds: Vec<(String, String)>,
     /// Feature gates of the kustomize controller, NAME=true or NAME=false
     #[arg(long, value_delimiter = ',', value_parser = gate, value_name = "NAME=BOOL,…")]
     pub feature_gates: Vec<(String, bool)>,
@@ -252,15 +228,6 @@ fn bytes_per_second(text: &str) -> Result<EgressRate, String> {
     }
 }
 
-fn group_kind(text: &str) -> Result<(String, String), String> {
-    match text.split_once('/') {
-        Some((group, kind)) if !kind.is_empty() => Ok((group.to_owned(), kind.to_owned())),
-        _ => Err(format!(
-            "{text:?} is not GROUP/KIND (the core group is empty: /ConfigMap)"
-        )),
-    }
-}
-
 /// A gate that the kustomize controller has here, with a value that is true of the hub.
 fn gate(text: &str) -> Result<(String, bool), String> {
     let (name, value) = text
@@ -357,10 +324,10 @@ mod tests {
         assert!(gates.object_level_workload_identity && gates.external_artifact);
         assert_eq!(arguments.override_manager, ["a", "b"]);
         assert_eq!(
-            arguments.custom_apply_stage_kinds[1],
+            arguments.reconciling.custom_apply_stage_kinds[1],
             (String::new(), "Secret".to_owned())
         );
-        assert_eq!(arguments.http_retry, 3);
+        assert_eq!(arguments.reconciling.http_retry, 3);
         for (flag, words) in [
             ("--feature-gates=Nonsense=true", "is not known"),
             ("--feature-gates=GroupChangeLog", "is not NAME=true"),

@@ -181,7 +181,7 @@ impl Hub {
                 tasks: tasks.clone(),
             },
             nave_placement_controller::Options {
-                concurrent: arguments.concurrent,
+                concurrent: arguments.reconciling.concurrent,
                 ..nave_placement_controller::Options::default()
             },
         );

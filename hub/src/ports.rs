@@ -97,6 +97,7 @@ impl Ports {
             ttl: arguments.artifact_retention_ttl,
             records: arguments.artifact_retention_records,
         };
+        options.limits = arguments.reconciling.limits();
         if !arguments.storage_shared.is_empty() {
             options.shared = Some(nave_store::s3(&arguments.storage_shared).context("--storage-shared")?);
         }
@@ -160,7 +161,8 @@ impl Ports {
             reader: Arc::new(StoreOrHttp::new(
                 Some(store.clone()),
                 reqwest::Client::new(),
-                arguments.http_retry,
+                arguments.reconciling.http_retry,
+                arguments.reconciling.limits(),
             )),
             events: events("nave-hub"),
             source_events: events("source-controller"),
@@ -169,7 +171,7 @@ impl Ports {
             key_services,
             remote_bases,
             cloud,
-            download_tries: arguments.http_retry,
+            download_tries: arguments.reconciling.http_retry,
             git,
             store,
             client,
@@ -225,11 +227,11 @@ impl Ports {
     /// Flags of the source controller: of all sources, only the hub's.
     pub fn source_options(&self, arguments: &Arguments) -> nave_source_controller::Options {
         nave_source_controller::Options {
-            concurrent: arguments.concurrent,
-            interval_jitter: arguments.interval_jitter_percentage,
-            requeue_dependency: arguments.requeue_dependency,
-            min_retry_delay: arguments.min_retry_delay,
-            max_retry_delay: arguments.max_retry_delay,
+            concurrent: arguments.reconciling.concurrent,
+            interval_jitter: arguments.reconciling.interval_jitter_percentage,
+            requeue_dependency: arguments.reconciling.requeue_dependency,
+            min_retry_delay: arguments.reconciling.min_retry_delay,
+            max_retry_delay: arguments.reconciling.max_retry_delay,
             // A workspace must not reach another's sources, and uses the identities of its own accounts: the hub's is not lent.
             no_cross_namespace_refs: true,
             cloud: Some(self.cloud.clone()),
@@ -272,10 +274,6 @@ impl Ports {
     /// Flags of the kustomize controller: of all Kustomizations, only the hub's.
     pub fn kustomize_options(&self, arguments: &Arguments) -> nave_kustomize_controller::Options {
         nave_kustomize_controller::Options {
-            concurrent: arguments.concurrent,
-            concurrent_ssa: arguments.concurrent_ssa,
-            requeue_dependency: arguments.requeue_dependency,
-            interval_jitter: arguments.interval_jitter_percentage,
             // A workspace must not reach another's sources on the hub.
             no_cross_namespace_refs: true,
             no_remote_bases: arguments.no_remote_bases,
@@ -285,11 +283,9 @@ impl Ports {
             sops_age_secret: (!arguments.sops_age_secret.is_empty())
                 .then(|| (arguments.namespace.clone(), arguments.sops_age_secret.clone())),
             override_managers: arguments.override_manager.clone(),
-            custom_apply_stage_kinds: arguments.custom_apply_stage_kinds.clone(),
-            watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
             gates: arguments.gates(),
             filter: Arc::new(is_ours_to_apply),
-            ..nave_kustomize_controller::Options::default()
+            ..arguments.reconciling.options()
         }
     }
 }
@@ -316,18 +312,18 @@ impl Ports {
     /// Flags of the helm controller: of all HelmReleases, only the hub's.
     pub fn helm_options(&self, arguments: &Arguments) -> nave_helm_controller::Options {
         nave_helm_controller::Options {
-            concurrent: arguments.concurrent,
-            concurrent_requests: arguments.concurrent_ssa,
-            requeue_dependency: arguments.requeue_dependency,
-            interval_jitter: arguments.interval_jitter_percentage,
-            min_retry_delay: arguments.min_retry_delay,
-            max_retry_delay: arguments.max_retry_delay,
+            concurrent: arguments.reconciling.concurrent,
+            concurrent_requests: arguments.reconciling.concurrent_ssa,
+            requeue_dependency: arguments.reconciling.requeue_dependency,
+            interval_jitter: arguments.reconciling.interval_jitter_percentage,
+            min_retry_delay: arguments.reconciling.min_retry_delay,
+            max_retry_delay: arguments.reconciling.max_retry_delay,
             // A workspace must not reach another's sources on the hub.
             no_cross_namespace_refs: true,
             cloud: Some(self.cloud.clone()),
             default_kubeconfig_service_account: arguments.default_kubeconfig_service_account.clone(),
             override_managers: arguments.override_manager.clone(),
-            watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
+            watch_configs_label_selector: arguments.reconciling.watch_configs_label_selector.clone(),
             gates: nave_helm_controller::FeatureGates {
                 object_level_workload_identity: true,
                 ..Default::default()

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use nave_artifact::Algorithm;
+use nave_kustomize_controller::Flags;
 
 use crate::flux_flags;
 
@@ -76,9 +77,6 @@ pub struct Arguments {
     /// How many bytes one file of a chart may have
     #[arg(long, default_value_t = 5 << 20, value_parser = clap::value_parser!(u64).range(1..), value_name = "BYTES")]
     pub helm_chart_file_max_size: u64,
-    /// How often a download of an artifact is tried
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
-    pub http_retry: u32,
 
     /// Where Prometheus metrics are served
     #[arg(long, env = "METRICS_ADDR", default_value = ":8080", value_name = "ADDR")]
@@ -93,34 +91,12 @@ pub struct Arguments {
     #[arg(long, default_value = "", value_name = "ADDR")]
     pub hint_addr: String,
 
-    /// How many objects of one kind are reconciled at once
-    #[arg(long, default_value_t = 10, value_name = "N")]
-    pub concurrent: u16,
-    /// How many objects of one Kustomization are checked at once
-    #[arg(long, default_value_t = 4, value_name = "N")]
-    pub concurrent_ssa: usize,
-    /// How long to wait for a source or a dependency that is not ready
-    #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
-    pub requeue_dependency: Duration,
-    /// By how much intervals are varied
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..100), value_name = "PERCENT")]
-    pub interval_jitter_percentage: u8,
-    /// First delay after an error
-    #[arg(long, default_value = "750ms", value_parser = duration, value_name = "DURATION")]
-    pub min_retry_delay: Duration,
-    /// Longest delay after errors
-    #[arg(long, default_value = "15m", value_parser = duration, value_name = "DURATION")]
-    pub max_retry_delay: Duration,
-
-    /// Watch ConfigMaps and Secrets with these labels; empty watches none
-    #[arg(long, default_value = "reconcile.fluxcd.io/watch=Enabled", value_name = "SELECTOR")]
-    pub watch_configs_label_selector: String,
+    /// What hub and agent have in common.
+    #[command(flatten)]
+    pub reconciling: Flags,
     /// A field manager whose fields are taken over; may be given several times
     #[arg(long, value_name = "NAME")]
     pub override_manager: Vec<String>,
-    /// Kinds that are applied in a stage of their own, before everything else that is no definition
-    #[arg(long, value_delimiter = ',', value_parser = group_kind, value_name = "GROUP/KIND,…")]
-    pub custom_apply_stage_kinds: Vec<(String, String)>,
     /// Feature gates, NAME=true or NAME=false
     #[arg(long, value_name = "NAME=BOOL,…")]
     pub feature_gates: Vec<String>,
@@ -259,15 +235,6 @@ fn algorithm(text: &str) -> Result<Algorithm, String> {
         .map_err(|error: nave_artifact::DigestError| error.to_string())
 }
 
-fn group_kind(text: &str) -> Result<(String, String), String> {
-    match text.split_once('/') {
-        Some((group, kind)) if !kind.is_empty() => Ok((group.to_owned(), kind.to_owned())),
-        _ => Err(format!(
-            "{text:?} is not GROUP/KIND (the core group is empty: /ConfigMap)"
-        )),
-    }
-}
-
 impl Arguments {
     /// What each argument alone cannot tell.
     ///
@@ -366,7 +333,7 @@ mod tests {
             "--controllers=source",
             "--enable-leader-election",
         ]);
-        assert_eq!(arguments.requeue_dependency, Duration::from_secs(5));
+        assert_eq!(arguments.reconciling.requeue_dependency, Duration::from_secs(5));
         assert!(arguments.watch_all_namespaces && !arguments.runs(ControllerName::Kustomize));
         assert_eq!(arguments.check(), Ok(()));
         let arguments = Arguments::parse_from([
@@ -377,7 +344,7 @@ mod tests {
             "--leader-election-release-on-cancel=false",
         ]);
         assert_eq!(
-            arguments.custom_apply_stage_kinds[1],
+            arguments.reconciling.custom_apply_stage_kinds[1],
             ("example.com".to_owned(), "Tenant".to_owned())
         );
         assert_eq!(arguments.artifact_digest_algo, Algorithm::Blake3);

@@ -67,6 +67,7 @@ pub struct Ports {
     metrics: Metrics,
     hints: Hints,
     download_tries: u32,
+    artifact_limits: nave_artifact::Limits,
     tasks: Tasks,
 }
 
@@ -92,6 +93,7 @@ impl Ports {
             records: arguments.artifact_retention_records,
         };
         options.algorithm = arguments.artifact_digest_algo;
+        options.limits = arguments.reconciling.limits();
         if !arguments.storage_shared.is_empty() {
             options.shared = Some(nave_store::s3(&arguments.storage_shared).context("--storage-shared")?);
         }
@@ -225,7 +227,8 @@ impl Ports {
             client,
             metrics,
             hints,
-            download_tries: arguments.http_retry,
+            download_tries: arguments.reconciling.http_retry,
+            artifact_limits: arguments.reconciling.limits(),
             tasks: tasks.clone(),
         })
     }
@@ -274,11 +277,11 @@ impl Ports {
             .expect("checked before anything was started")
             .object_level_workload_identity;
         nave_source_controller::Options {
-            concurrent: arguments.concurrent,
-            interval_jitter: arguments.interval_jitter_percentage,
-            requeue_dependency: arguments.requeue_dependency,
-            min_retry_delay: arguments.min_retry_delay,
-            max_retry_delay: arguments.max_retry_delay,
+            concurrent: arguments.reconciling.concurrent,
+            interval_jitter: arguments.reconciling.interval_jitter_percentage,
+            requeue_dependency: arguments.reconciling.requeue_dependency,
+            min_retry_delay: arguments.reconciling.min_retry_delay,
+            max_retry_delay: arguments.reconciling.max_retry_delay,
             helm_index_max_size: arguments.helm_index_max_size,
             helm_chart_max_size: arguments.helm_chart_max_size,
             helm_chart_file_max_size: arguments.helm_chart_file_max_size,
@@ -308,7 +311,13 @@ impl Ports {
             client: self.client.clone(),
             targets: self.targets.clone(),
             artifacts: Arc::new(
-                StoreOrHttp::new(Some(self.store.clone()), http_client(), self.download_tries).with_hosts(Hosts {
+                StoreOrHttp::new(
+                    Some(self.store.clone()),
+                    http_client(),
+                    self.download_tries,
+                    self.artifact_limits,
+                )
+                .with_hosts(Hosts {
                     source_controller: variable("SOURCE_CONTROLLER_LOCALHOST"),
                     source_watcher: variable("SOURCE_WATCHER_LOCALHOST"),
                 }),
@@ -331,10 +340,6 @@ impl Ports {
     /// Flags of the kustomize controller.
     pub fn kustomize_options(&self, arguments: &Arguments) -> nave_kustomize_controller::Options {
         nave_kustomize_controller::Options {
-            concurrent: arguments.concurrent,
-            concurrent_ssa: arguments.concurrent_ssa,
-            requeue_dependency: arguments.requeue_dependency,
-            interval_jitter: arguments.interval_jitter_percentage,
             default_service_account: arguments.default_service_account.clone(),
             default_kubeconfig_service_account: arguments.default_kubeconfig_service_account.clone(),
             default_decryption_service_account: arguments.default_decryption_service_account.clone(),
@@ -346,11 +351,9 @@ impl Ports {
             sops_vault_config_map: (!arguments.sops_vault_configmap.is_empty())
                 .then(|| (arguments.namespace.clone(), arguments.sops_vault_configmap.clone())),
             override_managers: arguments.override_manager.clone(),
-            custom_apply_stage_kinds: arguments.custom_apply_stage_kinds.clone(),
-            watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
             watch_namespace: arguments.only_namespace(),
             gates: flux_flags::gates(&arguments.feature_gates).expect("checked before anything was started"),
-            ..nave_kustomize_controller::Options::default()
+            ..arguments.reconciling.options()
         }
     }
 }
@@ -377,18 +380,18 @@ impl Ports {
     /// Flags of the helm controller.
     pub fn helm_options(&self, arguments: &Arguments) -> nave_helm_controller::Options {
         nave_helm_controller::Options {
-            concurrent: arguments.concurrent,
-            concurrent_requests: arguments.concurrent_ssa,
-            requeue_dependency: arguments.requeue_dependency,
-            interval_jitter: arguments.interval_jitter_percentage,
-            min_retry_delay: arguments.min_retry_delay,
-            max_retry_delay: arguments.max_retry_delay,
+            concurrent: arguments.reconciling.concurrent,
+            concurrent_requests: arguments.reconciling.concurrent_ssa,
+            requeue_dependency: arguments.reconciling.requeue_dependency,
+            interval_jitter: arguments.reconciling.interval_jitter_percentage,
+            min_retry_delay: arguments.reconciling.min_retry_delay,
+            max_retry_delay: arguments.reconciling.max_retry_delay,
             default_service_account: arguments.default_service_account.clone(),
             default_kubeconfig_service_account: arguments.default_kubeconfig_service_account.clone(),
             cloud: Some(self.cloud.clone()),
             no_cross_namespace_refs: arguments.no_cross_namespace_refs,
             override_managers: arguments.override_manager.clone(),
-            watch_configs_label_selector: arguments.watch_configs_label_selector.clone(),
+            watch_configs_label_selector: arguments.reconciling.watch_configs_label_selector.clone(),
             watch_namespace: arguments.only_namespace(),
             gates: flux_flags::helm_gates(&arguments.feature_gates),
             ..nave_helm_controller::Options::default()

@@ -18,7 +18,17 @@ pub trait ArtifactReader: Send + Sync + 'static {
 pub enum ReadError {
     /// There are no bytes that are what the source says.
     #[error(transparent)]
-    Download(#[from] DownloadError),
+    Download(DownloadError),
+    /// It holds more than is allowed.
+    #[error(
+        "artifact {url} has more than {limit} bytes, packed or unpacked; --artifact-max-size sets how many it may have"
+    )]
+    TooLarge {
+        /// Where it is.
+        url: String,
+        /// The limit.
+        limit: u64,
+    },
     /// It is no tarball.
     #[error("unpacking artifact {url}")]
     Unpack {
@@ -28,6 +38,24 @@ pub enum ReadError {
         #[source]
         source: UnpackError,
     },
+}
+
+impl From<DownloadError> for ReadError {
+    fn from(error: DownloadError) -> Self {
+        match error {
+            DownloadError::TooLarge { url, limit } => ReadError::TooLarge { url, limit },
+            other => ReadError::Download(other),
+        }
+    }
+}
+
+impl ReadError {
+    fn unpacking(url: String, error: UnpackError) -> Self {
+        match error {
+            UnpackError::TooLarge { limit, what: "bytes" } => ReadError::TooLarge { url, limit },
+            source => ReadError::Unpack { url, source },
+        }
+    }
 }
 
 /// Reads from a store of this process, and everything that the store does not have over HTTP.
@@ -68,9 +96,8 @@ impl Hosts {
 }
 
 impl StoreOrHttp {
-    /// `retries` is Flux's `--http-retry`.
-    pub fn new(store: Option<Store>, client: reqwest::Client, retries: u32) -> Self {
-        let limits = Limits::default();
+    /// `retries` is Flux's `--http-retry`, `limits` is for the packed and the unpacked artifact.
+    pub fn new(store: Option<Store>, client: reqwest::Client, retries: u32, limits: Limits) -> Self {
         StoreOrHttp {
             store,
             downloads: Downloads::new(client, retries, limits.bytes),
@@ -102,7 +129,7 @@ impl ArtifactReader for StoreOrHttp {
             let bytes = self.downloads.get(&url, &digest).await?;
             let limits = self.limits;
             tokio::task::spawn_blocking(move || {
-                unpack(bytes.as_slice(), &limits).map_err(|source| ReadError::Unpack { url, source })
+                unpack(bytes.as_slice(), &limits).map_err(|error| ReadError::unpacking(url, error))
             })
             .await
             .expect("unpacking reports its errors and does not panic")
@@ -167,8 +194,38 @@ mod tests {
     }
 
     fn reader(retries: u32) -> StoreOrHttp {
+        reader_within(Limits::default(), retries)
+    }
+
+    fn reader_within(limits: Limits, retries: u32) -> StoreOrHttp {
         nave_net::install_crypto_provider();
-        StoreOrHttp::new(None, reqwest::Client::new(), retries)
+        StoreOrHttp::new(None, reqwest::Client::new(), retries, limits)
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_names_the_flag_that_allows_it() {
+        let mut tree = FileTree::new();
+        tree.insert("apps/a.yaml", File::plain(vec![b'a'; 100_000]))
+            .expect("a plain path");
+        let body = pack(&tree);
+        let (packed, digest) = (body.len() as u64, Digest::sha256(&body).to_string());
+        let (url, _) = server(body, 0).await;
+        let artifact = artifact(format!("{url}/a.tar.gz"), digest);
+        for (bytes, fits) in [(packed - 1, false), (99_999, false), (100_000, true)] {
+            let limits = Limits {
+                bytes,
+                ..Limits::default()
+            };
+            let read = reader_within(limits, 0).read(&artifact).await;
+            match read {
+                Ok(_) => assert!(fits, "{bytes}"),
+                Err(error) => {
+                    let text = error.to_string();
+                    assert!(!fits && text.contains("--artifact-max-size"), "{bytes}: {text}");
+                    assert!(text.contains(&format!("more than {bytes} bytes")), "{text}");
+                }
+            }
+        }
     }
 
     #[tokio::test]

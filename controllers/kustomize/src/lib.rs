@@ -17,6 +17,7 @@ mod depends;
 mod drift;
 mod ending;
 mod finalize;
+mod flags;
 mod history;
 mod memory;
 mod modes;
@@ -37,6 +38,7 @@ mod variables;
 mod waiting;
 
 pub use artifacts::{ArtifactReader, Hosts, ReadError, StoreOrHttp};
+pub use flags::Flags;
 pub use options::{FeatureGates, Filter, Options, Ports};
 pub use remote::{OpenRemoteError, RemoteBases};
 

@@ -11,6 +11,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     runtime::watcher,
 };
+use nave_artifact::Limits;
 use nave_bed::eventually;
 use nave_kustomize_controller::{Options, Ports, StoreOrHttp, run};
 use nave_runtime::{
@@ -71,7 +72,7 @@ async fn soak_child() -> Result<()> {
     let ports = Ports {
         client: client.clone(),
         targets: Arc::new(Targets::new(client.clone(), KubeconfigPolicy::default())),
-        artifacts: Arc::new(StoreOrHttp::new(None, reqwest::Client::new(), 3)),
+        artifacts: Arc::new(StoreOrHttp::new(None, reqwest::Client::new(), 3, Limits::default())),
         events: EventRecorder::new(client.clone(), "kustomize-controller", "soak".into(), None, &tasks),
         metrics: Metrics::new(),
         kustomizations: watched(&client, &namespace, &tasks),

@@ -13,7 +13,7 @@ use kube::{
     core::NamespaceResourceScope,
     runtime::watcher,
 };
-use nave_artifact::{File, FileTree};
+use nave_artifact::{File, FileTree, Limits};
 use nave_bed::{Plane, PlaneOptions, eventually};
 use nave_crds::{
     kustomize::{Kustomization, KustomizationStatus},
@@ -176,7 +176,12 @@ impl Stage {
         let ports = Ports {
             client: client.clone(),
             targets: Arc::new(Targets::new(client.clone(), policy)),
-            artifacts: Arc::new(StoreOrHttp::new(Some(self.store.clone()), reqwest::Client::new(), 0)),
+            artifacts: Arc::new(StoreOrHttp::new(
+                Some(self.store.clone()),
+                reqwest::Client::new(),
+                0,
+                Limits::default(),
+            )),
             events: EventRecorder::new(client.clone(), "kustomize-controller", "test".into(), None, tasks),
             metrics: self.metrics.clone(),
             kustomizations: Watched::start(
