@@ -98,7 +98,8 @@ impl Run<'_> {
         kept.target = Some(target.clone());
         let former = self.former_place(kept, &target).await?;
         let input = build::input_digest(artifact, self.generation(), &variables, decryption.as_deref());
-        let paused = self.unless_outdated(paused, |paused| paused.input == input);
+        let is_of_this = |paused: &Paused| paused.input == input && paused.target == target.id();
+        let paused = self.unless_outdated(paused, is_of_this);
 
         if paused.is_none()
             && let Some(last) = &kept.last
@@ -185,10 +186,12 @@ impl Run<'_> {
                 }
                 // What it stands for is not what is there now.
                 kept.last = None;
+                let target_id = target.id().to_owned();
                 let wait = async move { barrier.wait(&target).await };
                 kept.paused = Some(Paused {
                     attempt,
                     input,
+                    target: target_id,
                     check,
                     applying,
                     before,

@@ -79,6 +79,8 @@ pub(crate) struct Paused {
     pub attempt: Attempt,
     /// Digest of everything that went into it.
     pub input: String,
+    /// The cluster, and who applies: another kubeconfig may have come in the place of the one it was begun with.
+    pub target: String,
     pub check: Check,
     pub applying: Applying,
     /// The inventory before it began.
