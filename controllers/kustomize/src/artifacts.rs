@@ -56,6 +56,15 @@ impl ReadError {
             source => ReadError::Unpack { url, source },
         }
     }
+
+    /// Whether the same artifact may be had another time.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            ReadError::Download(DownloadError::BadDigest { .. }) => false,
+            ReadError::Download(_) => true,
+            ReadError::TooLarge { .. } | ReadError::Unpack { .. } => false,
+        }
+    }
 }
 
 /// Reads from a store of this process, and everything that the store does not have over HTTP.

@@ -35,6 +35,8 @@ pub(crate) struct Built {
 pub(crate) struct BuildFailure {
     pub reason: &'static str,
     pub message: String,
+    /// The same input may build another time: what lies outside of it could not be had.
+    pub may_pass: bool,
 }
 
 /// An artifact as kustomize sees it, with files that were decrypted in place of those that it has.
@@ -85,6 +87,7 @@ pub(crate) fn path_in(tree: &FileTree, spec: &KustomizationSpec) -> Result<Strin
     let failure = |message: String| BuildFailure {
         reason: reasons::kustomize::ARTIFACT_FAILED,
         message,
+        may_pass: false,
     };
     match clean_path(&spec.path) {
         None => Err(failure(format!("spec.path {:?} leaves the artifact", spec.path))),
@@ -187,10 +190,10 @@ async fn fetch(bases: Option<&RemoteBases>, fetching: &mut Fetching, needs: Vec<
         )));
     };
     let wanted = list();
-    bases
-        .answer(fetching, needs)
-        .await
-        .map_err(|error| failed(format!("fetching {wanted}: {error}")))
+    bases.answer(fetching, needs).await.map_err(|error| BuildFailure {
+        may_pass: true,
+        ..failed(format!("fetching {wanted}: {error}"))
+    })
 }
 
 /// What a build with decryption asks for.
@@ -231,7 +234,12 @@ async fn build_decrypted(
             })
         })
         .await
-        .map_err(|_| failed("building manifests panicked; please report this".to_owned()))??;
+        .map_err(|_| failed("building manifests panicked; please report this".to_owned()))?
+        .map_err(|failure| BuildFailure {
+            // A key service that did not answer may do so later.
+            may_pass: answers.values().any(Result::is_err),
+            ..failure
+        })?;
         match step {
             Decrypted::Done(objects) => return Ok(objects),
             // Every answer is kept, so that what is asked for is new, and there is an end to it.
@@ -313,6 +321,7 @@ fn failed(message: String) -> BuildFailure {
     BuildFailure {
         reason: reasons::kustomize::BUILD_FAILED,
         message,
+        may_pass: false,
     }
 }
 

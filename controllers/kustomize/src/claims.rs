@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use nave_apply::Inventory;
 use nave_crds::{
     kustomize::{Kustomization, ResourceRef},
@@ -16,7 +17,12 @@ use nave_object::Object;
 use tokio::time::Instant;
 
 use crate::{
-    build, decryption::decryption_of, depends::Key, plan::SourceSeen, reconcile::Run, sources::source_of,
+    build,
+    decryption::decryption_of,
+    depends::Key,
+    plan::SourceSeen,
+    reconcile::{Run, chain},
+    sources::source_of,
     variables::variables_of,
 };
 
@@ -35,9 +41,9 @@ struct Claim {
 enum Wants {
     /// Hashes of inventory ids: a collision keeps an object for a while that might be deleted, and no more.
     Objects(HashSet<u64>),
-    /// It cannot be built, as was found then.
+    /// It cannot be built, which is believed until then.
     Nothing(Instant),
-    /// It takes too long to find out, as was found then.
+    /// It could not be found out, and is not tried again before then.
     Unknown(Instant),
 }
 
@@ -48,15 +54,37 @@ enum Known {
     Yes,
     /// That it cannot be built: it wants nothing.
     Broken,
-    /// That it takes too long.
-    Slow,
+    /// That it could not be found out just now.
+    Doubtful,
     /// Nothing, or it was long ago.
     No,
+}
+
+/// Why another Kustomization was not built.
+enum NotBuilt {
+    /// It cannot be, as it is.
+    Broken,
+    /// An API server, a registry or a key service did not answer as it should.
+    Passing(String),
+}
+
+impl NotBuilt {
+    fn of(error: &(dyn std::error::Error + 'static), may_pass: bool) -> Self {
+        if may_pass {
+            NotBuilt::Passing(chain(error))
+        } else {
+            NotBuilt::Broken
+        }
+    }
 }
 
 /// A failure is not looked for again before this time: many prunes would pay for one Kustomization that is broken. Its own
 /// reconcile, when it builds, says so at once.
 const REMEMBERED: Duration = Duration::from_secs(60);
+/// Nor one that may pass before this time.
+const PASSES: Duration = Duration::from_secs(5);
+/// How long the source of a new Kustomization may take to have an artifact.
+const BEGINNING: Duration = Duration::from_secs(120);
 /// How long one Kustomization may take to be built for the sake of another.
 const ONE: Duration = Duration::from_secs(5);
 /// How long all may take in one reconcile, which holds a worker.
@@ -88,15 +116,14 @@ impl Claims {
     /// What is known of what a Kustomization wants now.
     fn known(&self, key: &Key, input: &str, now: Instant) -> Known {
         let claims = self.lock();
-        let is_fresh = |since: Instant| now.saturating_duration_since(since) < REMEMBERED;
         match claims
             .get(key)
             .filter(|claim| claim.input == input)
             .map(|claim| &claim.wants)
         {
             Some(Wants::Objects(_)) => Known::Yes,
-            Some(Wants::Nothing(since)) if is_fresh(*since) => Known::Broken,
-            Some(Wants::Unknown(since)) if is_fresh(*since) => Known::Slow,
+            Some(Wants::Nothing(until)) if now < *until => Known::Broken,
+            Some(Wants::Unknown(until)) if now < *until => Known::Doubtful,
             _ => Known::No,
         }
     }
@@ -140,8 +167,9 @@ impl Run<'_> {
     /// in neither list.
     ///
     /// Nobody waits for the others here: what they have not built yet of their sources as they are now is built for this
-    /// question. One that cannot be built wants nothing. Of one that takes long to build it is not known, and then nothing
-    /// is deleted yet: all that is left counts as wanted by it, for as long as others are waited for.
+    /// question. One that cannot be built wants nothing. Of one that takes long to build, for which something did not answer
+    /// as it should, or whose source is new and has no artifact yet, it is not known, and then nothing is deleted yet: all
+    /// that is left counts as wanted by it, for as long as others are waited for.
     pub(crate) async fn divide(&self, stale: Vec<ResourceRef>) -> Divided {
         let mut divided = Divided {
             stale,
@@ -160,14 +188,14 @@ impl Run<'_> {
             }
             match self.learn(&key, &other, deadline).await {
                 Known::Yes => self.take_out(&mut divided, &key, &other),
-                Known::Slow => unknown = Some(key),
+                Known::Doubtful => unknown = Some(key),
                 Known::Broken | Known::No => {}
             }
         }
         if let Some(key) = unknown {
             tracing::info!(
                 by = format!("{}/{}", key.0, key.1),
-                "it takes long to find out what is wanted"
+                "it is not known yet what is wanted"
             );
             let rest = std::mem::take(&mut divided.stale);
             divided
@@ -202,8 +230,13 @@ impl Run<'_> {
 
     /// Finds out what another Kustomization wants, and remembers also that it could not be found out.
     async fn learn(&self, key: &Key, other: &Kustomization, deadline: Instant) -> Known {
-        let SourceSeen::Ready(artifact) = source_of(other, self.ports, self.options).await else {
-            return Known::No;
+        let artifact = match source_of(other, self.ports, self.options).await {
+            SourceSeen::Ready(artifact) => artifact,
+            SourceSeen::Unreadable(_) => return Known::Doubtful,
+            SourceSeen::Missing(_) | SourceSeen::Empty(_) if is_beginning(other, Timestamp::now()) => {
+                return Known::Doubtful;
+            }
+            _ => return Known::No,
         };
         let input = input_of(other, &artifact);
         let known = self.claims.known(key, &input, Instant::now());
@@ -212,28 +245,39 @@ impl Run<'_> {
         }
         let until = deadline.min(Instant::now() + ONE);
         let (known, wants) = match tokio::time::timeout_at(until, self.build_other(other, &artifact)).await {
-            Ok(Some(built)) => {
+            Ok(Ok(built)) => {
                 self.claims.put(key, other, &artifact, &built);
                 return Known::Yes;
             }
-            Ok(None) => (Known::Broken, Wants::Nothing(Instant::now())),
+            Ok(Err(NotBuilt::Broken)) => (Known::Broken, Wants::Nothing(Instant::now() + REMEMBERED)),
+            Ok(Err(NotBuilt::Passing(why))) => {
+                tracing::info!(
+                    by = format!("{}/{}", key.0, key.1),
+                    why,
+                    "what is wanted could not be found out"
+                );
+                (Known::Doubtful, Wants::Unknown(Instant::now() + PASSES))
+            }
             // Who had no time at all has its turn the next time.
-            Err(_) if deadline <= Instant::now() => return Known::Slow,
-            Err(_) => (Known::Slow, Wants::Unknown(Instant::now())),
+            Err(_) if deadline <= Instant::now() => return Known::Doubtful,
+            Err(_) => (Known::Doubtful, Wants::Unknown(Instant::now() + REMEMBERED)),
         };
         self.claims.set(key, input, wants);
         known
     }
 
-    async fn build_other(&self, other: &Kustomization, artifact: &Artifact) -> Option<Vec<Object>> {
+    async fn build_other(&self, other: &Kustomization, artifact: &Artifact) -> Result<Vec<Object>, NotBuilt> {
         let post_build = other.spec.post_build.clone().unwrap_or_default();
-        let variables = variables_of(other, &post_build, &self.ports.client).await.ok()?;
-        let tree = self.ports.artifacts.read(artifact).await.ok()?;
+        let variables = variables_of(other, &post_build, &self.ports.client)
+            .await
+            .map_err(|error| NotBuilt::of(&error, error.may_pass()))?;
+        let tree = self.ports.artifacts.read(artifact).await;
+        let tree = tree.map_err(|error| NotBuilt::of(&error, error.may_pass()))?;
         // Names with a hash of what they hold depend on the plain text.
         let services = &self.ports.key_services;
         let decryption = decryption_of(other, &self.ports.client, self.options, services)
             .await
-            .ok()?
+            .map_err(|error| NotBuilt::of(&error, error.may_pass()))?
             .map(Arc::new);
         let bases = self.ports.remote_bases.as_ref();
         let built = build::build(
@@ -246,8 +290,27 @@ impl Run<'_> {
             self.builds,
             bases,
         );
-        Some(built.await.ok()?.objects)
+        match built.await {
+            Ok(built) => Ok(built.objects),
+            Err(failure) if failure.may_pass => Err(NotBuilt::Passing(failure.message)),
+            Err(_) => Err(NotBuilt::Broken),
+        }
     }
+}
+
+/// Whether it was made just now and has applied nothing yet, so that its source may have been made with it.
+fn is_beginning(other: &Kustomization, now: Timestamp) -> bool {
+    let has_applied = other
+        .status
+        .as_ref()
+        .is_some_and(|status| !status.last_applied_revision.is_empty());
+    let age = other
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .and_then(|created| Duration::try_from(now.duration_since(created.0)).ok())
+        .unwrap_or_default();
+    !has_applied && age < BEGINNING
 }
 
 /// The inventory of what is applied and what is left to others for a moment.
@@ -315,12 +378,24 @@ mod tests {
         let (claims, key) = (Claims::default(), ("n".to_owned(), "x".to_owned()));
         let now = Instant::now();
         let known = |input: &str, after: Duration| claims.known(&key, input, now + after);
-        claims.set(&key, "1".into(), Wants::Nothing(now));
+        claims.set(&key, "1".into(), Wants::Nothing(now + REMEMBERED));
         assert_eq!(known("1", Duration::from_secs(30)), Known::Broken);
         assert_eq!(known("2", Duration::from_secs(30)), Known::No);
         assert_eq!(known("1", REMEMBERED), Known::No);
-        claims.set(&key, "2".into(), Wants::Unknown(now));
-        assert_eq!(known("2", Duration::ZERO), Known::Slow);
+        claims.set(&key, "2".into(), Wants::Unknown(now + PASSES));
+        assert_eq!(known("2", Duration::ZERO), Known::Doubtful);
+        assert_eq!(known("2", PASSES), Known::No);
         assert!(!claims.wants(&key, "n_c__ConfigMap"));
+    }
+
+    #[test]
+    fn only_a_new_one_that_applied_nothing_may_wait_for_its_first_artifact() {
+        let mut one = kustomization("n", json!({}));
+        let created = Timestamp::UNIX_EPOCH;
+        one.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(created));
+        assert!(is_beginning(&one, created + Duration::from_secs(30)));
+        assert!(!is_beginning(&one, created + BEGINNING));
+        one.status.get_or_insert_default().last_applied_revision = "main@sha1:1".into();
+        assert!(!is_beginning(&one, created + Duration::from_secs(30)));
     }
 }

@@ -92,6 +92,13 @@ pub(crate) enum DecryptionError {
     },
 }
 
+impl DecryptionError {
+    /// Whether the keys may be had another time though nothing is changed.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, DecryptionError::Read { .. })
+    }
+}
+
 /// The keys of a Kustomization; none when it decrypts nothing.
 pub(crate) async fn decryption_of(
     kustomization: &Kustomization,

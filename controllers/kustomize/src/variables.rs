@@ -30,6 +30,13 @@ pub(crate) enum VariablesError {
     },
 }
 
+impl VariablesError {
+    /// Whether they may be had another time though nothing is changed.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, VariablesError::Read { .. })
+    }
+}
+
 /// From ConfigMaps and Secrets in order, then those in the spec, which win.
 pub(crate) async fn variables_of(
     kustomization: &Kustomization,

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{Api, Client, api::PostParams};
-use nave_bed::{Plane, PlaneOptions, TcpRelay, eventually};
+use nave_bed::{ApiFault, ApiProxy, Plane, PlaneOptions, TcpRelay, eventually};
 use serde_json::{Value, json};
 
 use crate::stage::{DEADLINE, Setup, Stage, config};
@@ -69,6 +69,55 @@ async fn an_object_that_moves_is_not_deleted_on_the_way() -> Result<()> {
     stage.publish("4", &keeper("4")).await?;
     stage.ready("one", "4").await?;
     assert!(stage.config("moving").await?.is_none());
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_may_want_stays_while_that_cannot_be_found_out() -> Result<()> {
+    let mut stage = Stage::idle("doubt").await?;
+    let ns = stage.namespace.clone();
+    let proxy = ApiProxy::start(stage.client.clone()).await?;
+    stage.through = Some(proxy.client()?);
+    stage.run(Setup::default());
+    let vars: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "vars"}, "data": {"x": "1"}}))?;
+    let configs: Api<ConfigMap> = Api::namespaced(stage.client.clone(), &ns);
+    configs.create(&PostParams::default(), &vars).await?;
+    let with = |path: &'static str| {
+        [
+            ("one/k.yaml", config(&ns, "k1", "1")),
+            ("two/k.yaml", config(&ns, "k2", "1")),
+            (path, config(&ns, "moving", "1")),
+        ]
+    };
+    stage.publish("1", &with("one/m.yaml")).await?;
+    stage.apply("one", json!({})).await?;
+    stage.ready("one", "1").await?;
+    let before = uid(&stage, "moving").await?;
+    proxy.set(vec![ApiFault {
+        method: "GET",
+        part: "/configmaps/vars",
+        status: 500,
+    }]);
+    let reads =
+        json!({"retryInterval": "1s", "postBuild": {"substituteFrom": [{"kind": "ConfigMap", "name": "vars"}]}});
+    stage.apply("two", reads).await?;
+    stage.failed("two", "BuildFailed").await?;
+    stage.publish("2", &with("two/m.yaml")).await?;
+    stage.ready("one", "2").await?;
+    assert_eq!(uid(&stage, "moving").await?, before, "it is not pruned on that ground");
+    proxy.set(Vec::new());
+    stage.ready("two", "2").await?;
+    let entry = format!("{ns}_moving__ConfigMap");
+    eventually(DEADLINE, "the other has it", || async {
+        ensure!(
+            !ids(&stage, "one").await?.contains(&entry),
+            "it is still in the first inventory"
+        );
+        Ok(())
+    })
+    .await?;
+    assert_eq!(uid(&stage, "moving").await?, before, "it was re-created");
+    assert_eq!(owner(&stage.client, &ns, "moving").await?, "two");
     stage.stop().await
 }
 
