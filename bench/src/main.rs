@@ -11,6 +11,7 @@ mod memory;
 mod mttp;
 mod process;
 mod remote;
+mod rest;
 mod sources;
 mod table;
 
@@ -90,6 +91,15 @@ enum Bench {
         #[arg(long, default_value_t = 10)]
         clusters: usize,
     },
+    /// N apps as OCI artifacts at rest: what the agent uses while nothing changes
+    Rest {
+        /// How many
+        #[arg(long, env = "N", default_value_t = 1000)]
+        apps: usize,
+        /// The interval of Kustomizations and sources, and how long is measured
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+    },
     /// Read the index of a Helm repository and store it as the source controller does
     #[command(hide = true)]
     ConvertIndex {
@@ -158,6 +168,8 @@ async fn run(name: Bench) -> Result<()> {
             println!(
                 "sources    git monorepos beside git and tar; 100 OCIRepositories; a Helm index beside Helm's library"
             );
+            println!("remote     N Kustomizations by kubeconfig: on one control plane, and spread over ten (N=1000)");
+            println!("rest       N apps as OCI artifacts while nothing changes, for one interval of 10 min (N=1000)");
             println!(
                 "fleet      simulated spokes around a real hub: join storm, idle traffic, commit to seen, kill -9, memory"
             );
@@ -181,6 +193,7 @@ async fn run(name: Bench) -> Result<()> {
             repositories,
             index,
         } => sources::run(&files, repositories, index).await,
+        Bench::Rest { apps, minutes } => rest::run(apps, minutes).await,
         Bench::Remote { apps, clusters } => remote::run(apps, clusters).await,
         Bench::ConvertIndex { index, json } => sources::convert_index(&index, &json),
         Bench::Peak { line } => kustomize::run_once_and_tell_peak(&line),

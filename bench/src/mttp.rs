@@ -35,17 +35,20 @@ const PUSH: Duration = Duration::from_secs(60);
 /// Reconciles at once, as in the published protocol.
 const CONCURRENT: &str = "--concurrent=20";
 
-struct Mttp {
+/// A plane, a registry with the app in two versions, and an agent with nothing to do yet.
+pub struct Mttp {
     plane: Plane,
     agent: Agent,
     registry: Registry,
     apps: usize,
+    /// Of Kustomizations and sources.
+    interval: String,
     _folder: tempfile::TempDir,
 }
 
 /// Runs the protocol with `apps` apps and prints the table.
 pub async fn run(apps: usize) -> Result<()> {
-    let bench = Mttp::start(apps).await?;
+    let bench = Mttp::start(apps, "10m").await?;
     let client = bench.plane.client();
     let pid = bench.agent.pid().context("the agent runs")?;
     let idle = process::memory(pid)?;
@@ -160,7 +163,8 @@ pub async fn run(apps: usize) -> Result<()> {
 }
 
 impl Mttp {
-    async fn start(apps: usize) -> Result<Self> {
+    /// Starts everything.
+    pub async fn start(apps: usize, interval: &str) -> Result<Self> {
         eprintln!("► control plane, registry, agent");
         let plane = Plane::start(PlaneOptions {
             audit: true,
@@ -180,12 +184,13 @@ impl Mttp {
             agent,
             registry,
             apps,
+            interval: interval.to_owned(),
             _folder: folder,
         })
     }
 
     /// Creates everything at once and waits until all is Ready.
-    async fn install(&self) -> Result<Duration> {
+    pub async fn install(&self) -> Result<Duration> {
         let client = self.plane.client();
         let objects = self.objects("1.0.0");
         let started = Instant::now();
@@ -230,18 +235,29 @@ impl Mttp {
             objects.push(json!({
                 "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository", "metadata": metadata,
                 "spec": {
-                    "url": self.registry.oci_url("apps"), "insecure": true, "interval": "10m", "ref": {"tag": version},
+                    "url": self.registry.oci_url("apps"), "insecure": true, "interval": self.interval,
+                    "ref": {"tag": version},
                 },
             }));
             objects.push(json!({
                 "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "metadata": metadata,
                 "spec": {
-                    "interval": "10m", "path": "./", "prune": true, "wait": true, "timeout": "5m",
+                    "interval": self.interval, "path": "./", "prune": true, "wait": true, "timeout": "5m",
                     "sourceRef": {"kind": "OCIRepository", "name": name(app)}, "targetNamespace": name(app),
                 },
             }));
         }
         objects
+    }
+
+    /// A client for the plane.
+    pub fn client(&self) -> Client {
+        self.plane.client()
+    }
+
+    /// The process id of the agent.
+    pub fn pid(&self) -> Option<u32> {
+        self.agent.pid()
     }
 
     fn mark(&self) -> Result<u64> {
