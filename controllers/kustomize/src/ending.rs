@@ -115,6 +115,8 @@ impl Run<'_> {
             Ok(()) => self.end_succeeded(applied, true, Some(took)).await,
             Err(error) => {
                 kept.light_checks = self.options.full_check_every; // the next one looks closely
+                let (tasks, limit) = (&self.ports.tasks, retry_after(&self.object.spec));
+                kept.recovery = waiting.recovery(tasks, limit, self.triggers.of(&self.key));
                 let message = format!("health check failed after {took}: {error}");
                 let at = self.at();
                 status::health(&mut self.status, &self.object.spec, Err(&message), at);

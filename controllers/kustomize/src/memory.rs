@@ -36,6 +36,8 @@ pub(crate) struct Kept {
     pub paused: Option<Paused>,
     /// Health is being waited for.
     pub waiting: Option<Waiting>,
+    /// It was reported that health is not good; once it is, the Kustomization is looked at again.
+    pub recovery: Option<Background>,
     /// What was deleted with the Kustomization is waited for until it is gone.
     pub going: Option<Background>,
     /// The status as we last wrote it: the watch may be behind.

@@ -150,6 +150,7 @@ impl Reconciler<Kustomization> for Kustomizations {
             unwritten: false,
         };
         drift::lower(&mut kept);
+        kept.recovery = None;
         if object.metadata.deletion_timestamp.is_some() {
             kept.waiting = None;
             kept.paused = None;

@@ -30,6 +30,7 @@ pub(crate) struct Waiting {
     pub started: Instant,
     /// What to report once it ends.
     pub applied: Applied,
+    wanted: Wanted,
     background: Background,
 }
 
@@ -104,6 +105,7 @@ pub(crate) struct Applied {
 }
 
 /// What to wait for and how.
+#[derive(Clone)]
 pub(crate) struct Wanted {
     pub target: Arc<Target>,
     pub items: Vec<WaitItem>,
@@ -126,13 +128,36 @@ impl Waiting {
         long: Option<Trigger>,
     ) -> Self {
         let told_at = applied.began + PATIENCE;
-        let background = Background::begin(tasks, "health", trigger, run_and_tell(wanted, told_at, long));
+        let wait = run_and_tell(wanted.clone(), told_at, long);
+        let background = Background::begin(tasks, "health", trigger, wait);
         Waiting {
             attempt,
             started: Instant::now(),
             applied,
+            wanted,
             background,
         }
+    }
+
+    /// Goes on waiting after it was reported that health is not good. `trigger` is called once it is, and not before. None
+    /// where an account is impersonated: it may not watch, and would be asked for every object again and again.
+    pub fn recovery(&self, tasks: &Tasks, limit: Duration, trigger: Trigger) -> Option<Background> {
+        if self.wanted.target.account().is_some() {
+            return None;
+        }
+        let wanted = Wanted {
+            limit,
+            fail_fast: false,
+            ..self.wanted.clone()
+        };
+        let recovery = async move {
+            match run(wanted, Duration::ZERO).await {
+                Ok(()) => Ok(()),
+                // The next try looks anyway.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        Some(Background::begin(tasks, "recovery", trigger, recovery))
     }
 
     /// Whether it is worth telling of.
@@ -147,7 +172,8 @@ impl Waiting {
 }
 
 async fn run_and_tell(wanted: Wanted, told_at: Instant, long: Option<Trigger>) -> Result<(), WaitError> {
-    let mut result = pin!(run(wanted));
+    let limit = wanted.limit;
+    let mut result = pin!(run(wanted, limit));
     if let Some(long) = long {
         tokio::select! {
             result = &mut result => return result,
@@ -157,11 +183,22 @@ async fn run_and_tell(wanted: Wanted, told_at: Instant, long: Option<Trigger>) -
     result.await
 }
 
-async fn run(wanted: Wanted) -> Result<(), WaitError> {
+/// Kinds that are not there yet are asked for as long as `kinds` says.
+async fn run(wanted: Wanted, kinds: Duration) -> Result<(), WaitError> {
     let deadline = Instant::now() + wanted.limit;
+    let kinds_deadline = Instant::now() + kinds;
     let mut items = wanted.items;
     for reference in &wanted.references {
-        items.push(resolve(&wanted.target, reference, &wanted.namespace, wanted.limit, deadline).await?);
+        items.push(
+            resolve(
+                &wanted.target,
+                reference,
+                &wanted.namespace,
+                wanted.limit,
+                kinds_deadline,
+            )
+            .await?,
+        );
     }
     let left = deadline.saturating_duration_since(Instant::now());
     wait(&wanted.target, items, wanted.judge, left, wanted.fail_fast)

@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
 use nave_runtime::Conditions;
 use serde_json::json;
 
@@ -122,6 +127,29 @@ async fn what_fails_is_named_and_expressions_are_heard() -> Result<()> {
     assert!(message.contains("spec.healthCheckExprs[0].current"), "{message}");
     assert!(stage.status("expr").await?.conditions.is_true("Stalled"));
     tokio::time::timeout(Duration::from_secs(60), stage.stop()).await?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_becomes_healthy_after_all_is_ready_at_once() -> Result<()> {
+    let stage = Stage::start("recovery").await?;
+    let ns = stage.namespace.clone();
+    let api: Api<ConfigMap> = Api::namespaced(stage.client.clone(), &ns);
+    let gate = |value: &str| json!({"metadata": {"name": "gate"}, "data": {"value": value}});
+    api.create(&PostParams::default(), &serde_json::from_value(gate("bad"))?)
+        .await?;
+    stage.publish("1", &[("app/a.yaml", config(&ns, "a", "1"))]).await?;
+    let rules = json!([{"apiVersion": "v1", "kind": "ConfigMap", "current": "data.value == 'good'", "failed": "data.value == 'bad'"}]);
+    let checks = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "gate"}]);
+    // It would be tried again in an hour.
+    stage
+        .apply("app", json!({"healthChecks": checks, "healthCheckExprs": rules}))
+        .await?;
+    stage.failed("app", "HealthCheckFailed").await?;
+    api.patch("gate", &PatchParams::default(), &Patch::Merge(gate("good")))
+        .await?;
+    let status = stage.ready("app", "1").await?;
+    assert!(status.conditions.is_true("Healthy"), "{status:?}");
+    stage.stop().await
 }
 
 /// Jobs may be gone before anybody looks: that they were there and are gone means that they have ended.
