@@ -68,8 +68,11 @@ where
                         let event = trimmed(event, &trim);
                         writer.apply_watcher_event(&event);
                         match event {
-                            watcher::Event::Apply(object) | watcher::Event::Delete(object) => {
-                                let _ = feed.send(Arc::new(object)); // no reader yet is fine
+                            watcher::Event::Apply(object) => {
+                                let _ = feed.send(stored(&writer.as_reader(), object)); // no reader yet is fine
+                            }
+                            watcher::Event::Delete(object) => {
+                                let _ = feed.send(Arc::new(object));
                             }
                             // What a re-list brought is in the store only once it is complete.
                             watcher::Event::InitDone => {
@@ -143,6 +146,17 @@ pub fn key<K: Resource>(object: &K) -> (String, String) {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
+/// The copy of an object that the store holds. The feed remembers its last thousand objects: with copies of their own, all
+/// that changed lately would be in memory twice.
+fn stored<K>(store: &Store<K>, object: K) -> Arc<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    store
+        .get(&ObjectRef::from_obj(&object))
+        .unwrap_or_else(|| Arc::new(object))
+}
+
 fn trimmed<K>(event: watcher::Event<K>, trim: &impl Fn(&mut K)) -> watcher::Event<K> {
     match event {
         watcher::Event::Apply(mut object) => {
@@ -154,5 +168,25 @@ fn trimmed<K>(event: watcher::Event<K>, trim: &impl Fn(&mut K)) -> watcher::Even
             watcher::Event::InitApply(object)
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    #[test]
+    fn the_feed_shares_the_objects_of_the_store() {
+        let (store, mut writer) = reflector::store::<ConfigMap>();
+        let mut object = ConfigMap::default();
+        object.metadata.namespace = Some("n".into());
+        object.metadata.name = Some("a".into());
+        writer.apply_watcher_event(&watcher::Event::Init);
+        writer.apply_watcher_event(&watcher::Event::InitDone);
+        writer.apply_watcher_event(&watcher::Event::Apply(object.clone()));
+        let held = store.get(&ObjectRef::new("a").within("n")).expect("it is stored");
+        assert!(Arc::ptr_eq(&held, &stored(&store, object)));
     }
 }
