@@ -45,6 +45,8 @@ struct UnderWay {
     before: Inventory,
     check: Check,
     is_new: bool,
+    /// Of what was built when it began; none when it begins now.
+    digest: Option<String>,
 }
 
 /// What is being done.
@@ -125,6 +127,7 @@ impl Run<'_> {
             before,
             check,
             is_new,
+            digest: begun_with,
         } = self.under_way(kept, paused, is_new);
 
         let tree = self.read(artifact, is_new).await?;
@@ -149,6 +152,10 @@ impl Run<'_> {
         };
         let owner = owner_of(self.object);
         let digest = digest_of(&objects);
+        if begun_with.is_some_and(|begun_with| begun_with != digest) {
+            // A remote base came to something else meanwhile.
+            applying = Applying::new();
+        }
         self.digest = Some(digest.clone());
         self.claims.put(&self.key, self.object, artifact, &objects);
         let report_only = self.modes.drift == Drift::Detect && former.is_none() && self.is_applied(&digest);
@@ -192,6 +199,7 @@ impl Run<'_> {
                     attempt,
                     input,
                     target: target_id,
+                    digest,
                     check,
                     applying,
                     before,
@@ -261,6 +269,7 @@ impl Run<'_> {
                 before: Inventory::from_status(self.status.inventory.as_ref()),
                 check,
                 is_new,
+                digest: None,
             };
         };
         if let Some(ended) = paused.background.outcome() {
@@ -273,6 +282,7 @@ impl Run<'_> {
             before: paused.before,
             check: paused.check,
             is_new: paused.is_new,
+            digest: Some(paused.digest),
         }
     }
 

@@ -82,6 +82,8 @@ pub(crate) struct Paused {
     pub input: String,
     /// The cluster, and who applies: another kubeconfig may have come in the place of the one it was begun with.
     pub target: String,
+    /// Digest of what was built.
+    pub digest: String,
     pub check: Check,
     pub applying: Applying,
     /// The inventory before it began.
