@@ -44,6 +44,8 @@ pub struct Applying {
     ended: Option<Result<(), WaitError>>,
     /// Deleted by us, to be created anew.
     pub(crate) going: Vec<Going>,
+    /// Whose deletion was permitted, to be created anew.
+    pub(crate) permitted: HashSet<ObjectId>,
     pub(crate) changes: Vec<Change>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) failed: Failed,

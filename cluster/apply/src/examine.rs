@@ -88,6 +88,8 @@ pub(crate) enum Verdict {
     /// It has to be deleted first.
     Recreate {
         uid: Option<String>,
+        /// What the live object holds does not come back with the new one.
+        loses_data: bool,
     },
     /// It is not as desired, and it is not to be corrected.
     Drifted {
@@ -382,6 +384,7 @@ async fn compare_with_live(
             if would_be_created(target, resource, object).await {
                 Ok(Verdict::Recreate {
                     uid: Some(uid_of(&live)).filter(|uid| !uid.is_empty()),
+                    loses_data: rules::loses_data(&live),
                 })
             } else {
                 // Deleting would lose the object: it could not be created again either.

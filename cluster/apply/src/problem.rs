@@ -22,6 +22,8 @@ pub struct Problem {
     pub step: &'static str,
     /// The cause in one line, with values of Secrets blanked out.
     pub reason: String,
+    /// Nothing is wrong: whoever may permit it has not yet.
+    is_held: bool,
 }
 
 /// The file that an object comes from, where the build says so.
@@ -49,6 +51,11 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
+    /// Whether all that is missing is a permit.
+    pub fn is_held(&self) -> bool {
+        matches!(self, ApplyError::Objects(problems) if problems.iter().all(|problem| problem.is_held))
+    }
+
     /// Names the files that objects come from, where an object does not say it itself.
     #[must_use]
     pub fn in_files(mut self, files: &HashMap<ObjectId, String>) -> Self {
@@ -69,6 +76,15 @@ impl Problem {
             file: FileNote(file_of(object)),
             step,
             reason: blanked(object, reason.into()),
+            is_held: false,
+        }
+    }
+
+    /// It is to be re-created, and its deletion is not permitted yet.
+    pub(crate) fn held(id: &ObjectId, object: &Value, reason: &str) -> Self {
+        Problem {
+            is_held: true,
+            ..Problem::new(id, object, "waits for a permit to be re-created", reason)
         }
     }
 

@@ -36,12 +36,25 @@ pub fn plan(owner: &OwnerRef, change: &str, stale: &[ResourceRef]) -> PrunePlan 
             kind: id.kind,
             namespace: id.namespace,
             name: id.name,
+            loses_data: false,
         })
         .collect();
-    deletes.sort_by(|a, b| (&a.namespace, &a.name, &a.group, &a.kind).cmp(&(&b.namespace, &b.name, &b.group, &b.kind)));
+    sort(&mut deletes);
+    let text: String = deletes.iter().map(line).collect();
+    PrunePlan {
+        owner: owner.clone(),
+        change: change.to_owned(),
+        digest: digest::sha256(text),
+        deletes,
+    }
+}
+
+/// What re-creating objects would do, to be permitted as a whole before any of them is deleted.
+pub(crate) fn plan_recreation(owner: &OwnerRef, change: &str, mut deletes: Vec<PlannedDelete>) -> PrunePlan {
+    sort(&mut deletes);
     let text: String = deletes
         .iter()
-        .map(|d| format!("{}/{}/{}/{}\n", d.group, d.kind, d.namespace, d.name))
+        .map(|delete| format!("re-create {}", line(delete)))
         .collect();
     PrunePlan {
         owner: owner.clone(),
@@ -49,6 +62,18 @@ pub fn plan(owner: &OwnerRef, change: &str, stale: &[ResourceRef]) -> PrunePlan 
         digest: digest::sha256(text),
         deletes,
     }
+}
+
+fn sort(deletes: &mut [PlannedDelete]) {
+    deletes.sort_by(|a, b| (&a.namespace, &a.name, &a.group, &a.kind).cmp(&(&b.namespace, &b.name, &b.group, &b.kind)));
+}
+
+/// One deletion in the text that a digest is made of.
+fn line(delete: &PlannedDelete) -> String {
+    format!(
+        "{}/{}/{}/{}\n",
+        delete.group, delete.kind, delete.namespace, delete.name
+    )
 }
 
 /// Deletes stale objects in the reverse of the order in which they were applied.
@@ -275,6 +300,18 @@ mod tests {
         assert_eq!(forward.deletes[0].kind, "Namespace");
         assert_eq!(forward.cascades().count(), 1);
         assert_ne!(forward.digest, plan(&owner, "x", &stale[..1]).digest);
+    }
+
+    #[test]
+    fn a_permit_to_delete_is_none_to_create_anew() {
+        let owner = OwnerRef::default();
+        let stale = [entry("a_x__PersistentVolumeClaim")];
+        let pruned = plan(&owner, "c", &stale);
+        let mut deletes = pruned.deletes.clone();
+        deletes[0].loses_data = true;
+        let recreated = plan_recreation(&owner, "c", deletes);
+        assert_ne!(pruned.digest, recreated.digest);
+        assert_eq!((pruned.cascades().count(), recreated.cascades().count()), (0, 1));
     }
 
     #[test]

@@ -46,6 +46,19 @@ pub(crate) fn is_forced(object: &Value) -> bool {
     says(object, KUSTOMIZE_FORCE, ENABLED)
 }
 
+/// Whether deleting the live object loses what a new one of its name does not have: data, or the objects in it.
+pub(crate) fn loses_data(live: &Value) -> bool {
+    let text = |pointer: &str| at(live, pointer).and_then(Value::as_str).unwrap_or_default();
+    let group = text("/apiVersion").rsplit_once('/').map_or("", |(group, _)| group);
+    match (group, text("/kind")) {
+        ("", "Namespace" | "PersistentVolumeClaim" | "PersistentVolume")
+        | ("apiextensions.k8s.io", "CustomResourceDefinition") => true,
+        // Its claims go with it only where it says so.
+        ("apps", "StatefulSet") => text("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted") == "Delete",
+        _ => false,
+    }
+}
+
 /// Why the live object must not be pruned.
 pub(crate) fn kept_from_pruning(live: &Value) -> Option<&'static str> {
     if says(live, KUSTOMIZE_PRUNE, DISABLED) {
@@ -81,5 +94,26 @@ mod tests {
         assert!(!is_forced(&with("annotations", KUSTOMIZE_FORCE, "true")));
         assert!(kept_from_pruning(&with("labels", KUSTOMIZE_PRUNE, "disabled")).is_some());
         assert!(kept_from_pruning(&json!({"metadata": {"labels": null}})).is_none());
+    }
+
+    #[test]
+    fn what_a_new_object_does_not_bring_back() {
+        for (version, kind, spec, wanted) in [
+            ("v1", "PersistentVolumeClaim", json!({}), true),
+            ("v1", "Namespace", json!({}), true),
+            ("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({}), true),
+            ("example.com/v1", "Namespace", json!({}), false),
+            ("batch/v1", "Job", json!({}), false),
+            ("apps/v1", "StatefulSet", json!({}), false),
+            (
+                "apps/v1",
+                "StatefulSet",
+                json!({"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}),
+                true,
+            ),
+        ] {
+            let live = json!({"apiVersion": version, "kind": kind, "spec": spec});
+            assert_eq!(loses_data(&live), wanted, "{live}");
+        }
     }
 }

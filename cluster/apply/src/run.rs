@@ -6,7 +6,7 @@ use futures::{FutureExt, StreamExt, stream};
 use nave_crds::kustomize::ResourceRef;
 use nave_health::{Health, HealthExpressions};
 use nave_object::{Object, ObjectId};
-use nave_runtime::ports::{ApplyPolicy, OwnerRef};
+use nave_runtime::ports::{ApplyPolicy, OwnerRef, Permit, PlannedDelete, PrunePermits};
 use nave_targets::{ApplyMode, DeleteMode, Judge, Resource, Target};
 use serde_json::Value;
 
@@ -15,6 +15,7 @@ use crate::{
     applying::{Applying, left},
     entry_of,
     examine::{Context, Examined, Seen, Verdict, Was, examine},
+    prune::plan_recreation,
     trial::{Trial, try_out},
 };
 
@@ -26,6 +27,10 @@ pub struct ApplyOptions<'a> {
     pub inventory: &'a Inventory,
     /// Re-create objects whose immutable fields changed.
     pub force: bool,
+    /// Who permits the deletion in a re-creation.
+    pub permits: &'a dyn PrunePermits,
+    /// What causes it: the source revision.
+    pub change: &'a str,
     /// How much of the watch is believed.
     pub check: Check,
     /// Requests at once for this set (Flux's `--concurrent-ssa`).
@@ -176,6 +181,7 @@ impl Stages<'_> {
             problems,
             failed,
             going,
+            permitted,
             fresh_groups,
             ..
         } = so_far;
@@ -232,6 +238,10 @@ impl Stages<'_> {
                     problems.push(problem);
                 }
             }
+        }
+        for problem in self.hold_recreations(&mut work, permitted).await {
+            failed.add(&problem.object, None);
+            problems.push(problem);
         }
         if work.first().is_some_and(|(_, examined)| examined.untried) {
             let (object, examined) = work.remove(0);
@@ -294,7 +304,10 @@ impl Stages<'_> {
             };
             let examined = Examined {
                 resource: Some(resource),
-                verdict: Verdict::Recreate { uid: None },
+                verdict: Verdict::Recreate {
+                    uid: None,
+                    loses_data: false,
+                },
                 untried: false,
             };
             let written = match left(&ended, &id) {
@@ -308,6 +321,35 @@ impl Stages<'_> {
                     so_far.problems.push(problem);
                 }
             }
+        }
+    }
+
+    /// Asks for the deletions of all re-creations of a stage, and takes those that may not be out of the work. What is
+    /// `permitted` is not asked for again by an apply that goes on after a part of them.
+    async fn hold_recreations(
+        &self,
+        work: &mut Vec<(&Object, Examined)>,
+        permitted: &mut HashSet<ObjectId>,
+    ) -> Vec<Problem> {
+        let asked = |(object, one): &(&Object, Examined)| {
+            deletion_in(object, one).filter(|_| !permitted.contains(&object.id()))
+        };
+        let deletes: Vec<PlannedDelete> = work.iter().filter_map(asked).collect();
+        if deletes.is_empty() {
+            return Vec::new();
+        }
+        let plan = plan_recreation(self.options.owner, self.options.change, deletes);
+        match self.options.permits.permit(&plan).await {
+            Permit::Granted => {
+                let ids = work.iter().filter(|one| asked(one).is_some());
+                let ids: Vec<ObjectId> = ids.map(|(object, _)| object.id()).collect();
+                permitted.extend(ids);
+                Vec::new()
+            }
+            Permit::Held { reason } => work
+                .extract_if(.., |one| asked(one).is_some())
+                .map(|(object, _)| Problem::held(&object.id(), object.as_value(), &reason))
+                .collect(),
         }
     }
 
@@ -335,6 +377,21 @@ impl Stages<'_> {
             },
         }
     }
+}
+
+/// The deletion in a re-creation.
+fn deletion_in(object: &Object, examined: &Examined) -> Option<PlannedDelete> {
+    let Verdict::Recreate { loses_data, .. } = examined.verdict else {
+        return None;
+    };
+    let id = object.id();
+    Some(PlannedDelete {
+        group: id.group,
+        kind: id.kind,
+        namespace: id.namespace,
+        name: id.name,
+        loses_data,
+    })
 }
 
 /// Keeps what was done with an object.
@@ -377,7 +434,9 @@ async fn carry_out(
     examined: Examined,
 ) -> Result<Turned, Problem> {
     match (examined.verdict, examined.resource) {
-        (Verdict::Recreate { uid }, Some(resource)) => delete(target, resource, object, uid).await.map(Turned::Going),
+        (Verdict::Recreate { uid, .. }, Some(resource)) => {
+            delete(target, resource, object, uid).await.map(Turned::Going)
+        }
         (verdict, resource) => {
             let examined = Examined {
                 resource,

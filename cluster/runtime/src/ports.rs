@@ -39,18 +39,22 @@ pub struct PlannedDelete {
     pub namespace: String,
     /// Name.
     pub name: String,
+    /// It is deleted to be created anew, and what it holds does not come back with it.
+    pub loses_data: bool,
 }
 
 impl PlannedDelete {
-    /// Whether deleting it deletes more than itself: a namespace, a CRD, or a Flux object with an inventory of its own.
+    /// Whether deleting it deletes more than itself: a namespace, a CRD, a Flux object with an inventory of its own, or
+    /// data that its new object does not have.
     pub fn is_cascade(&self) -> bool {
-        matches!(
-            (self.group.as_str(), self.kind.as_str()),
-            ("", "Namespace")
-                | ("apiextensions.k8s.io", "CustomResourceDefinition")
-                | ("kustomize.toolkit.fluxcd.io", "Kustomization")
-                | ("helm.toolkit.fluxcd.io", "HelmRelease")
-        )
+        self.loses_data
+            || matches!(
+                (self.group.as_str(), self.kind.as_str()),
+                ("", "Namespace")
+                    | ("apiextensions.k8s.io", "CustomResourceDefinition")
+                    | ("kustomize.toolkit.fluxcd.io", "Kustomization")
+                    | ("helm.toolkit.fluxcd.io", "HelmRelease")
+            )
     }
 }
 

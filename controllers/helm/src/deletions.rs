@@ -2,13 +2,13 @@
 //! that would wait in the middle could neither be finished nor be called failed.
 
 use kube::{
-    Api,
+    Api, Resource,
     api::{DeleteParams, Preconditions, PropagationPolicy},
     core::DynamicObject,
 };
 use nave_apply::{WaitItem, plan};
-use nave_crds::kustomize::ResourceRef;
-use nave_object::Object;
+use nave_crds::{helm::HelmRelease, kustomize::ResourceRef};
+use nave_object::{Object, ObjectId};
 use nave_release::RESOURCE_POLICY;
 use nave_runtime::ports::{Action, Permit};
 use nave_targets::is_not_found;
@@ -29,7 +29,17 @@ impl Act<'_> {
     /// They are held.
     pub async fn ask_to_delete(&mut self, doomed: &[Placed], change: &str, may_stay: bool) -> Result<(), Failed> {
         let found = self.deletable(doomed.to_vec(), may_stay).await?;
-        self.ask(&found, change).await
+        self.ask(&found, change, false).await
+    }
+
+    /// Asks for the deletions of an uninstallation. Of a release that worked once they count as the end of the whole
+    /// release and not as that of some objects, so that they wait for a person as the deletion of a Flux object does.
+    ///
+    /// # Errors
+    /// They are held.
+    pub async fn ask_to_uninstall(&mut self, doomed: &[Placed], change: &str, worked: bool) -> Result<(), Failed> {
+        let found = self.deletable(doomed.to_vec(), false).await?;
+        self.ask(&found, change, worked).await
     }
 
     /// Deletes what was permitted; what became deletable since then is asked for. Objects that are gone, say `keep` where
@@ -42,7 +52,7 @@ impl Act<'_> {
         may_stay: bool,
     ) -> Result<Vec<WaitItem>, Failed> {
         let found = self.deletable(doomed, may_stay).await?;
-        self.ask(&found, change).await?;
+        self.ask(&found, change, false).await?;
         let mut waits = Vec::with_capacity(found.len());
         let mut failures = Vec::new();
         for (placed, live) in found {
@@ -57,17 +67,35 @@ impl Act<'_> {
         }
     }
 
-    async fn ask(&mut self, found: &[Found], change: &str) -> Result<(), Failed> {
+    async fn ask(&mut self, found: &[Found], change: &str, ends_release: bool) -> Result<(), Failed> {
         if found.iter().all(|(placed, _)| self.permitted.contains(&placed.id())) {
             return Ok(());
         }
-        let entries: Vec<ResourceRef> = found.iter().map(|(placed, _)| placed.entry()).collect();
+        let mut entries: Vec<ResourceRef> = found.iter().map(|(placed, _)| placed.entry()).collect();
+        if ends_release {
+            entries.push(self.as_a_whole());
+        }
         let prune = plan(&self.owner(), change, &entries);
         if let Permit::Held { reason } = self.ports.permits.permit(&prune).await {
             return Err(Failed::held(found.len(), &reason));
         }
         self.permitted = found.iter().map(|(placed, _)| placed.id()).collect();
         Ok(())
+    }
+
+    /// The release, as one more thing that goes.
+    fn as_a_whole(&self) -> ResourceRef {
+        let owner = self.owner();
+        let id = ObjectId {
+            group: HelmRelease::group(&()).into_owned(),
+            kind: owner.kind,
+            namespace: owner.namespace,
+            name: owner.name,
+        };
+        ResourceRef {
+            id: id.inventory_id(),
+            v: HelmRelease::version(&()).into_owned(),
+        }
     }
 
     /// Those that are there and this release's to delete.

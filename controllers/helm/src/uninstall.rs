@@ -20,7 +20,7 @@ impl Act<'_> {
         match last(stored) {
             Some(newest) if newest.status() != Status::Uninstalled => {
                 let doomed = self.doomed_with(newest).await?;
-                self.ask_to_delete(&doomed, DELETION, false).await
+                self.ask_to_uninstall(&doomed, DELETION, worked_once(stored)).await
             }
             _ => Ok(()),
         }
@@ -102,6 +102,12 @@ impl Act<'_> {
     }
 }
 
+/// Whether any version was ever deployed: an installation that failed leaves nothing behind that anybody used.
+fn worked_once(stored: &[Release]) -> bool {
+    let worked = |release: &Release| matches!(release.status(), Status::Deployed | Status::Superseded);
+    stored.iter().any(worked)
+}
+
 /// What goes first: Helm deletes by kind, users before what they use.
 fn in_order_of_deletion(release: &Release) -> Result<Vec<Object>, Failed> {
     let files = [("manifest", release.manifest.as_str())];
@@ -113,4 +119,23 @@ fn in_order_of_deletion(release: &Release) -> Result<Vec<Object>, Failed> {
         found.extend(objects(&manifest.text, &release.name).map_err(|error| Failed::of(&error))?);
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_deployed_once_has_worked() {
+        let of = |statuses: &[Status]| {
+            let made = statuses.iter().map(|status| {
+                let mut release = Release::default();
+                release.set_status(status.clone(), "");
+                release
+            });
+            worked_once(&made.collect::<Vec<_>>())
+        };
+        assert!(!of(&[]) && !of(&[Status::Failed]) && !of(&[Status::PendingInstall]));
+        assert!(of(&[Status::Deployed]) && of(&[Status::Superseded, Status::Failed]));
+    }
 }

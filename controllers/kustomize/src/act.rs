@@ -42,6 +42,8 @@ pub(crate) struct Apply<'a> {
     pub kustomization: &'a Kustomization,
     pub target: &'a Arc<Target>,
     pub objects: &'a [Object],
+    /// The revision that they are of.
+    pub change: &'a str,
     /// What it is known to have applied.
     pub inventory: &'a Inventory,
     pub check: Check,
@@ -66,6 +68,8 @@ pub(crate) async fn advance(
         owner,
         inventory: work.inventory,
         force: work.kustomization.spec.force,
+        permits: ports.permits.as_ref(),
+        change: work.change,
         check: work.check,
         concurrency: options.concurrent_ssa,
         custom_stages: &options.custom_apply_stage_kinds,

@@ -166,12 +166,14 @@ impl Run<'_> {
         if !before.covers(&intended) {
             self.begin(Phase::Apply(&before.union(&intended))).await;
         }
+        let change = self.revision.revision.clone();
         let advancing = advance(
             &mut applying,
             Apply {
                 kustomization: self.object,
                 target: &target,
                 objects: &objects,
+                change: &change,
                 inventory: &before,
                 check,
                 ignore: &ignore,
@@ -215,8 +217,12 @@ impl Run<'_> {
         let inventory = inventory_after_failure(&before, &outcome);
         if let Some(error) = outcome.error {
             self.set_inventory(&inventory);
+            let is_held = error.is_held();
             let files = build::files_of(self.object, artifact, tree, self.options, self.builds).await;
             let message = error.in_files(&files).to_string();
+            if is_held {
+                return Err(self.waits_for_permit(message));
+            }
             return Err(Failure::new(reasons::kustomize::RECONCILIATION_FAILED, message));
         }
         self.report_drift(&outcome.changes);

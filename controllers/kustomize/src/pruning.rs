@@ -65,12 +65,7 @@ impl Run<'_> {
         let (outcome, failure) = match pruned {
             Pruned::Held(reason) => {
                 self.set_inventory(&now.union(&stale.into_iter().collect()));
-                let message = format!("deletions wait for a permit: {reason}");
-                // A permit that comes later than its plan wakes nobody.
-                return Err(Failure {
-                    after: Some(retry_after(&self.object.spec).min(self.options.requeue_dependency)),
-                    ..Failure::new(reasons::kustomize::PRUNE_HELD, message)
-                });
+                return Err(self.waits_for_permit(format!("deletions wait for a permit: {reason}")));
             }
             Pruned::Done(outcome) => (outcome, None),
             Pruned::Failed(outcome) => {
@@ -91,6 +86,14 @@ impl Run<'_> {
             (Some(failure), _) => Err(failure),
             (None, Some(held)) => Err(Failure::new(reasons::kustomize::PRUNE_HELD, held.message)),
             (None, None) => Ok(!outcome.deleted.is_empty()),
+        }
+    }
+
+    /// Asks again soon: a permit that comes later than its plan wakes nobody.
+    pub(crate) fn waits_for_permit(&self, message: String) -> Failure {
+        Failure {
+            after: Some(retry_after(&self.object.spec).min(self.options.requeue_dependency)),
+            ..Failure::new(reasons::kustomize::PRUNE_HELD, message)
         }
     }
 

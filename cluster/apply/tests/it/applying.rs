@@ -277,6 +277,25 @@ async fn immutable_fields_need_force_and_force_never_loses_an_object() -> Result
         .context("it must not be deleted")?;
     assert_eq!(still["metadata"]["uid"], before["metadata"]["uid"]);
 
+    world.permits = false;
+    let other = world.config("other", json!({"a": "1"}));
+    let outcome = world.try_apply(vec![moved.clone(), other]).await?;
+    let error = outcome.error.context("nobody permits it")?;
+    assert!(error.is_held(), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("web of main@sha1:1 is not approved"), "{text}");
+    assert!(
+        outcome.changes.is_empty(),
+        "of its stage nothing is written: {:?}",
+        outcome.changes
+    );
+    let still = world.get("apps/v1", "Deployment", "web").await?;
+    assert_eq!(
+        still.context("it is not deleted")?["metadata"]["uid"],
+        before["metadata"]["uid"]
+    );
+
+    world.permits = true;
     assert_eq!(world.apply(vec![moved.clone()]).await?, ["Deployment/web configured"]);
     let after = world
         .get("apps/v1", "Deployment", "web")

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{
     Api, Client,
@@ -15,7 +16,7 @@ use nave_apply::{
 use nave_bed::{Plane, PlaneOptions, eventually};
 use nave_health::HealthExpressions;
 use nave_object::{Gvk, Object};
-use nave_runtime::ports::{AllowAll, OwnerRef};
+use nave_runtime::ports::{AllowAll, OwnerRef, Permit, PrunePermits, PrunePlan};
 use nave_targets::{KubeconfigPolicy, ServiceAccount as Account, Target, Targets};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -48,9 +49,27 @@ pub struct World {
     pub memory: Memory,
     pub inventory: Inventory,
     pub force: bool,
+    /// Whether objects may be re-created.
+    pub permits: bool,
     pub check: Check,
     pub report_only: bool,
     pub independent: bool,
+}
+
+/// Permits re-creations, or none.
+struct Says(bool);
+
+impl PrunePermits for Says {
+    fn permit<'a>(&'a self, plan: &'a PrunePlan) -> BoxFuture<'a, Permit> {
+        let names: Vec<&str> = plan.deletes.iter().map(|delete| delete.name.as_str()).collect();
+        let permit = match self.0 {
+            true => Permit::Granted,
+            false => Permit::Held {
+                reason: format!("{} of {} is not approved", names.join(" "), plan.change),
+            },
+        };
+        Box::pin(std::future::ready(permit))
+    }
 }
 
 impl World {
@@ -91,6 +110,7 @@ impl World {
             memory: Memory::new(),
             inventory: Inventory::new(),
             force: false,
+            permits: true,
             check: Check::Known,
             report_only: false,
             independent: false,
@@ -118,6 +138,8 @@ impl World {
             owner: &self.owner,
             inventory: &self.inventory,
             force: self.force,
+            permits: &Says(self.permits),
+            change: "main@sha1:1",
             check: self.check,
             concurrency: 4,
             custom_stages: &[],

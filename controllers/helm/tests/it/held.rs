@@ -28,10 +28,13 @@ use crate::{
 struct Brake {
     permits: AtomicBool,
     asked: AtomicUsize,
+    /// How many of the last plan's deletions take others along.
+    cascades: AtomicUsize,
 }
 
 impl PrunePermits for Brake {
     fn permit<'a>(&'a self, plan: &'a PrunePlan) -> BoxFuture<'a, Permit> {
+        self.cascades.store(plan.cascades().count(), Ordering::SeqCst);
         self.asked.fetch_add(1, Ordering::SeqCst);
         let permit = match self.permits.load(Ordering::SeqCst) {
             true => Permit::Granted,
@@ -100,6 +103,11 @@ async fn an_upgrade_whose_deletions_are_held_is_not_begun() -> Result<()> {
         now.resource_version(),
         "who waits writes nothing"
     );
+    assert_eq!(
+        brake.cascades.load(Ordering::SeqCst),
+        0,
+        "an object of a release that goes on"
+    );
     assert_eq!(stage.versions().await?, ["1:superseded", "2:deployed"]);
     assert_eq!(stage.value("a").await?.as_deref(), Some("1"), "nothing is applied");
     assert_eq!(stage.value("b").await?.as_deref(), Some("2"), "nothing is deleted");
@@ -132,6 +140,7 @@ async fn an_upgrade_whose_deletions_are_held_is_not_begun() -> Result<()> {
         Some("3:deployed"),
         "it is not on its way out"
     );
+    assert_eq!(brake.cascades.load(Ordering::SeqCst), 1, "the whole release");
     brake.permits.store(true, Ordering::SeqCst);
     eventually(DEADLINE, "it is gone", || async {
         ensure!(stage.releases().get_opt("shop").await?.is_none(), "it is there");
