@@ -21,12 +21,12 @@ pub use cluster::{
 };
 pub use common::{FleetParts, FleetResource};
 pub use helm_release::{FleetHelmRelease, FleetHelmReleaseSpec};
-pub use hub_state::{Checkpoint, HubStart, HubState, HubStateSpec, HubStateStatus};
+pub use hub_state::{Checkpoint, ClusterOutlook, HubStart, HubState, HubStateSpec, HubStateStatus, Outlook};
 pub use join_token::{Approval, JoinToken, JoinTokenCluster, JoinTokenSpec, JoinTokenStatus, TokenUse};
 pub use kustomization::{
-    Delivery, FleetClusterCounts, FleetKustomization, FleetKustomizationSpec, FleetKustomizationStatus, FleetSource,
-    FleetSourceRef, FleetSourceTemplate, FleetTemplate, FleetTemplateMetadata, PlanStatus, SecretUse, UnhealthyCluster,
-    WaveStatus,
+    ChangeDeletions, Delivery, FleetClusterCounts, FleetKustomization, FleetKustomizationSpec,
+    FleetKustomizationStatus, FleetSource, FleetSourceRef, FleetSourceTemplate, FleetTemplate, FleetTemplateMetadata,
+    PlanStatus, SecretUse, UnhealthyCluster, WaveStatus,
 };
 pub use placement::{ClusterSelector, JsonPatchOp, Override, Placement};
 pub use retirement::{Retirement, RetirementLog, RetirementLogSpec};

@@ -1,7 +1,7 @@
 //! The brake: how much one change may delete over the fleet before a person approves.
 //!
 //! ```text
-//! plan of an agent ────────────┐                                   ┌─ yes ─► permit
+//! plan of an agent ────────────┐   gathered, summed                ┌─ yes ─► permit
 //! plan of a product on the hub ┴► ledger: within deletion.budget? ─┤
 //!                                  ▲                               └─ no ──► held ─► status.plan ─► a person
 //!                                  └───────────── spec.deletion.approvedPlan ◄──────────────────────────┘
@@ -22,9 +22,9 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use nave_crds::{
     Cluster, FleetHelmRelease, FleetKustomization,
-    fleet::{Deletion, FleetResource},
+    fleet::{ChangeDeletions, Deletion, FleetKustomizationStatus, FleetResource, PlanStatus},
 };
-use nave_placement::ClusterKey;
+use nave_placement::{ClusterKey, OwnerKey};
 use nave_proto::wire::{MAX_PLAN_LINES, PrunePermit, PrunePlan};
 use nave_runtime::{
     Watched,
@@ -32,8 +32,8 @@ use nave_runtime::{
 };
 use tokio::sync::Notify;
 
-pub use ledger::Ledger;
 use ledger::{Budget, Holder, Verdict};
+pub use ledger::{GATHER, Ledger};
 
 use crate::{
     cluster_status::{confirmed_restoration, restoration},
@@ -65,6 +65,8 @@ pub struct Brake {
     pub metrics: HubMetrics,
     /// Permits for agents that did not ask just now.
     pub outbox: Outbox,
+    /// Told when plans begin to be gathered.
+    pub gathering: Notify,
     /// Clusters that came back from a backup and whose conditions may not say so yet, with the second in which
     /// they did.
     pub restored: Mutex<HashMap<ClusterKey, u64>>,
@@ -98,29 +100,31 @@ impl Outbox {
 }
 
 impl Brake {
-    /// The answer to a plan of an agent. `has_item` tells whether the hub knows that the agent has the item.
-    pub fn ask_of_agent(&self, cluster: &ClusterKey, has_item: bool, plan: &PrunePlan) -> PrunePermit {
+    /// The answer to a plan of an agent; none while the plans of its change are gathered, when it comes by the outbox.
+    /// `has_item` tells whether the hub knows that the agent has the item.
+    pub fn ask_of_agent(&self, cluster: &ClusterKey, has_item: bool, plan: &PrunePlan) -> Option<PrunePermit> {
         if !has_item && !self.may_speak(cluster, &plan.key) {
-            return refusal(plan, "no fleet object of this name may reach this cluster");
+            return Some(refusal(plan, "no fleet object of this name may reach this cluster"));
         }
         // Nothing is kept of a name that an agent may have made up.
         if !has_item && self.deletion_of(&plan.key).is_none() {
-            return match self.verdict(&plan.key, &plan.change_id) {
+            return Some(match self.verdict(&plan.key, &plan.change_id) {
                 Verdict::Free => PrunePermit {
                     granted: true,
                     ..refusal(plan, "")
                 },
                 Verdict::Wait(reason) => refusal(plan, &reason),
                 Verdict::Limited(_) => refusal(plan, "the fleet object has just been made; ask again"),
-            };
+            });
         }
         self.ask(&Holder::Agent(cluster.clone()), plan)
     }
 
-    /// The answer to a plan of a Kustomization or HelmRelease of the hub itself, for a kubeconfig cluster.
-    pub fn ask_of_product(&self, plan: &nave_runtime::ports::PrunePlan) -> Permit {
+    /// The answer to a plan of a Kustomization or HelmRelease of the hub itself, for a kubeconfig cluster; none while the
+    /// plans of its change are gathered.
+    pub fn ask_of_product(&self, plan: &nave_runtime::ports::PrunePlan) -> Option<Permit> {
         let Some(fleet) = &plan.owner.fleet else {
-            return Permit::Granted; // not made from a fleet object: nobody sums it
+            return Some(Permit::Granted); // not made from a fleet object: nobody sums it
         };
         let lines = |all: &mut dyn Iterator<Item = &PlannedDelete>| -> Vec<String> {
             all.take(MAX_PLAN_LINES)
@@ -137,47 +141,92 @@ impl Brake {
             sample: Vec::new(),
         };
         let product = format!("{}/{}/{}", plan.owner.kind, plan.owner.namespace, plan.owner.name);
-        let permit = self.ask(&Holder::Product(product), &plan_of);
-        match permit.granted {
+        let permit = self.ask(&Holder::Product(product), &plan_of)?;
+        Some(match permit.granted {
             true => Permit::Granted,
             false => Permit::Held { reason: permit.reason },
-        }
+        })
     }
 
-    fn ask(&self, holder: &Holder, plan: &PrunePlan) -> PrunePermit {
+    fn ask(&self, holder: &Holder, plan: &PrunePlan) -> Option<PrunePermit> {
         self.take_care(holder);
-        let before = self.ledger.held(&plan.key);
+        self.go_on(plan);
+        let before = self.seen(&plan.key);
         let verdict = self.verdict(&plan.key, &plan.change_id);
         let permits = self.ledger.ask(holder, plan, &verdict, Timestamp::now());
         self.count(&permits);
         let (mine, others): (Vec<_>, Vec<_>) = permits.into_iter().partition(|(to, _)| to == holder);
         self.send(others);
-        if self.ledger.held(&plan.key) != before {
+        if self.seen(&plan.key) != before {
             self.tell(&plan.key);
         }
-        let (_, permit) = mine.into_iter().next().expect("who asks is answered");
+        let Some((_, permit)) = mine.into_iter().next() else {
+            self.gathering.notify_one();
+            return None;
+        };
         tracing::info!(
             holder = %holder, key = plan.key, change = plan.change_id, deletes = plan.deletes,
             cascades = plan.cascades.len(), granted = permit.granted, reason = permit.reason, "prune plan"
         );
-        permit
+        Some(permit)
+    }
+
+    /// What the status of a fleet object shows of its deletions.
+    fn seen(&self, key: &str) -> (Option<PlanStatus>, Vec<ChangeDeletions>) {
+        (self.ledger.held(key), self.ledger.spent(key))
+    }
+
+    /// A change of which this process has not heard may have been under way before it started.
+    fn go_on(&self, plan: &PrunePlan) {
+        if self.ledger.knows(&plan.key, &plan.change_id) {
+            return;
+        }
+        let owner = owner_of(&plan.key, "");
+        let status = owner.and_then(|owner| self.status_of(&owner.kind, &owner.namespace, &owner.name));
+        for spent in status
+            .unwrap_or_default()
+            .deletions
+            .iter()
+            .filter(|spent| spent.change == plan.change_id)
+        {
+            self.ledger.go_on(&plan.key, spent, Timestamp::now());
+        }
+    }
+
+    /// Judges changes whose plans have been gathered, until it is dropped.
+    pub async fn judge_gathered(&self) {
+        loop {
+            let wait = match self.ledger.gathered_at() {
+                None => {
+                    self.gathering.notified().await;
+                    continue;
+                }
+                Some(at) => at.duration_since(Timestamp::now()),
+            };
+            tokio::time::sleep(wait.try_into().unwrap_or_default()).await;
+            for key in self.ledger.gathered(Timestamp::now()) {
+                self.reconsider(&key);
+            }
+        }
     }
 
     /// Grants what may go now, after something about the fleet object changed.
     pub fn reconsider(&self, key: &str) {
-        if self.ledger.held(key).is_none() {
+        let holders = self.ledger.holders_held(key);
+        if holders.is_empty() {
             return;
         }
-        for holder in self.ledger.holders_held(key) {
-            self.take_care(&holder);
+        for holder in &holders {
+            self.take_care(holder);
         }
-        let granted = self
+        let answers = self
             .ledger
             .reconsider(key, |change| self.verdict(key, change), Timestamp::now());
-        self.count(&granted);
-        if !granted.is_empty() {
-            tracing::info!(key, plans = granted.len(), "held prune plans are permitted");
-            self.send(granted);
+        self.count(&answers);
+        if !answers.is_empty() {
+            let granted = answers.iter().filter(|(_, permit)| permit.granted).count();
+            tracing::info!(key, granted, held = answers.len() - granted, "prune plans are judged");
+            self.send(answers);
             self.tell(key);
         }
     }
@@ -265,6 +314,21 @@ impl Brake {
             FleetHelmRelease::KIND => of(self.releases.get(namespace, name)?.as_ref()),
             _ => None,
         }
+    }
+
+    /// The status of a fleet object, as it is written.
+    fn status_of(&self, kind: &str, namespace: &str, name: &str) -> Option<FleetKustomizationStatus> {
+        match kind {
+            FleetKustomization::KIND => self.fleets.get(namespace, name)?.fleet_status().cloned(),
+            FleetHelmRelease::KIND => self.releases.get(namespace, name)?.fleet_status().cloned(),
+            _ => None,
+        }
+    }
+
+    /// The revision that a fleet object gives its clusters; empty where each fetches by itself.
+    pub fn target_revision(&self, owner: &OwnerKey) -> String {
+        let status = self.status_of(&owner.kind, &owner.namespace, &owner.name);
+        status.unwrap_or_default().target_revision
     }
 
     /// After a restart of the hub an agent may still remove an item that it was told to remove before; the hub knows

@@ -195,6 +195,7 @@ impl Hub {
             view: view.clone(),
             metrics: hub_metrics.clone(),
             outbox: Outbox::default(),
+            gathering: tokio::sync::Notify::new(),
             restored: Mutex::default(),
         });
         let identities = Arc::new(Identities::new(authority.client_authorities()));
@@ -477,7 +478,7 @@ async fn report_behind(checkpoints: Arc<Checkpoints>, sessions: Arc<Sessions>, m
         if is_behind {
             // Those that were welcomed before anybody knew.
             sessions.end_normal("this hub was restored from a backup and waits for an operator");
-            match checkpoints.report(Timestamp::now()).await {
+            match checkpoints.report(sessions.outlook(), Timestamp::now()).await {
                 Ok(true) => sessions.end_behind("an operator confirmed this hub's state"),
                 Ok(false) => {}
                 Err(error) => tracing::error!(

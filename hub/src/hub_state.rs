@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, ResourceExt, api::PostParams};
 use nave_crds::{
     HubState, annotations, conditions,
-    fleet::{Checkpoint, HubStateSpec},
+    fleet::{Checkpoint, HubStateSpec, Outlook},
     managers,
 };
 use nave_proto::{CheckpointRing, Issuer, Relation, wire};
@@ -189,7 +189,8 @@ impl Checkpoints {
     }
 
     /// Writes the condition, and takes over a confirmation when there is one. True when the hub is no longer behind.
-    pub async fn report(&self, now: Timestamp) -> Result<bool, HubStateError> {
+    /// `outlook` is what a confirmation leads to.
+    pub async fn report(&self, outlook: Outlook, now: Timestamp) -> Result<bool, HubStateError> {
         let failed = |what| {
             move |source| HubStateError::Api {
                 what,
@@ -237,6 +238,7 @@ impl Checkpoints {
             ),
             None => {}
         }
+        new.outlook = behind.is_some().then_some(outlook);
         nave_runtime::status::patch(&self.api, NAME, managers::HUB, &old, &new)
             .await
             .map_err(failed("writing the status of"))?;

@@ -30,6 +30,7 @@ mod live;
 mod locked;
 mod memory;
 mod metrics;
+mod outlook;
 mod permits;
 mod ports;
 mod probe;

@@ -24,7 +24,7 @@ use std::{
 };
 
 use futures::StreamExt;
-use nave_crds::{Cluster, Condition, conditions};
+use nave_crds::{Cluster, Condition, conditions, fleet::Outlook};
 use nave_identity::{ClusterRef, KeyFingerprint};
 use nave_placement_controller::Knowledge;
 use nave_proto::{
@@ -52,6 +52,7 @@ use crate::{
     limiter::Limiter,
     locked,
     metrics::HubMetrics,
+    outlook::{Fate, outlook, revised},
     renew::Renewals,
     traffic::TrafficBook,
     view::{View, cluster_key, cluster_ref},
@@ -479,6 +480,17 @@ impl Sessions {
         };
         self.shared.desired.delete(&cluster, owner, cause);
         true
+    }
+
+    /// What a confirmation would lead to while the hub is Behind, by what agents say that they have.
+    pub fn outlook(&self) -> Outlook {
+        let shared = &self.shared;
+        outlook(shared.view.had(), |item| {
+            match shared.knowledge.judge(&item.cluster, &item.owner) {
+                Some(nave_placement::Verdict::Orphaned) => Fate::Orphaned,
+                _ => revised(&item.revision, &shared.brake.target_revision(&item.owner)),
+            }
+        })
     }
 
     /// The hub became Behind: sessions in which items flow end, and come back in a mode that sends nothing.

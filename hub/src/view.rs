@@ -10,7 +10,7 @@ use std::{
 use futures::{StreamExt, stream, stream::BoxStream};
 use jiff::Timestamp;
 use nave_crds::{
-    fleet::{ClusterCounts, PlanStatus},
+    fleet::{ChangeDeletions, ClusterCounts, PlanStatus},
     reasons::fleet as reasons,
 };
 use nave_placement::{ClusterKey, OwnerKey};
@@ -28,6 +28,7 @@ use crate::{
     desired::{Desired, Refused},
     locked,
     memory::{Kept, Memory, RowRecord, Transition},
+    outlook::Had,
 };
 
 /// A reader that lags is given every owner instead of the changes it lost.
@@ -197,6 +198,21 @@ impl View {
         for header in state.headers() {
             let _ = self.changes.send(OwnerKey::clone(&header.owner)); // nobody listening is fine
         }
+    }
+
+    /// The items that agents said they have.
+    pub fn had(&self) -> Vec<Had> {
+        let rows = locked::mutex(&self.rows);
+        let all = rows.by_key.iter().flat_map(|(key, of)| {
+            of.iter().filter_map(|(cluster, told)| {
+                Some(Had {
+                    cluster: cluster.clone(),
+                    owner: crate::desired::owner_of(key, &told.words.owner_uid)?,
+                    revision: told.words.revision().to_owned(),
+                })
+            })
+        });
+        all.collect()
     }
 
     /// Something besides its rows changed about a fleet object.
@@ -403,6 +419,10 @@ impl FleetStatus for View {
 
     fn plan(&self, owner: &OwnerKey) -> Option<PlanStatus> {
         self.ledger.held(&owner.item_key())
+    }
+
+    fn deletions(&self, owner: &OwnerKey) -> Vec<ChangeDeletions> {
+        self.ledger.spent(&owner.item_key())
     }
 
     fn connected(&self, cluster: &ClusterKey) -> bool {

@@ -179,7 +179,9 @@ impl<K: FleetKind> FleetReconciler<K> {
             *looked = Some(Instant::now());
         }
         let rows = self.rows(fleet, planned);
-        let plan = self.ports.statuses.plan(&convert::owner_of(fleet));
+        let owner = convert::owner_of(fleet);
+        let plan = self.ports.statuses.plan(&owner);
+        let deletions = self.ports.statuses.deletions(&owner);
         // The shared watch may lag behind our own last write; then this repeats it, which is harmless.
         let old = K::fleets(&self.ports)
             .get(&fleet.namespace().unwrap_or_default(), &fleet.name_any())
@@ -197,6 +199,7 @@ impl<K: FleetKind> FleetReconciler<K> {
                 target: planned.target.as_ref(),
                 problem: planned.problem.as_ref(),
                 plan: plan.as_ref(),
+                deletions: &deletions,
                 now: runtime::whole_seconds(Timestamp::now()),
             },
         );

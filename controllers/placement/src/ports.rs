@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use nave_crds::fleet::PlanStatus;
+use nave_crds::fleet::{ChangeDeletions, PlanStatus};
 use nave_crds::{
     Cluster, ExternalArtifact, FleetHelmRelease, FleetKustomization, GitRepository, HelmChart, HelmRelease,
     HelmRepository, Kustomization, OCIRepository,
@@ -194,6 +194,9 @@ pub trait FleetStatus: Send + Sync + 'static {
 
     /// Deletions of the fleet object that wait for a person, if there are any.
     fn plan(&self, owner: &OwnerKey) -> Option<PlanStatus>;
+
+    /// What recent changes of the fleet object deleted without approval.
+    fn deletions(&self, owner: &OwnerKey) -> Vec<ChangeDeletions>;
 
     /// Fleet objects whose status changed on some cluster, whose held deletions changed, or one of whose clusters connected or
     /// disconnected. May repeat and may be coalesced, but never loses the latest change.

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use nave_crds::conditions as types;
-use nave_crds::fleet::{FleetClusterCounts, FleetKustomizationStatus, FleetParts, PlanStatus, UnhealthyCluster};
+use nave_crds::fleet::{
+    ChangeDeletions, FleetClusterCounts, FleetKustomizationStatus, FleetParts, PlanStatus, UnhealthyCluster,
+};
 use nave_crds::reasons::{self, fleet as because};
 use nave_runtime::{Conditions, Status};
 
@@ -78,6 +80,8 @@ pub(crate) struct Input<'a> {
     pub problem: Option<&'a Problem>,
     /// Deletions that wait for a person.
     pub plan: Option<&'a PlanStatus>,
+    /// What recent changes deleted without one.
+    pub deletions: &'a [ChangeDeletions],
     pub now: Timestamp,
 }
 
@@ -105,6 +109,11 @@ pub(crate) fn fold(old: &FleetKustomizationStatus, input: &Input<'_>) -> FleetKu
     status.clusters = Some(counts.clone());
     status.waves = Vec::new();
     status.plan = input.plan.cloned();
+    // A hub that starts goes on counting from here. Without a budget nothing is counted.
+    status.deletions = match &input.spec.deletion.budget {
+        Some(_) => input.deletions.to_vec(),
+        None => Vec::new(),
+    };
 
     let mut set = |kind: &str, state: Status, reason: &str, message: String| {
         status

@@ -94,4 +94,44 @@ pub struct HubStateStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::conditions")]
     pub conditions: Vec<Condition>,
+    /// While it is Behind: what a confirmation leads to, as far as agents were heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<Outlook>,
+}
+
+/// What agents have and what they get when the hub goes on with what it holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Outlook {
+    /// Clusters that said what they have.
+    #[serde(default)]
+    pub heard: i64,
+    /// What fleet objects made that this hub does not know: it stays on its clusters, and nobody changes it any more.
+    #[serde(default)]
+    pub orphans: i64,
+    /// What fleet objects made that has another revision than this hub would send.
+    #[serde(default)]
+    pub other_revisions: i64,
+    /// The first ten clusters with any of them, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 10))]
+    pub clusters: Vec<ClusterOutlook>,
+}
+
+/// The same of one cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterOutlook {
+    /// The cluster.
+    pub cluster: String,
+    /// How many of its items are orphans.
+    #[serde(default)]
+    pub orphans: i64,
+    /// How many of its items would get another revision.
+    #[serde(default)]
+    pub other_revisions: i64,
+    /// The first of them, by name: the fleet object, and from which revision to which.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 5))]
+    pub items: Vec<String>,
 }

@@ -217,6 +217,10 @@ pub struct FleetKustomizationStatus {
     /// Deletions that wait for approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanStatus>,
+    /// What recent changes deleted so far without approval, where there is a budget.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 16))]
+    pub deletions: Vec<ChangeDeletions>,
 }
 
 /// Clusters of a fleet object by state.
@@ -303,4 +307,21 @@ pub struct PlanStatus {
     /// When the plan was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Time>,
+}
+
+/// What one change deleted over the fleet without approval.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeDeletions {
+    /// The change: a revision of the source, or the end of objects.
+    pub change: String,
+    /// Objects that it deleted.
+    #[serde(default)]
+    pub objects: i64,
+    /// Clusters that lost something.
+    #[serde(default)]
+    pub clusters: i64,
+    /// When something was permitted last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Time>,
 }

@@ -1,7 +1,9 @@
 //! What one change deleted over the fleet so far, and what waits: pure.
 //!
-//! What was granted is counted in memory. After a restart of the hub, agents show again what they still hold, and the
-//! change has its budget once more. A change is over when nobody asked on its behalf for a day.
+//! Under a budget the plans of a change are gathered for some seconds and then judged by their sum. From then on whoever
+//! comes is judged by the sum of all that was granted and all that waits: a change is let go as a whole, or not at all.
+//! What was granted is counted in memory; the sums stand in the status of the fleet object, from which a hub that starts
+//! goes on. A change is over when nobody asked on its behalf for a day.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -10,7 +12,10 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use nave_crds::{fleet::PlanStatus, meta::Time};
+use nave_crds::{
+    fleet::{ChangeDeletions, PlanStatus},
+    meta::Time,
+};
 use nave_placement::ClusterKey;
 use nave_proto::wire::{PrunePermit, PrunePlan};
 
@@ -20,6 +25,9 @@ use crate::locked;
 const CHANGES: usize = 16;
 /// How long after the last plan a change is over.
 const OVER: SignedDuration = SignedDuration::from_hours(24);
+/// How long the plans of a change are gathered before the first is answered. Agents apply a change at about the same time,
+/// and wait twice as long for an answer.
+pub const GATHER: SignedDuration = SignedDuration::from_secs(5);
 /// A product on the hub asks again every half minute while it is held; one that does not has nothing to ask for.
 const PRODUCT_ASKS: SignedDuration = SignedDuration::from_mins(15);
 
@@ -63,6 +71,13 @@ pub struct Budget {
     pub approved: String,
 }
 
+impl Budget {
+    /// Whether it limits anything.
+    fn limits(&self) -> bool {
+        self.objects.is_some() || self.clusters.is_some()
+    }
+}
+
 /// The plans of all fleet objects.
 pub struct Ledger {
     /// By key of the item: the changes, the latest last.
@@ -90,6 +105,12 @@ struct Change {
     created: Timestamp,
     last: Timestamp,
     granted_objects: u64,
+    /// When something was granted last.
+    granted_at: Timestamp,
+    /// Clusters that an earlier process of the hub permitted something.
+    earlier: u64,
+    /// Until when plans are gathered, while they are.
+    gathers: Option<Timestamp>,
     /// Who was permitted something, and what last.
     granted: BTreeMap<Holder, Vec<u8>>,
     held: BTreeMap<Holder, Held>,
@@ -104,7 +125,64 @@ struct Held {
 }
 
 impl Ledger {
-    /// A plan came. Answers the permits that are to be sent: one to who asks, and those of others that it released.
+    /// Whether the change is known.
+    pub fn knows(&self, key: &str, change: &str) -> bool {
+        let owners = locked::mutex(&self.owners);
+        owners.get(key).into_iter().flatten().any(|known| known.id == change)
+    }
+
+    /// Goes on counting where an earlier process of the hub stopped.
+    pub fn go_on(&self, key: &str, spent: &ChangeDeletions, now: Timestamp) {
+        let last = spent.last.as_ref().map_or(now, |last| last.0);
+        if now.duration_since(last) >= OVER || self.knows(key, &spent.change) {
+            return;
+        }
+        let mut owners = locked::mutex(&self.owners);
+        let changes = owners.entry(key.to_owned()).or_default();
+        changes.push_back(Change {
+            last,
+            granted_at: last,
+            granted_objects: spent.objects.unsigned_abs(),
+            earlier: spent.clusters.unsigned_abs(),
+            ..Change::new(&spent.change, now)
+        });
+    }
+
+    /// What was granted without approval, by change.
+    pub fn spent(&self, key: &str) -> Vec<ChangeDeletions> {
+        let owners = locked::mutex(&self.owners);
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let spent = owners
+            .get(key)
+            .into_iter()
+            .flatten()
+            .filter(|change| change.clusters() > 0);
+        spent
+            .map(|change| ChangeDeletions {
+                change: change.id.clone(),
+                objects: number(change.granted_objects),
+                clusters: number(change.clusters()),
+                last: Some(Time(change.granted_at)),
+            })
+            .collect()
+    }
+
+    /// When the next plans have been gathered.
+    pub fn gathered_at(&self) -> Option<Timestamp> {
+        let owners = locked::mutex(&self.owners);
+        owners.values().flatten().filter_map(|change| change.gathers).min()
+    }
+
+    /// Fleet objects whose plans have been gathered.
+    pub fn gathered(&self, now: Timestamp) -> Vec<String> {
+        let owners = locked::mutex(&self.owners);
+        let is_over = |change: &Change| change.gathers.is_some_and(|until| until <= now);
+        let over = owners.iter().filter(|(_, changes)| changes.iter().any(is_over));
+        over.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// A plan came. Answers the permits that are to be sent: those of others that it released, and one to who asks, unless
+    /// plans are gathered still.
     pub fn ask(&self, holder: &Holder, plan: &PrunePlan, verdict: &Verdict, now: Timestamp) -> Permits {
         let mut owners = locked::mutex(&self.owners);
         let of_holder = |changes: &&VecDeque<Change>| changes.iter().any(|change| change.concerns(holder));
@@ -121,6 +199,9 @@ impl Ledger {
             change.held.remove(holder);
         }
         changes.retain(|change| change.id == plan.change_id || !change.is_idle());
+        let is_new = changes
+            .iter()
+            .all(|change| change.id != plan.change_id || change.is_unheard());
         let Some(change) = place(changes, holder, &plan.change_id, now) else {
             let reason = format!("plans of {CHANGES} other changes of this fleet object wait already");
             return vec![(holder.clone(), permit(plan, false, reason))];
@@ -137,28 +218,35 @@ impl Ledger {
             asked: now,
         };
         change.held.insert(holder.clone(), held);
+        if is_new && matches!(verdict, Verdict::Limited(budget) if budget.limits()) {
+            change.gathers = Some(now.saturating_add(GATHER).unwrap_or(now));
+        }
         let careful = locked::mutex(&self.careful);
-        let mut permits = change.judge(verdict, &careful);
-        if !permits.iter().any(|(of, _)| of == holder) {
-            let reason = match (verdict, careful.contains(holder)) {
-                (Verdict::Limited(_), true) => RESTORED.to_owned(),
-                _ => change.why(verdict),
-            };
+        let mut permits = change.judge(verdict, &careful, now);
+        let is_answered = permits.iter().any(|(of, _)| of == holder);
+        if !is_answered && change.gathers.is_none() {
+            let reason = change.why(holder, verdict, &careful);
             permits.push((holder.clone(), permit(plan, false, reason)));
         }
         permits
     }
 
-    /// What may go now; `verdict` tells what applies to a change.
+    /// What may go now, and what may not after plans were gathered; `verdict` tells what applies to a change.
     pub fn reconsider(&self, key: &str, verdict: impl Fn(&str) -> Verdict, now: Timestamp) -> Permits {
         let mut owners = locked::mutex(&self.owners);
         let changes = owners.get_mut(key).into_iter().flatten();
         let mut permits = Vec::new();
         for change in changes {
-            let granted = change.judge(&verdict(&change.id), &locked::mutex(&self.careful));
+            let (verdict, careful) = (verdict(&change.id), locked::mutex(&self.careful));
+            let gathered = change.gathers.is_some();
+            let granted = change.judge(&verdict, &careful, now);
             if !granted.is_empty() {
                 change.last = now;
                 permits.extend(granted);
+            }
+            if gathered && change.gathers.is_none() {
+                // They have heard nothing yet.
+                permits.extend(change.refusals(&verdict, &careful));
             }
         }
         permits
@@ -254,7 +342,8 @@ impl Ledger {
     /// What is held of a fleet object: of its latest change that holds anything.
     pub fn held(&self, key: &str) -> Option<PlanStatus> {
         let owners = locked::mutex(&self.owners);
-        let change = owners.get(key)?.iter().rev().find(|change| !change.held.is_empty())?;
+        let waits = |change: &&Change| !change.held.is_empty() && change.gathers.is_none();
+        let change = owners.get(key)?.iter().rev().find(waits)?;
         let sum = |part: fn(&Held) -> u64| {
             let sum = change.held.values().map(part).fold(0, u64::saturating_add);
             i64::try_from(sum).unwrap_or(i64::MAX)
@@ -280,7 +369,8 @@ impl Ledger {
     /// How many plans are held.
     pub fn plans_held(&self) -> usize {
         let owners = locked::mutex(&self.owners);
-        owners.values().flatten().map(|change| change.held.len()).sum()
+        let waiting = owners.values().flatten().filter(|change| change.gathers.is_none());
+        waiting.map(|change| change.held.len()).sum()
     }
 }
 
@@ -291,7 +381,9 @@ fn place<'a>(changes: &'a mut VecDeque<Change>, holder: &Holder, id: &str, now: 
         return changes.get_mut(at);
     }
     if changes.len() >= CHANGES {
-        let only_ours = |change: &Change| change.held.is_empty() && change.granted.keys().all(|of| of == holder);
+        let only_ours = |change: &Change| {
+            change.held.is_empty() && change.earlier == 0 && change.granted.keys().all(|of| of == holder)
+        };
         let at = changes.iter().position(only_ours);
         let at = at.or_else(|| changes.iter().position(|change| change.held.is_empty()))?;
         changes.remove(at);
@@ -307,6 +399,9 @@ impl Change {
             created: now,
             last: now,
             granted_objects: 0,
+            granted_at: now,
+            earlier: 0,
+            gathers: None,
             granted: BTreeMap::new(),
             held: BTreeMap::new(),
         }
@@ -317,19 +412,40 @@ impl Change {
         self.granted.contains_key(holder) || self.held.contains_key(holder)
     }
 
-    /// Nothing was granted and nothing waits.
-    fn is_idle(&self) -> bool {
+    /// This process of the hub granted nothing of it, and nothing waits.
+    fn is_unheard(&self) -> bool {
         self.granted.is_empty() && self.held.is_empty()
     }
 
+    /// Nothing was granted and nothing waits.
+    fn is_idle(&self) -> bool {
+        self.is_unheard() && self.earlier == 0
+    }
+
+    /// Clusters that were permitted something.
+    fn clusters(&self) -> u64 {
+        self.granted.len() as u64 + self.earlier
+    }
+
     /// Grants what may go, in the order of the clusters' names.
-    fn judge(&mut self, verdict: &Verdict, careful: &HashSet<Holder>) -> Permits {
+    fn judge(&mut self, verdict: &Verdict, careful: &HashSet<Holder>, now: Timestamp) -> Permits {
         let is_approved = matches!(verdict, Verdict::Limited(budget)
             if !self.held.is_empty() && budget.approved == self.digest());
+        let gathers = self.gathers.is_some_and(|until| now < until);
+        if gathers && !is_approved && matches!(verdict, Verdict::Limited(budget) if budget.limits()) {
+            return Permits::new();
+        }
+        self.gathers = None;
+        let fits = self.fits(verdict, careful);
         let mut permits = Vec::new();
         for (holder, held) in std::mem::take(&mut self.held) {
-            let waits = careful.contains(&holder) && *verdict != Verdict::Free;
-            if !is_approved && (waits || !self.fits(&holder, &held, verdict)) {
+            let alone = match verdict {
+                Verdict::Free => true,
+                Verdict::Limited(_) => held.cascades == 0 && !careful.contains(&holder),
+                Verdict::Wait(_) => false,
+            };
+            let goes = is_approved || (fits && alone);
+            if !goes {
                 self.held.insert(holder, held);
                 continue;
             }
@@ -337,6 +453,7 @@ impl Change {
             if !is_approved {
                 self.granted_objects = self.granted_objects.saturating_add(held.deletes);
             }
+            self.granted_at = now;
             let permit = PrunePermit {
                 change_id: self.id.clone(),
                 plan_digest: held.digest.clone(),
@@ -349,36 +466,64 @@ impl Change {
         permits
     }
 
-    fn fits(&self, holder: &Holder, held: &Held, verdict: &Verdict) -> bool {
+    /// Whether the change as a whole is within its budget: what was granted, and what waits. Clusters that came back from a
+    /// backup are not in it, since what they ask for is not of this change alone, and goes by approval.
+    fn fits(&self, verdict: &Verdict, careful: &HashSet<Holder>) -> bool {
         let budget = match verdict {
             Verdict::Free => return true,
             Verdict::Wait(_) => return false,
             Verdict::Limited(budget) => budget,
         };
-        let objects = self.granted_objects.saturating_add(held.deletes);
-        let clusters = self.granted.len() as u64 + u64::from(!self.granted.contains_key(holder));
-        held.cascades == 0
-            && budget.objects.is_none_or(|most| objects <= most)
-            && budget.clusters.is_none_or(|most| clusters <= most)
+        let (objects, clusters) = self.sum(careful);
+        budget.objects.is_none_or(|most| objects <= most) && budget.clusters.is_none_or(|most| clusters <= most)
     }
 
-    fn why(&self, verdict: &Verdict) -> String {
+    /// Objects and clusters, of what was granted and what waits.
+    fn sum(&self, careful: &HashSet<Holder>) -> (u64, u64) {
+        let waiting = self.held.iter().filter(|(holder, _)| !careful.contains(*holder));
+        let (mut objects, mut clusters) = (self.granted_objects, self.clusters());
+        for (holder, held) in waiting {
+            objects = objects.saturating_add(held.deletes);
+            clusters += u64::from(!self.granted.contains_key(holder));
+        }
+        (objects, clusters)
+    }
+
+    /// The word to everybody who waits.
+    fn refusals(&self, verdict: &Verdict, careful: &HashSet<Holder>) -> Permits {
+        let refuse = |(holder, held): (&Holder, &Held)| {
+            let permit = PrunePermit {
+                change_id: self.id.clone(),
+                plan_digest: held.digest.clone(),
+                granted: false,
+                reason: self.why(holder, verdict, careful),
+            };
+            (holder.clone(), permit)
+        };
+        self.held.iter().map(refuse).collect()
+    }
+
+    /// Why a plan waits.
+    fn why(&self, holder: &Holder, verdict: &Verdict, careful: &HashSet<Holder>) -> String {
         let budget = match verdict {
             Verdict::Free => return String::new(),
             Verdict::Wait(reason) => return reason.clone(),
+            Verdict::Limited(_) if careful.contains(holder) => return RESTORED.to_owned(),
             Verdict::Limited(budget) => budget,
         };
+        let (objects, clusters) = self.sum(careful);
         let number = |most: Option<u64>, what: &str| match most {
             None => format!("any number of {what}"),
             Some(most) => format!("{most} {what}"),
         };
         format!(
             "without approval one change may delete {} on {}, and nothing that takes other objects along; \
-             this one deleted {} on {} so far. An approval names the digest in the fleet object's status.plan",
+             this one asks for {objects} on {clusters} in all, of which {} on {} were permitted. An approval names the \
+             digest in the fleet object's status.plan",
             number(budget.objects, "objects"),
             number(budget.clusters, "clusters"),
             self.granted_objects,
-            self.granted.len(),
+            self.clusters(),
         )
     }
 

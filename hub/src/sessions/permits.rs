@@ -19,12 +19,14 @@ impl Sessions {
     pub async fn follow_brake(self: Arc<Self>, shutdown: CancellationToken) {
         let brake = self.shared.brake.clone();
         let mut changes = brake.changes();
+        let mut gathered = std::pin::pin!(brake.judge_gathered());
         let mut tick = interval(LOOK_AGAIN);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = shutdown.cancelled() => return,
                 Some(key) = changes.next() => brake.reconsider(&key),
+                () = &mut gathered => {}
                 permits = brake.outbox.take() => self.deliver(permits),
                 _ = tick.tick() => brake.look_again(),
             }

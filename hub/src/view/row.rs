@@ -158,6 +158,11 @@ impl Row {
 }
 
 impl Words {
+    /// What is applied.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
     /// Whether it stands otherwise than before, and not only with other words.
     pub fn is_another_state(&self, other: &Words) -> bool {
         (self.state, &self.reason, &self.revision, &self.owner_uid)

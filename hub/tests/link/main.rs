@@ -1,6 +1,7 @@
 //! The hub against a real control plane and agents that speak the real link: what agents are sent, what comes back, who
 //! is let in and who is cut.
 
+mod behind;
 mod brake;
 mod delivery;
 mod doors;

@@ -70,6 +70,7 @@ fn folded(
             target: Some(&target),
             problem: problem.as_ref(),
             plan: None,
+            deletions: &[],
             now: Timestamp::UNIX_EPOCH,
         },
     )
@@ -223,6 +224,7 @@ fn deletions_that_wait_are_shown_and_said() {
             target: None,
             problem: None,
             plan,
+            deletions: &[],
             now: Timestamp::UNIX_EPOCH,
         };
         fold(&folded(&spec, &["a:ready"], &[], None), &input)
@@ -239,6 +241,35 @@ fn deletions_that_wait_are_shown_and_said() {
     let status = with(None);
     assert_eq!(status.plan, None);
     assert_eq!(status.conditions.reason_of("Held"), Some("ClustersProgressing"));
+}
+
+#[test]
+fn what_changes_deleted_is_kept_where_a_budget_counts_it() {
+    let spent = [ChangeDeletions {
+        change: "main@sha1:1".into(),
+        objects: 7,
+        clusters: 2,
+        last: None,
+    }];
+    let check = |budget: Option<DeletionBudget>, wanted: &[ChangeDeletions]| {
+        let mut spec = FleetKustomizationSpec::default();
+        spec.deletion.budget = budget;
+        let input = Input {
+            spec: (&spec).into(),
+            generation: 1,
+            requested_at: None,
+            rows: &[],
+            unknown_names: &[],
+            target: None,
+            problem: None,
+            plan: None,
+            deletions: &spent,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        assert_eq!(fold(&FleetKustomizationStatus::default(), &input).deletions, wanted);
+    };
+    check(Some(DeletionBudget::default()), &spent);
+    check(None, &[]);
 }
 
 #[test]
@@ -273,6 +304,7 @@ fn nothing_changes_when_nothing_changed() {
             target: Some(&target),
             problem: None,
             plan: None,
+            deletions: &[],
             now: Timestamp::from_second(99).expect("a time"),
         },
     );

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use kube::ResourceExt;
-use nave_crds::{Cluster, fleet::PlanStatus};
+use nave_crds::{
+    Cluster,
+    fleet::{ChangeDeletions, PlanStatus},
+};
 use nave_placement::{ClusterKey, OwnerKey, SourceKey};
 use nave_placement_controller::{
     ArtifactHandle, Artifacts, ClusterFacts, ClusterProbe, ClusterState, ClusterStatus, DeleteCause, DesiredItem,
@@ -165,6 +168,10 @@ impl DesiredState for FakeHub {
 impl FleetStatus for FakeHub {
     fn of(&self, owner: &OwnerKey) -> Vec<ClusterStatus> {
         lock(&self.says).get(owner).cloned().unwrap_or_default()
+    }
+
+    fn deletions(&self, _owner: &OwnerKey) -> Vec<ChangeDeletions> {
+        Vec::new()
     }
 
     fn plan(&self, _owner: &OwnerKey) -> Option<PlanStatus> {

@@ -48,8 +48,19 @@ fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000).expect("a time")
 }
 
+/// The answer after plans were gathered, which only the first of a change is.
 fn ask(ledger: &Ledger, name: &str, plan: PrunePlan, verdict: &Verdict) -> String {
-    told(ledger.ask(&holder(name), &plan, verdict, now()))
+    let at_once = ledger.ask(&holder(name), &plan, verdict, now());
+    if ledger.gathered_at().is_none() {
+        return told(at_once);
+    }
+    assert!(at_once.is_empty(), "nobody hears anything before");
+    told(ledger.reconsider(&plan.key, |_| verdict.clone(), later()))
+}
+
+/// When all plans have been gathered.
+fn later() -> Timestamp {
+    now() + GATHER
 }
 
 #[test]
@@ -67,14 +78,27 @@ fn one_change_deletes_no_more_than_its_budget_over_all_clusters() {
     let ask = |name: &str, plan: PrunePlan| ask(&ledger, name, plan, &ten);
     assert_eq!(ask("a", plan("c", 1, 6, 0)), "a+1");
     assert_eq!(ask("b", plan("c", 2, 6, 0)), "b-2", "twelve are more than ten");
-    assert_eq!(ask("c", plan("c", 3, 4, 0)), "c+3");
+    assert_eq!(
+        ask("c", plan("c", 3, 4, 0)),
+        "c-3",
+        "it would fit, and the change as a whole does not"
+    );
+    assert!(ledger.settled(&holder("b"), KEY));
+    let ten_of_ten = ledger.reconsider(KEY, |_| ten.clone(), later());
+    assert_eq!(told(ten_of_ten), "c+3", "without b it fits");
     assert_eq!(ask("d", plan("c", 4, 0, 0)), "d-4", "a third cluster");
+    ask("b", plan("c", 2, 6, 0));
+    let nothing_more = limited(Some(10), None);
+    assert_eq!(told(ledger.reconsider(KEY, |_| nothing_more.clone(), later())), "");
+    assert!(ledger.settled(&holder("d"), KEY) && ledger.settled(&holder("b"), KEY));
     assert_eq!(
         ask("a", plan("c", 5, 0, 0)),
         "a+5",
         "no more clusters and no more objects"
     );
     assert_eq!(ask("a", plan("c", 5, 6, 0)), "a+5", "granted before, and counted once");
+    ask("b", plan("c", 2, 6, 0));
+    ask("d", plan("c", 4, 0, 0));
     let held = ledger.held(KEY).expect("something is held");
     assert_eq!((held.deletes, held.cascades, held.clusters), (6, 0, 2));
     assert_eq!(held.created, Some(Time(now())));
@@ -127,15 +151,73 @@ fn the_plan_that_completes_what_was_approved_releases_the_others() {
 }
 
 #[test]
-fn a_larger_budget_lets_go_what_fits() {
+fn a_budget_that_holds_the_whole_change_lets_it_go() {
     let ledger = Ledger::default();
     for (name, digest) in [("a", 1), ("b", 2), ("c", 3)] {
         ask(&ledger, name, plan("c", digest, 4, 0), &limited(Some(3), None));
     }
     let reconsider = |verdict: Verdict| told(ledger.reconsider(KEY, |_| verdict.clone(), now()));
-    assert_eq!(reconsider(limited(Some(8), None)), "a+1 b+2");
+    assert_eq!(reconsider(limited(Some(8), None)), "", "not in slices");
     assert_eq!(reconsider(Verdict::Wait("the hub is behind".into())), "");
-    assert_eq!(reconsider(Verdict::Free), "c+3");
+    assert_eq!(reconsider(limited(Some(12), None)), "a+1 b+2 c+3");
+}
+
+#[test]
+fn plans_of_one_change_are_gathered_before_the_first_is_answered() {
+    let (ledger, ten) = (Ledger::default(), limited(Some(10), None));
+    for (name, digest) in [("a", 1), ("b", 2), ("c", 3)] {
+        let permits = ledger.ask(&holder(name), &plan("c", digest, 4, 0), &ten, now());
+        assert!(permits.is_empty(), "four of ten would fit: {permits:?}");
+    }
+    assert_eq!(
+        (ledger.held(KEY), ledger.plans_held()),
+        (None, 0),
+        "nobody is asked to approve it yet"
+    );
+    assert_eq!(ledger.gathered_at(), Some(later()));
+    assert!(ledger.gathered(now()).is_empty() && ledger.gathered(later()) == [KEY]);
+    let answers = ledger.reconsider(KEY, |_| ten.clone(), later());
+    assert_eq!(told(answers), "a-1 b-2 c-3", "twelve are more than ten");
+    assert_eq!(ledger.held(KEY).map(|plan| plan.deletes), Some(12));
+    let (small, ten) = (Ledger::default(), limited(Some(10), None));
+    for (name, digest) in [("a", 1), ("b", 2)] {
+        small.ask(&holder(name), &plan("c", digest, 4, 0), &ten, now());
+    }
+    assert_eq!(told(small.reconsider(KEY, |_| ten.clone(), later())), "a+1 b+2");
+    // The window is over: who comes now is answered at once, by the sum.
+    assert_eq!(told(small.ask(&holder("c"), &plan("c", 3, 4, 0), &ten, later())), "c-3");
+    assert_eq!(
+        told(small.ask(&holder("d"), &plan("c", 4, 2, 0), &ten, later())),
+        "d-4",
+        "fourteen with c"
+    );
+}
+
+#[test]
+fn a_hub_that_starts_goes_on_counting() {
+    let (before, ten) = (Ledger::default(), limited(Some(10), Some(3)));
+    ask(&before, "a", plan("c", 1, 4, 0), &ten);
+    ask(&before, "b", plan("c", 2, 4, 0), &ten);
+    let spent = before.spent(KEY);
+    let [one] = spent.as_slice() else { panic!("{spent:?}") };
+    assert_eq!((one.change.as_str(), one.objects, one.clusters), ("c", 8, 2));
+    let after = Ledger::default();
+    after.go_on(KEY, one, now());
+    assert_eq!(after.spent(KEY), spent, "the status says the same");
+    assert_eq!(
+        ask(&after, "c", plan("c", 3, 4, 0), &ten),
+        "c-3",
+        "twelve are more than ten"
+    );
+    assert_eq!(ask(&after, "c", plan("c", 3, 2, 0), &ten), "c+3");
+    assert_eq!(ask(&after, "d", plan("c", 3, 0, 0), &ten), "d-3", "a fourth cluster");
+    let much_later = now() + SignedDuration::from_hours(25);
+    let forgotten = Ledger::default();
+    forgotten.go_on(KEY, one, much_later);
+    assert!(!forgotten.knows(KEY, "c"), "the change is over");
+    assert!(after.settled(&holder("d"), KEY));
+    after.sweep(much_later);
+    assert!(after.spent(KEY).is_empty());
 }
 
 #[test]
@@ -230,8 +312,8 @@ fn what_is_over_is_forgotten_and_what_waits_is_not() {
     let (ledger, one) = (Ledger::default(), limited(Some(1), None));
     ask(&ledger, "a", plan("c", 1, 1, 0), &one);
     let product = Holder::Product("Kustomization/team/apps-on-prem".into());
-    ledger.ask(&product, &plan("c", 2, 1, 0), &one, now());
-    assert_eq!(ask(&ledger, "b", plan("c", 3, 1, 0), &one), "b-3");
+    ledger.ask(&product, &plan("c", 2, 1, 0), &one, later());
+    assert_eq!(told(ledger.ask(&holder("b"), &plan("c", 3, 1, 0), &one, now())), "b-3");
     let later = |hours: i64| now() + SignedDuration::from_hours(hours);
     assert_eq!(ledger.sweep(later(1)), [KEY], "the product does not ask any more");
     assert_eq!(ledger.held(KEY).map(|plan| plan.clusters), Some(1));

@@ -141,10 +141,10 @@ impl Conversation {
     }
 
     /// What the brake says; a hub that is Behind does not even note the plan, since it comes again afterwards.
-    pub(super) fn decide_plan(&self, plan: &PrunePlan) -> PrunePermit {
+    pub(super) fn decide_plan(&self, plan: &PrunePlan) -> Option<PrunePermit> {
         let brake = &self.sessions.shared.brake;
         if locked::mutex(&self.said).mode != Some(Mode::Normal) {
-            return refusal(plan, "the hub waits for an operator and permits nothing");
+            return Some(refusal(plan, "the hub waits for an operator and permits nothing"));
         }
         brake.ask_of_agent(&cluster_key(&self.cluster), self.state.concerns(&plan.key), plan)
     }
