@@ -463,6 +463,7 @@ impl HubHandler for Conversation {
             Note::Event(event) => self.tell_event(&event),
             Note::InSync => tracing::debug!(cluster = %self.cluster, "in sync"),
             Note::Heartbeat { .. } => {}
+            Note::Policy(digest) => self.hear_of_policy(&digest),
         }
     }
 }

@@ -118,6 +118,9 @@ pub struct Session {
     fenced: bool,
     profile: LinkProfile,
     holds_status: bool,
+    /// Digest of the policy file, as it was told or is to be told.
+    policy: Vec<u8>,
+    tells_policy: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +139,10 @@ impl Session {
             MAX_ITEM
         } else {
             max_item.min(MAX_ITEM)
+        };
+        let policy = match &opening {
+            Opening::Hello(hello) => hello.policy_digest.clone(),
+            Opening::Join(_) => Vec::new(),
         };
         let (phase, features, first) = match opening {
             Opening::Hello(mut hello) => {
@@ -174,6 +181,8 @@ impl Session {
             fenced: false,
             profile: LinkProfile::Standard,
             holds_status: false,
+            policy,
+            tells_policy: false,
         }
     }
 
@@ -373,7 +382,21 @@ impl Session {
             status_root8: maps.status.root().short(),
             seq: self.heartbeats,
             clock_ms: now.wall,
+            policy_digest: match std::mem::take(&mut self.tells_policy) {
+                true => self.policy.clone(),
+                false => Vec::new(),
+            },
         })))
+    }
+
+    /// Tells the hub what the policy file is now, with a heartbeat at once, unless it knows.
+    pub fn tell_policy(&mut self, digest: &crate::digest::Digest) {
+        if self.policy == digest.as_bytes() {
+            return;
+        }
+        self.policy = digest.to_vec();
+        self.tells_policy = true;
+        self.beat = true;
     }
 
     /// The next frame for the state stream. Call it again when status has changed or an event was added.

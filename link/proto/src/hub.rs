@@ -268,6 +268,7 @@ impl Session {
             status_root8: maps.status.root().short(),
             seq: self.heartbeats,
             clock_ms: now.wall,
+            policy_digest: Vec::new(),
         })))
     }
 
@@ -419,6 +420,8 @@ impl Session {
         self.events.push_back(Event::Heartbeat {
             clock_ms: heartbeat.clock_ms,
         });
+        let policy = Digest::from_slice(&heartbeat.policy_digest);
+        self.events.extend(policy.map(Event::Policy));
     }
 
     fn silence_deadline(&self) -> u64 {

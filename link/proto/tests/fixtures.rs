@@ -95,6 +95,7 @@ fn control() -> Vec<(&'static str, ControlBody)> {
                 status_root8: 1,
                 seq: 9,
                 clock_ms: -5,
+                policy_digest: Vec::new(),
             }),
         ),
         (

@@ -256,6 +256,7 @@ impl Joined {
                 }
             });
             self.permits.connect(handle.clone());
+            self.policy.tell(handle.clone(), &background);
             // There is one link in a process.
             let _ = link.set(handle);
             reporter.start(&background);

@@ -11,7 +11,11 @@ use std::{
     },
 };
 
-use nave_runtime::ports::{Action, ApplyPolicy, OwnerRef};
+use nave_quic::AgentHandle;
+use nave_runtime::{
+    Tasks,
+    ports::{Action, ApplyPolicy, OwnerRef},
+};
 use serde::{Deserialize, Serialize};
 
 pub use file::PolicyFile;
@@ -92,6 +96,17 @@ impl SpokePolicy {
     /// Digest of the policy file, which the hub is told; empty without one.
     pub fn digest(&self) -> Vec<u8> {
         self.file.now().map(|read| read.digest.to_vec()).unwrap_or_default()
+    }
+
+    /// Tells the hub of every change of the policy file until shutdown.
+    pub fn tell(&self, link: AgentHandle, tasks: &Tasks) {
+        let (mut changes, shutdown) = (self.file.changes(), tasks.shutdown_token().clone());
+        tasks.spawn("policy-told", async move {
+            while let Some(Ok(())) = shutdown.run_until_cancelled(changes.changed()).await {
+                let digest = changes.borrow_and_update().as_ref().map(|read| read.digest);
+                digest.into_iter().for_each(|digest| link.policy_changed(digest));
+            }
+        });
     }
 
     /// Repositories that the policy file lets the agent be upgraded from, if it says so.

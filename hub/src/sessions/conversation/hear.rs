@@ -7,7 +7,7 @@ use nave_crds::{fleet::API_VERSION, reasons::fleet as reasons};
 use nave_placement::Verdict;
 use nave_placement_controller::ClusterState;
 use nave_proto::{
-    Close, CloseCode, IncomingPut, ItemFailure,
+    Close, CloseCode, Digest, IncomingPut, ItemFailure,
     wire::{EventMsg, FailCode, FetchRefused, Mode, PrunePermit, PrunePlan, RefusalCode, StatusPayload},
 };
 use nave_runtime::Severity;
@@ -100,6 +100,14 @@ impl Conversation {
             shared
                 .view
                 .orphaned(&cluster_key(cluster), key, owner_uid, self.row_order(0));
+        }
+    }
+
+    /// The spoke's own policy changed in the session. What a copy of the agent says of it is not the cluster's.
+    pub(super) fn hear_of_policy(&self, digest: &Digest) {
+        if matches!(locked::mutex(&self.said).mode, Some(Mode::Normal | Mode::Behind)) {
+            let statuses = &self.sessions.shared.statuses;
+            statuses.opened(&self.cluster, |seen| seen.policy_digest = digest.to_string());
         }
     }
 

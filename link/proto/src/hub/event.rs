@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::digest::Digest;
 use crate::map::ItemMap;
 use crate::replica::Replica;
 use crate::sync::{IncomingDelete, IncomingPut};
@@ -122,6 +123,8 @@ pub enum Event {
         /// Milliseconds since 1970.
         clock_ms: i64,
     },
+    /// The spoke's policy file has another digest than when the session began.
+    Policy(Digest),
 }
 
 impl Default for Config {

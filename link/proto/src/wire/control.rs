@@ -204,6 +204,9 @@ pub struct Heartbeat {
     /// The sender's clock, milliseconds since 1970.
     #[prost(int64, tag = "4")]
     pub clock_ms: i64,
+    /// From an agent: digest of the spoke's policy file, in the first heartbeat after it changed; empty when it did not.
+    #[prost(bytes = "vec", tag = "5")]
+    pub policy_digest: Vec<u8>,
 }
 
 /// The hub asks whether this process is still the spoke's agent, because another claims to be.

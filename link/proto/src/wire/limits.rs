@@ -8,8 +8,8 @@ use prost::Message;
 use super::artifact::{ChunkReply, ChunkRequest, FetchRefused, Manifest, ManifestReply, ManifestRequest};
 use super::bundle::{Bundle, StatusPayload};
 use super::control::{
-    Checkpoint, Fact, Heartbeat, Hello, JoinReply, JoinRequest, OwnerRef, PrunePermit, PrunePlan, RenewReply,
-    RenewRequest, RootSets, Welcome,
+    Checkpoint, Fact, Hello, JoinReply, JoinRequest, OwnerRef, PrunePermit, PrunePlan, RenewReply, RenewRequest,
+    RootSets, Welcome,
 };
 use super::envelope::{ChunkBody, ChunkFrame, ControlBody, ControlFrame, LiveBody, LiveFrame, StateBody, StateFrame};
 use super::live::{LiveEnd, LiveRequest};
@@ -157,7 +157,7 @@ impl Bounded for ControlBody {
                 optional_id("PrunePermit", "change_id", change_id)?;
                 sized("PrunePermit", "plan_digest", plan_digest, 32..=32)
             }
-            Self::Heartbeat(Heartbeat { .. }) => Ok(()),
+            Self::Heartbeat(heartbeat) => digest_or_none("Heartbeat", "policy_digest", &heartbeat.policy_digest),
         }
     }
 }

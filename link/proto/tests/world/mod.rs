@@ -668,7 +668,7 @@ impl HubEnd {
             hub::Event::Join(_) | hub::Event::Renew { .. } => {
                 return Some(Close::new(CloseCode::Internal, "not in this world"));
             }
-            hub::Event::FenceReply(_) | hub::Event::FenceUnanswered => {}
+            hub::Event::FenceReply(_) | hub::Event::FenceUnanswered | hub::Event::Policy(_) => {}
         }
         None
     }

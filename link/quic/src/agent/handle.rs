@@ -36,6 +36,7 @@ struct AgentMaps {
     status: ItemMap,
     plans: Plans,
     events: EventQueue,
+    policy: Option<Digest>,
 }
 
 impl AgentHandle {
@@ -45,6 +46,7 @@ impl AgentHandle {
             status: ItemMap::new(SetKind::Status),
             plans: Plans::new(),
             events: EventQueue::new(),
+            policy: None,
         };
         Self(Arc::new(Shared {
             maps: Mutex::new(maps),
@@ -88,6 +90,16 @@ impl AgentHandle {
     pub fn event(&self, event: EventMsg) {
         self.lock().events.push(event);
         self.wake();
+    }
+
+    /// The spoke's policy file changed; a live session tells the hub at once, and a later one begins with it.
+    pub fn policy_changed(&self, digest: Digest) {
+        self.lock().policy = Some(digest);
+        self.wake();
+    }
+
+    pub(crate) fn policy(&self) -> Option<Digest> {
+        self.lock().policy
     }
 
     /// What the current session may do, `None` without one.
@@ -148,6 +160,7 @@ impl AgentHandle {
             status,
             plans,
             events,
+            policy: _,
         } = &mut *self.lock();
         work(&mut agent::Maps {
             desired,

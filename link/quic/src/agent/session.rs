@@ -255,10 +255,14 @@ impl<H: AgentHandler, S: IdentityStore> Driver<'_, H, S> {
 
     async fn write_control(&self, stream: &mut SendStream, changed: &mut watch::Receiver<()>) -> Endless {
         loop {
-            let frame = self
-                .runner
-                .handle
-                .with(|maps| self.session().poll_control(self.now(), maps));
+            let policy = self.runner.handle.policy();
+            let frame = self.runner.handle.with(|maps| {
+                let mut session = self.session();
+                if let Some(digest) = &policy {
+                    session.tell_policy(digest);
+                }
+                session.poll_control(self.now(), maps)
+            });
             match frame {
                 Some(frame) => stream.send(StreamKind::Control, frame).await?,
                 None => tokio::select! {

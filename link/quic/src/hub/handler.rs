@@ -127,4 +127,6 @@ pub enum Note {
         /// Its clock, milliseconds since 1970.
         clock_ms: i64,
     },
+    /// The spoke's policy file changed.
+    Policy(Digest),
 }

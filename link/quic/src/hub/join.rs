@@ -32,21 +32,33 @@ pub async fn serve_join(
     config: Arc<Config>,
     shutdown: CancellationToken,
 ) -> SessionEnd {
-    let result = tokio::select! {
-        () = shutdown.cancelled() => Stop::Close(Close::new(CloseCode::ShuttingDown, "the hub shuts down")),
-        stop = serve(&connection, handler, config) => stop,
-    };
+    let result = serve(&connection, handler, config, &shutdown).await;
     SessionEnd::finish(&connection, result, false)
 }
 
-async fn serve(connection: &Connection, handler: Arc<impl JoinHandler>, config: Arc<Config>) -> Stop {
-    let mut control = match accept_control(connection).await {
+async fn serve(
+    connection: &Connection,
+    handler: Arc<impl JoinHandler>,
+    config: Arc<Config>,
+    shutdown: &CancellationToken,
+) -> Stop {
+    let ends = || Stop::Close(Close::new(CloseCode::ShuttingDown, "the hub shuts down"));
+    let accepted = tokio::select! {
+        () = shutdown.cancelled() => Err(ends()),
+        accepted = accept_control(connection) => accepted,
+    };
+    let mut control = match accepted {
         Ok(control) => control,
         Err(stop) => return stop,
     };
-    match answer((connection, &mut control), handler, config).await {
+    let answered = tokio::select! {
+        () = shutdown.cancelled() => Err(ends()),
+        end = answer((connection, &mut control), handler, config) => end,
+    };
+    match answered {
         Ok(never) => match never {},
         Err(stop) => {
+            // Before the streams are dropped: an agent that sees them end first does not hear why.
             stop.say(connection);
             stop
         }

@@ -399,6 +399,7 @@ impl<H: HubHandler> Hub<'_, H> {
             Event::InSync => self.handler.note(Note::InSync),
             Event::Spoke(event) => self.handler.note(Note::Event(event)),
             Event::Heartbeat { clock_ms } => self.handler.note(Note::Heartbeat { clock_ms }),
+            Event::Policy(digest) => self.handler.note(Note::Policy(digest)),
             Event::Orphan { key, owner_uid } => {
                 if let Some(deletion) = self.handler.orphan(&key, &owner_uid) {
                     self.link.update(|desired| desired.delete(&key, deletion));

@@ -1,5 +1,6 @@
 //! The link over real sockets: joining, refusals, sessions, cuts, renewal, fetches.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::bed::{Relay, TestHub, TokenSpec, artifact, carrier, eventually, identity_of, start_agent};
@@ -635,5 +636,56 @@ async fn a_refusal_always_arrives_with_its_words() {
     let token = hub.token("platform/revoked", revoked);
     for _ in 0..100 {
         assert_eq!(refused(&token).await, "join token revoked; create a new one");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_changes_is_told_in_the_session_and_once() {
+    let (hub, agent) = joined().await;
+    let told = |hub: &TestHub| {
+        hub.with("eu-1", |cluster| {
+            let of_policy = cluster.notes.iter().filter_map(|note| match note {
+                Note::Policy(digest) => Some(*digest),
+                _ => None,
+            });
+            of_policy.collect::<Vec<_>>()
+        })
+    };
+    let [first, second] = [b"one", b"two"].map(|text| Digest::of_content(text));
+    agent.handle.policy_changed(first);
+    eventually("the hub knows", || told(&hub) == [first]).await;
+    let beats = |hub: &TestHub| {
+        hub.with("eu-1", |cluster| {
+            let beats = cluster
+                .notes
+                .iter()
+                .filter(|note| matches!(note, Note::Heartbeat { .. }));
+            beats.count()
+        })
+    };
+    let before = beats(&hub);
+    eventually("heartbeats go on", || beats(&hub) >= before + 2).await;
+    assert_eq!(told(&hub), [first]);
+    agent.handle.policy_changed(second);
+    eventually("the hub knows the next one", || told(&hub) == [first, second]).await;
+    agent.stop().await;
+    hub.shut().await;
+}
+
+#[tokio::test]
+async fn who_is_joining_hears_that_the_hub_shuts_down() {
+    let hub = TestHub::start();
+    let token = hub.token("platform/t", TokenSpec::default());
+    hub.inner.joins_wait.store(true, Ordering::SeqCst);
+    let joining = tokio::spawn(async move { identity_of(&token, "eu-1").await.err() });
+    eventually("the hub decides", || {
+        hub.inner.joins_waiting.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    hub.shut().await;
+    let error = joining.await.expect("it does not panic").expect("nobody was admitted");
+    match error {
+        JoinError::Refused(close) => assert_eq!(close.code(), Some(CloseCode::ShuttingDown), "{close}"),
+        other => panic!("it heard no words: {other:?}"),
     }
 }

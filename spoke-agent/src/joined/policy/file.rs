@@ -3,13 +3,14 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result};
 use nave_proto::Digest;
 use nave_runtime::Tasks;
+use tokio::sync::watch;
 
 use super::rules::Rules;
 
@@ -20,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(10);
 #[derive(Clone, Default)]
 pub struct PolicyFile {
     path: Option<Arc<Path>>,
-    now: Arc<RwLock<Option<Arc<Read>>>>,
+    now: Arc<watch::Sender<Option<Arc<Read>>>>,
 }
 
 /// A file that was read.
@@ -66,7 +67,12 @@ impl PolicyFile {
 
     /// What is in force.
     pub fn now(&self) -> Option<Arc<Read>> {
-        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.now.borrow().clone()
+    }
+
+    /// Told when other rules are in force.
+    pub fn changes(&self) -> watch::Receiver<Option<Arc<Read>>> {
+        self.now.subscribe()
     }
 
     fn look(&self) -> Result<()> {
@@ -85,7 +91,7 @@ impl PolicyFile {
         let rules = Rules::parse(&text).with_context(|| format!("reading policy file {}", path.display()))?;
         let digest = Digest::of_content(text.as_bytes());
         tracing::info!(path = %path.display(), %digest, "the policy of this cluster caps what a hub may do");
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(Read { rules, digest, text }));
+        self.now.send_replace(Some(Arc::new(Read { rules, digest, text })));
         Ok(())
     }
 }
@@ -103,6 +109,7 @@ mod tests {
         std::fs::write(&path, "workspaces: [platform]\n").unwrap();
         file.look().unwrap();
         let first = file.now().unwrap().digest;
+        let mut changes = file.changes();
         std::fs::write(&path, "workspace: [platform]\n").unwrap();
         let error = format!("{:#}", file.look().unwrap_err());
         assert!(error.contains("policy.yaml") && error.contains("workspace"), "{error}");
@@ -113,6 +120,13 @@ mod tests {
         std::fs::write(&path, "workspaces: [platform, team-a]\n").unwrap();
         file.look().unwrap();
         assert_ne!(file.now().unwrap().digest, first);
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(
+            changes.borrow_and_update().as_ref().unwrap().digest,
+            file.now().unwrap().digest
+        );
+        file.look().unwrap();
+        assert!(!changes.has_changed().unwrap(), "the same text is no change");
         std::fs::write(&path, "nonsense").unwrap();
         assert!(
             PolicyFile::open(Some(&path)).is_err(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -56,6 +57,10 @@ pub struct Inner {
     pub sent: Mutex<Vec<SentChunk>>,
     /// How long a certificate issued at join lasts.
     pub lifetime: Mutex<SignedDuration>,
+    /// Whoever joins gets no answer.
+    pub joins_wait: AtomicBool,
+    /// How many wait for one.
+    pub joins_waiting: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -147,6 +152,8 @@ impl TestHub {
             budget: Mutex::default(),
             sent: Mutex::default(),
             lifetime: Mutex::new(SignedDuration::from_hours(24)),
+            joins_wait: AtomicBool::new(false),
+            joins_waiting: AtomicUsize::new(0),
         };
         Self::open(Arc::new(inner), "127.0.0.1:0".parse().expect("an address"), options)
     }
@@ -431,6 +438,10 @@ struct Joiner(Arc<Inner>);
 
 impl JoinHandler for Joiner {
     async fn join(&self, request: JoinRequest, key: KeyFingerprint) -> Result<JoinReply, Close> {
+        if self.0.joins_wait.load(Ordering::SeqCst) {
+            self.0.joins_waiting.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<()>().await;
+        }
         let refuse = |error: &dyn std::error::Error| Close::new(CloseCode::JoinRefused, error.to_string());
         let csr = CertificateRequest::read(&request.csr).map_err(|error| refuse(&error))?;
         let now = Timestamp::now();
