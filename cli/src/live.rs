@@ -13,6 +13,7 @@ mod show;
 use anyhow::{Context, Result, anyhow};
 use http::Request;
 use kube::ResourceExt;
+use serde_json::Value;
 
 pub use answer::LiveAnswer;
 pub use arguments::LiveArguments;
@@ -50,7 +51,23 @@ pub enum What {
     Log,
 }
 
+/// What the hub's live API serves of a cluster from its own memory under `name`; null where it serves none, or the caller may
+/// not see events.
+pub async fn told_by_hub(connection: &Connection, workspace: &str, cluster: &str, name: &str) -> Value {
+    let path = format!("/apis/live.fleet.nave.dev/v1alpha1/namespaces/{workspace}/clusters/{cluster}/{name}");
+    let answer = match Request::get(path).body(Vec::new()) {
+        Ok(request) => connection.client.request::<Value>(request).await.ok(),
+        Err(_) => None,
+    };
+    answer.unwrap_or_default()
+}
+
 impl LiveCluster {
+    /// What the hub remembers of it under `name`, as [`told_by_hub`].
+    pub async fn told(&self, connection: &Connection, name: &str) -> Value {
+        told_by_hub(connection, &self.workspace, &self.name, name).await
+    }
+
     /// `WORKSPACE/NAME`, or a name that is looked for in `$NAVE_WORKSPACE`, or in every workspace.
     ///
     /// # Errors

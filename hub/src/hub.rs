@@ -215,6 +215,7 @@ impl Hub {
             events: ports.events.clone(),
             metrics: hub_metrics.clone(),
             max_agents: arguments.max_agents,
+            memory: memory.clone(),
             traffic: traffic.clone(),
             egress: arguments.link_egress_budget.0.map(EgressBudget::new),
             authority: authority.clone(),

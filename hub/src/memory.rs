@@ -31,7 +31,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use file::Limits;
 use file::{Change, FileError, Held, StateFile};
-pub use history::{HistoryRecord, Transition};
+use history::Noted;
+pub use history::{HistoryRecord, SpokeEvent, Transition};
 pub use record::RowRecord;
 pub use traffic::{Bytes as TrafficBytes, TrafficRecord};
 
@@ -44,7 +45,7 @@ const HELD: Duration = Duration::from_secs(5);
 /// After a failure, a full disk mostly.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Transitions that wait for the disk. With more, the oldest are lost: two for each of a thousand clusters in [`GATHER`].
+/// Transitions, and events, that wait for the disk. With more, the oldest are lost: two for each of a thousand clusters in [`GATHER`].
 const TRANSITIONS: usize = 2048;
 
 /// The rows of the view on disk.
@@ -74,6 +75,8 @@ struct Pending {
     rows: HashMap<ClusterKey, HashMap<Key, Option<RowRecord>>>,
     /// Every one of them counts, oldest first.
     transitions: VecDeque<(ClusterKey, Key, Transition)>,
+    /// What agents told, oldest first.
+    events: VecDeque<(ClusterKey, Key, SpokeEvent)>,
     /// Accounts of traffic; none to be dropped.
     traffic: HashMap<ClusterKey, Option<TrafficRecord>>,
     forgotten: Vec<ClusterKey>,
@@ -136,6 +139,7 @@ impl Memory {
         pending.rows.remove(cluster);
         pending.traffic.remove(cluster);
         pending.transitions.retain(|(of, ..)| of != cluster);
+        pending.events.retain(|(of, ..)| of != cluster);
         pending.forgotten.push(cluster.clone());
         drop(pending);
         self.wake.notify_one();
@@ -145,6 +149,15 @@ impl Memory {
     pub fn became(&self, cluster: &ClusterKey, key: Key, transition: Transition) {
         let mut pending = locked::mutex(&self.pending);
         pending.transitions.push_back((cluster.clone(), key, transition));
+        pending.bound();
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    /// The agent told something of the item.
+    pub fn told(&self, cluster: &ClusterKey, key: Key, event: SpokeEvent) {
+        let mut pending = locked::mutex(&self.pending);
+        pending.events.push_back((cluster.clone(), key, event));
         pending.bound();
         drop(pending);
         self.wake.notify_one();
@@ -190,12 +203,10 @@ impl Memory {
         };
         let pending = locked::mutex(&self.pending);
         for (_, key, transition) in pending.transitions.iter().filter(|(of, ..)| of == cluster) {
-            let at = found.iter().position(|(known, _)| known.as_str() == &**key);
-            let at = at.unwrap_or_else(|| {
-                found.push((key.to_string(), HistoryRecord::default()));
-                found.len() - 1
-            });
-            found[at].1.push(transition.clone());
+            of_item(&mut found, key).push(transition.clone());
+        }
+        for (_, key, event) in pending.events.iter().filter(|(of, ..)| of == cluster) {
+            of_item(&mut found, key).hear(event.clone());
         }
         Ok(found)
     }
@@ -297,7 +308,11 @@ impl Memory {
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.forgotten.is_empty() && self.transitions.is_empty() && self.traffic.is_empty()
+        self.rows.is_empty()
+            && self.forgotten.is_empty()
+            && self.transitions.is_empty()
+            && self.events.is_empty()
+            && self.traffic.is_empty()
     }
 
     fn changes(&self) -> Vec<Change> {
@@ -315,21 +330,26 @@ impl Pending {
         let transitions = self
             .transitions
             .iter()
-            .map(|(cluster, key, transition)| Change::Transition {
-                cluster: cluster.to_string(),
-                key: key.to_string(),
-                transition: transition.clone(),
-            });
+            .map(|(cluster, key, transition)| (cluster, key, Noted::Became(transition.clone())));
+        let events = self.events.iter();
+        let events = events.map(|(cluster, key, event)| (cluster, key, Noted::Told(event.clone())));
+        let history = transitions.chain(events).map(|(cluster, key, noted)| Change::History {
+            cluster: cluster.to_string(),
+            key: key.to_string(),
+            noted,
+        });
         let traffic = self.traffic.iter().map(|(cluster, record)| Change::Traffic {
             cluster: cluster.to_string(),
             record: record.as_ref().map(Message::encode_to_vec),
         });
-        forgotten.chain(rows).chain(transitions).chain(traffic).collect()
+        forgotten.chain(rows).chain(history).chain(traffic).collect()
     }
 
     fn bound(&mut self) {
         let excess = self.transitions.len().saturating_sub(TRANSITIONS);
         self.transitions.drain(..excess);
+        let excess = self.events.len().saturating_sub(TRANSITIONS);
+        self.events.drain(..excess);
     }
 
     /// A batch that was not written: what came meanwhile is newer.
@@ -338,6 +358,9 @@ impl Pending {
         let forgotten = &self.forgotten;
         self.transitions.retain(|(cluster, ..)| !forgotten.contains(cluster));
         self.transitions.extend(since);
+        let since = std::mem::replace(&mut self.events, batch.events);
+        self.events.retain(|(cluster, ..)| !forgotten.contains(cluster));
+        self.events.extend(since);
         self.bound();
         for (cluster, record) in batch.traffic {
             if !self.forgotten.contains(&cluster) {
@@ -360,6 +383,16 @@ impl Pending {
             }
         }
     }
+}
+
+/// What is known of an item, begun where nothing is.
+fn of_item<'a>(found: &'a mut Vec<(String, HistoryRecord)>, key: &str) -> &'a mut HistoryRecord {
+    let at = found.iter().position(|(known, _)| known == key);
+    let at = at.unwrap_or_else(|| {
+        found.push((key.to_owned(), HistoryRecord::default()));
+        found.len() - 1
+    });
+    &mut found[at].1
 }
 
 type Opened = (StateFile, Vec<file::StoredRow>);

@@ -51,6 +51,7 @@ use crate::{
     join::Joins,
     limiter::Limiter,
     locked,
+    memory::Memory,
     metrics::HubMetrics,
     outlook::{Fate, outlook, revised},
     renew::Renewals,
@@ -107,6 +108,8 @@ pub struct Shared {
     pub max_agents: usize,
     /// What links carry.
     pub traffic: Arc<TrafficBook>,
+    /// What agents told.
+    pub memory: Arc<Memory>,
     /// What may be sent in a second; none for no bound.
     pub egress: Option<Arc<EgressBudget>>,
 }

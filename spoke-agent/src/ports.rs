@@ -130,13 +130,17 @@ impl Ports {
         };
         let instance = hostname.unwrap_or_else(|| "nave-agent".to_owned());
         let events = |controller| {
-            EventRecorder::new(
+            let recorder = EventRecorder::new(
                 client.clone(),
                 controller,
                 instance.clone(),
                 Some(arguments.events_addr.clone()),
                 tasks,
-            )
+            );
+            match joined {
+                Some(joined) => recorder.heard_by(joined.events()),
+                None => recorder,
+            }
         };
         let git_repositories = Watched::start(
             api(arguments, &client),

@@ -14,6 +14,7 @@ use kube::{
         watcher::{self, Event},
     },
 };
+use serde_json::Value;
 
 use crate::{
     age, api,
@@ -24,6 +25,7 @@ use crate::{
     hints,
     kinds::{self, Kind},
     live::{self, LiveArguments, LiveCluster},
+    say,
     table::Table,
 };
 
@@ -178,7 +180,18 @@ async fn of_cluster(
     };
     let subject = arguments.subject.as_deref().unwrap_or_default();
     let (kind, name) = subject.split_once('/').unwrap_or((subject, ""));
-    let mut events = live::events(connection, &cluster, namespace.as_deref(), kind, name).await?;
+    let mut events = match live::events(connection, &cluster, namespace.as_deref(), kind, name).await {
+        Ok(events) => events,
+        Err(error) => {
+            let told = cluster.told(connection, "history").await;
+            let told = told_before(&told, namespace.as_deref(), kind, name);
+            if told.is_empty() {
+                return Err(error);
+            }
+            say::warning(&format!("{error:#}; what its agent told the hub before:"));
+            told
+        }
+    };
     let wanted = |event: &Seen| {
         arguments
             .types
@@ -198,6 +211,32 @@ async fn of_cluster(
         table.row(event.row(namespace.is_none(), now));
     }
     Ok(table.print(true)?)
+}
+
+/// Events of Flux objects that the agent of a cluster told its hub, oldest first.
+fn told_before(answer: &Value, namespace: Option<&str>, kind: &str, name: &str) -> Vec<Seen> {
+    let all = answer["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let seen = all.iter().map(|event| {
+        let [namespace, type_, reason, kind, name, message] =
+            ["namespace", "type", "reason", "kind", "name", "message"].map(|key| fields::field(event, key).to_owned());
+        let time = fields::field(event, "time").parse().ok();
+        Seen {
+            namespace,
+            type_,
+            reason,
+            group: String::new(),
+            kind,
+            name,
+            message,
+            first: time,
+            last: time,
+            count: 1,
+        }
+    });
+    let fits = |wanted: &str, is: &str| wanted.is_empty() || wanted.eq_ignore_ascii_case(is);
+    seen.filter(|event| fits(namespace.unwrap_or_default(), &event.namespace))
+        .filter(|event| fits(kind, &event.kind) && fits(name, &event.name))
+        .collect()
 }
 
 /// Events about some objects of a namespace, oldest first.
@@ -459,9 +498,28 @@ fn subject(text: &str) -> Result<Subject, String> {
 mod tests {
     use serde_json::json;
 
+    #[test]
+    fn what_an_agent_told_is_shown_as_events_are() {
+        let event = |name: &str, second: u32| {
+            json!({"time": format!("2026-11-22T00:00:0{second}Z"), "type": "Warning", "reason": "BuildFailed",
+                "kind": "Kustomization", "namespace": "team", "name": name, "message": "line 3"})
+        };
+        let answer = json!({"events": [event("apps", 1), event("infra", 2)]});
+        let names = |namespace, kind, name| -> Vec<String> {
+            let told = told_before(&answer, namespace, kind, name);
+            told.into_iter().map(|event| event.name).collect()
+        };
+        assert_eq!(names(None, "", ""), ["apps", "infra"]);
+        assert_eq!(names(Some("team"), "kustomization", "infra"), ["infra"]);
+        assert_eq!(names(Some("other"), "", ""), [""; 0]);
+        let told = told_before(&answer, None, "", "apps");
+        assert_eq!((told[0].type_.as_str(), told[0].last.is_some()), ("Warning", true));
+        assert!(told_before(&Value::Null, None, "", "").is_empty());
+    }
+
     use super::*;
 
-    fn event(value: serde_json::Value) -> Seen {
+    fn event(value: Value) -> Seen {
         Seen::of(serde_json::from_value(value).expect("an event"))
     }
 
@@ -499,7 +557,7 @@ mod tests {
 
     #[test]
     fn sources_are_where_their_references_say() {
-        let check = |kind: &'static Kind, spec: serde_json::Value, wanted: &[(&str, &str, &str)]| {
+        let check = |kind: &'static Kind, spec: Value, wanted: &[(&str, &str, &str)]| {
             let object = serde_json::from_value(
                 json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": "app", "namespace": "team"}, "spec": spec}),
             )

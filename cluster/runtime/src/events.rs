@@ -5,6 +5,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
     time::Duration,
 };
 
@@ -51,16 +53,39 @@ pub enum Severity {
 #[derive(Debug, Clone)]
 pub struct EventRecorder {
     queue: mpsc::Sender<Recorded>,
+    listener: Option<Listener>,
 }
 
+/// One event as it was recorded.
 #[derive(Debug, Clone)]
-struct Recorded {
-    object: ObjectReference,
-    severity: Severity,
-    reason: String,
-    message: String,
-    metadata: BTreeMap<String, String>,
-    time: Timestamp,
+pub struct Recorded {
+    /// What it is about.
+    pub object: ObjectReference,
+    /// What it says about it.
+    pub severity: Severity,
+    /// One word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+    /// Its annotations.
+    pub metadata: BTreeMap<String, String>,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// Hears of every event in the order in which they are recorded, also while the API server is away.
+pub trait EventListener: Send + Sync + 'static {
+    /// An event was recorded. Must not block.
+    fn heard(&self, event: &Recorded);
+}
+
+#[derive(Clone)]
+struct Listener(Arc<dyn EventListener>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
 }
 
 impl EventRecorder {
@@ -85,13 +110,21 @@ impl EventRecorder {
         };
         let shutdown = tasks.shutdown_token().clone();
         tasks.spawn("events", writer.run(receiver, shutdown));
-        EventRecorder { queue }
+        EventRecorder { queue, listener: None }
+    }
+
+    /// The same, with somebody who hears of the events as well.
+    #[must_use]
+    pub fn heard_by(mut self, listener: Arc<dyn EventListener>) -> Self {
+        self.listener = Some(Listener(listener));
+        self
     }
 
     /// A recorder that forgets everything, for programs without a cluster.
     pub fn nowhere() -> Self {
         EventRecorder {
             queue: mpsc::channel(1).0,
+            listener: None,
         }
     }
 
@@ -127,6 +160,9 @@ impl EventRecorder {
             time: Timestamp::now(),
         };
         log(&event);
+        if let Some(Listener(listener)) = &self.listener {
+            listener.heard(&event);
+        }
         if let Err(mpsc::error::TrySendError::Full(event)) = self.queue.try_send(event) {
             tracing::warn!(
                 object = event.object.name,
@@ -366,7 +402,7 @@ mod tests {
     #[test]
     fn annotations_for_events_reach_them() {
         let (queue, mut recorded) = mpsc::channel(1);
-        let recorder = EventRecorder { queue };
+        let recorder = EventRecorder { queue, listener: None };
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         let mut object = ConfigMap::default();
         object.metadata.name = Some("app".into());

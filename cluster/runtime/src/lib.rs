@@ -31,7 +31,7 @@ pub mod watch;
 pub use conditions::{Condition, Conditions, Status};
 pub use controller::{Next, Reconciler};
 pub use cycle::cycle;
-pub use events::{EventRecorder, Severity};
+pub use events::{EventListener, EventRecorder, Recorded, Severity};
 pub use metrics::Metrics;
 pub use tasks::Tasks;
 pub use wakes::{ConfigKind, Wake, Wakes};

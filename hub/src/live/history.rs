@@ -23,7 +23,7 @@ use crate::{memory::HistoryRecord, view::cluster_key};
 /// Most transitions in an answer; the latest.
 const MOST: usize = 500;
 
-/// Answers with the latest transitions. It needs the right to see the cluster's events.
+/// Answers with the latest transitions, and with what the agent told. It needs the right to see the cluster's events.
 pub async fn answer(active: &Active, caller: &Caller, cluster: &ClusterRef) -> Response {
     let question = Question {
         resource: "history".to_owned(),
@@ -60,21 +60,49 @@ fn body(found: &[(String, HistoryRecord)]) -> Value {
     let excess = all.len().saturating_sub(MOST);
     let items: Vec<Value> = all[excess..]
         .iter()
-        .map(|(time, item, one)| {
-            let time = Timestamp::from_millisecond(*time).unwrap_or(Timestamp::UNIX_EPOCH);
+        .map(|(when, item, one)| {
             json!({
-                "time": time.to_string(), "item": item, "state": one.state, "revision": one.revision,
+                "time": time(*when), "item": item, "state": one.state, "revision": one.revision,
                 "reason": one.reason, "message": one.message,
             })
         })
         .collect();
-    json!({"kind": "LiveHistory", "apiVersion": format!("{}/{VERSION}", super::GROUP), "items": items})
+    json!({
+        "kind": "LiveHistory", "apiVersion": format!("{}/{VERSION}", super::GROUP),
+        "items": items, "events": events(found),
+    })
+}
+
+/// What the agent told, oldest first.
+fn events(found: &[(String, HistoryRecord)]) -> Vec<Value> {
+    let of_item = |(item, record): &'_ (String, HistoryRecord)| {
+        let item = item.clone();
+        record.events.clone().into_iter().map(move |one| (item.clone(), one))
+    };
+    let mut all: Vec<_> = found.iter().flat_map(of_item).collect();
+    all.sort_by_key(|(_, one)| one.time_ms);
+    let excess = all.len().saturating_sub(MOST);
+    let latest = all.into_iter().skip(excess);
+    let told = latest.map(|(item, one)| {
+        json!({
+            "time": time(one.time_ms), "item": item, "kind": one.kind, "namespace": one.namespace, "name": one.name,
+            "type": if one.is_warning { "Warning" } else { "Normal" },
+            "reason": one.reason, "message": one.message, "revision": one.revision, "lost": one.lost,
+        })
+    });
+    told.collect()
+}
+
+fn time(milliseconds: i64) -> String {
+    Timestamp::from_millisecond(milliseconds)
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Transition;
+    use crate::memory::{SpokeEvent, Transition};
 
     #[test]
     fn transitions_of_all_items_are_told_in_order_and_the_latest_only() {
@@ -99,6 +127,22 @@ mod tests {
             .collect();
         assert_eq!(order, ["a", "a", "b", "b"]);
         assert_eq!(told["items"][0]["time"], "1970-01-01T00:00:00.004Z");
+        let mut heard = HistoryRecord::default();
+        for time_ms in [3, 1] {
+            heard.hear(SpokeEvent {
+                time_ms,
+                is_warning: time_ms == 3,
+                kind: "Kustomization".into(),
+                ..SpokeEvent::default()
+            });
+        }
+        let told = body(&[("a".to_owned(), heard)]);
+        assert_eq!(told["items"], json!([]));
+        assert_eq!(
+            (&told["events"][1]["type"], &told["events"][1]["item"]),
+            (&json!("Warning"), &json!("a"))
+        );
+        assert_eq!(told["events"][0]["time"], "1970-01-01T00:00:00.001Z");
         let many: Vec<_> = (0..100).map(|n| (format!("k{n}"), record(n..n + 10))).collect();
         let told = body(&many);
         assert_eq!(told["items"].as_array().map(Vec::len), Some(MOST));

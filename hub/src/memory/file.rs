@@ -16,7 +16,7 @@ use prost::Message;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition};
 
 use super::{
-    history::Transition,
+    history::Noted,
     record::{FORMAT, RowRecord},
 };
 use crate::locked;
@@ -114,14 +114,14 @@ pub enum Change {
         /// The encoded record.
         record: Option<Vec<u8>>,
     },
-    /// Something became otherwise.
-    Transition {
+    /// Something for the history of an item.
+    History {
         /// `namespace/name`.
         cluster: String,
         /// The item.
         key: String,
-        /// How it is now.
-        transition: Transition,
+        /// What.
+        noted: Noted,
     },
     /// What the link of a cluster carried; none to be dropped.
     Traffic {
@@ -212,16 +212,12 @@ impl StateFile {
                     Change::Row { cluster, key, record } => {
                         self.write_row(&mut rows, &mut sizes, cluster, key, record.as_deref())
                     }
-                    Change::Transition {
-                        cluster,
-                        key,
-                        transition,
-                    } => history::note(
+                    Change::History { cluster, key, noted } => history::note(
                         &mut history,
                         &mut sizes.history,
                         self.limits.history,
                         (cluster, key),
-                        transition,
+                        noted,
                     ),
                     Change::Traffic { cluster, record } => match record {
                         Some(record) => traffic.insert(cluster.as_str(), record.as_slice()).map(drop),

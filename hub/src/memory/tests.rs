@@ -113,6 +113,17 @@ async fn a_history_is_read_before_and_after_it_is_written() {
     memory.became(&cluster("a"), "k".into(), at(1));
     assert_eq!(times(&memory).await, [1], "it is not written yet");
     assert!(memory.write().await);
+    let told = |time_ms| SpokeEvent {
+        time_ms,
+        reason: "BuildFailed".into(),
+        ..SpokeEvent::default()
+    };
+    memory.told(&cluster("a"), "k".into(), told(5));
+    assert!(memory.write().await);
+    memory.told(&cluster("a"), "k".into(), told(6));
+    let found = memory.history(&cluster("a")).await.unwrap();
+    let heard: Vec<i64> = found[0].1.events.iter().map(|event| event.time_ms).collect();
+    assert_eq!((found.len(), heard), (1, vec![5, 6]), "in the order in which they came");
     memory.became(&cluster("a"), "k".into(), at(2));
     memory.became(&cluster("b"), "k".into(), at(9));
     assert_eq!(times(&memory).await, [1, 2]);

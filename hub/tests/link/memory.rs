@@ -1,10 +1,13 @@
 //! What a hub that was killed remembers of its agents.
 
 use anyhow::{Result, anyhow};
+use k8s_openapi::api::core::v1::Event;
+use kube::{Api, api::ListParams};
 use nave_bed::eventually;
-use nave_proto::wire::{OwnerRef, StatusPayload};
+use nave_proto::wire::{EventMsg, OwnerRef, StatusPayload};
 use nave_quic::AgentHandle;
 use prost::Message;
+use serde_json::json;
 
 use crate::{
     fake_agent::{Disk, FakeAgent},
@@ -46,6 +49,42 @@ async fn told_again(disk: &Disk, welcomes: usize, in_sync: usize) -> Result<()> 
         (memory.welcomes.len() > welcomes && memory.in_sync > in_sync).then_some(())
     })
     .await
+}
+
+/// Of what is not placed on the cluster it may tell nothing.
+async fn an_event_becomes_history_and_nothing_in_the_api(
+    stage: &Stage,
+    ports: HubPorts,
+    agent: &FakeAgent,
+) -> Result<()> {
+    let spec = json!({
+        "placement": {"names": ["eu-0"]}, "delivery": "Source",
+        "source": {"template": {"kind": "GitRepository", "spec": {"url": "https://example.com/x.git", "interval": "1h"}}},
+        "template": {"spec": {"path": "./", "interval": "1h", "prune": true}},
+    });
+    stage.fleet("told", spec).await?;
+    agent
+        .disk
+        .has("the item", |memory| (!memory.items.is_empty()).then_some(()))
+        .await?;
+    let event = |item: &str| EventMsg {
+        kind: "Kustomization".to_owned(),
+        reason: "ToldByASpoke".to_owned(),
+        message: "line 3".to_owned(),
+        item: format!("FleetKustomization/platform/{item}"),
+        ..EventMsg::default()
+    };
+    agent.handle.event(event("told"));
+    agent.handle.event(event("of-somebody-else"));
+    measures(ports, "nave_link_events_total{outcome=\"recorded\"}", 1.0).await?;
+    measures(ports, "nave_link_events_total{outcome=\"dropped\"}", 1.0).await?;
+    let events: Api<Event> = Api::all(stage.client.clone());
+    let events = events.list(&ListParams::default()).await?;
+    let told = events
+        .iter()
+        .filter(|event| event.reason.as_deref() == Some("ToldByASpoke"));
+    assert_eq!(told.count(), 0);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,6 +131,8 @@ async fn after_a_kill_agents_send_what_differs_and_after_a_lost_file_everything(
     assert_eq!(roots, [false, true, true], "what the hub knew when it welcomed them");
     assert_eq!(ports.metric(SENT).await?, 1.0, "one row of sixty differs");
     measures(ports, "nave_hub_state_writes_total{outcome=\"written\"}", 1.0).await?;
+
+    an_event_becomes_history_and_nothing_in_the_api(&stage, ports, &agents[0]).await?;
 
     // Killed again, and what it remembered is damaged.
     let before: Vec<_> = agents.iter().map(seen).collect();

@@ -4,6 +4,7 @@
 //! config, state ─► join, link ─► handler ─► worker ─► cluster     items of the hub, checked and applied
 //!                       ▲  ◄──── reporter ◄── watches              what became of them
 //!                       ├─────── permits                           may this be pruned?
+//!                       ├─────── told ◄── controllers              what they said, as history
 //!                       └─────── live ──► cluster, as the caller   what somebody at the hub asks to see
 //! ```
 
@@ -22,6 +23,7 @@ mod policy;
 mod report;
 mod reporter;
 mod state;
+mod told;
 pub mod upgrade;
 mod worker;
 
@@ -39,7 +41,7 @@ use nave_quic::{
     AgentEnd, AgentIdentity, AgentOptions, AttemptError, DialError, DialOptions, JoinError, JoinOptions, LinkError,
 };
 use nave_runtime::{
-    Tasks,
+    EventListener, Tasks,
     ports::{ApplyPolicy, PrunePermits},
 };
 use tokio::sync::watch;
@@ -58,6 +60,7 @@ use self::{
     policy::{PolicyFile, SpokePolicy},
     reporter::Reporter,
     state::{LastCheckpoint, StateStore},
+    told::ToldEvents,
     upgrade::Upgrades,
     worker::Worker,
 };
@@ -78,6 +81,7 @@ pub struct Joined {
     items: Items,
     policy: SpokePolicy,
     permits: LinkPermits,
+    events: ToldEvents,
     dial: DialOptions,
     upgrades: Arc<Upgrades>,
 }
@@ -143,6 +147,7 @@ impl Joined {
             secret,
             state,
             permits: LinkPermits::new(items.clone(), policy.clone()),
+            events: ToldEvents::new(items.clone()),
             items,
             dial: carriers::dial_options(arguments.link_transport, proxy.as_deref())?,
             upgrades: Arc::new(Upgrades::new(arguments, client, policy.clone())),
@@ -153,6 +158,11 @@ impl Joined {
     /// Who permits prunes.
     pub fn permits(&self) -> Arc<dyn PrunePermits> {
         Arc::new(self.permits.clone())
+    }
+
+    /// Who tells the hub what the controllers say.
+    pub fn events(&self) -> Arc<dyn EventListener> {
+        Arc::new(self.events.clone())
     }
 
     /// What fleet objects may touch.
@@ -256,6 +266,7 @@ impl Joined {
                 }
             });
             self.permits.connect(handle.clone());
+            self.events.connect(handle.clone());
             self.policy.tell(handle.clone(), &background);
             // There is one link in a process.
             let _ = link.set(handle);

@@ -32,7 +32,9 @@ pub(super) async fn describe(connection: &Connection, object: &DynamicObject) ->
     description.conditions(object, now);
     description.events(connection, &CLUSTER, object, now).await?;
     description.table("Traffic", traffic::of_cluster(connection, object).await);
-    description.table("History", history::of_cluster(connection, object).await);
+    let (history, told) = history::of_cluster(connection, object).await;
+    description.table("History", history);
+    description.table("Told by its agent", told);
     if !flag_or_true(object, "/spec/accepted") {
         description.note(&format!(
             "hint: this cluster waits for approval; to let it in:\n  kubectl -n {} patch cluster.fleet.nave.dev {} --type=merge -p '{{\"spec\":{{\"accepted\":true}}}}'",

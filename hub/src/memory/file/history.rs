@@ -7,7 +7,7 @@ use redb::{ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition
 use super::{FileError, StateFile, failed, row_id, rows_of, size};
 use crate::{
     locked,
-    memory::history::{HistoryRecord, Transition},
+    memory::history::{HistoryRecord, Noted},
 };
 
 /// Key: the cluster, a zero byte, the item. Value: a [`HistoryRecord`].
@@ -15,13 +15,13 @@ pub const HISTORY: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("his
 
 pub type Histories<'a> = Table<'a, &'static [u8], &'static [u8]>;
 
-/// Adds a transition to what is kept of an item. `bytes` are those of all histories, and `limit` is their bound.
+/// Adds to what is kept of an item. `bytes` are those of all histories, and `limit` is their bound.
 pub fn note(
     table: &mut Histories<'_>,
     bytes: &mut u64,
     limit: u64,
     (cluster, key): (&str, &str),
-    transition: &Transition,
+    noted: &Noted,
 ) -> Result<(), StorageError> {
     let id = row_id(cluster, key);
     let before = table.remove(id.as_slice())?;
@@ -34,11 +34,11 @@ pub fn note(
     };
     drop(before);
     *bytes = bytes.saturating_sub(freed);
-    record.push(transition.clone());
+    record.add(noted.clone());
     let mut value = record.encode_to_vec();
     if *bytes + size(&id, &value) > limit {
         // The latest alone, if even that fits.
-        record.transitions.drain(..record.transitions.len() - 1);
+        record.shrink();
         value = record.encode_to_vec();
     }
     if *bytes + size(&id, &value) <= limit {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::memory::Transition;
 
 fn record(digest: u8, message: &str) -> RowRecord {
     RowRecord {
@@ -191,15 +192,15 @@ fn a_file_that_stays_too_large_is_begun_anew() {
 }
 
 fn became(cluster: &str, key: &str, time_ms: i64, message: &str) -> Change {
-    Change::Transition {
+    Change::History {
         cluster: cluster.into(),
         key: key.into(),
-        transition: Transition {
+        noted: Noted::Became(Transition {
             time_ms,
             state: "failed".into(),
             message: message.into(),
             ..Transition::default()
-        },
+        }),
     }
 }
 

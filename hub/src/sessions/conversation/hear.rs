@@ -1,22 +1,19 @@
 //! What an agent reports: rows, refusals, orphans, events, plans.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::ObjectReference;
-use nave_crds::{fleet::API_VERSION, reasons::fleet as reasons};
+use nave_crds::reasons::fleet as reasons;
 use nave_placement::Verdict;
 use nave_placement_controller::ClusterState;
 use nave_proto::{
-    Close, CloseCode, Digest, IncomingPut, ItemFailure,
+    Close, CloseCode, Digest, IncomingPut, ItemFailure, shared_text,
     wire::{EventMsg, FailCode, FetchRefused, Mode, PrunePermit, PrunePlan, RefusalCode, StatusPayload},
 };
-use nave_runtime::Severity;
 
 use super::Conversation;
 use crate::{
     brake::refusal,
     desired::owner_of,
     locked,
+    memory::SpokeEvent,
     view::{Row, cluster_key},
 };
 
@@ -111,41 +108,31 @@ impl Conversation {
         }
     }
 
-    /// History of the spoke, told on the fleet object.
+    /// History of the spoke, kept in the hub's own memory: in the API a fleet's events would be more than all else.
     pub(super) fn tell_event(&self, event: &EventMsg) {
         let shared = &self.sessions.shared;
-        let count = |outcome: &str| shared.metrics.events.with_label_values(&[outcome]).inc();
-        // A spoke speaks only of what is placed on it, or it could fill the events of any fleet object.
-        let owner = owner_of(&event.item, "").filter(|_| self.state.concerns(&event.item));
-        let Some(owner) = owner.filter(|_| self.sessions.allows_event(&self.cluster)) else {
-            return count("dropped");
-        };
-        count("recorded");
-        let object = ObjectReference {
-            api_version: Some(API_VERSION.to_owned()),
-            kind: Some(owner.kind),
-            namespace: Some(owner.namespace),
-            name: Some(owner.name),
-            uid: self.state.owner_uid(&event.item),
-            ..ObjectReference::default()
-        };
-        let severity = if event.severity == "Warning" {
-            Severity::Error
-        } else {
-            Severity::Info
-        };
-        let reason = if event.reason.is_empty() {
-            "Spoke"
-        } else {
-            &event.reason
-        };
-        let about = format!("{}/{}/{}", event.kind, event.ns, event.name);
-        let message = format!("cluster {}: {about}: {}", self.cluster, event.message);
-        let mut metadata = BTreeMap::from([("cluster".to_owned(), self.cluster.to_string())]);
-        if !event.revision.is_empty() {
-            metadata.insert("revision".to_owned(), event.revision.clone());
+        let count = |outcome: &str, events: u64| shared.metrics.events.with_label_values(&[outcome]).inc_by(events);
+        count("lost", event.dropped_before);
+        // A spoke speaks only of what is placed on it, and what a copy of its agent says is not the cluster's.
+        let counts = matches!(locked::mutex(&self.said).mode, Some(Mode::Normal | Mode::Behind));
+        if !counts || !self.state.concerns(&event.item) || !self.sessions.allows_event(&self.cluster) {
+            return count("dropped", 1);
         }
-        shared.events.record(object, severity, reason, &message, metadata);
+        count("recorded", 1);
+        let kept = SpokeEvent {
+            time_ms: event.time_ms,
+            kind: event.kind.clone(),
+            namespace: event.ns.clone(),
+            name: event.name.clone(),
+            is_warning: event.severity == "Warning",
+            reason: event.reason.clone(),
+            message: event.message.clone(),
+            revision: event.revision.clone(),
+            lost: event.dropped_before,
+        };
+        shared
+            .memory
+            .told(&cluster_key(&self.cluster), shared_text(&event.item), kept);
     }
 
     /// What the brake says; a hub that is Behind does not even note the plan, since it comes again afterwards.
