@@ -66,6 +66,8 @@ pub struct Memory {
     pub not_upgraded: (String, String),
     /// How often it was started.
     pub boot_seq: u64,
+    /// Whether it was copied from another one.
+    pub is_copy: bool,
     /// It has nothing to say until this is notified.
     pub silence: Option<Arc<Notify>>,
 }
@@ -179,13 +181,14 @@ impl FakeAgent {
 
     /// The same over other carriers.
     pub fn start_over(disk: &Disk, uid: &str, dial: DialOptions) -> Result<Self> {
-        let (identity, boot_seq) = disk.look(|memory| {
+        let (identity, boot_seq, name) = disk.look(|memory| {
             memory.boot_seq += 1;
-            (memory.identity.clone(), memory.boot_seq)
+            let name = if memory.is_copy { "copy" } else { "process" };
+            (memory.identity.clone(), memory.boot_seq, name)
         });
         let handler = Handler {
             disk: disk.clone(),
-            instance: format!("process-{boot_seq}"),
+            instance: format!("{name}-{boot_seq}"),
             boot_seq,
             uid: uid.to_owned(),
         };

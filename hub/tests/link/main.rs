@@ -3,6 +3,7 @@
 
 mod behind;
 mod brake;
+mod clones;
 mod delivery;
 mod doors;
 mod failover;
