@@ -8,9 +8,11 @@
 //! ```
 //!
 //! Sockets, TLS, certificates, protocol and agent are the real ones; only what an agent does with an item is simulated:
-//! it fetches the artifact, keeps both in memory and reports the item ready.
+//! it fetches the artifact, keeps both in memory and reports the item ready. One real agent with a control plane of its own
+//! gets the same beside them, and its times stand beside theirs.
 
 mod ask;
+mod capture;
 mod options;
 mod pin;
 mod profile;
@@ -20,6 +22,7 @@ mod simulator;
 mod spoke;
 mod stage;
 mod talk;
+mod truth;
 
 pub use options::Options;
 pub use pin::this as hold_this;

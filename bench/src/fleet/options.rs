@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::profile::Profile;
+use super::{profile::Profile, stage::MOVING};
 
 /// A fleet of simulated spokes around a real hub: join storm, idle traffic, commit to seen, kill -9, memory and CPU
 #[derive(Debug, Clone, clap::Args)]
@@ -28,12 +28,21 @@ pub struct Options {
     /// How often agents send a heartbeat, in seconds
     #[arg(long, default_value_t = 30)]
     pub heartbeat: u64,
+    /// Run the simulated agents alone, without the real one and its control plane
+    #[arg(long)]
+    pub no_real_agent: bool,
     /// Also write the figures here, one line each: agents, profile, name, value, unit
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
 }
 
 impl Options {
+    /// Names of the fleet objects that every agent takes.
+    pub fn names(&self) -> impl Iterator<Item = String> + use<> {
+        let still = (1..self.objects).map(|number| format!("still-{number:02}"));
+        std::iter::once(MOVING.to_owned()).chain(still)
+    }
+
     /// How long the fleet is watched at rest: a metered line has a heartbeat in four times the pause, of which three must
     /// fall into it.
     pub fn idle_seconds(&self) -> u64 {

@@ -82,12 +82,25 @@ impl Profile {
         if self == Profile::Metered { "" } else { bound }
     }
 
-    /// Opens the path to `hub`.
-    pub fn open(self, hub: &str) -> Result<Path> {
-        if matches!(
+    /// Whether agents dial the hub itself.
+    fn is_direct(self) -> bool {
+        matches!(
             self,
             Profile::Lan | Profile::Oversize | Profile::Metered | Profile::Skew
-        ) {
+        )
+    }
+
+    /// What makes the path what it is, in words.
+    pub fn path(self) -> &'static str {
+        match self.is_direct() {
+            true => "straight over the loopback interface",
+            false => "through a relay in user space",
+        }
+    }
+
+    /// Opens the path to `hub`.
+    pub fn open(self, hub: &str) -> Result<Path> {
+        if self.is_direct() {
             return Ok(Path {
                 address: hub.to_owned(),
                 _turns: None,

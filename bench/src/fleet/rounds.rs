@@ -6,12 +6,14 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     ask::{Answer, Ask, now_us},
+    capture::{Capture, Seen},
     options::Options,
     pin,
     profile::Profile,
     report::Report,
-    stage::{MOVING, Stage, WORKSPACE, hub_writes},
+    stage::{LARGE, MOVING, Stage, WORKSPACE, hub_writes, version},
     talk::Simulator,
+    truth::{Arrived, Truth},
 };
 use crate::process;
 
@@ -28,6 +30,8 @@ struct Bench {
     options: Options,
     stage: Stage,
     simulator: Simulator,
+    /// The real agent, once it has joined.
+    truth: Option<Truth>,
     report: Report,
 }
 
@@ -41,13 +45,16 @@ pub async fn run(options: Options) -> Result<()> {
     let profile = options.profile;
     simulator.ask(&Ask::Open { hub, profile }).await?;
     println!(
-        "{} agents, {} fleet objects, {profile:?}",
-        options.agents, options.objects
+        "{} agents, {} fleet objects, {profile:?} ({})",
+        options.agents,
+        options.objects,
+        profile.path()
     );
     let mut bench = Bench {
         options,
         stage,
         simulator,
+        truth: None,
         report: Report::default(),
     };
     let end = bench.rounds().await;
@@ -71,6 +78,9 @@ impl Bench {
         self.join().await?;
         if self.options.profile == Profile::UdpBlocked {
             self.starts().await?;
+        }
+        if !self.options.no_real_agent {
+            self.be_true().await?;
         }
         self.deliver().await?;
         match self.options.profile {
@@ -111,6 +121,21 @@ impl Bench {
         self.report
             .cpu("join, simulator CPU", simulator_after - simulator, agents);
         Ok(())
+    }
+
+    /// A real agent joins beside the simulated ones, straight to the hub.
+    async fn be_true(&mut self) -> Result<()> {
+        eprintln!("► a real agent with a control plane of its own");
+        let tokens = self.stage.more_tokens("truth", 1, 1).await?;
+        let token = tokens.first().context("a token was made")?;
+        let names = self.options.names().chain([LARGE.to_owned()]);
+        self.truth = Some(Truth::start(token, names).await?);
+        Ok(())
+    }
+
+    /// Clusters that get the fleet objects.
+    fn clusters(&self) -> usize {
+        self.options.agents + usize::from(self.truth.is_some())
     }
 
     /// Agents come one by one while UDP is swallowed: with a key, a certificate and a session of their own.
@@ -181,7 +206,11 @@ impl Bench {
             self.report
                 .add("agents that refused the large object alone", agents as f64, "", "all");
         }
-        self.stage.reported(MOVING, &self.stage.head().await?, agents).await?;
+        let head = self.stage.head().await?;
+        self.stage.reported(MOVING, &head, self.clusters()).await?;
+        if let Some(truth) = &self.truth {
+            truth.arrived(&head, "0").await?;
+        }
         self.report.add(
             "first delivery, the hub reports it",
             (now_us() - begun) as f64 / 1e6,
@@ -202,7 +231,9 @@ impl Bench {
         let (hub, simulator) = self.cpu()?;
         let before = self.simulator.sum().await?;
         let seconds = self.options.idle_seconds();
+        let capture = Capture::start(self.stage.port()?);
         tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let captured = capture.map(Capture::finish);
         let after = self.simulator.sum().await?;
         let (hub_after, simulator_after) = self.cpu()?;
         let (agents, hours) = (self.options.agents as f64, seconds as f64 / 3600.0);
@@ -213,6 +244,7 @@ impl Bench {
             "KiB",
             self.options.idle_bound(),
         );
+        self.captured(captured, hours);
         let datagrams = after.datagrams.saturating_sub(before.datagrams) as f64;
         self.report
             .add("idle datagrams per agent and hour", datagrams / agents / hours, "", "");
@@ -230,6 +262,23 @@ impl Bench {
         self.report
             .add("idle, writes of the hub but leases", writes as f64, "", "0");
         self.slope("at rest", empty)
+    }
+
+    /// The same on the wire, of the real agent too: the hub's port is looked at.
+    fn captured(&mut self, captured: std::io::Result<Seen>, hours: f64) {
+        let clusters = self.clusters() as f64;
+        match captured {
+            Ok(seen) => {
+                let each = seen.bytes as f64 / clusters / hours / 1024.0;
+                let bound = self.options.idle_bound();
+                self.report
+                    .add("idle traffic per agent and hour, captured", each, "KiB", bound);
+                let each = seen.packets as f64 / clusters / hours;
+                self.report
+                    .add("idle packets per agent and hour, captured", each, "", "");
+            }
+            Err(error) => eprintln!("► no capture of the idle traffic: {error} (it takes CAP_NET_RAW)"),
+        }
     }
 
     /// One status changes here, and many in one place.
@@ -273,6 +322,7 @@ impl Bench {
     async fn commits(&mut self) -> Result<()> {
         let agents = self.options.agents;
         let (mut applied_all, mut seen_all, mut last, mut told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut truly_applied, mut truly_ready) = (Vec::new(), Vec::new());
         let (hub, simulator) = self.cpu()?;
         for round in 1..=self.options.commits {
             eprintln!("► commit {round}");
@@ -282,20 +332,36 @@ impl Bench {
                 item: format!("FleetKustomization/{WORKSPACE}/{MOVING}"),
                 revision: commit.clone(),
             };
-            let Answer::Applied { applied, seen } = self.simulator.ask(&ask).await? else {
+            let truth = async {
+                match &self.truth {
+                    Some(truth) => truth.arrived(&commit, &version(round)).await.map(Some),
+                    None => Ok(None),
+                }
+            };
+            let (answer, truth) = tokio::try_join!(self.simulator.ask(&ask), truth)?;
+            let Answer::Applied { applied, seen } = answer else {
                 bail!("a commit was answered with something else");
             };
+            if let Some(Arrived { applied, ready }) = truth {
+                truly_applied.push(applied.saturating_sub(pushed));
+                truly_ready.push(ready.saturating_sub(pushed));
+            }
             let since = |times: &[u64]| times.iter().map(|at| at.saturating_sub(pushed)).collect::<Vec<_>>();
             applied_all.extend(since(&applied));
             seen_all.extend(since(&seen));
             last.extend(since(&seen).into_iter().max());
-            self.stage.reported(MOVING, &commit, agents).await?;
+            self.stage.reported(MOVING, &commit, self.clusters()).await?;
             told.push(now_us() - pushed);
         }
         let (hub_after, simulator_after) = self.cpu()?;
         self.report.spread("commit to applied", &applied_all, "");
         let bound = self.options.profile.latency("<= 2000");
         self.report.spread("commit to applied and seen", &seen_all, bound);
+        if self.truth.is_some() {
+            self.report.spread("real agent: commit to applied", &truly_applied, "");
+            self.report
+                .spread("real agent: commit to ready in its own cluster", &truly_ready, "");
+        }
         self.report
             .spread("commit to seen of the last agent, by commit", &last, "");
         self.report

@@ -1,6 +1,6 @@
 //! A control plane, a git server and a hub, with the fleet objects that the agents get.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -26,6 +26,8 @@ use super::{
 pub const WORKSPACE: &str = "fleet";
 /// The fleet object that changes with each commit.
 pub const MOVING: &str = "moving";
+/// The fleet object that is too large for agents of one profile.
+pub const LARGE: &str = "large";
 /// Long enough for five thousand agents on one core.
 const WITHIN: Duration = Duration::from_secs(900);
 /// Writers of the fleet objects and tokens.
@@ -88,6 +90,12 @@ impl Stage {
         pin::process(self.hub_pid()?, pin::HUB)
     }
 
+    /// The port of the hub's link.
+    pub fn port(&self) -> Result<u16> {
+        let address: SocketAddr = self.hub.link.parse().context("reading the hub's address")?;
+        Ok(address.port())
+    }
+
     pub fn hub_pid(&self) -> Result<u32> {
         self.hub.pid().context("the hub runs")
     }
@@ -132,13 +140,14 @@ impl Stage {
 
     /// Applies the fleet objects: one that changes, the rest that do not, and one too large where the profile asks for it.
     pub async fn place(&self, options: &Options) -> Result<()> {
-        let mut objects = vec![self.object(MOVING, &self.moving, json!({}))];
-        for number in 1..options.objects {
-            objects.push(self.object(&format!("still-{number:02}"), &self.still, json!({})));
-        }
+        let repository = |name: &str| if name == MOVING { &self.moving } else { &self.still };
+        let names = options.names();
+        let mut objects: Vec<Value> = names
+            .map(|name| self.object(&name, repository(&name), json!({})))
+            .collect();
         if options.profile == Profile::Oversize {
             let large = json!({"postBuild": {"substitute": {"large": "x".repeat(2 * SMALL)}}});
-            objects.push(self.object("large", &self.still, large));
+            objects.push(self.object(LARGE, &self.still, large));
         }
         stream::iter(&objects)
             .map(|object| fleet::apply(&self.client, object))
@@ -148,7 +157,8 @@ impl Stage {
     }
 
     fn object(&self, name: &str, repository: &GitRepo, more: Value) -> Value {
-        let mut spec = json!({"interval": "1h", "path": "./app", "prune": true});
+        // Where it is real, each has a namespace of its own: they all apply an object of one name.
+        let mut spec = json!({"interval": "1h", "path": "./app", "prune": true, "targetNamespace": name});
         if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
             spec.extend(more.clone());
         }
@@ -176,7 +186,7 @@ impl Stage {
     /// Commits a change and pushes it; gives back the commit once the push was accepted.
     pub async fn commit(&self, round: usize) -> Result<String> {
         self.moving
-            .write_files(&[("app/app.yaml", &config_map(&format!("round-{round}")))])?;
+            .write_files(&[("app/app.yaml", &config_map(&version(round)))])?;
         let commit = self.moving.commit_local(&format!("round {round}")).await?;
         self.moving.push().await?;
         Ok(commit)
@@ -241,7 +251,7 @@ impl Stage {
     pub async fn refused(&self, agents: usize) -> Result<()> {
         let api: Api<FleetKustomization> = Api::namespaced(self.client.clone(), WORKSPACE);
         eventually(WITHIN, "the large object failed everywhere", || async {
-            let status = api.get("large").await?.status.unwrap_or_default();
+            let status = api.get(LARGE).await?.status.unwrap_or_default();
             let failed = status.clusters.as_ref().map_or(0, |counts| counts.failed);
             if failed == agents as i64 {
                 return Ok(());
@@ -280,6 +290,11 @@ pub fn hub_writes(requests: &nave_bed::Requests) -> usize {
                 && !request.uri.contains("dryRun")
         })
         .len()
+}
+
+/// What the object says after a commit.
+pub fn version(round: usize) -> String {
+    format!("round-{round}")
 }
 
 fn config_map(version: &str) -> String {
