@@ -170,13 +170,13 @@ impl Ledger {
     /// When the next plans have been gathered.
     pub fn gathered_at(&self) -> Option<Timestamp> {
         let owners = locked::mutex(&self.owners);
-        owners.values().flatten().filter_map(|change| change.gathers).min()
+        owners.values().flatten().filter_map(Change::gathers_until).min()
     }
 
     /// Fleet objects whose plans have been gathered.
     pub fn gathered(&self, now: Timestamp) -> Vec<String> {
         let owners = locked::mutex(&self.owners);
-        let is_over = |change: &Change| change.gathers.is_some_and(|until| until <= now);
+        let is_over = |change: &Change| change.gathers_until().is_some_and(|until| until <= now);
         let over = owners.iter().filter(|(_, changes)| changes.iter().any(is_over));
         over.map(|(key, _)| key.clone()).collect()
     }
@@ -420,6 +420,11 @@ impl Change {
     /// Nothing was granted and nothing waits.
     fn is_idle(&self) -> bool {
         self.is_unheard() && self.earlier == 0
+    }
+
+    /// Until when plans are gathered; none when nobody waits any more.
+    fn gathers_until(&self) -> Option<Timestamp> {
+        self.gathers.filter(|_| !self.held.is_empty())
     }
 
     /// Clusters that were permitted something.

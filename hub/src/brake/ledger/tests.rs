@@ -184,6 +184,11 @@ fn plans_of_one_change_are_gathered_before_the_first_is_answered() {
         small.ask(&holder(name), &plan("c", digest, 4, 0), &ten, now());
     }
     assert_eq!(told(small.reconsider(KEY, |_| ten.clone(), later())), "a+1 b+2");
+    let withdrawn = Ledger::default();
+    withdrawn.ask(&holder("a"), &plan("c", 1, 4, 0), &ten, now());
+    assert!(withdrawn.settled(&holder("a"), KEY));
+    assert_eq!(withdrawn.gathered_at(), None, "nobody waits for the end of that window");
+    assert!(withdrawn.gathered(later()).is_empty());
     // The window is over: who comes now is answered at once, by the sum.
     assert_eq!(told(small.ask(&holder("c"), &plan("c", 3, 4, 0), &ten, later())), "c-3");
     assert_eq!(
