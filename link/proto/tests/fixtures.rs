@@ -99,6 +99,14 @@ fn control() -> Vec<(&'static str, ControlBody)> {
             }),
         ),
         (
+            "HeartbeatPolicy",
+            ControlBody::Heartbeat(Heartbeat {
+                seq: 10,
+                policy_digest: vec![6; 32],
+                ..Heartbeat::default()
+            }),
+        ),
+        (
             "Fence",
             ControlBody::Fence(Fence {
                 instance_id: "other".into(),
