@@ -226,6 +226,7 @@ mod tests {
     use super::*;
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use nave_bed::{Plane, PlaneOptions};
 
     #[test]
     fn what_is_being_deleted_is_not_taken_for_there() {
@@ -239,5 +240,72 @@ mod tests {
             "{}",
             refusal.message
         );
+    }
+
+    /// A Kustomization of the fleet object with that UID.
+    fn product(namespace: &str, path: &str) -> Object {
+        let object = json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"name": "apps", "namespace": namespace, "labels": {labels::FLEET_UID: "u"}},
+            "spec": {"interval": "1h", "prune": true, "path": path,
+                "sourceRef": {"kind": "ExternalArtifact", "name": "apps"}},
+        });
+        Object::from_value(object).unwrap()
+    }
+
+    /// What stands in the cluster: UID and path.
+    async fn stands(objects: &FleetObjects, object: &Object) -> Option<(String, String)> {
+        let found = objects.api(object).get_opt(object.name()).await.unwrap()?;
+        let path = found.data["spec"]["path"].as_str().unwrap_or_default().to_owned();
+        Some((found.metadata.uid.unwrap_or_default(), path))
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_is_applied_onto_what_is_going_and_a_move_leaves_nothing_behind() {
+        nave_net::install_crypto_provider();
+        let plane = Plane::start(PlaneOptions::named("agent-objects")).await.unwrap();
+        crate::definitions::ensure(&plane.client(), true).await.unwrap();
+        let objects = FleetObjects::new(plane.client());
+        let owner = OwnerRef {
+            uid: "u".into(),
+            ..OwnerRef::default()
+        };
+        for namespace in ["here", "there"] {
+            objects.ensure_namespace(namespace, true).await.unwrap();
+        }
+        let (first, changed) = (product("here", "./one"), product("here", "./two"));
+        objects.apply(&first, &owner, None).await.unwrap();
+        let api = objects.api(&first);
+        let finalizers = async |finalizers: &[&str]| {
+            let patch = Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
+            api.patch("apps", &PatchParams::default(), &patch).await.unwrap();
+        };
+        finalizers(&["example.com/prunes"]).await;
+        api.delete("apps", &DeleteParams::default()).await.unwrap();
+        let before = stands(&objects, &first).await;
+        let refusal = objects.apply(&changed, &owner, None).await.unwrap_err();
+        assert_eq!(refusal.reason, "Terminating");
+        assert_eq!(stands(&objects, &first).await, before, "it goes as it is");
+        finalizers(&[]).await;
+        objects.apply(&changed, &owner, None).await.unwrap();
+        let after = stands(&objects, &changed).await;
+        assert!(
+            after != before && after.is_some_and(|(_, path)| path == "./two"),
+            "it is made again"
+        );
+
+        let moved = product("there", "./two");
+        objects.apply(&moved, &owner, None).await.unwrap();
+        let others = objects.others_of("u", &[&moved]).await.unwrap();
+        let names: Vec<_> = others
+            .iter()
+            .map(|(kind, one)| (kind.kind.as_str(), one.namespace()))
+            .collect();
+        assert_eq!(names, [("Kustomization", Some("here".to_owned()))]);
+        for (resource, object) in &others {
+            objects.delete(resource, object, false).await.unwrap();
+        }
+        assert_eq!(stands(&objects, &first).await, None);
+        assert!(stands(&objects, &moved).await.is_some());
     }
 }
