@@ -17,7 +17,7 @@ demo: ## One machine, four control planes: from a commit to three healthy cluste
 	@scripts/doctor
 	$(CARGO) run --quiet --package nave-demo -- $(if $(ONCE),--once) $(DEMO_ARGS)
 
-test: ## Everything that CI runs; T=<promise> runs the tests whose name contains it
+test: ## Everything that CI runs; T=<promise> runs the tests whose name contains it (T=flux, T=handover: beside Flux's own controllers)
 	@scripts/doctor
 	$(CARGO) xtask ci $(if $(T),--only $(T))
 

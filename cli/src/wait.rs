@@ -147,6 +147,8 @@ fn verdict(object: &DynamicObject) -> Verdict {
     match ready.status {
         "True" => Verdict::Done(fields::shorten(ready.message)),
         "False" if is("Stalled") => Verdict::Failed(fields::shorten(ready.message)),
+        // A source that is not there yet is waited for, and nobody says Reconciling before there was one.
+        "False" if ready.reason == "ArtifactFailed" => Verdict::Waiting(progress_of(object)),
         "False" if !is("Reconciling") && !is("Progressing") && !is_progress(&ready) => {
             Verdict::Failed(fields::shorten(ready.message))
         }
@@ -272,6 +274,11 @@ mod tests {
             "now",
             vec![condition("Ready", "False", "DependencyNotReady")],
             Verdict::Waiting("Ready DependencyNotReady".into()),
+        );
+        check(
+            "now",
+            vec![condition("Ready", "False", "ArtifactFailed")],
+            Verdict::Waiting("Ready ArtifactFailed".into()),
         );
         check(
             "now",

@@ -113,10 +113,33 @@ impl Totals {
 }
 
 /// Runs the tests and names at the end those that failed.
+///
+/// What needs Flux's own controllers, which take many minutes to build, runs when it is asked for by name.
 fn test(only: Option<&str>, totals: &mut Totals) -> Result<()> {
+    let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
+    arguments.extend(only);
+    let everything = cargo_test(&arguments, totals);
+    let Some(name) = only else {
+        return everything;
+    };
+    let beside_flux = cargo_test(
+        &[
+            "test",
+            "--package",
+            "nave-flux",
+            "--no-fail-fast",
+            "--",
+            name,
+            "--ignored",
+        ],
+        totals,
+    );
+    everything.and(beside_flux)
+}
+
+fn cargo_test(arguments: &[&str], totals: &mut Totals) -> Result<()> {
     let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["test", "--workspace", "--no-fail-fast"])
-        .args(only)
+        .args(arguments)
         .env("RUST_BACKTRACE", "0") // of every error of every failed test: the message is buried
         .stdout(Stdio::piped())
         .spawn()

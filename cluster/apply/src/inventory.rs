@@ -1,13 +1,13 @@
 //! What a Kustomization has applied, as its status remembers it.
 
-use std::collections::BTreeMap;
-
+use indexmap::IndexMap;
 use nave_crds::kustomize::{ResourceInventory, ResourceRef};
 use nave_object::{Gvk, Object, ObjectId};
 
-/// Entries by id; the id does not hold the version, so an object that moved to another version stays the same.
+/// Entries by id, in the order of applying, as Flux writes them; the id does not hold the version, so an object that moved
+/// to another version stays the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Inventory(BTreeMap<String, String>);
+pub struct Inventory(IndexMap<String, String>);
 
 impl Inventory {
     /// No objects.
@@ -26,7 +26,7 @@ impl Inventory {
         )
     }
 
-    /// For a status, sorted by id.
+    /// For a status, in the same order.
     pub fn to_status(&self) -> ResourceInventory {
         ResourceInventory {
             entries: self
@@ -139,9 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn status_round_trips_sorted() {
+    fn status_keeps_the_order_of_applying() {
         let status = inventory(&["b__x_Y", "a__x_Y"]).to_status();
-        assert_eq!(status.entries[0].id, "a__x_Y");
+        assert_eq!(status.entries[0].id, "b__x_Y");
+        let more = Inventory::from_status(Some(&status)).union(&inventory(&["c__x_Y", "a__x_Y"]));
+        let ids: Vec<String> = more.to_status().entries.into_iter().map(|entry| entry.id).collect();
+        assert_eq!(ids, ["b__x_Y", "a__x_Y", "c__x_Y"]);
         assert_eq!(Inventory::from_status(Some(&status)).to_status(), status);
         assert!(Inventory::from_status(None).is_empty());
     }

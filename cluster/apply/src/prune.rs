@@ -23,6 +23,8 @@ pub struct PruneOutcome {
     pub skipped: Vec<(ObjectId, String)>,
     /// Could not be deleted, with the reason; they stay in the inventory.
     pub failed: Vec<(ResourceRef, String)>,
+    /// What users are told, in order: `<object> deleted`, also of what was gone already, or `<object> skipped`.
+    pub listed: Vec<String>,
     waits: Vec<WaitItem>,
 }
 
@@ -115,6 +117,11 @@ pub async fn prune(
         .collect()
         .await;
         for ((id, _, entry), done) in now.iter().zip(results) {
+            match &done {
+                Done::Failed(_) => {}
+                Done::Skipped(_) => outcome.listed.push(format!("{id} skipped")),
+                Done::Deleted(_) | Done::Gone => outcome.listed.push(format!("{id} deleted")),
+            }
             match done {
                 Done::Deleted(resource) => {
                     outcome.deleted.push(id.clone());

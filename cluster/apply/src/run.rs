@@ -495,7 +495,7 @@ async fn write(
             creates: false,
         } => (object, Action::Configured),
         // What was in its place is gone.
-        Verdict::Recreate { .. } => (object.as_value(), Action::Configured),
+        Verdict::Recreate { .. } => (object.as_value(), Action::Created),
     };
     let resource = examined
         .resource

@@ -6,7 +6,7 @@ use nave_apply::{Applying, Change, Check, CommonMetadata, IgnoreRules, Inventory
 use nave_artifact::FileTree;
 use nave_crds::{conditions, meta::Artifact, reasons};
 use nave_health::HealthExpressions;
-use nave_object::{Object, digest, duration, yaml};
+use nave_object::{Object, digest, yaml};
 use nave_runtime::Conditions;
 use nave_store::DownloadError;
 use nave_substitute::Variables;
@@ -21,7 +21,6 @@ use crate::{
     decryption::{Decryption, decryption_of},
     memory::{Attempt, Kept, Last},
     modes::Drift,
-    plan::timeout_of,
     pruning::uids_of,
     reconcile::{Ended, Failure, Run, chain},
     report::{list_of_changes, log_of_changes},
@@ -142,6 +141,7 @@ impl Run<'_> {
             self.ports.remote_bases.as_ref(),
         );
         let Built { objects, remote } = self.tell_if_long(building, Phase::Build, is_new).await?;
+        self.reached(Phase::Apply(&Inventory::new()));
         if let Some(message) = still_encrypted(&objects) {
             return Err(Failure::new(reasons::kustomize::RECONCILIATION_FAILED, message));
         }
@@ -216,10 +216,13 @@ impl Run<'_> {
         self.tell_of_changes(&outcome.changes);
         let inventory = inventory_after_failure(&before, &outcome);
         if let Some(error) = outcome.error {
-            self.set_inventory(&inventory);
+            // One that never applied anything has no inventory, rather than an empty one.
+            if !inventory.is_empty() || self.status.inventory.is_some() {
+                self.set_inventory(&inventory);
+            }
             let is_held = error.is_held();
             let files = build::files_of(self.object, artifact, tree, self.options, self.builds).await;
-            let message = error.in_files(&files).to_string();
+            let message = variables.hide(&error.in_files(&files).to_string());
             if is_held {
                 return Err(self.waits_for_permit(message));
             }
@@ -341,6 +344,7 @@ impl Run<'_> {
 
     /// The files of the artifact, with `spec.path` among them. From here on its revision counts as attempted.
     async fn read(&mut self, artifact: &Artifact, is_new: bool) -> Result<Arc<FileTree>, Failure> {
+        self.reached(Phase::Fetch);
         let reading = self.ports.artifacts.read(artifact);
         let tree = self
             .tell_if_long(reading, Phase::Fetch, is_new)
@@ -354,18 +358,19 @@ impl Run<'_> {
             })?;
         build::path_in(&tree, &self.object.spec)?;
         artifact.revision.clone_into(&mut self.status.last_attempted_revision);
+        self.reached(Phase::Build);
         Ok(tree)
+    }
+
+    /// Remembers how far it came, for the case that it fails.
+    fn reached(&mut self, phase: Phase<'_>) {
+        self.progress = self.progress_of(phase.words(), &self.revision.revision);
     }
 
     /// Says that work begins, and before an apply writes down what is going to exist, so that it is known even if this
     /// process ends now.
     async fn begin(&mut self, phase: Phase<'_>) {
-        let message = format!(
-            "{} for revision {} with a timeout of {}",
-            phase.words(),
-            self.revision.revision,
-            duration::format(timeout_of(&self.object.spec))
-        );
+        let message = self.progress_of(phase.words(), &self.revision.revision);
         let known = self.status.inventory.clone();
         let at = self.at();
         status::progressing(&mut self.status, &self.object.spec, &message, at);

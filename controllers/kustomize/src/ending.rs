@@ -105,6 +105,7 @@ impl Run<'_> {
             origin: applied.origin_revision.clone(),
         };
         applied.revision.clone_into(&mut self.status.last_attempted_revision);
+        self.progress = self.progress_of("Running health checks", &applied.revision);
         if let Some(last) = &kept.last {
             // The status was not written when the wait began.
             let now: Inventory = last.changes.iter().map(|change| change.entry.clone()).collect();
@@ -133,14 +134,21 @@ impl Run<'_> {
         let was_ready = self.written.conditions.is_true(conditions::READY);
         let new_revision = self.written.last_applied_revision != applied.revision;
         let passed = format!("Health check passed in {}", waited.as_deref().unwrap_or("0s"));
-        if status::is_waiting(spec) && (!was_healthy || waited.is_some() || new_revision) {
+        // Nothing is as healthy as can be; Flux says nothing of it.
+        let is_empty = self
+            .status
+            .inventory
+            .as_ref()
+            .is_none_or(|known| known.entries.is_empty());
+        let is_waiting = status::is_waiting(spec) && !(spec.wait && is_empty);
+        if !is_waiting {
+            self.status.conditions.remove_condition(conditions::HEALTHY);
+        } else if !was_healthy || waited.is_some() || new_revision {
             status::health(&mut self.status, spec, Ok(&passed), at);
-        } else if !status::is_waiting(spec) {
-            status::health(&mut self.status, spec, Ok(""), at);
         }
         status::succeeded(&mut self.status, &applied.revision, &applied.origin_revision, at);
         let reason = reasons::kustomize::RECONCILIATION_SUCCEEDED;
-        if status::is_waiting(spec) && (!was_healthy || new_revision && applied.changed) {
+        if is_waiting && (!was_healthy || new_revision && applied.changed) {
             // The object is not Ready yet when this is told.
             self.reporter().info(reasons::PROGRESSING, &passed, &self.revision);
         }
@@ -167,7 +175,7 @@ impl Run<'_> {
         if failure.terminal {
             status::stalled(&mut self.status, failure.reason, &failure.message, at);
         } else {
-            status::failed(&mut self.status, failure.reason, &failure.message, at);
+            status::failed(&mut self.status, failure.reason, &failure.message, &self.progress, at);
         }
         let news = before != Some((failure.reason.to_owned(), failure.message.clone()));
         if tell || news {
@@ -188,6 +196,12 @@ impl Run<'_> {
         }
     }
 
+    /// What is being done, as kustomize-controller says it.
+    pub(crate) fn progress_of(&self, doing: &str, revision: &str) -> String {
+        let timeout = duration::format(timeout_of(&self.object.spec));
+        format!("{doing} for revision {revision} with a timeout of {timeout}")
+    }
+
     /// Whether the status says already that work goes on.
     pub(crate) fn is_progressing(&self) -> bool {
         let ready = self.written.conditions.get_condition(conditions::READY);
@@ -199,11 +213,7 @@ impl Run<'_> {
         if self.is_progressing() {
             return;
         }
-        let message = format!(
-            "Running health checks for revision {} with a timeout of {}",
-            waiting.applied.revision,
-            duration::format(timeout_of(&self.object.spec))
-        );
+        let message = self.progress_of("Running health checks", &waiting.applied.revision);
         let at = self.at();
         let revision = &waiting.applied.revision;
         revision.clone_into(&mut self.status.last_attempted_revision);
@@ -226,7 +236,7 @@ impl Run<'_> {
         let reason = reasons::kustomize::HEALTH_CHECK_CANCELED;
         let at = self.at();
         let message = format!("New reconciliation triggered by {trigger}");
-        status::failed(&mut self.status, reason, &message, at);
+        status::failed(&mut self.status, reason, &message, "", at);
         let revision = Revision {
             revision: waiting.applied.revision.clone(),
             origin: waiting.applied.origin_revision.clone(),
@@ -239,7 +249,7 @@ impl Run<'_> {
     /// Reports a failure of the clean-up of an object that is being deleted.
     pub(crate) async fn fail(&mut self, reason: &'static str, message: &str) {
         let at = self.at();
-        status::failed(&mut self.status, reason, message, at);
+        status::failed(&mut self.status, reason, message, "", at);
         self.reporter().failed(reason, message, &self.revision);
         self.write().await;
     }
@@ -254,11 +264,27 @@ impl Run<'_> {
             };
             history::record(&mut self.status.history, entry, Timestamp::now());
         }
+        self.note_request();
+        self.write().await;
+    }
+
+    /// Ends the reconcile of a suspended object: a request counts as handled although nothing is done about it, and one that is
+    /// Ready stays so at its new generation.
+    pub(crate) async fn end_suspended(&mut self) {
+        self.note_request();
+        if self.status.conditions.is_true(conditions::READY) {
+            self.status.observed_generation = self.generation();
+        }
+        if self.status != self.written {
+            self.write().await;
+        }
+    }
+
+    fn note_request(&mut self) {
         let requested = self.requested_at().to_owned();
         if !requested.is_empty() {
             self.status.last_handled_reconcile_at = requested;
         }
-        self.write().await;
     }
 
     /// Writes the status if it changed. An error is not fatal: the next reconcile, which comes soon, writes the difference.

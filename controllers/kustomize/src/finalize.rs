@@ -19,7 +19,7 @@ use crate::{
     memory::Kept,
     plan::{retry_after, timeout_of},
     reconcile::{Failure, Run},
-    report::{Revision, list_of_deletions},
+    report::Revision,
     target::target_of,
     waiting::Background,
 };
@@ -178,8 +178,8 @@ impl Run<'_> {
             ))),
             Pruned::Failed(outcome) => Err(Stopped::Retry(act::describe_failures(&outcome))),
             Pruned::Done(outcome) => {
-                if !outcome.deleted.is_empty() {
-                    let list = list_of_deletions(&outcome.deleted);
+                if !outcome.listed.is_empty() {
+                    let list = outcome.listed.join("\n");
                     self.reporter()
                         .info(reasons::kustomize::RECONCILIATION_SUCCEEDED, &list, &self.revision);
                 }

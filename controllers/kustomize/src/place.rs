@@ -18,7 +18,6 @@ use crate::{
     memory::Kept,
     plan::retry_after,
     reconcile::{Failure, Run},
-    report::list_of_deletions,
     target::{account_of, target_of},
 };
 
@@ -171,7 +170,7 @@ impl Run<'_> {
             }
         };
         if !outcome.deleted.is_empty() {
-            let list = list_of_deletions(&outcome.deleted);
+            let list = outcome.listed.join("\n");
             let message = format!("in the former cluster {}:\n{list}", former.server);
             self.reporter().info(reasons::PROGRESSING, &message, &self.revision);
         }

@@ -142,8 +142,11 @@ pub(crate) fn plan(spec: &KustomizationSpec, seen: Observed, options: &Options) 
 fn unsupported(spec: &KustomizationSpec, options: &Options) -> Option<String> {
     let decryption = spec.decryption.as_ref()?;
     let is_closed = !options.gates.object_level_workload_identity;
-    (is_closed && !decryption.service_account_name.is_empty())
-        .then(|| "spec.decryption.serviceAccountName needs the feature gate ObjectLevelWorkloadIdentity".to_owned())
+    (is_closed && !decryption.service_account_name.is_empty()).then(|| {
+        "to use spec.decryption.serviceAccountName for decryption authentication please enable the \
+             ObjectLevelWorkloadIdentity feature gate in the controller"
+            .to_owned()
+    })
 }
 
 /// After a failure.

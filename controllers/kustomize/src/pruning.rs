@@ -15,7 +15,6 @@ use crate::{
     memory::Kept,
     plan::{retry_after, timeout_of},
     reconcile::{Failure, Run},
-    report::list_of_deletions,
 };
 
 /// How much of a plan's digest names it to a person.
@@ -78,8 +77,8 @@ impl Run<'_> {
         for (id, why) in &outcome.skipped {
             tracing::info!(object = %id, why, "left in place");
         }
-        if !outcome.deleted.is_empty() {
-            let list = list_of_deletions(&outcome.deleted);
+        if failure.is_none() && !outcome.listed.is_empty() {
+            let list = outcome.listed.join("\n");
             self.reporter().info(reasons::PROGRESSING, &list, &self.revision);
         }
         match (failure, held) {

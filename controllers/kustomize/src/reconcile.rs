@@ -147,6 +147,7 @@ impl Reconciler<Kustomization> for Kustomizations {
             revision: Revision::default(),
             began: Instant::now(),
             digest: None,
+            progress: String::new(),
             unwritten: false,
         };
         drift::lower(&mut kept);
@@ -204,6 +205,8 @@ pub(crate) struct Run<'a> {
     pub was_healthy: bool,
     /// Digest of what was built, once it is.
     pub digest: Option<String>,
+    /// What was being done last, as the status says it; empty until something is.
+    pub progress: String,
     /// The status could not be written.
     pub unwritten: bool,
 }
@@ -254,6 +257,7 @@ impl Run<'_> {
         if self.object.spec.suspend {
             kept.waiting = None;
             kept.paused = None;
+            self.end_suspended().await;
             return Next::Await;
         }
         let seen = observe(self.object, self.ports, self.options, self.triggers).await;

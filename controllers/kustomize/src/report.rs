@@ -8,7 +8,6 @@ use nave_crds::{
     kustomize::{Kustomization, KustomizationStatus},
     meta::Artifact,
 };
-use nave_object::ObjectId;
 use nave_runtime::{EventRecorder, Severity};
 use serde_json::{Value, json};
 
@@ -127,10 +126,4 @@ fn output_of_changes(changes: &[Change], grouped: bool) -> Value {
         groups.entry(action).or_default().push(object);
     }
     json!(groups)
-}
-
-/// `<Kind>/<namespace>/<name> deleted`, one per line.
-pub(crate) fn list_of_deletions(deleted: &[ObjectId]) -> String {
-    let lines: Vec<String> = deleted.iter().map(|id| format!("{id} deleted")).collect();
-    lines.join("\n")
 }

@@ -24,7 +24,14 @@ pub(crate) fn progressing(
 ) {
     let list = &mut status.conditions;
     let reason = reasons::PROGRESSING;
-    list.set(conditions::READY, Status::Unknown, reason, message, generation, now);
+    list.set(
+        conditions::READY,
+        Status::Unknown,
+        reason,
+        "Reconciliation in progress",
+        generation,
+        now,
+    );
     list.set(conditions::RECONCILING, Status::True, reason, message, generation, now);
     if is_waiting(spec) {
         list.set(conditions::HEALTHY, Status::Unknown, reason, message, generation, now);
@@ -33,18 +40,36 @@ pub(crate) fn progressing(
     }
 }
 
-/// It did not work this time; another try follows.
-pub(crate) fn failed(status: &mut KustomizationStatus, reason: &str, message: &str, At { generation, now }: At) {
+/// It did not work this time; another try follows. `progress` is what was being done, empty before anything was: as in Flux,
+/// Reconciling goes on saying that, and is not there for what waits for its source or for others from the beginning.
+pub(crate) fn failed(
+    status: &mut KustomizationStatus,
+    reason: &str,
+    message: &str,
+    progress: &str,
+    At { generation, now }: At,
+) {
     let list = &mut status.conditions;
     list.set(conditions::READY, Status::False, reason, message, generation, now);
-    list.set(
-        conditions::RECONCILING,
-        Status::True,
-        reasons::PROGRESSING_WITH_RETRY,
-        message,
-        generation,
-        now,
-    );
+    let before = list
+        .get_condition(conditions::RECONCILING)
+        .map(|found| found.message.clone());
+    let progress = if progress.is_empty() {
+        before
+    } else {
+        Some(progress.to_owned())
+    };
+    if let Some(progress) = progress {
+        let reason = reasons::PROGRESSING_WITH_RETRY;
+        list.set(
+            conditions::RECONCILING,
+            Status::True,
+            reason,
+            &progress,
+            generation,
+            now,
+        );
+    }
 }
 
 /// It will not work until somebody changes something.
@@ -134,19 +159,21 @@ mod tests {
         assert_eq!(
             shown(&status),
             [
-                "Ready=Unknown/Progressing: working",
+                "Ready=Unknown/Progressing: Reconciliation in progress",
                 "Reconciling=True/Progressing: working",
                 "Healthy=Unknown/Progressing: working"
             ]
         );
-        failed(&mut status, "BuildFailed", "no", at(1, 2));
+        failed(&mut status, "BuildFailed", "no", "building", at(1, 2));
         assert_eq!(
             shown(&status)[..2],
             [
                 "Ready=False/BuildFailed: no",
-                "Reconciling=True/ProgressingWithRetry: no"
+                "Reconciling=True/ProgressingWithRetry: building"
             ]
         );
+        failed(&mut status, "ArtifactFailed", "gone", "", at(1, 2));
+        assert_eq!(shown(&status)[1], "Reconciling=True/ProgressingWithRetry: building");
         assert_eq!(status.observed_generation, 0);
         health(&mut status, &spec, Ok("passed"), at(1, 3));
         succeeded(&mut status, "main@sha1:1", "", at(1, 3));
@@ -164,6 +191,13 @@ mod tests {
     }
 
     #[test]
+    fn what_never_began_is_not_reconciling() {
+        let mut status = KustomizationStatus::default();
+        failed(&mut status, "ArtifactFailed", "Source 'x' not found", "", at(1, 1));
+        assert_eq!(shown(&status), ["Ready=False/ArtifactFailed: Source 'x' not found"]);
+    }
+
+    #[test]
     fn stalling_ends_reconciling_and_working_ends_stalling() {
         let spec = KustomizationSpec::default();
         let mut status = KustomizationStatus::default();
@@ -178,7 +212,7 @@ mod tests {
         assert_eq!(
             shown(&status),
             [
-                "Ready=Unknown/Progressing: working",
+                "Ready=Unknown/Progressing: Reconciliation in progress",
                 "Reconciling=True/Progressing: working"
             ]
         );

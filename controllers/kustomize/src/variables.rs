@@ -84,7 +84,10 @@ pub(crate) async fn variables_of(
                         name: name.clone(),
                         key: key.clone(),
                     })?;
-                    variables.set(key, &value);
+                    match reference.kind {
+                        SubstituteKind::ConfigMap => variables.set(key, &value),
+                        SubstituteKind::Secret => variables.set_secret(key, &value),
+                    }
                 }
             }
             Ok(None) if reference.optional => {}

@@ -22,12 +22,7 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     for path in files {
         content.extend(fs::read(&path).with_context(|| format!("reading {}", path.display()))?);
     }
-    let cache = match (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
-        (Some(cache), _) => PathBuf::from(cache),
-        (None, Some(home)) => PathBuf::from(home).join(".cache"),
-        (None, None) => bail!("neither XDG_CACHE_HOME nor HOME says where the cache folder is"),
-    };
-    let folder = cache.join("nave/oracle");
+    let folder = cache_folder()?;
     let binary = folder.join(format!("{name}-{}", &sha256_hex(&content)[..16]));
     if binary.is_file() {
         return Ok(binary);
@@ -52,4 +47,14 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     ensure!(status.success(), "building the oracle {name} failed with {status}");
     fs::rename(&unfinished, &binary).with_context(|| format!("moving the oracle to {}", binary.display()))?;
     Ok(binary)
+}
+
+/// Where the programs of references are kept.
+pub(crate) fn cache_folder() -> Result<PathBuf> {
+    let cache = match (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
+        (Some(cache), _) => PathBuf::from(cache),
+        (None, Some(home)) => PathBuf::from(home).join(".cache"),
+        (None, None) => bail!("neither XDG_CACHE_HOME nor HOME says where the cache folder is"),
+    };
+    Ok(cache.join("nave/oracle"))
 }

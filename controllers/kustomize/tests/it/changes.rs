@@ -22,6 +22,13 @@ async fn a_revision_is_applied_the_next_one_changes_and_prunes() -> Result<()> {
             &[
                 ("app/a.yaml", config(&ns, "a", "1")),
                 ("app/deep/b.yaml", config(&ns, "b", "1")),
+                (
+                    "app/kept.yaml",
+                    config(&ns, "kept", "1").replace(
+                        "metadata:\n",
+                        "metadata:\n  annotations: {kustomize.toolkit.fluxcd.io/prune: disabled}\n",
+                    ),
+                ),
             ],
         )
         .await?;
@@ -37,7 +44,7 @@ async fn a_revision_is_applied_the_next_one_changes_and_prunes() -> Result<()> {
         .into_iter()
         .map(|entry| entry.id)
         .collect();
-    assert_eq!(ids, [format!("{ns}_a__ConfigMap"), format!("{ns}_b__ConfigMap")]);
+    assert_eq!(ids, ["a", "b", "kept"].map(|name| format!("{ns}_{name}__ConfigMap")));
     assert_eq!(status.conditions.reason_of("Ready"), Some("ReconciliationSucceeded"));
     assert!(
         status.conditions.get_condition("Reconciling").is_none()
@@ -75,7 +82,7 @@ async fn a_revision_is_applied_the_next_one_changes_and_prunes() -> Result<()> {
         let events = stage.events("app").await?;
         for part in [
             format!("ConfigMap/{ns}/a configured"),
-            format!("ConfigMap/{ns}/b deleted"),
+            format!("ConfigMap/{ns}/kept skipped\nConfigMap/{ns}/b deleted"),
             format!("ConfigMap/{ns}/c created"),
             "Reconciliation finished".into(),
         ] {
@@ -313,6 +320,20 @@ async fn a_suspended_one_is_left_alone_until_it_is_resumed() -> Result<()> {
         )
         .await?;
     stage.ready("other", "2").await?;
+    stage
+        .annotate("app", json!({"reconcile.fluxcd.io/requestedAt": "asleep"}))
+        .await?;
+    eventually(DEADLINE, "the request counts as handled", || async {
+        ensure!(
+            stage.status("app").await?.last_handled_reconcile_at == "asleep",
+            "not yet"
+        );
+        Ok(())
+    })
+    .await?;
+    let suspended = stage.kustomizations().get("app").await?;
+    let observed = suspended.status.map(|status| status.observed_generation);
+    assert_eq!(observed, suspended.metadata.generation, "it is Ready as it is now");
     assert_eq!(stage.config("a").await?.context("it stays")?["value"], "1");
     stage.stop().await
 }

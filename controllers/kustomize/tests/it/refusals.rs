@@ -92,6 +92,8 @@ async fn what_is_missing_is_named_and_comes_later() -> Result<()> {
     stage.apply("late", json!({})).await?;
     let message = stage.failed("late", "ArtifactFailed").await?;
     assert_eq!(message, format!("Source 'GitRepository/{ns}/source' not found"));
+    let waits = stage.status("late").await?.conditions;
+    assert!(waits.get_condition("Reconciling").is_none(), "{waits:?}");
     stage.publish("1", &[("other/a.yaml", config(&ns, "a", "1"))]).await?;
     let message = nave_bed::eventually(crate::stage::DEADLINE, "the missing path is named", || async {
         let message = stage.failed("late", "ArtifactFailed").await?;
@@ -120,5 +122,31 @@ async fn an_account_without_rights_is_denied() -> Result<()> {
     let plain = stage.apply("app", json!({"interval": "1h"})).await;
     plain?;
     stage.ready("app", "1").await?;
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_shows_no_value_of_a_secret() -> Result<()> {
+    let stage = Stage::start("hidden").await?;
+    let ns = stage.namespace.clone();
+    stage
+        .secret("variables", &[("password", "not a label".to_owned())])
+        .await?;
+    let labelled = config(&ns, "a", "1").replace("metadata:\n", "metadata:\n  labels: {password: \"${password}\"}\n");
+    stage.publish("1", &[("app/a.yaml", labelled)]).await?;
+    let from = json!({"substituteFrom": [{"kind": "Secret", "name": "variables"}]});
+    stage.apply("app", json!({"postBuild": from})).await?;
+    let message = stage.failed("app", "ReconciliationFailed").await?;
+    assert!(
+        message.contains("Invalid value: \"*****\"") && !message.contains("not a label"),
+        "{message}"
+    );
+    let status = stage.status("app").await?;
+    assert!(status.inventory.is_none(), "nothing was applied: {status:?}");
+    let reconciling = status.conditions.get_condition("Reconciling");
+    assert_eq!(
+        reconciling.map(|found| found.message.as_str()),
+        Some("Detecting drift for revision main@sha1:1 with a timeout of 1m0s")
+    );
     stage.stop().await
 }

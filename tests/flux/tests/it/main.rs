@@ -1,0 +1,4 @@
+//! Flux's own controllers beside Nave: behaviour and moving.
+
+mod behaviour;
+mod handover;
