@@ -211,7 +211,7 @@ mod tests {
         check_plan(
             json!({"decryption": {"provider": "sops", "serviceAccountName": "kms"}}),
             seen(artifact()),
-            "Stall { reason: \"FeatureGateDisabled\", message: \"spec.decryption.serviceAccountName",
+            "Stall { reason: \"FeatureGateDisabled\", message: \"to use spec.decryption.serviceAccountName",
         );
         check_plan(
             json!({}),

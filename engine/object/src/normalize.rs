@@ -13,6 +13,9 @@ use crate::object::Object;
 /// - `stringData` of a Secret is encoded into `data`, where it wins over what is there; values
 ///   that are no texts stay where they are, for the server to refuse by name;
 /// - `metadata.creationTimestamp: null` goes, wherever a pod template has one, too;
+/// - fields that Go writes although nobody set them are there, empty: metadata of a pod template, resources of a container,
+///   the strategy of a workload, the target port of a service. Flux owns them on every object that it applied, and what an
+///   owner does not send any more is taken away: a Job would lose the labels of its pods, which it refuses;
 /// - `status` goes, except for CustomResourceDefinitions, whose readiness is judged by it.
 ///
 /// Role and ClusterRole are left as they are but for `status` and the time stamp.
@@ -25,11 +28,17 @@ pub fn normalize(object: &mut Object) {
     }
     match (gvk.group.as_str(), gvk.kind.as_str()) {
         ("", "Secret") => encode_string_data(value),
-        ("", "Service") => default_protocol(value.pointer_mut("/spec/ports")),
+        ("", "Service") => {
+            let ports = value.pointer_mut("/spec/ports");
+            default_ports(ports, |port| set_if_missing(port, "targetPort", || Value::from(0)));
+        }
+        ("", "Namespace") => set_if_missing(value, "spec", empty),
         _ => {
+            set_empty_strategy(&gvk.group, &gvk.kind, value);
             if let Some(path) = template_path(&gvk.group, &gvk.kind) {
                 if let Some(template) = value.pointer_mut(path) {
                     drop_null_timestamp(template);
+                    set_if_missing(template, "metadata", empty);
                     normalize_pod(template.get_mut("spec"));
                 }
             } else if (gvk.group.as_str(), gvk.kind.as_str()) == ("", "Pod") {
@@ -53,13 +62,47 @@ fn normalize_pod(spec: Option<&mut Value>) {
     let Some(spec) = spec else { return };
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            default_protocol(container.get_mut("ports"));
+            default_ports(container.get_mut("ports"), |_| {});
+            set_if_missing(container, "resources", empty);
         }
     }
 }
 
-fn default_protocol(ports: Option<&mut Value>) {
+/// What Go writes of a structure in which nothing is set.
+fn empty() -> Value {
+    Value::Object(Map::new())
+}
+
+/// Sets a field of a map that does not have it, or has null there.
+fn set_if_missing(map: &mut Value, field: &str, value: impl FnOnce() -> Value) {
+    if let Some(map) = map.as_object_mut()
+        && map.get(field).is_none_or(Value::is_null)
+    {
+        map.insert(field.to_owned(), value());
+    }
+}
+
+fn set_empty_strategy(group: &str, kind: &str, workload: &mut Value) {
+    let field = match (group, kind) {
+        ("apps", "Deployment") => "strategy",
+        ("apps", "StatefulSet" | "DaemonSet") => "updateStrategy",
+        ("batch", "CronJob") => {
+            if let Some(template) = workload.pointer_mut("/spec/jobTemplate") {
+                set_if_missing(template, "metadata", empty);
+            }
+            return;
+        }
+        _ => return,
+    };
+    if let Some(spec) = workload.get_mut("spec") {
+        set_if_missing(spec, field, empty);
+    }
+}
+
+/// Gives every port its protocol, and what else `more` gives it.
+fn default_ports(ports: Option<&mut Value>, more: impl Fn(&mut Value)) {
     for port in ports.and_then(Value::as_array_mut).into_iter().flatten() {
+        more(port);
         if let Some(port) = port.as_object_mut() {
             let protocol = port.entry("protocol").or_insert(Value::Null);
             if protocol.is_null() || *protocol == "" {
@@ -131,13 +174,40 @@ mod tests {
             json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"},
                 "spec": {"ports": [{"port": 1}, {"port": 2, "protocol": "UDP"}]}, "status": {}}),
             json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"},
-                "spec": {"ports": [{"port": 1, "protocol": "TCP"}, {"port": 2, "protocol": "UDP"}]}}),
+                "spec": {"ports": [{"port": 1, "protocol": "TCP", "targetPort": 0}, {"port": 2, "protocol": "UDP", "targetPort": 0}]}}),
         );
         check(
             json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "s"}, "spec": {"jobTemplate":
                 {"spec": {"template": {"metadata": {"creationTimestamp": null}, "spec": {"initContainers": [{"ports": [{"containerPort": 1}]}]}}}}}}),
             json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "s"}, "spec": {"jobTemplate":
-                {"spec": {"template": {"metadata": {}, "spec": {"initContainers": [{"ports": [{"containerPort": 1, "protocol": "TCP"}]}]}}}}}}),
+                {"metadata": {}, "spec": {"template": {"metadata": {}, "spec": {"initContainers": [
+                    {"ports": [{"containerPort": 1, "protocol": "TCP"}], "resources": {}}]}}}}}}),
+        );
+    }
+
+    #[test]
+    fn what_go_writes_of_empty_fields_is_there() {
+        let workload = |kind: &str, group: &str, spec: Value| json!({"apiVersion": group, "kind": kind, "metadata": {"name": "w"}, "spec": spec});
+        let pods = json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "resources": {"limits": {"cpu": 1}}}]}});
+        let filled = json!({"metadata": {}, "spec": {"containers": [
+            {"name": "a", "resources": {}}, {"name": "b", "resources": {"limits": {"cpu": 1}}}]}});
+        for (kind, group, strategy) in [
+            ("Job", "batch/v1", None),
+            ("Deployment", "apps/v1", Some("strategy")),
+            ("StatefulSet", "apps/v1", Some("updateStrategy")),
+            ("DaemonSet", "apps/v1", Some("updateStrategy")),
+        ] {
+            let mut wanted = workload(kind, group, json!({"template": filled}));
+            if let Some(field) = strategy {
+                wanted["spec"][field] = json!({});
+            }
+            check(workload(kind, group, json!({"template": pods})), wanted);
+        }
+        let set = workload("Deployment", "apps/v1", json!({"strategy": {"type": "Recreate"}}));
+        check(set.clone(), set);
+        check(
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}),
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}, "spec": {}}),
         );
     }
 

@@ -32,22 +32,25 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Starts it on a plane that has the definitions, and waits until it is ready. `folder` keeps its artifacts; flags are
-    /// those that kustomize-controller has too, such as `--feature-gates=…`.
+    /// Starts it on a plane that has the definitions, and waits until it is ready. `folder` keeps its artifacts, which are served
+    /// at `storage`, as behind one Service: what is taken over is found there.
     ///
     /// # Errors
     /// A program cannot be built or does not become ready.
-    pub async fn start(which: Which, plane: &Plane, folder: &Path, flags: &[&str]) -> Result<Engine> {
+    pub async fn start(which: Which, plane: &Plane, folder: &Path, storage: &str) -> Result<Engine> {
         std::fs::create_dir_all(folder)?;
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
         fleet::apply(&plane.client(), &namespace).await?;
         match which {
             Which::Nave => {
-                let agent = Agent::start(plane, folder, None, flags).await?;
+                let flags = [
+                    format!("--storage-addr={storage}"),
+                    format!("--storage-adv-addr={storage}"),
+                ];
+                let agent = Agent::start(plane, folder, None, &flags.each_ref().map(String::as_str)).await?;
                 Ok(Engine::Nave(Box::new(agent)))
             }
             Which::Flux => {
-                let storage = format!("127.0.0.1:{}", free_tcp_port()?);
                 let artifacts = folder.join("artifacts");
                 std::fs::create_dir_all(&artifacts)?;
                 let source = [
@@ -55,9 +58,8 @@ impl Engine {
                     format!("--storage-addr={storage}"),
                     format!("--storage-adv-addr={storage}"),
                 ];
-                let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
                 let source = controller("source-controller", plane, folder, &source).await?;
-                let kustomize = controller("kustomize-controller", plane, folder, &flags).await?;
+                let kustomize = controller("kustomize-controller", plane, folder, &[]).await?;
                 Ok(Engine::Flux(vec![kustomize, source]))
             }
         }

@@ -160,7 +160,15 @@ fn own(object: Value) -> Value {
         status.insert("conditions".to_owned(), Value::Object(named));
     }
     clean(&mut status);
-    json!({"status": status, "finalizers": object["metadata"]["finalizers"], "managers": managers(&object)})
+    // People write objects as well: what they own says nothing of an engine.
+    let engines: Map<String, Value> = match managers(&object) {
+        Value::Object(all) => all
+            .into_iter()
+            .filter(|(name, _)| name.contains("-controller "))
+            .collect(),
+        _ => Map::new(),
+    };
+    json!({"status": status, "finalizers": object["metadata"]["finalizers"], "managers": engines})
 }
 
 /// A condition by its type. What is wrong stands apart from what else is said: its words are each engine's own.

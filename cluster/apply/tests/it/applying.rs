@@ -296,7 +296,7 @@ async fn immutable_fields_need_force_and_force_never_loses_an_object() -> Result
     );
 
     world.permits = true;
-    assert_eq!(world.apply(vec![moved.clone()]).await?, ["Deployment/web configured"]);
+    assert_eq!(world.apply(vec![moved.clone()]).await?, ["Deployment/web created"]);
     let after = world
         .get("apps/v1", "Deployment", "web")
         .await?
@@ -306,7 +306,7 @@ async fn immutable_fields_need_force_and_force_never_loses_an_object() -> Result
     world.force = false;
     let mut back = world.deployment("web", 0, json!({}));
     back["metadata"]["annotations"] = json!({"kustomize.toolkit.fluxcd.io/force": "Enabled"});
-    assert_eq!(world.apply(vec![back]).await?, ["Deployment/web configured"]);
+    assert_eq!(world.apply(vec![back]).await?, ["Deployment/web created"]);
     Ok(())
 }
 

@@ -236,7 +236,7 @@ async fn a_failed_revision_leaves_what_runs_and_the_next_one_heals() -> Result<(
         .into_iter()
         .map(|entry| entry.id)
         .collect();
-    assert_eq!(ids, [format!("_{other}__Namespace"), format!("{ns}_a__ConfigMap")]);
+    assert_eq!(ids, [format!("{ns}_a__ConfigMap"), format!("_{other}__Namespace")]);
     assert_eq!(
         (
             status.last_applied_revision.as_str(),

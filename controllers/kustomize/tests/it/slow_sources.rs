@@ -47,8 +47,15 @@ async fn a_download_that_hangs_is_told_of() -> Result<()> {
         let status = stage.status("app").await?;
         let ready = status.conditions.get_condition("Ready").context("no Ready condition")?;
         let wanted = "Fetching manifests for revision main@sha1:2 with a timeout of 1m0s";
-        ensure!(ready.status == "Unknown" && ready.message == wanted, "{ready:?}");
-        ensure!(status.conditions.is_true("Reconciling"), "{status:?}");
+        ensure!(
+            ready.status == "Unknown" && ready.message == "Reconciliation in progress",
+            "{ready:?}"
+        );
+        let reconciling = status.conditions.get_condition("Reconciling").context("at work")?;
+        ensure!(
+            reconciling.status == "True" && reconciling.message == wanted,
+            "{reconciling:?}"
+        );
         ensure!(status.last_attempted_revision == "main@sha1:1", "{status:?}");
         Ok(())
     })

@@ -4,14 +4,14 @@ use std::{path::Path, time::Instant};
 
 use anyhow::{Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
-use nave_bed::{GitServer, GitServerOptions, Plane, PlaneOptions};
+use nave_bed::{GitServer, GitServerOptions, Plane, PlaneOptions, free_tcp_port};
 use nave_demo::fleet;
 use nave_flux::{Case, Engine, Which};
 
 /// Cases that run at the same time.
 const AT_ONCE: usize = 4;
 
-async fn compare(folder: &str, flags: &[&str]) -> Result<()> {
+async fn compare(folder: &str) -> Result<()> {
     let cases = Case::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(folder))?;
     // To look at one: FLUX_CASE=<part of its name>.
     let wanted = std::env::var("FLUX_CASE").unwrap_or_default();
@@ -26,8 +26,8 @@ async fn compare(folder: &str, flags: &[&str]) -> Result<()> {
     fleet::install_crds(&flux).await?;
     fleet::install_crds(&nave).await?;
     let mut engines = [
-        Engine::start(Which::Flux, &planes[0], &folder.path().join("flux"), flags).await?,
-        Engine::start(Which::Nave, &planes[1], &folder.path().join("nave"), flags).await?,
+        Engine::start(Which::Flux, &planes[0], &folder.path().join("flux"), &address()?).await?,
+        Engine::start(Which::Nave, &planes[1], &folder.path().join("nave"), &address()?).await?,
     ];
     let server = GitServer::start(GitServerOptions::default()).await?;
     let problems: Vec<Vec<String>> = stream::iter(&cases)
@@ -60,14 +60,19 @@ async fn compare(folder: &str, flags: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Where an engine serves its artifacts.
+fn address() -> Result<String> {
+    Ok(format!("127.0.0.1:{}", free_tcp_port()?))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Flux's controllers, which take many minutes to build: make test T=flux"]
 async fn kustomizations_are_as_flux_has_them() -> Result<()> {
-    compare("kustomizations", &[]).await
+    compare("kustomizations").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Flux's controllers, which take many minutes to build: make test T=flux"]
 async fn sources_are_as_flux_has_them() -> Result<()> {
-    compare("sources", &[]).await
+    compare("sources").await
 }

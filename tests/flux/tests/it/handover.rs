@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use anyhow::{Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::Client;
-use nave_bed::{GitRepo, GitServer, GitServerOptions, Plane, PlaneOptions, eventually};
+use nave_bed::{GitRepo, GitServer, GitServerOptions, Plane, PlaneOptions, eventually, free_tcp_port};
 use nave_demo::fleet;
 use nave_flux::{Case, Engine, Look, Trace, Which, differences, look, traces, unexpected};
 use serde_json::json;
@@ -41,9 +41,10 @@ async fn there_and_back(first: Which, second: Which) -> Result<()> {
     let client = plane.client();
     fleet::install_crds(&client).await?;
     let folder = tempfile::tempdir()?;
+    let storage = format!("127.0.0.1:{}", free_tcp_port()?);
     let server = GitServer::start(GitServerOptions::default()).await?;
 
-    let mut engine = Engine::start(first, &plane, &folder.path().join("first"), &[]).await?;
+    let mut engine = Engine::start(first, &plane, &folder.path().join("first"), &storage).await?;
     let mut standing: Vec<Standing> = stream::iter(&cases)
         .map(|case| set_up(case, &server, &client))
         .buffered(AT_ONCE)
@@ -52,17 +53,25 @@ async fn there_and_back(first: Which, second: Which) -> Result<()> {
     let mut problems = Vec::new();
     for (turn, which) in [second, first].into_iter().enumerate() {
         engine.stop().await?;
-        engine = Engine::start(which, &plane, &folder.path().join(format!("turn-{turn}")), &[]).await?;
-        for at in &standing {
-            let token = format!("turn-{turn}");
-            for problem in taken_over(at, which, &token, &client).await? {
-                problems.push(format!("to {which:?}: {}: {problem}", at.case.name));
-            }
+        engine = Engine::start(which, &plane, &folder.path().join(format!("turn-{turn}")), &storage).await?;
+        let token = format!("turn-{turn}");
+        let found: Vec<Vec<String>> = stream::iter(&standing)
+            .map(|at| taken_over(at, which, &token, &client))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        for (at, found) in standing.iter().zip(found) {
+            let name = &at.case.name;
+            problems.extend(
+                found
+                    .into_iter()
+                    .map(|problem| format!("to {which:?}: {name}: {problem}")),
+            );
         }
     }
     // What the one applied and Git has no more is pruned by the other.
     engine.stop().await?;
-    engine = Engine::start(second, &plane, &folder.path().join("last"), &[]).await?;
+    engine = Engine::start(second, &plane, &folder.path().join("last"), &storage).await?;
     for at in standing.iter_mut().filter(|at| at.case.name == "plain") {
         at.repo.remove_files(&["app/service.yaml"]).await?;
         at.case.reconcile(&client, "pruned").await?;
