@@ -399,3 +399,29 @@ async fn what_kubectl_applied_is_taken_over_whole() -> Result<()> {
     assert!(taken["metadata"].get("annotations").is_none(), "{taken}");
     Ok(())
 }
+
+/// Flux owns the empty metadata of a pod template that has none: what it does not get again, the API server takes away with
+/// all that others have put there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_flux_applied_is_taken_over_without_a_write() -> Result<()> {
+    let mut world = World::new("jobs").await?;
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once", "namespace": world.namespace},
+        "spec": {"suspend": true, "template": {"spec": {"restartPolicy": "Never",
+            "containers": [{"name": "app", "image": "example.com/app:1"}]}}}});
+    // With the owner's labels of this world, which come from a first apply and stay.
+    world.apply(vec![world.config("owned", json!({}))]).await?;
+    let owned = world.get("v1", "ConfigMap", "owned").await?.context("it exists")?;
+    let mut sent = job.clone();
+    sent["metadata"]["labels"] = owned["metadata"]["labels"].clone();
+    sent["spec"]["template"]["metadata"] = json!({});
+    sent["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({});
+    let api: kube::Api<k8s_openapi::api::batch::v1::Job> =
+        kube::Api::namespaced(world.client.clone(), &world.namespace);
+    let flux = kube::api::PatchParams::apply("kustomize-controller").force();
+    api.patch("once", &flux, &kube::api::Patch::Apply(&sent)).await?;
+    assert_eq!(world.apply(vec![job]).await?, ["Job/once unchanged"]);
+    let live = world.get("batch/v1", "Job", "once").await?.context("it exists")?;
+    let labels = &live["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(labels["batch.kubernetes.io/job-name"], "once");
+    Ok(())
+}

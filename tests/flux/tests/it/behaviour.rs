@@ -70,9 +70,3 @@ fn address() -> Result<String> {
 async fn kustomizations_are_as_flux_has_them() -> Result<()> {
     compare("kustomizations").await
 }
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Flux's controllers, which take many minutes to build: make test T=flux"]
-async fn sources_are_as_flux_has_them() -> Result<()> {
-    compare("sources").await
-}
