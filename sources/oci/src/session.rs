@@ -85,7 +85,9 @@ impl Session {
     async fn ping(&self, scheme: &str) -> Result<(), (OciError, bool)> {
         let url = format!("{scheme}://{}/v2/", self.repository.registry());
         let response = self.client.get(url).send().await.map_err(|error| {
-            let speaks_tls = speaks_tls(&error);
+            // What breaks after the handshake breaks within TLS: so does a registry that misses a client's certificate, of
+            // which TLS 1.3 says so only then, if the words arrive before the end of the connection.
+            let speaks_tls = speaks_tls(&error) || !(error.is_connect() || error.is_timeout());
             (self.unreachable(&error), speaks_tls)
         })?;
         let status = response.status();

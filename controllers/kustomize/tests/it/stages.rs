@@ -22,10 +22,16 @@ async fn with_one_worker(test: &str) -> Result<Stage> {
 async fn is_applying(stage: &Stage, name: &str) -> Result<()> {
     eventually(DEADLINE, &format!("{name} is being applied"), || async {
         let status = stage.status(name).await?;
-        let ready = status.conditions.get_condition("Ready").context("no Ready condition")?;
+        let of = |name: &str| {
+            status
+                .conditions
+                .get_condition(name)
+                .with_context(|| format!("no {name} condition"))
+        };
+        let (ready, doing) = (of("Ready")?, of("Reconciling")?);
         ensure!(
-            ready.status == "Unknown" && ready.message.starts_with("Detecting drift"),
-            "{ready:?}"
+            ready.status == "Unknown" && doing.message.starts_with("Detecting drift"),
+            "{ready:?}, {doing:?}"
         );
         Ok(())
     })
