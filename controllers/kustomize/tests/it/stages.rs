@@ -115,7 +115,7 @@ async fn an_object_that_does_not_go_delays_no_other_and_is_created_anew_once_it_
     assert!(secrets.get_opt("after").await?.is_some());
     assert_eq!(status.inventory.context("an inventory")?.entries.len(), 2);
     let told = stage.events("app").await?;
-    let both = format!("ConfigMap/{ns}/held configured\nSecret/{ns}/after created");
+    let both = format!("ConfigMap/{ns}/held created\nSecret/{ns}/after created");
     assert!(told.iter().any(|event| event.ends_with(&both)), "{told:?}");
     stage.stop().await
 }
