@@ -26,6 +26,9 @@ const STARTED: usize = 10;
 /// Changes of a busy agent in a second, and for how many seconds.
 const STORM: (u32, u32) = (200, 5);
 
+/// The cluster of the real agent.
+const TRUTH: &str = "truth";
+
 struct Bench {
     options: Options,
     stage: Stage,
@@ -126,11 +129,10 @@ impl Bench {
     /// A real agent joins beside the simulated ones, straight to the hub.
     async fn be_true(&mut self) -> Result<()> {
         eprintln!("► a real agent with a control plane of its own");
-        let tokens = self.stage.more_tokens("truth", 1, 1).await?;
-        let token = tokens.first().context("a token was made")?;
+        let token = self.stage.token_of(TRUTH).await?;
         let names = self.options.names().chain([LARGE.to_owned()]);
-        self.truth = Some(Truth::start(token, names).await?);
-        Ok(())
+        self.truth = Some(Truth::start(&token, names).await?);
+        self.stage.connected(TRUTH).await
     }
 
     /// Clusters that get the fleet objects.

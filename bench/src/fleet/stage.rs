@@ -9,11 +9,13 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
     api::{ListParams, Patch, PatchParams, PostParams},
+    runtime::wait::await_condition,
 };
 use nave_bed::{GitRepo, GitServer, GitServerOptions, Plane, PlaneOptions, eventually};
 use nave_crds::{Cluster, FleetKustomization, JoinToken, fleet::JoinTokenSpec, meta::Time};
 use nave_demo::{Hub, fleet};
-use nave_identity::JoinToken as Token;
+use nave_identity::{JoinToken as Token, KeyFingerprint};
+use nave_runtime::Conditions;
 use serde_json::{Value, json};
 
 use super::{
@@ -30,6 +32,8 @@ pub const MOVING: &str = "moving";
 pub const LARGE: &str = "large";
 /// Long enough for five thousand agents on one core.
 const WITHIN: Duration = Duration::from_secs(900);
+/// Within this time one agent more has joined.
+const JOINS: Duration = Duration::from_secs(120);
 /// Writers of the fleet objects and tokens.
 const WRITERS: usize = 8;
 
@@ -42,6 +46,35 @@ pub struct Stage {
     still: GitRepo,
     _server: GitServer,
     _folder: tempfile::TempDir,
+}
+
+/// Makes tokens of one kind.
+struct Issuer {
+    addresses: Vec<String>,
+    pin: KeyFingerprint,
+    api: Api<JoinToken>,
+    uses: usize,
+    /// What the tokens say of the clusters.
+    cluster: Value,
+}
+
+impl Issuer {
+    async fn issue(&self, name: String) -> Result<String> {
+        let issued = Token::issue(self.addresses.clone(), self.pin, format!("{WORKSPACE}/{name}"))?;
+        let spec = JoinTokenSpec {
+            hash: issued.hash.to_string(),
+            expires_at: Time(Timestamp::now() + SignedDuration::from_hours(2)),
+            uses: i32::try_from(self.uses)?,
+            approval: Some(serde_json::from_value(json!("Automatic"))?),
+            revoked: false,
+            cluster_uid: String::new(),
+            cluster: serde_json::from_value(self.cluster.clone())?,
+        };
+        self.api
+            .create(&PostParams::default(), &JoinToken::new(&name, spec))
+            .await?;
+        Ok(issued.token.to_text().to_string())
+    }
 }
 
 impl Stage {
@@ -107,35 +140,45 @@ impl Stage {
 
     /// Tokens under other names.
     pub async fn more_tokens(&self, name: &str, agents: usize, uses: usize) -> Result<Vec<String>> {
-        let prefix = name.to_owned();
-        let info: Api<ConfigMap> = Api::namespaced(self.client.clone(), "nave-system");
-        let info = info.get("nave-hub-info").await?.data.unwrap_or_default();
-        let value = |key: &str| info.get(key).with_context(|| format!("the hub publishes no {key}"));
-        let addresses: Vec<String> = value("addresses")?.split(',').map(str::to_owned).collect();
-        let pin = value("rootPin")?.parse()?;
-        let api: Api<JoinToken> = Api::namespaced(self.client.clone(), WORKSPACE);
-        let make = |number: usize| {
-            let (api, addresses, prefix) = (api.clone(), addresses.clone(), prefix.clone());
-            async move {
-                let name = format!("{prefix}-{number}");
-                let issued = Token::issue(addresses, pin, format!("{WORKSPACE}/{name}"))?;
-                let spec = JoinTokenSpec {
-                    hash: issued.hash.to_string(),
-                    expires_at: Time(Timestamp::now() + SignedDuration::from_hours(2)),
-                    uses: i32::try_from(uses)?,
-                    approval: Some(serde_json::from_value(json!("Automatic"))?),
-                    revoked: false,
-                    cluster_uid: String::new(),
-                    cluster: serde_json::from_value(json!({"namePrefix": "sim-", "labels": {"sim": "true"}}))?,
-                };
-                api.create(&PostParams::default(), &JoinToken::new(&name, spec)).await?;
-                anyhow::Ok(issued.token.to_text().to_string())
-            }
-        };
+        let cluster = json!({"namePrefix": "sim-", "labels": {"sim": "true"}});
+        let issuer = self.issuer(uses, cluster).await?;
+        let make = |number: usize| issuer.issue(format!("{name}-{number}"));
         stream::iter((0..agents.div_ceil(uses)).map(make))
             .buffered(WRITERS)
             .try_collect()
             .await
+    }
+
+    /// A token for one cluster of that name, which gets the same as the others.
+    pub async fn token_of(&self, cluster: &str) -> Result<String> {
+        let fixed = json!({"name": cluster, "labels": {"sim": "true"}});
+        self.issuer(1, fixed).await?.issue(cluster.to_owned()).await
+    }
+
+    /// Waits until an agent is connected as that cluster.
+    pub async fn connected(&self, cluster: &str) -> Result<()> {
+        let api: Api<Cluster> = Api::namespaced(self.client.clone(), WORKSPACE);
+        let is_connected = |object: Option<&Cluster>| {
+            let status = object.and_then(|object| object.status.as_ref());
+            status.is_some_and(|status| status.conditions.is_true("Connected"))
+        };
+        tokio::time::timeout(JOINS, await_condition(api, cluster, is_connected))
+            .await
+            .with_context(|| format!("cluster {cluster} does not connect within {} s", JOINS.as_secs()))??;
+        Ok(())
+    }
+
+    async fn issuer(&self, uses: usize, cluster: Value) -> Result<Issuer> {
+        let info: Api<ConfigMap> = Api::namespaced(self.client.clone(), "nave-system");
+        let info = info.get("nave-hub-info").await?.data.unwrap_or_default();
+        let value = |key: &str| info.get(key).with_context(|| format!("the hub publishes no {key}"));
+        Ok(Issuer {
+            addresses: value("addresses")?.split(',').map(str::to_owned).collect(),
+            pin: value("rootPin")?.parse()?,
+            api: Api::namespaced(self.client.clone(), WORKSPACE),
+            uses,
+            cluster,
+        })
     }
 
     /// Applies the fleet objects: one that changes, the rest that do not, and one too large where the profile asks for it.
