@@ -36,6 +36,8 @@ pub(crate) enum Right {
 }
 
 const MAX_PING: u64 = 64 << 10;
+/// How often more a registry is greeted whose connection ended after the handshake, without a word.
+const GREETINGS: usize = 2;
 
 impl Session {
     pub fn new(repository: Repository, credentials: Credentials, client: reqwest::Client, insecure: bool) -> Self {
@@ -67,7 +69,15 @@ impl Session {
     /// TLS first. Plain HTTP only where the object allows it or the registry is near, and only when the other side does
     /// not speak TLS: a certificate that is wrong is an error and no reason to go without.
     async fn find(&self) -> Result<&'static str, OciError> {
-        match self.ping("https").await {
+        let mut greeted = self.ping("https").await;
+        // The end of a connection may overtake what the registry says about a missing certificate: it is asked again.
+        for _ in 0..GREETINGS {
+            if !matches!(greeted, Err((OciError::Connect { .. }, true))) {
+                break;
+            }
+            greeted = self.ping("https").await;
+        }
+        match greeted {
             Ok(()) => Ok("https"),
             Err((error, speaks_tls)) if speaks_tls || !(self.insecure || self.repository.is_near()) => Err(error),
             Err((error, _)) => match self.ping("http").await {
